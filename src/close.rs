@@ -5,6 +5,16 @@
 
 use crate::limits::CLOSE_REASON_BYTES_MAX;
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// The server's wish for a client whose session it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comeback {
+    /// It should connect again.
+    Welcome,
+    /// It should stay away.
+    Unwanted,
+}
 
 /// The reason why the server ends a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +59,12 @@ pub enum CloseReason {
     },
     /// The token cannot be accepted yet; the text says why, and it can after `retry_ms` milliseconds.
     TooEarly { text: &'static str, retry_ms: u32 },
+    /// An operator or an application ended it.
+    Disconnected {
+        /// For the user; empty if there is none.
+        message: Arc<str>,
+        comeback: Comeback,
+    },
     /// The peer misused the protocol; the text says how.
     Misuse(&'static str),
     /// The token is missing, invalid or expired; the text says which.
@@ -102,11 +118,13 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled => 4408,
+            CloseReason::Disconnected { comeback: Comeback::Welcome, .. } => 4410,
             CloseReason::TooEarly { .. } => 4425,
             CloseReason::RateLimited { .. } => 4429,
             CloseReason::Misuse(_) => 4500,
             CloseReason::Unauthenticated(_) => 4501,
             CloseReason::Forbidden(_) => 4503,
+            CloseReason::Disconnected { comeback: Comeback::Unwanted, .. } => 4504,
             CloseReason::UnsupportedVersion => 4505,
             CloseReason::OriginForbidden(_) | CloseReason::HostForbidden => 4506,
         }
@@ -128,6 +146,7 @@ impl CloseReason {
             CloseReason::WriteStalled => "write_stalled",
             CloseReason::TooEarly { .. } => "too_early",
             CloseReason::RateLimited { .. } => "rate_limited",
+            CloseReason::Disconnected { .. } => "disconnected",
             CloseReason::Misuse(_) => "misuse",
             CloseReason::Unauthenticated(_) => "unauthenticated",
             CloseReason::Forbidden(_) => "forbidden",
@@ -146,6 +165,7 @@ impl CloseReason {
             | CloseReason::Unauthenticated(text)
             | CloseReason::Forbidden(text) => Some(text),
             CloseReason::TooEarly { text, .. } => Some(text),
+            CloseReason::Disconnected { message, .. } => (!message.is_empty()).then_some(&**message),
             CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
             CloseReason::UnsupportedVersion => Some("this server supports only the subprotocol seawall.v1"),
             CloseReason::OriginForbidden(text) => Some(text),
@@ -186,6 +206,7 @@ impl CloseReason {
             | CloseReason::WriteStalled
             | CloseReason::TooEarly { .. }
             | CloseReason::RateLimited { .. }
+            | CloseReason::Disconnected { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)
@@ -211,6 +232,7 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled
+            | CloseReason::Disconnected { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)
@@ -240,6 +262,7 @@ impl CloseReason {
             | CloseReason::Restart { .. }
             | CloseReason::ConnectTimeout
             | CloseReason::TooEarly { .. }
+            | CloseReason::Disconnected { .. }
             | CloseReason::UnsupportedVersion
             | CloseReason::OriginForbidden(_)
             | CloseReason::HostForbidden => Reported::None,
@@ -267,6 +290,7 @@ impl CloseReason {
             | CloseReason::MessageTimeout
             | CloseReason::TooEarly { .. }
             | CloseReason::RateLimited { .. }
+            | CloseReason::Disconnected { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
             | CloseReason::Forbidden(_)

@@ -1,6 +1,7 @@
 //! Names and identifiers: newtypes, so that no two can be confused.
 
 use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 /// Longest channel name, in bytes: it travels in every publication.
@@ -296,6 +297,40 @@ pub struct CommandId(pub u64);
 /// The number of a reactor, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReactorId(pub u16);
+
+/// The number of an order to all instances; 0 is before the first. A higher number was committed later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(pub u64);
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The facts about a token by which it can be revoked, in twelve bytes, because each session keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenStamp {
+    /// `iat`, whole seconds since 1970; 0 if the token has none, so that it counts as issued before any time.
+    pub issued_s: u32,
+    pub jti: TokenId,
+}
+
+/// A hash of the `jti` of a token (RFC 7519 section 4.1.7). All zeros: the token has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TokenId([u8; 8]);
+
+impl TokenId {
+    /// The identity of a token without `jti`, which no revocation names.
+    pub const NONE: TokenId = TokenId([0; 8]);
+
+    /// Hashes a `jti`. Only the issuer chooses it, so an accident is all that can give two tokens one hash: about one in 2^64.
+    pub fn of(jti: &str) -> TokenId {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(jti.as_bytes());
+        TokenId(hasher.finish().max(1).to_le_bytes())
+    }
+}
 
 /// The name of one gateway process, `gw-…`. It appears in `connected` and in logs.
 #[derive(Clone, Debug, PartialEq, Eq)]

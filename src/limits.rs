@@ -324,6 +324,10 @@ pub const LIVE_LANE: usize = 256;
 pub const BUS_PUBLICATIONS: usize = 256;
 /// Signals that wait for the bus. Over it they are dropped, which the protocol allows for signals.
 pub const BUS_SIGNALS: usize = 1_024;
+/// Messages about orders on their way to the bus.
+pub const BUS_ORDERS: usize = 256;
+/// Sessions that an order examines per turn of a reactor.
+pub const ORDERED_PER_TURN: usize = 512;
 /// Requests to follow or leave a channel that wait for the bus. Over it a subscription is refused with `retry_ms`.
 pub const BUS_INTERESTS: usize = 8_192;
 /// Other instances that one instance follows. Further ones are not listed until another one has ended.

@@ -10,7 +10,7 @@ use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
 use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{Retention, StoreEnds};
+use seawall::store::{OrderEnds, Retention, StoreEnds};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -73,6 +73,7 @@ impl Shelf {
                 appends,
                 reads,
                 counters,
+                orders: OrderEnds::alone(),
             })
             .expect("threads");
         let name = |n| ChannelName::parse(&format!("channel-{n}")).expect("a channel's name");

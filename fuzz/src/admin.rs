@@ -49,11 +49,14 @@ pub fn check(bytes: &[u8]) {
 fn check_task(method: Method, task: &AdminTask) {
     let changes = match task {
         AdminTask::Show(_)
-        | AdminTask::Cluster
         | AdminTask::LookUp(_)
         | AdminTask::Presence(_)
-        | AdminTask::Progress => false,
-        AdminTask::Drain => true,
+        | AdminTask::Progress
+        | AdminTask::Cluster
+        | AdminTask::Block(_)
+        | AdminTask::Orders
+        | AdminTask::Order(_) => false,
+        AdminTask::Drain | AdminTask::Give(_) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission,

@@ -6,6 +6,7 @@
 
 mod exchange;
 mod lookup;
+mod order;
 pub mod request;
 pub mod route;
 
@@ -13,6 +14,7 @@ use crate::clock::Now;
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::job::delivery::Monitor;
+use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook};
@@ -71,6 +73,7 @@ pub struct Admin<C> {
     /// Knows the other instances on the bus.
     pub monitor: Arc<Monitor>,
     pub cluster: Arc<ClusterBoard>,
+    pub orders: Arc<OrderBoard>,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -163,6 +166,10 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 }
                 None => refuse(out, method, &AdminRefusal::presence_silent()),
             },
+            Ok(AdminTask::Give(wish)) => self.give(out, method, wish, peer),
+            Ok(AdminTask::Block(user)) => self.block_of(out, method, &user),
+            Ok(AdminTask::Orders) => self.list_orders(out, method),
+            Ok(AdminTask::Order(id)) => self.report_order(out, method, id),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

@@ -2,11 +2,12 @@
 
 use crate::health::breaker::Forced;
 use crate::health::snapshot::AdmissionMode;
-use crate::id::{ChannelName, UserName};
+use crate::id::{ChannelName, OrderId, UserName};
 use crate::job::admin::{AdminAction, AdminQuestion};
 use crate::job::lookup::Wanted;
 use crate::limits::ROSTER_PAGE_MEMBERS;
 use crate::roster::PageWish;
+use crate::wire::api::problem::ApiProblem;
 use crate::wire::json;
 use crate::wire::request::Method;
 use serde_json::{Map, Value};
@@ -32,6 +33,14 @@ pub enum AdminTask {
     LookUp(Wanted),
     /// A page of the roster of a channel.
     Presence(PageWish),
+    /// An order to all instances.
+    Give(OrderWish),
+    /// The block of a user.
+    Block(UserName),
+    /// The newest orders.
+    Orders,
+    /// The progress of an order.
+    Order(OrderId),
     /// The progress of a drain.
     Progress,
     /// To begin a drain; answered with its progress.
@@ -45,6 +54,15 @@ pub enum AdminView {
     Ready,
     Summary,
     Metrics,
+}
+
+/// The order that a request asks for, with its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderWish {
+    Disconnect(UserName, String),
+    Block(UserName, String),
+    Unblock(UserName),
+    Revoke(String),
 }
 
 /// A request that is not served.
@@ -70,6 +88,11 @@ enum AdminPath<'a> {
     User(&'a str),
     /// The roster of a channel, after a user.
     Presence(&'a str, Option<&'a str>),
+    Disconnect(&'a str),
+    Block(&'a str),
+    Revoke,
+    Orders,
+    Order(&'a str),
 }
 
 /// Reads a request.
@@ -106,6 +129,17 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             Ok(AdminTask::LookUp(Wanted::User(user(name))))
         }
         (AdminPath::Presence(channel, after), Method::Get | Method::Head) => page(channel, after),
+        (AdminPath::Disconnect(name), Method::Post) => {
+            Ok(AdminTask::Give(OrderWish::Disconnect(user_name(name)?, text(body)?)))
+        }
+        (AdminPath::Block(name), Method::Put) => {
+            Ok(AdminTask::Give(OrderWish::Block(user_name(name)?, text(body)?)))
+        }
+        (AdminPath::Block(name), Method::Delete) => Ok(AdminTask::Give(OrderWish::Unblock(user_name(name)?))),
+        (AdminPath::Block(name), Method::Get | Method::Head) => Ok(AdminTask::Block(user_name(name)?)),
+        (AdminPath::Revoke, Method::Post) => Ok(AdminTask::Give(OrderWish::Revoke(text(body)?))),
+        (AdminPath::Orders, Method::Get | Method::Head) => Ok(AdminTask::Orders),
+        (AdminPath::Order(number), Method::Get | Method::Head) => Ok(AdminTask::Order(order_id(number)?)),
         (
             AdminPath::Shown(_)
             | AdminPath::Dependencies
@@ -113,10 +147,15 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Cluster
             | AdminPath::Connection(_)
             | AdminPath::User(_)
-            | AdminPath::Presence(..),
+            | AdminPath::Presence(..)
+            | AdminPath::Orders
+            | AdminPath::Order(_),
             _,
         ) => Err(AdminRefusal::method("GET, HEAD")),
-        (AdminPath::Probe(_), _) => Err(AdminRefusal::method("POST")),
+        (AdminPath::Block(_), _) => Err(AdminRefusal::method("GET, HEAD, PUT, DELETE")),
+        (AdminPath::Probe(_) | AdminPath::Disconnect(_) | AdminPath::Revoke, _) => {
+            Err(AdminRefusal::method("POST"))
+        }
         (AdminPath::Force(_), _) => Err(AdminRefusal::method("POST, DELETE")),
         (AdminPath::Drain, _) => Err(AdminRefusal::method("GET, HEAD, POST")),
         (AdminPath::Admission, _) => Err(AdminRefusal::method("GET, HEAD, PUT")),
@@ -134,6 +173,8 @@ impl AdminPath<'_> {
             "/health/admission" => AdminPath::Admission,
             "/cluster" => AdminPath::Cluster,
             "/drain" => AdminPath::Drain,
+            "/orders" => AdminPath::Orders,
+            "/tokens/revoke" => AdminPath::Revoke,
             _ => {
                 for (prefix, of) in LOOKUPS {
                     if let Some(name) = path.strip_prefix(prefix).filter(|name| !name.is_empty()) {
@@ -146,6 +187,15 @@ impl AdminPath<'_> {
                     let after = rest.strip_prefix("presence/").filter(|after| !after.is_empty());
                     return (rest == "presence" || after.is_some())
                         .then_some(AdminPath::Presence(channel, after));
+                }
+                if let Some((name, action)) =
+                    path.strip_prefix("/users/").and_then(|rest| rest.split_once('/'))
+                {
+                    return match action {
+                        "disconnect" if !name.is_empty() => Some(AdminPath::Disconnect(name)),
+                        "block" if !name.is_empty() => Some(AdminPath::Block(name)),
+                        _ => None,
+                    };
                 }
                 let rest = path.strip_prefix("/health/dependencies/")?;
                 match rest.split_once('/') {
@@ -161,7 +211,8 @@ impl AdminPath<'_> {
 
 type LookupPath = (&'static str, fn(&str) -> AdminPath<'_>);
 
-const LOOKUPS: [LookupPath; 2] = [
+const LOOKUPS: [LookupPath; 3] = [
+    ("/orders/", |number| AdminPath::Order(number)),
     ("/lookup/connection/", |name| AdminPath::Connection(name)),
     ("/lookup/user/", |name| AdminPath::User(name)),
 ];
@@ -196,6 +247,25 @@ fn user(name: &str) -> Box<str> {
     let plain = name.replace('+', "%2B").replace('&', "%26");
     let pair = format!("u={plain}");
     form_urlencoded::parse(pair.as_bytes()).next().map(|(_, name)| Box::from(&*name)).unwrap_or_default()
+}
+
+fn user_name(name: &str) -> Result<UserName, AdminRefusal> {
+    UserName::parse(&user(name)).map_err(|_| {
+        AdminRefusal::new(400, "malformed", "a user is 1 to 128 bytes without control characters")
+    })
+}
+
+fn order_id(number: &str) -> Result<OrderId, AdminRefusal> {
+    let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .map(OrderId)
+        .ok_or_else(|| AdminRefusal::new(400, "malformed", "an order is a number, as GET /orders lists them"))
+}
+
+fn text(body: &[u8]) -> Result<String, AdminRefusal> {
+    String::from_utf8(body.to_vec())
+        .map_err(|_| AdminRefusal::new(400, "malformed", "the body is not UTF-8; send a JSON object"))
 }
 
 const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
@@ -310,6 +380,19 @@ impl AdminRefusal {
         AdminRefusal::new(503, "unavailable", message)
     }
 
+    pub(super) fn unknown_order() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "no such order; orders are kept for an hour, and GET /orders lists the last 50",
+        )
+    }
+
+    /// The refusal of an order, in the words of the server API.
+    pub(super) fn of(problem: &ApiProblem) -> AdminRefusal {
+        AdminRefusal::new(problem.code.status(), problem.code.word(), problem.detail.to_string())
+    }
+
     pub(super) fn unknown_session(message: String) -> AdminRefusal {
         AdminRefusal::new(404, "not_found", message)
     }
@@ -343,6 +426,11 @@ mod tests {
             ("/lookup/user/ann", "GET, HEAD"),
             ("/channels/room.1/presence", "GET, HEAD"),
             ("/channels/%24user:ann/presence/ann%2Fb", "GET, HEAD"),
+            ("/orders", "GET, HEAD"),
+            ("/orders/7", "GET, HEAD"),
+            ("/users/ann/block", "GET, HEAD, PUT, DELETE"),
+            ("/users/ann/disconnect", "POST"),
+            ("/tokens/revoke", "POST"),
         ];
         let methods = [
             ("GET", Method::Get),
@@ -379,6 +467,9 @@ mod tests {
             "/channels/a",
             "/channels/a/presence/",
             "/channels/a/other",
+            "/orders/",
+            "/users/ann",
+            "/users//block",
         ] {
             assert_eq!(refused(Method::Get, path, "").status, 404, "{path}");
         }

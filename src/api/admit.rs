@@ -37,7 +37,7 @@ pub(super) struct Admitted {
 pub(super) struct Refused {
     pub(super) endpoint: &'static str,
     pub(super) problem: ApiProblem,
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<String>,
 }
 
 impl<C: Fn() -> Now> ApiServer<C> {
@@ -56,26 +56,27 @@ impl<C: Fn() -> Now> ApiServer<C> {
         }
         let routed = route::route(head.method, &head.path).map_err(unknown)?;
         let refused = |problem| Refused { endpoint: routed.endpoint.word(), problem, allow: None };
-        let key = match routed.right {
-            Some(right) => Some(self.caller(seat, head, right, policy, peer).map_err(refused)?),
-            None => None,
+        let key = match routed.rights {
+            [] => None,
+            rights => Some(self.caller(seat, head, rights, policy, peer).map_err(refused)?),
         };
         let length = self.length(head, policy).map_err(refused)?;
         Ok(Admitted { routed, key, length })
     }
 
-    /// The key of the request, if it has this right and its share of the connections has room.
+    /// The key of the request, if it has one of these rights and its share of the connections has room.
     fn caller(
         &self,
         seat: &Seat,
         head: &ApiHead,
-        right: ApiRight,
+        rights: &[ApiRight],
         policy: &ApiPolicy,
         peer: SocketAddr,
     ) -> Result<Arc<ApiKey>, ApiProblem> {
         let key = self.authenticated(head, policy, peer.ip())?;
-        if !key.has(right) {
-            let detail = format!("the key {:?} lacks the right {}", key.name(), right.name());
+        if !rights.iter().any(|right| key.has(*right)) {
+            let rights: Vec<&str> = rights.iter().map(|right| right.name()).collect();
+            let detail = format!("the key {:?} lacks the right {}", key.name(), rights.join(" or "));
             return Err(ApiProblem::lasting(ProblemCode::Forbidden, detail));
         }
         let share = share(self.connections, policy.backends());
@@ -140,7 +141,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
     /// The length of the body, which a POST needs.
     fn length(&self, head: &ApiHead, policy: &ApiPolicy) -> Result<usize, ApiProblem> {
         match (head.method, head.body) {
-            (Method::Post, DeclaredBody::None) => {
+            (Method::Post | Method::Put, DeclaredBody::None) => {
                 Err(ApiProblem::lasting(ProblemCode::Malformed, "the body is empty; send a JSON object"))
             }
             (_, DeclaredBody::None) => Ok(0),

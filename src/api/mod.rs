@@ -6,6 +6,7 @@
 
 mod admit;
 mod exchange;
+mod order;
 mod presence;
 mod publish;
 mod read;
@@ -18,6 +19,7 @@ mod tokens;
 use crate::auth::api_meters::ApiMeters;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::orders::OrderBoard;
 use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
@@ -50,6 +52,7 @@ pub struct Api<C> {
     pub mailboxes: Arc<[Mailbox]>,
     pub outlook: Arc<Outlook>,
     pub cluster: Arc<ClusterBoard>,
+    pub orders: Arc<OrderBoard>,
     pub counters: Arc<ApiCounters>,
     pub clock: C,
 }
@@ -84,6 +87,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             mailboxes,
             outlook,
             cluster,
+            orders,
             counters,
             clock,
         } = self;
@@ -104,6 +108,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             bus,
             outlook,
             cluster,
+            orders,
             counters,
             clock,
         });

@@ -1,7 +1,7 @@
 //! Routing: a method and a path become an endpoint, or a problem.
 
 use crate::auth::api_key::ApiRight;
-use crate::id::{ChannelName, UserName};
+use crate::id::{ChannelName, OrderId, UserName};
 use crate::wire::api::body::channel_name;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::personal;
@@ -22,6 +22,12 @@ pub(super) enum ApiEndpoint {
     History,
     Presence,
     Cluster,
+    Disconnect,
+    Block,
+    ShowBlock,
+    Unblock,
+    Revoke,
+    Order,
     OpenApi,
 }
 
@@ -32,27 +38,38 @@ pub(super) struct RouteRow {
     pub(super) method: Method,
     /// A segment in braces is a name.
     pub(super) path: &'static str,
-    /// `None`: no key is needed.
-    pub(super) right: Option<ApiRight>,
+    /// One of these is needed; if there are none, no key is.
+    pub(super) rights: &'static [ApiRight],
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 11] = [
-    row(ApiEndpoint::Publish, Method::Post, "/v1/publish", Some(ApiRight::Publish)),
-    row(ApiEndpoint::Batch, Method::Post, "/v1/batch", Some(ApiRight::Publish)),
-    row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", Some(ApiRight::Publish)),
-    row(ApiEndpoint::Signal, Method::Post, "/v1/signal", Some(ApiRight::Signal)),
-    row(ApiEndpoint::UserPublish, Method::Post, "/v1/users/{user}/publish", Some(ApiRight::Publish)),
-    row(ApiEndpoint::UserSignal, Method::Post, "/v1/users/{user}/signal", Some(ApiRight::Signal)),
-    row(ApiEndpoint::Channel, Method::Get, "/v1/channels/{channel}", Some(ApiRight::History)),
-    row(ApiEndpoint::History, Method::Get, "/v1/channels/{channel}/history", Some(ApiRight::History)),
-    row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", Some(ApiRight::Presence)),
-    row(ApiEndpoint::Cluster, Method::Get, "/v1/cluster", Some(ApiRight::Cluster)),
-    row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", None),
+pub(super) const TABLE: [RouteRow; 17] = [
+    row(ApiEndpoint::Publish, Method::Post, "/v1/publish", &[ApiRight::Publish]),
+    row(ApiEndpoint::Batch, Method::Post, "/v1/batch", &[ApiRight::Publish]),
+    row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", &[ApiRight::Publish]),
+    row(ApiEndpoint::Signal, Method::Post, "/v1/signal", &[ApiRight::Signal]),
+    row(ApiEndpoint::UserPublish, Method::Post, "/v1/users/{user}/publish", &[ApiRight::Publish]),
+    row(ApiEndpoint::UserSignal, Method::Post, "/v1/users/{user}/signal", &[ApiRight::Signal]),
+    row(ApiEndpoint::Channel, Method::Get, "/v1/channels/{channel}", &[ApiRight::History]),
+    row(ApiEndpoint::History, Method::Get, "/v1/channels/{channel}/history", &[ApiRight::History]),
+    row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", &[ApiRight::Presence]),
+    row(ApiEndpoint::Cluster, Method::Get, "/v1/cluster", &[ApiRight::Cluster]),
+    row(ApiEndpoint::Disconnect, Method::Post, "/v1/users/{user}/disconnect", &[ApiRight::Disconnect]),
+    row(ApiEndpoint::Block, Method::Put, "/v1/users/{user}/block", &[ApiRight::Block]),
+    row(ApiEndpoint::ShowBlock, Method::Get, "/v1/users/{user}/block", &[ApiRight::Block]),
+    row(ApiEndpoint::Unblock, Method::Delete, "/v1/users/{user}/block", &[ApiRight::Block]),
+    row(ApiEndpoint::Revoke, Method::Post, "/v1/tokens/revoke", &[ApiRight::Block]),
+    row(ApiEndpoint::Order, Method::Get, "/v1/orders/{order}", &[ApiRight::Disconnect, ApiRight::Block]),
+    row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", &[]),
 ];
 
-const fn row(endpoint: ApiEndpoint, method: Method, path: &'static str, right: Option<ApiRight>) -> RouteRow {
-    RouteRow { endpoint, method, path, right }
+const fn row(
+    endpoint: ApiEndpoint,
+    method: Method,
+    path: &'static str,
+    rights: &'static [ApiRight],
+) -> RouteRow {
+    RouteRow { endpoint, method, path, rights }
 }
 
 impl ApiEndpoint {
@@ -69,6 +86,12 @@ impl ApiEndpoint {
             ApiEndpoint::History => "history",
             ApiEndpoint::Presence => "presence",
             ApiEndpoint::Cluster => "cluster",
+            ApiEndpoint::Disconnect => "disconnect",
+            ApiEndpoint::Block => "block",
+            ApiEndpoint::ShowBlock => "block_show",
+            ApiEndpoint::Unblock => "unblock",
+            ApiEndpoint::Revoke => "revoke",
+            ApiEndpoint::Order => "order",
             ApiEndpoint::OpenApi => "openapi",
         }
     }
@@ -78,38 +101,52 @@ impl ApiEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Routed {
     pub(super) endpoint: ApiEndpoint,
-    pub(super) right: Option<ApiRight>,
-    /// The channel that the path names, by itself or as a user's.
-    pub(super) channel: Option<ChannelName>,
+    pub(super) rights: &'static [ApiRight],
+    pub(super) named: Named,
+}
+
+/// The name in a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Nothing,
+    /// A channel, by itself or as a user's.
+    Channel(ChannelName),
+    User(UserName),
+    Order(OrderId),
+}
+
+impl Named {
+    /// The channel that the path names.
+    pub(super) fn channel(&self) -> Option<ChannelName> {
+        match self {
+            Named::Channel(channel) => Some(channel.clone()),
+            Named::Nothing | Named::User(_) | Named::Order(_) => None,
+        }
+    }
 }
 
 /// A path that is not served, with the methods that are.
-pub(super) type Unrouted = (ApiProblem, Option<&'static str>);
+pub(super) type Unrouted = (ApiProblem, Option<String>);
 
 /// Finds the endpoint.
 pub(super) fn route(method: Method, path: &str) -> Result<Routed, Unrouted> {
-    let mut allowed = None;
+    let mut allowed = Allowed::default();
     for row in &TABLE {
         let found = compare(row.path, path);
         if matches!(found, PathMatch::No) {
             continue;
         }
         if row.method != method {
-            allowed = Some(if row.method == Method::Get { "GET" } else { "POST" });
+            allowed.add(row.method);
             continue;
         }
-        let channel = match (found, row.endpoint) {
-            (PathMatch::No | PathMatch::Whole, _) => None,
-            (PathMatch::Named(name), ApiEndpoint::UserPublish | ApiEndpoint::UserSignal) => {
-                Some(personal_channel(name)?)
-            }
-            (PathMatch::Named(name), _) => {
-                Some(channel_name("the path", &decoded(name)?).map_err(|problem| (problem, None))?)
-            }
+        let named = match found {
+            PathMatch::No | PathMatch::Whole => Named::Nothing,
+            PathMatch::Named(name) => named(row.endpoint, name)?,
         };
-        return Ok(Routed { endpoint: row.endpoint, right: row.right, channel });
+        return Ok(Routed { endpoint: row.endpoint, rights: row.rights, named });
     }
-    Err(match allowed {
+    Err(match allowed.text() {
         Some(methods) => {
             let detail = format!("this path takes {methods}");
             (ApiProblem::lasting(ProblemCode::MethodNotAllowed, detail), Some(methods))
@@ -140,6 +177,55 @@ fn compare<'a>(template: &str, path: &'a str) -> PathMatch<'a> {
     }
 }
 
+/// The methods of a path.
+#[derive(Default)]
+struct Allowed(Vec<&'static str>);
+
+impl Allowed {
+    fn add(&mut self, method: Method) {
+        self.0.push(match method {
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Post => "POST",
+            Method::Get | Method::Head | Method::Options | Method::Other | Method::Unknown => "GET",
+        });
+    }
+
+    fn text(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.join(", "))
+    }
+}
+
+/// Reads the name in a path.
+fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
+    match endpoint {
+        ApiEndpoint::UserPublish | ApiEndpoint::UserSignal => personal_channel(name).map(Named::Channel),
+        ApiEndpoint::Disconnect | ApiEndpoint::Block | ApiEndpoint::ShowBlock | ApiEndpoint::Unblock => {
+            user(name).map(Named::User)
+        }
+        ApiEndpoint::Order => {
+            let number = name.parse().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
+            number.map(|number| Named::Order(OrderId(number))).ok_or_else(|| {
+                let detail = "the order in the path must be a number, as order in the answer to the request";
+                (ApiProblem::lasting(ProblemCode::Malformed, detail), None)
+            })
+        }
+        ApiEndpoint::Publish
+        | ApiEndpoint::Batch
+        | ApiEndpoint::Broadcast
+        | ApiEndpoint::Signal
+        | ApiEndpoint::Channel
+        | ApiEndpoint::History
+        | ApiEndpoint::Revoke
+        | ApiEndpoint::Presence
+        | ApiEndpoint::Cluster
+        | ApiEndpoint::OpenApi => {
+            let channel = channel_name("the path", &decoded(name)?).map_err(|problem| (problem, None))?;
+            Ok(Named::Channel(channel))
+        }
+    }
+}
+
 fn decoded(name: &str) -> Result<Cow<'_, str>, Unrouted> {
     percent_decode_str(name).decode_utf8().map_err(|_| {
         (
@@ -150,12 +236,16 @@ fn decoded(name: &str) -> Result<Cow<'_, str>, Unrouted> {
 }
 
 fn personal_channel(name: &str) -> Result<ChannelName, Unrouted> {
-    let wrong = || {
-        let detail = "the user in the path must be 1 to 128 bytes without control characters";
-        (ApiProblem::lasting(ProblemCode::Malformed, detail), None)
-    };
-    let user = UserName::parse(&decoded(name)?).map_err(|_| wrong())?;
-    ChannelName::parse(&personal::channel_of(&user)).map_err(|_| wrong())
+    ChannelName::parse(&personal::channel_of(&user(name)?)).map_err(|_| no_user())
+}
+
+fn user(name: &str) -> Result<UserName, Unrouted> {
+    UserName::parse(&decoded(name)?).map_err(|_| no_user())
+}
+
+fn no_user() -> Unrouted {
+    let detail = "the user in the path must be 1 to 128 bytes without control characters";
+    (ApiProblem::lasting(ProblemCode::Malformed, detail), None)
 }
 
 #[cfg(test)]
@@ -166,13 +256,17 @@ mod tests {
     #[test]
     fn path_becomes_an_endpoint_and_its_name_a_channel() {
         let channel =
-            |path| route(Method::Get, path).map(|routed| routed.channel.map(|name| name.to_string()));
+            |path| route(Method::Get, path).map(|routed| routed.named.channel().map(|name| name.to_string()));
         assert_eq!(channel("/v1/channels/room.7"), Ok(Some("room.7".into())));
         assert_eq!(channel("/v1/channels/room%2E7/history"), Ok(Some("room.7".into())));
         assert_eq!(channel("/v1/channels/%24user%3Aann"), Ok(Some("$user:ann".into())));
         let routed = route(Method::Post, "/v1/users/ann%40example.com/publish").expect("a path");
         assert_eq!(routed.endpoint, ApiEndpoint::UserPublish);
-        assert_eq!(routed.channel.expect("a channel").as_str(), "$user:ann:40example.com");
+        assert_eq!(routed.named.channel().expect("a channel").as_str(), "$user:ann:40example.com");
+        let named = |method, path| route(method, path).expect("a path").named;
+        let ann = UserName::parse("ann b").expect("a user name");
+        assert_eq!(named(Method::Put, "/v1/users/ann%20b/block"), Named::User(ann));
+        assert_eq!(named(Method::Get, "/v1/orders/8812"), Named::Order(OrderId(8812)));
     }
 
     #[test]
@@ -187,6 +281,9 @@ mod tests {
             assert_eq!(code(Method::Get, path), ProblemCode::Malformed, "{path}");
         }
         assert_eq!(code(Method::Post, "/v1/users/%0A/signal"), ProblemCode::Malformed);
+        assert_eq!(code(Method::Get, "/v1/orders/+1"), ProblemCode::Malformed);
+        let allowed = route(Method::Post, "/v1/users/ann/block").expect_err("refused").1;
+        assert_eq!(allowed.as_deref(), Some("PUT, GET, DELETE"));
     }
 
     #[test]
@@ -199,7 +296,12 @@ mod tests {
                 methods.as_object().expect("methods").keys().map(|method| format!("{method} {path}")),
             );
         }
-        let method = |row: &RouteRow| if row.method == Method::Get { "get" } else { "post" };
+        let method = |row: &RouteRow| match row.method {
+            Method::Get => "get",
+            Method::Put => "put",
+            Method::Delete => "delete",
+            _ => "post",
+        };
         let mut served: Vec<String> =
             TABLE.iter().map(|row| format!("{} {}", method(row), row.path)).collect();
         described.sort();

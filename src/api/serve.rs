@@ -16,7 +16,7 @@ use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::json;
 use crate::wire::request::{After, Method};
 use crate::wire::response::{self, ResponseOptions};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -56,6 +56,13 @@ struct AnsweredRequest {
     endpoint: &'static str,
     /// When its last byte had come.
     begun: Moment,
+}
+
+/// The sender of a request.
+struct Requester {
+    /// The seat of its thread.
+    seat: usize,
+    address: IpAddr,
 }
 
 impl<C: Fn() -> Now> ApiServer<C> {
@@ -114,7 +121,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             Ok(admitted) => admitted,
             Err(Refused { endpoint, problem, allow }) => {
                 let mut answer = ApiAnswer::problem(&problem);
-                answer.headers.extend(allow.map(|methods| ("Allow", methods.to_owned())));
+                answer.headers.extend(allow.map(|methods| ("Allow", methods)));
                 // A body that is not read would be taken for the next request.
                 if unread == After::KeepAlive && exchange.body(head, 0).is_err() {
                     return After::Close;
@@ -138,21 +145,22 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
         };
         let begun = self.now();
-        let answer = self.answer(seat.index(), head, &admitted, &received, &policy);
+        let from = Requester { seat: seat.index(), address: peer.ip() };
+        let answer = self.answer(&from, head, &admitted, &received, &policy);
         let answer = answer.unwrap_or_else(|problem| ApiAnswer::problem(&problem));
         self.send(exchange, AnsweredRequest { begun, ..of(endpoint) }, answer, head.after)
     }
 
     fn answer(
         &self,
-        seat: usize,
+        from: &Requester,
         head: &ApiHead,
         admitted: &Admitted,
         received: &[u8],
         policy: &ApiPolicy,
     ) -> Result<ApiAnswer, ApiProblem> {
         let Admitted { routed, key, .. } = admitted;
-        let channel = routed.channel.clone();
+        let (seat, channel) = (from.seat, routed.named.channel());
         // Only the description needs no key.
         let Some(key) = key else { return Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())) };
         let text = std::str::from_utf8(received)
@@ -207,6 +215,12 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 self.presence(key, channel, &head.query).map(ApiAnswer::json)
             }
             ApiEndpoint::Cluster => Ok(ApiAnswer::json(self.cluster.report().json().into_bytes())),
+            ApiEndpoint::Disconnect
+            | ApiEndpoint::Block
+            | ApiEndpoint::ShowBlock
+            | ApiEndpoint::Unblock
+            | ApiEndpoint::Revoke
+            | ApiEndpoint::Order => self.order(routed, key, text, from.address).map(ApiAnswer::json),
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
         }
     }

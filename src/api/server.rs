@@ -6,6 +6,7 @@ use crate::auth::api_meters::{ApiMeters, ApiUse};
 use crate::clock::{Moment, Now};
 use crate::job::bus::Bus;
 use crate::job::callers::Callers;
+use crate::job::orders::OrderBoard;
 use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
@@ -48,6 +49,7 @@ pub(super) struct ApiServer<C> {
     pub(super) bus: Option<Bus>,
     pub(super) outlook: Arc<Outlook>,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) orders: Arc<OrderBoard>,
     pub(super) counters: Arc<ApiCounters>,
     pub(super) clock: C,
 }

@@ -28,16 +28,22 @@ pub enum ApiRight {
     Presence,
     /// To see the instances and their load.
     Cluster,
+    /// To end sessions.
+    Disconnect,
+    /// To block users and revoke tokens.
+    Block,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 6] = [
+    pub const ALL: [ApiRight; 8] = [
         ApiRight::Publish,
         ApiRight::Signal,
         ApiRight::History,
         ApiRight::Moderate,
         ApiRight::Presence,
         ApiRight::Cluster,
+        ApiRight::Disconnect,
+        ApiRight::Block,
     ];
 
     /// The word in `rights`.
@@ -49,6 +55,8 @@ impl ApiRight {
             ApiRight::Moderate => "moderate",
             ApiRight::Presence => "presence",
             ApiRight::Cluster => "cluster",
+            ApiRight::Disconnect => "disconnect",
+            ApiRight::Block => "block",
         }
     }
 

@@ -79,6 +79,7 @@ pub fn read(
         exp: member("exp"),
         nbf: member("nbf"),
         iat: member("iat"),
+        jti: member("jti"),
         typ: member("typ"),
         token_type: member("token_type"),
         aud: member("aud"),

@@ -12,7 +12,7 @@ use super::token::{Claims, TokenFault};
 pub use super::token_hash::TokenHash;
 use super::trust::TokenOrigin;
 use crate::clock::{Moment, Now};
-use crate::id::UserName;
+use crate::id::{TokenStamp, UserName};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,13 +51,14 @@ pub struct Person {
     pub info: Option<Arc<str>>,
     /// `None`: auth is off.
     pub origin: Option<TokenOrigin>,
+    pub stamp: TokenStamp,
 }
 
 impl From<Claims> for Person {
     fn from(claims: Claims) -> Person {
-        let Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin } = claims;
+        let Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp } = claims;
         let (permissions, origin) = (Arc::new(permissions), Some(origin));
-        Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin }
+        Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp }
     }
 }
 
@@ -197,6 +198,7 @@ mod tests {
             publishes_per_s: 0,
             info: None,
             origin: None,
+            stamp: TokenStamp::default(),
         }
     }
 

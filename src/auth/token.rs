@@ -15,14 +15,14 @@ use crate::auth::key_set::KeySet;
 use crate::auth::permission::Permissions;
 use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
-use crate::id::{INTEGER_MAX, UserName};
+use crate::id::{INTEGER_MAX, TokenStamp, UserName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use values::{milliseconds, names, present, rate, string, whole_ms};
+use values::{milliseconds, names, present, rate, stamp, string, whole_ms};
 
 /// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
 /// fit twice into the head of an upgrade.
@@ -73,6 +73,7 @@ pub struct Claims {
     /// From `info`, as JSON; `None` without the claim or if it is over [`INFO_BYTES_MAX`](crate::limits::INFO_BYTES_MAX).
     pub info: Option<Arc<str>>,
     pub origin: TokenOrigin,
+    pub stamp: TokenStamp,
 }
 
 /// The result of checking a token with the available keys.
@@ -293,8 +294,8 @@ fn claims_of(
     let issuer = body.iss.and_then(string).map(|issuer| TrustMark::of(&issuer));
     let origin = TokenOrigin { source, issuer };
     let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
-    let info = body.info.and_then(values::info);
-    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin })
+    let (info, stamp) = (body.info.and_then(values::info), stamp(body.iat, body.jti));
+    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp })
 }
 
 /// A token without a good signature of a key at hand.
@@ -406,6 +407,8 @@ pub(super) struct RawClaims<'a> {
     pub(super) nbf: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) iat: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub(super) jti: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub(super) typ: Option<&'a RawValue>,
     /// Of an introspection answer.

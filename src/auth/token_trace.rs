@@ -63,7 +63,8 @@ impl TokenFault {
             | TokenFault::BadPattern
             | TokenFault::WrongType
             | TokenFault::NoExpiry
-            | TokenFault::BadRate => true,
+            | TokenFault::BadRate
+            | TokenFault::Revoked => true,
             TokenFault::Missing
             | TokenFault::TooLong
             | TokenFault::Malformed

@@ -27,6 +27,11 @@ pub fn channel_prefix(prefix: &str) -> String {
     format!("{prefix}:c:")
 }
 
+/// `PREFIX:orders`, the channel of orders to all instances.
+pub(super) fn order_channel(prefix: &str) -> String {
+    format!("{prefix}:orders")
+}
+
 pub(super) fn canary_channel(prefix: &str) -> String {
     format!("{prefix}:canary")
 }

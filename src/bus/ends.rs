@@ -1,6 +1,7 @@
 //! The queues and flags that the bus's receiving thread shares with other threads.
 
 use crate::job::bus::{Bell, Interest, SharedKey};
+use crate::job::orders::OrderBoard;
 use crate::job::{Mailbox, Read};
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
@@ -20,4 +21,6 @@ pub(super) struct Ends {
     pub(super) reads: Sender<Read>,
     /// Until the store has given it, nothing is believed.
     pub(super) key: SharedKey,
+    /// Takes the orders of other instances.
+    pub(super) board: Arc<OrderBoard>,
 }

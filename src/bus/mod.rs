@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `PREFIX:c:CHANNEL` | publications and signals of one channel |
 //! | `PREFIX:canary` | each instance's canary, every two seconds |
+//! | `PREFIX:orders` | orders to all instances, and the word that an instance has carried one out |
 
 mod config;
 mod ends;
@@ -19,6 +20,7 @@ mod send;
 mod timing;
 
 use crate::job::bus::BusInbox;
+use crate::job::orders::OrderBoard;
 pub use config::{BusSettings, channel_prefix};
 pub use reply::BusReply;
 
@@ -51,15 +53,16 @@ pub fn start(
     inbox: BusInbox,
     mailboxes: Arc<[Mailbox]>,
     reads: Sender<Read>,
+    board: Arc<OrderBoard>,
 ) -> io::Result<RunningBus> {
-    let BusInbox { publications, signals, canaries, interests, bell, dropped, hurried, key } = inbox;
+    let BusInbox { publications, signals, canaries, orders, interests, bell, dropped, hurried, key } = inbox;
     let stopping = Arc::new(AtomicBool::new(false));
     let sender = BusSender::new(
         config.clone(),
-        SenderQueues { publications, signals, canaries, dropped, key: Arc::clone(&key) },
+        SenderQueues { publications, signals, canaries, orders, dropped, key: Arc::clone(&key) },
     );
     let send = Builder::new().name("bus-send".into()).spawn(move || sender.run())?;
-    let ends = Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads, key };
+    let ends = Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads, key, board };
     let (receiver, ending) = (BusReceiver::new(config, ends), Arc::clone(&stopping));
     let receive = Builder::new().name("bus-receive".into()).spawn(move || receiver.run(&ending))?;
     Ok(RunningBus { waker: bell, stopping, receive, send })

@@ -5,7 +5,9 @@
 //! confirmed the subscription, so that nothing published after its log was read can be missed. Without a connection the
 //! follower is answered at once, and the logs are surveyed every second.
 
-use super::config::{BusSettings, canary_channel, channel_prefix};
+mod order;
+
+use super::config::{BusSettings, canary_channel, channel_prefix, order_channel};
 use super::ends::Ends;
 use super::redial::{LinkState, Redial};
 use super::reply::BusReply;
@@ -68,6 +70,7 @@ pub(super) struct BusReceiver {
     dialer: Dialer,
     channels: String,
     canary: String,
+    orders: String,
     follows: Follows<Ticket>,
     survey: Survey,
     /// The slice that the store has. The store drops it when it is done with it.
@@ -88,6 +91,7 @@ impl BusReceiver {
             dialer: config.target.dialer(),
             channels: channel_prefix(&config.prefix),
             canary: canary_channel(&config.prefix),
+            orders: order_channel(&config.prefix),
             config,
             ends,
             follows: Follows::default(),
@@ -175,19 +179,18 @@ impl BusReceiver {
         let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
         let deadline = monotonic() + dial_timeout(target);
         let opened = RedisConnection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
-            let subscribe = cmd("SUBSCRIBE").arg(&self.canary).get_packed_command();
+            let subscribe = cmd("SUBSCRIBE").arg(&self.canary).arg(&self.orders).get_packed_command();
             connection.say(&subscribe, deadline).map(|()| connection)
         });
         match opened {
             Ok(connection) => {
                 self.follows.connected();
                 let now = monotonic();
-                let (heard, asked) = (now, now);
                 let subscriber = SubscriberConnection {
                     connection,
-                    heard,
+                    heard: now,
                     pinged: false,
-                    asked,
+                    asked: now,
                     canaries: false,
                     complete: false,
                 };
@@ -250,6 +253,9 @@ impl BusReceiver {
         // The reactors already have what this process sent.
         if origin == self.config.origin {
             return;
+        }
+        if name == self.orders.as_bytes() {
+            return self.order(origin, &key, message);
         }
         match self.channel(name).map(|channel| (envelope::read(message, &key, &channel), channel)) {
             Some((Ok(Message::Publications(more)), _)) => {

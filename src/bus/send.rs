@@ -3,19 +3,19 @@
 //! No thread waits for it. Without a connection everything is dropped and counted. Canaries report the count to the other
 //! instances, which then read the log.
 
-use super::config::{BusSettings, canary_channel, channel_prefix};
+use super::config::{BusSettings, canary_channel, channel_prefix, order_channel};
 use super::redial::{LinkState, Redial};
 use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
 use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
-use crate::job::bus::{Committed, SharedKey, SignalFrame};
+use crate::job::bus::{Committed, OrderNote, SharedKey, SignalFrame};
 use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
 use crate::net::redis::{RedisConnection, trouble_of};
 use crate::net::trouble::Trouble;
-use crate::wire::envelope::{self, CanaryNote};
+use crate::wire::envelope::{self, CanaryNote, OrderText};
 use crate::wire::publication::Published;
 use ::redis::{Cmd, ServerError, Value, cmd};
 use crossbeam_channel::{Receiver, never, select};
@@ -56,6 +56,7 @@ pub(super) struct SenderQueues {
     pub(super) publications: Receiver<Arc<[Published]>>,
     pub(super) signals: Receiver<SignalFrame>,
     pub(super) canaries: Receiver<Committed>,
+    pub(super) orders: Receiver<OrderNote>,
     pub(super) dropped: Arc<AtomicU64>,
     /// Until the store has given it, nothing can be sent.
     pub(super) key: SharedKey,
@@ -66,6 +67,7 @@ pub(super) struct BusSender {
     publications: Receiver<Arc<[Published]>>,
     signals: Receiver<SignalFrame>,
     canaries: Receiver<Committed>,
+    orders: Receiver<OrderNote>,
     dropped: Arc<AtomicU64>,
     key: SharedKey,
     dialer: Dialer,
@@ -78,7 +80,7 @@ pub(super) struct BusSender {
 
 impl BusSender {
     pub(super) fn new(config: BusSettings, queues: SenderQueues) -> BusSender {
-        let SenderQueues { publications, signals, canaries, dropped, key } = queues;
+        let SenderQueues { publications, signals, canaries, orders, dropped, key } = queues;
         BusSender {
             dialer: config.target.dialer(),
             channels: channel_prefix(&config.prefix),
@@ -86,6 +88,7 @@ impl BusSender {
             publications,
             signals,
             canaries,
+            orders,
             dropped,
             key,
             link: LinkState::Resting(monotonic()),
@@ -97,6 +100,7 @@ impl BusSender {
     /// Runs until all publishers are gone and all they published is sent.
     pub(super) fn run(mut self) {
         let (mut signals, mut canaries) = (self.signals.clone(), self.canaries.clone());
+        let mut orders = self.orders.clone();
         loop {
             self.reconnect_if_doubted();
             self.connect();
@@ -122,6 +126,13 @@ impl BusSender {
                     match canary {
                         Ok(canary) => self.add_canary(&canary, &mut commands),
                         Err(_) => canaries = never(),
+                    }
+                    Loses::Nothing
+                },
+                recv(orders) -> note => {
+                    match note {
+                        Ok(note) => self.add_order(&note, &mut commands),
+                        Err(_) => orders = never(),
                     }
                     Loses::Nothing
                 },
@@ -229,6 +240,29 @@ impl BusSender {
         let name = canary_channel(&self.config.prefix);
         let mut message = Vec::new();
         envelope::canary(&mut message, &key, self.config.origin, &name, note);
+        commands.push(publish(&name, &message));
+    }
+
+    fn add_order(&self, note: &OrderNote, commands: &mut Vec<Cmd>) {
+        let Some(key) = self.key.load_full() else { return };
+        let (name, origin) = (order_channel(&self.config.prefix), self.config.origin);
+        let mut message = Vec::new();
+        match note {
+            OrderNote::Made { order, previous } => {
+                let text = OrderText {
+                    number: order.id.0,
+                    previous: previous.0,
+                    made: order.made_unix_ms,
+                    kind: order.order.kind().word(),
+                    by: &order.by,
+                    args: &order.order.args(),
+                };
+                envelope::order(&mut message, &key, origin, &name, &text);
+            }
+            OrderNote::Done { id, closed } => {
+                envelope::order_done(&mut message, &key, origin, &name, (id.0, *closed));
+            }
+        }
         commands.push(publish(&name, &message));
     }
 
@@ -341,8 +375,8 @@ mod tests {
         fill(&way);
         drop(way);
         let dropped = Arc::clone(&inbox.dropped);
-        let BusInbox { publications, signals, canaries, dropped: count, key, .. } = inbox;
-        let queues = SenderQueues { publications, signals, canaries, dropped: count, key };
+        let BusInbox { publications, signals, canaries, orders, dropped: count, key, .. } = inbox;
+        let queues = SenderQueues { publications, signals, canaries, orders, dropped: count, key };
         BusSender::new(config(), queues).run();
         dropped.load(Ordering::Relaxed)
     }

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`incarnation`] | when this instance must take the next count, and write everything again |
 //! | [`liveness`] | the state of every other instance |
+//! | [`order`] | which sessions an order to all instances ends |
+//! | [`restrictions`] | which users and tokens are refused |
 //! | [`duty`] | whether this instance leads |
 //! | [`report`] | what operators see of all that |
 
@@ -15,4 +17,9 @@ pub mod duty;
 pub mod incarnation;
 pub mod instance;
 pub mod liveness;
+pub mod order;
+mod order_args;
+pub mod order_body;
+pub mod order_counts;
 pub mod report;
+pub mod restrictions;

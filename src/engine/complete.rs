@@ -120,6 +120,7 @@ impl Engine {
     }
 
     fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
+        let outcome = self.judged_by_orders(outcome);
         match (self.pending.take(ticket), outcome) {
             (Some(Request::Token { slot, id }), outcome) if self.chat_mut(slot).is_some() => {
                 self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));

@@ -11,16 +11,16 @@
 //!
 //! A turn calls them in this order, and sends [`take_jobs`](Engine::take_jobs) after each step that may create jobs:
 //!
-//! 1. [`begin_turn`](Engine::begin_turn), [`handle_setup`](Engine::handle_setup) and
-//!    [`handle_snapshot`](Engine::handle_snapshot) if there are new ones;
+//! 1. [`begin_turn`](Engine::begin_turn), [`handle_setup`](Engine::handle_setup),
+//!    [`handle_snapshot`](Engine::handle_snapshot) and [`handle_orders`](Engine::handle_orders) if there are new ones;
 //! 2. [`handle_accepted`](Engine::handle_accepted) for as many as [`accept_quota`](Engine::accept_quota) allows;
 //! 3. [`handle_bytes`](Engine::handle_bytes) for each [`next_ready`](Engine::next_ready), then for each
 //!    [`next_arrival`](Engine::next_arrival) within the [`arrival_slice`](Engine::arrival_slice);
 //! 4. unless it [`gathers`](Engine::gathers): [`handle_broadcast`](Engine::handle_broadcast) for each,
 //!    [`finish_broadcasts`](Engine::finish_broadcasts), [`handle_completion`](Engine::handle_completion) for each,
 //!    [`finish_completions`](Engine::finish_completions);
-//! 5. [`expire`](Engine::expire), [`push_status`](Engine::push_status), [`drain`](Engine::drain),
-//!    [`catch_up_rooms`](Engine::catch_up_rooms);
+//! 5. [`expire`](Engine::expire), [`carry_out_orders`](Engine::carry_out_orders),
+//!    [`push_status`](Engine::push_status), [`drain`](Engine::drain), [`catch_up_rooms`](Engine::catch_up_rooms);
 //! 6. [`flush`](Engine::flush), [`flush_arrivals`](Engine::flush_arrivals), [`finish_flush`](Engine::finish_flush);
 //! 7. [`reap`](Engine::reap), [`end_turn`](Engine::end_turn).
 //!
@@ -30,6 +30,7 @@
 //! - a slot is freed only at the very end, so an event of the turn never reaches the next peer in that slot.
 
 mod arrive;
+mod cluster_order;
 mod complete;
 mod deliver;
 mod drain;
@@ -118,6 +119,7 @@ pub struct Engine {
     memory: HeldMemory,
     health: tell::StatusRound,
     rosters: rosters::RosterWatchers,
+    ordering: cluster_order::OrderRound,
     draining: drain::Draining,
     ended: Ended,
     out: Output,
@@ -210,6 +212,7 @@ impl Engine {
             memory: HeldMemory { relief: flush::Relief::new(now.at), inbound_bytes: 0 },
             health: tell::StatusRound::new(snapshot),
             rosters: rosters::RosterWatchers::default(),
+            ordering: cluster_order::OrderRound::default(),
             draining: drain::Draining::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
@@ -276,6 +279,7 @@ impl Engine {
             && self.out.orders.is_empty()
             && self.health.is_done()
             && self.rosters.is_idle()
+            && self.ordering.is_done()
             && self.due.rejudging.is_empty()
             && self.draining.is_idle()
             && self.gathering.is_done();

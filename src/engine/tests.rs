@@ -23,6 +23,7 @@ use std::io::IoSlice;
 
 mod drain;
 mod inbound;
+mod orders;
 mod outage;
 mod recover;
 mod rosters;

@@ -10,6 +10,7 @@ use crate::admin::Admin;
 use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
+use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook};
@@ -52,6 +53,7 @@ pub(super) struct AdminShared {
     pub(super) monitor: Arc<Monitor>,
     pub(super) presence: PresenceQueue,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) orders: Arc<OrderBoard>,
 }
 
 /// The place where an operator finds the token.
@@ -169,6 +171,7 @@ impl PreparedAdmin {
             monitor,
             presence,
             cluster,
+            orders,
         } = shared;
         let admin = Admin {
             token,
@@ -183,6 +186,7 @@ impl PreparedAdmin {
             monitor,
             presence,
             cluster,
+            orders,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

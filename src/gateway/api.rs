@@ -6,6 +6,7 @@ use crate::api::{Api, ApiPolicy, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
@@ -40,6 +41,7 @@ pub(super) struct ApiParts {
     /// TLS as on the listener of clients; `None` without a certificate.
     pub(super) secured: Option<Arc<ServerConfig>>,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) orders: Arc<OrderBoard>,
 }
 
 impl PreparedApi {
@@ -88,7 +90,7 @@ impl PreparedApi {
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
         let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
-        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster } = parts;
+        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, orders } = parts;
         let policy = policy(config, secured.as_ref()).map_err(io::Error::other)?;
         let api = Api {
             policy,
@@ -99,6 +101,7 @@ impl PreparedApi {
             mailboxes,
             outlook,
             cluster,
+            orders,
             counters,
             clock,
         };

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::watch::{self, PreparedWatch};
 use crate::bus::{self, BusSettings, RunningBus};
 use crate::job::bus::{Bus, BusInbox, bus};
+use crate::job::orders::OrderBoard;
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
 use crate::registry::RegistryRedis;
@@ -53,7 +54,12 @@ impl PreparedBus {
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.
-    pub(super) fn start(self, mailboxes: Arc<[Mailbox]>, reads: Sender<Read>) -> io::Result<RunningBus> {
-        bus::start(self.config, self.inbox, mailboxes, reads)
+    pub(super) fn start(
+        self,
+        mailboxes: Arc<[Mailbox]>,
+        reads: Sender<Read>,
+        orders: Arc<OrderBoard>,
+    ) -> io::Result<RunningBus> {
+        bus::start(self.config, self.inbox, mailboxes, reads, orders)
     }
 }

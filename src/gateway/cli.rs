@@ -1,5 +1,8 @@
 //! The command line: arguments become a configuration, and the command runs with it.
 
+mod user;
+mod which;
+
 use super::cluster_command::ClusterArguments;
 use super::config::sources::{ConfigSources, FileSource, Flag};
 use super::config::{self, Config, show};
@@ -7,6 +10,7 @@ use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
 use super::lookup_command::{self, LookupSubject};
+use super::order_command::{self, OrderTask};
 use super::output;
 use super::presence_command;
 use super::running::RunningGateway;
@@ -16,6 +20,8 @@ use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use user::{UserCommand, UserTask};
+use which::Which;
 
 /// The file that is read, if it exists, unless `--config` names another.
 const DEFAULT_FILE: &str = "seawall.toml";
@@ -37,6 +43,7 @@ Examples:
   seawall health                           exit with 0 if the running gateway is alive
   seawall user sessions ann                show why ann was disconnected
   seawall presence lobby                   show which users are present in a channel
+  seawall user block ann --reason spam     end the sessions of ann on all instances, and refuse ann from then on
   seawall token --sub ann --channel 'room.*=subscribe,publish' --ttl 1h
                                            print a token signed with the configured HS256 secret
   seawall drain                            stop a running gateway after its clients have moved
@@ -114,7 +121,7 @@ enum CliCommand {
         #[command(subcommand)]
         command: ConnectionCommand,
     },
-    /// Look up a user of the running gateway
+    /// Look up a user of the running gateway, or end its sessions on all instances
     User {
         #[command(subcommand)]
         command: UserCommand,
@@ -124,6 +131,14 @@ enum CliCommand {
         /// The channel
         #[arg(value_name = "CHANNEL")]
         channel: String,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print which instances have carried an order out, and the sessions that it closed; exit with 1 if one has not
+    Order {
+        /// The number of the order, which the command that gave it printed
+        #[arg(value_name = "N")]
+        number: u64,
         #[command(flatten)]
         which: Which,
     },
@@ -161,15 +176,6 @@ enum CliCommand {
     },
 }
 
-/// The gateway that a command is about. It is found by the data folder of the configuration; without a configuration here, as a
-/// unit of systemd (`/run/seawall`), and then by `/etc/seawall/seawall.toml`.
-#[derive(Args, Debug)]
-struct Which {
-    /// The name of the gateway, if several run as units of systemd
-    #[arg(long, value_name = "NAME")]
-    instance: Option<String>,
-}
-
 #[derive(Debug, Subcommand)]
 enum ConnectionCommand {
     /// Print the user, the times and the end of the session on a connection, open or among the last 4096 of its reactor that ended
@@ -177,18 +183,6 @@ enum ConnectionCommand {
         /// The name of the connection, from `connected` or a report
         #[arg(value_name = "ID")]
         id: String,
-        #[command(flatten)]
-        which: Which,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Print the open sessions of a user, and those among the last that ended
-    Sessions {
-        /// The user: `sub` of its token
-        #[arg(value_name = "NAME")]
-        name: String,
         #[command(flatten)]
         which: Which,
     },
@@ -307,8 +301,12 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Connection { command: ConnectionCommand::Show { id, which } }) => {
             looking_up(settings, &which, &LookupSubject::Connection(id))
         }
-        Some(CliCommand::User { command: UserCommand::Sessions { name, which } }) => {
-            looking_up(settings, &which, &LookupSubject::User(name))
+        Some(CliCommand::User { command }) => match command.task() {
+            (UserTask::LookUp(subject), which) => looking_up(settings, &which, &subject),
+            (UserTask::Order(task), which) => ordering(settings, &which, &task),
+        },
+        Some(CliCommand::Order { number, which }) => {
+            ordering(settings, &which, &OrderTask::Progress { order: number })
         }
         Some(CliCommand::Presence { channel, which }) => {
             operating(settings, &which, |config, running| presence_command::show(&config, running, &channel))
@@ -334,6 +332,10 @@ pub fn main() -> ExitCode {
             configured(settings, store_command::version)
         }
     }
+}
+
+fn ordering(settings: Settings, which: &Which, task: &OrderTask) -> ExitCode {
+    operating(settings, which, |config, running| order_command::run(&config, running, task))
 }
 
 fn looking_up(settings: Settings, which: &Which, subject: &LookupSubject) -> ExitCode {

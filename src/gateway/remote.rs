@@ -81,7 +81,12 @@ impl Remote {
 
     /// Makes a request without a body.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<RemoteAnswer, RemoteFailure> {
-        let response = self.call(method, path).map_err(|error| match error.kind() {
+        self.send(method, path, "")
+    }
+
+    /// Makes a request with this body, JSON; empty for none.
+    pub(super) fn send(&self, method: &str, path: &str, body: &str) -> Result<RemoteAnswer, RemoteFailure> {
+        let response = self.call(method, path, body).map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
@@ -121,15 +126,18 @@ impl Remote {
         }
     }
 
-    fn call(&self, method: &str, path: &str) -> io::Result<String> {
+    fn call(&self, method: &str, path: &str, body: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.address, RESPONSE_TIMEOUT)?;
         stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
         let (address, token) = (self.address, &*self.token);
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let head = Zeroizing::new(format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{length}\r\n"
         ));
         stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut response = String::new();
         stream.take(RESPONSE_BYTES_MAX).read_to_string(&mut response)?;
         Ok(response)

@@ -19,12 +19,15 @@ use super::watch::{self, PreparedWatch};
 use super::{auth, output, running, tls};
 use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
+use crate::introspect::TokenTrust;
+use crate::job::orders::{OrderBoard, OrderParts};
 use crate::job::{Mailbox, Queues};
 use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::reactor::{self, Clock, Port, Prepared, Setups};
 use crate::session::AuthMode;
+use crate::store::OrderEnds;
 use crate::store::postgres::ClusterMember;
 use crate::watch::OwnSources;
 use rustix::fs::Mode;
@@ -84,19 +87,17 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let counters = metric_sources(&watched, bus.as_ref(), &registry, &api);
     let metrics = metrics(reactors, &instance, counters, clock);
     let vitals = vitals(&config, &bounds, reactors, clock);
-    let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
-    let policy = auth::policy(&config, auth, instance.clone(), TrustEdition::default());
     let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
     let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
-    let setups =
-        Setups::new(setup(&config, &fixed, policy, tls::secured(config.tls.identity.as_ref(), None)?));
+    let setups = first_setups(&config, &fixed, trust.as_ref(), &instance)?;
     // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
     let Reactors { mailboxes, prepared, address } = prepare_reactors(&config, reactors)?;
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
     let cannot_start = |error| format!("cannot start a thread: {error}");
     let (queues, jobs) = threads::queues(bus.as_ref(), reactors);
+    let (orders, board) = orders(&instance, &mailboxes, &queues, &metrics, clock);
     let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
     let watch = watched.start(move || clock.read(), own).map_err(cannot_start)?;
     let (requests, reviser, rosters) = (watch.requests(), watch.reviser(), queues.presence.clone());
@@ -104,7 +105,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
     let (registry, cluster) = registry.parts(bus.as_ref(), &metrics, &vitals, &outlook);
-    let parts = ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api };
+    let parts = ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api, orders };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
@@ -117,6 +118,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         monitor: Arc::clone(&probe_shares.monitor),
         presence: rosters,
         cluster,
+        orders: board,
     };
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;
     vitals.set_descriptors_base(capacity::open_descriptors());
@@ -145,6 +147,19 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     outcome
 }
 
+/// The setups of the reactors before the first reload.
+fn first_setups(
+    config: &Config,
+    fixed: &Fixed<'_>,
+    trust: Option<&TokenTrust>,
+    instance: &InstanceName,
+) -> Result<Setups, String> {
+    let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
+    let policy = auth::policy(config, auth, instance.clone(), TrustEdition::default());
+    let tls = tls::secured(config.tls.identity.as_ref(), None)?;
+    Ok(Setups::new(setup(config, fixed, policy, tls)))
+}
+
 /// Logs the values that are accepted, but probably not meant.
 pub(super) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
@@ -165,6 +180,24 @@ fn own_sources(
         queues: queues.clone(),
         mailboxes: Arc::clone(mailboxes),
     }
+}
+
+/// The orders of this process, for the threads and for the admin listener.
+fn orders(
+    instance: &InstanceName,
+    mailboxes: &Arc<[Mailbox]>,
+    queues: &Queues,
+    metrics: &Metrics,
+    clock: Clock,
+) -> (OrderEnds, Arc<OrderBoard>) {
+    let (board, requests) = OrderBoard::new(OrderParts {
+        instance: Arc::clone(&instance.0),
+        mailboxes: Arc::clone(mailboxes),
+        bus: queues.bus.clone(),
+        counters: Arc::clone(&metrics.orders),
+        clock: Arc::new(move || clock.read()),
+    });
+    (OrderEnds { board: Arc::clone(&board), requests }, board)
 }
 
 fn open_store(

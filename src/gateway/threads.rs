@@ -9,9 +9,10 @@ use super::{auth, presence, tls};
 use crate::api::RunningApi;
 use crate::drain::DrainCause;
 use crate::id::ReactorId;
-use crate::introspect::{self, AuthRenewal, TokenTrust};
+use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::callers::Callers;
+use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
@@ -19,7 +20,7 @@ use crate::metrics::vitals::Vitals;
 use crate::presence::{PresenceParts, RunningPresence};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::registry::{self, RegistryParts, RunningRegistry};
-use crate::store::StoreEnds;
+use crate::store::{OrderEnds, StoreEnds};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -61,6 +62,7 @@ pub(super) struct ThreadParts {
     pub(super) queues: Queues,
     pub(super) jobs: Jobs,
     pub(super) api: PreparedApi,
+    pub(super) orders: OrderEnds,
 }
 
 impl Threads {
@@ -70,7 +72,8 @@ impl Threads {
         mailboxes: &Arc<[Mailbox]>,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
-        let ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api } = parts;
+        let ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api, orders } = parts;
+        let board = Arc::clone(&orders.board);
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
         let (appends, reads) = (jobs.append, jobs.read);
@@ -82,15 +85,29 @@ impl Threads {
             outlook: Arc::clone(&setup.engine.outlook),
             secured: setup.tls.clone(),
             cluster: Arc::clone(&registry.board),
+            orders: Arc::clone(&board),
         };
-        let store =
-            store.start(StoreEnds { mailboxes: Arc::clone(mailboxes), callers, appends, reads, counters })?;
-        let bus =
-            bus.map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone())).transpose()?;
+        let store = store.start(StoreEnds {
+            mailboxes: Arc::clone(mailboxes),
+            callers,
+            appends,
+            reads,
+            counters,
+            orders,
+        })?;
+        let bus = bus
+            .map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone(), Arc::clone(&board)))
+            .transpose()?;
         let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
         let clock = Arc::new(move || clock.read());
         let census = auth::census(config);
-        let auth = introspect::start(trust, census, Arc::clone(mailboxes), jobs.admit, counters, clock)?;
+        let ends = AuthEnds {
+            mailboxes: Arc::clone(mailboxes),
+            jobs: jobs.admit,
+            counters,
+            orders: Arc::clone(&board),
+        };
+        let auth = introspect::start(trust, census, clock, ends)?;
         let clock_of_rosters = setup.clock;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let rosters = PresenceParts {
@@ -101,7 +118,7 @@ impl Threads {
             clock: move || clock_of_rosters.read(),
         };
         let presence = rosters.start()?;
-        let reactors = start_reactors(config, setups, &queues, mailboxes, prepared, &notices_in)?;
+        let reactors = start_reactors(config, setups, &queues, &board, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
@@ -219,7 +236,7 @@ fn start_reactors(
     config: &Config,
     setups: &Setups,
     queues: &Queues,
-    mailboxes: &Arc<[Mailbox]>,
+    board: &Arc<OrderBoard>,
     prepared: Vec<Prepared>,
     notices: &Sender<DrainNotice>,
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
@@ -229,7 +246,7 @@ fn start_reactors(
     };
     let start = |(index, prepared): (usize, Prepared)| {
         let id = ReactorId(index as u16);
-        let (setups, queues, mailboxes) = (setups.clone(), queues.clone(), Arc::clone(mailboxes));
+        let (setups, queues, board) = (setups.clone(), queues.clone(), Arc::clone(board));
         let notices = notices.clone();
         let core = cores.get(index % cores.len().max(1)).copied();
         std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
@@ -239,7 +256,7 @@ fn start_reactors(
                 tracing::warn!(reactor = index, "reactor not pinned to its core");
             }
             let guard = EndGuard { id, notices };
-            let reactor = Reactor::new(id, prepared, &setups, queues, mailboxes);
+            let reactor = Reactor::new(id, prepared, &setups, queues, board);
             if let Err(error) = reactor.run() {
                 tracing::error!(reactor = index, %error, "reactor poll failed");
             }

@@ -23,7 +23,9 @@ use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::auth::token_trace::TokenTrace;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition};
 use crate::clock::{Moment, Now};
-use crate::id::UserName;
+use crate::cluster::restrictions::Restriction;
+use crate::id::{OrderId, TokenStamp, UserName};
+use crate::job::orders::OrderBoard;
 use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::limits::AUTH_QUEUE;
 use crate::metrics::auth::AuthCounters;
@@ -87,16 +89,25 @@ pub struct TokenTrust {
     pub edition: TrustEdition,
 }
 
-/// Starts the thread `auth` and the threads that call its service. `mailboxes` are indexed by reactor. Without trust, auth is
+/// The queues and counters that the auth worker shares with the rest of the process.
+pub struct AuthEnds {
+    /// The way to each reactor, by its id.
+    pub mailboxes: Arc<[Mailbox]>,
+    pub jobs: Receiver<AuthJob>,
+    pub counters: Arc<AuthCounters>,
+    /// Knows the blocked users and revoked tokens.
+    pub orders: Arc<OrderBoard>,
+}
+
+/// Starts the thread `auth` and the threads that call its service. Without trust, auth is
 /// off: every token is that of `anonymous`, who may do everything.
 pub fn start(
     trust: Option<TokenTrust>,
     census: Census,
-    mailboxes: Arc<[Mailbox]>,
-    jobs: Receiver<AuthJob>,
-    counters: Arc<AuthCounters>,
     clock: Clock,
+    ends: AuthEnds,
 ) -> io::Result<RunningAuth> {
+    let AuthEnds { mailboxes, jobs, counters, orders } = ends;
     let (judge, news, edition) = match trust {
         Some(TokenTrust { verifier, service, edition }) => {
             let (judge, news) = TokenJudge::start(verifier, service.as_ref(), &counters.service, &clock)?;
@@ -107,7 +118,8 @@ pub fn start(
     let to_wake = vec![false; mailboxes.len()];
     let (renewals, renewed) = bounded(RENEWALS);
     let checks = CheckQueue::new(AUTH_QUEUE);
-    let mut worker = AuthWorker { judge, news, edition, checks, census, counters, mailboxes, to_wake };
+    let mut worker =
+        AuthWorker { judge, news, edition, checks, census, counters, mailboxes, to_wake, orders };
     let body = move || worker.serve(&jobs, renewed, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(RunningAuth { thread, renewals })
@@ -126,6 +138,7 @@ struct AuthWorker {
     mailboxes: Arc<[Mailbox]>,
     /// Reactors that were answered but not yet woken.
     to_wake: Vec<bool>,
+    orders: Arc<OrderBoard>,
 }
 
 impl AuthWorker {
@@ -270,11 +283,18 @@ impl AuthWorker {
         add_one(&self.counters.tokens_checked);
         match denied {
             // Unchecked tokens are counted where that is found.
-            None | Some(Denied::Unchecked { .. } | Denied::KeysTooNew { .. } | Denied::TooManyWaiting) => {}
+            None
+            | Some(
+                Denied::Unchecked { .. }
+                | Denied::KeysTooNew { .. }
+                | Denied::TooManyWaiting
+                | Denied::NotReady,
+            ) => {}
             Some(Denied::QueueFull) => add_one(&self.counters.service.too_many_waiting),
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),
             Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),
+            Some(Denied::Blocked) => add_one(&self.counters.blocked),
         }
     }
 
@@ -285,7 +305,8 @@ impl AuthWorker {
         token: Option<Arc<str>>,
         now: Moment,
     ) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin } = person;
+        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp } = person;
+        let as_of = self.unrestricted(&user, stamp)?;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user, now) {
                 UserDecision::Granted => Counted::Yes,
@@ -309,7 +330,19 @@ impl AuthWorker {
             origin,
             token,
             edition,
+            stamp,
+            as_of,
         })
+    }
+
+    /// Refuses blocked users and revoked tokens. Returns the last order that was considered.
+    fn unrestricted(&self, user: &UserName, stamp: TokenStamp) -> Result<OrderId, Denied> {
+        match self.orders.judge(user, stamp) {
+            Some((as_of, None)) => Ok(as_of),
+            Some((_, Some(Restriction::Blocked))) => Err(Denied::Blocked),
+            Some((_, Some(Restriction::Revoked))) => Err(Denied::Token(TokenFault::Revoked)),
+            None => Err(Denied::NotReady),
+        }
     }
 
     fn arrive(&mut self, address: IpAddr, now: Moment) -> Result<(), AddressDenied> {
@@ -356,6 +389,7 @@ fn anonymous() -> Person {
         publishes_per_s: 0,
         info: None,
         origin: None,
+        stamp: TokenStamp::default(),
     }
 }
 

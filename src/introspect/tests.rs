@@ -68,8 +68,11 @@ impl Bench {
         let counters = Arc::new(AuthCounters::default());
         let trust =
             verifier.map(|verifier| TokenTrust { verifier, service: None, edition: TrustEdition::default() });
-        let running =
-            start(trust, census, mailboxes.into(), queue, Arc::clone(&counters), clock()).expect("a thread");
+        let (orders, _) = OrderBoard::alone(Arc::from([]));
+        orders.begin(&[], &[], OrderId(0));
+        let mailboxes = Arc::from(mailboxes);
+        let ends = AuthEnds { mailboxes, jobs: queue, counters: Arc::clone(&counters), orders };
+        let running = start(trust, census, clock(), ends).expect("a thread");
         Bench { jobs, reactors, counters, running }
     }
 

@@ -4,10 +4,11 @@
 //! for them.
 
 pub use super::message::{Canary, Interest, Slice};
+use super::order_log::LoggedOrder;
 use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
-use crate::id::ChannelName;
-use crate::limits::{BUS_INTERESTS, BUS_PUBLICATIONS, BUS_SIGNALS};
+use crate::id::{ChannelName, OrderId};
+use crate::limits::{BUS_INTERESTS, BUS_ORDERS, BUS_PUBLICATIONS, BUS_SIGNALS};
 use crate::wire::envelope::BusKey;
 use crate::wire::publication::Published;
 use arc_swap::ArcSwapOption;
@@ -27,6 +28,23 @@ pub struct Committed {
     pub seen: Vec<Seen>,
 }
 
+/// A message about an order, for the other instances.
+#[derive(Clone, Debug)]
+pub enum OrderNote {
+    /// This instance had it committed.
+    Made {
+        order: Arc<LoggedOrder>,
+        /// The order before it.
+        previous: OrderId,
+    },
+    /// This instance has carried it out.
+    Done {
+        id: OrderId,
+        /// The sessions that it closed here.
+        closed: u64,
+    },
+}
+
 /// A signal on its way: its channel, and a complete frame.
 pub type SignalFrame = (ChannelName, Arc<[u8]>);
 
@@ -36,6 +54,7 @@ pub struct Bus {
     publications: Sender<Arc<[Published]>>,
     signals: Sender<SignalFrame>,
     canaries: Sender<Committed>,
+    orders: Sender<OrderNote>,
     interests: Sender<Interest>,
     bell: Arc<Bell>,
     dropped: Arc<AtomicU64>,
@@ -54,6 +73,8 @@ pub struct BusInbox {
     pub signals: Receiver<SignalFrame>,
     /// Canaries that this process committed.
     pub canaries: Receiver<Committed>,
+    /// Orders of this process, and its word that it has carried one out.
+    pub orders: Receiver<OrderNote>,
     pub interests: Receiver<Interest>,
     /// Rings when an interest is sent.
     pub bell: Arc<Bell>,
@@ -76,6 +97,7 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
     let (publications, publications_in) = bounded(BUS_PUBLICATIONS);
     let (signals, signals_in) = bounded(BUS_SIGNALS);
     let (canaries, canaries_in) = bounded(1);
+    let (orders, orders_in) = bounded(BUS_ORDERS);
     let (interests, interests_in) = bounded(BUS_INTERESTS);
     let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let bell = Arc::new(Bell { fd, rung: AtomicBool::new(false) });
@@ -86,13 +108,14 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
         publications: publications_in,
         signals: signals_in,
         canaries: canaries_in,
+        orders: orders_in,
         interests: interests_in,
         bell: Arc::clone(&bell),
         dropped: Arc::clone(&dropped),
         hurried: Arc::clone(&hurried),
         key: Arc::clone(&key),
     };
-    Ok((Bus { publications, signals, canaries, interests, bell, dropped, hurried, key }, inbox))
+    Ok((Bus { publications, signals, canaries, orders, interests, bell, dropped, hurried, key }, inbox))
 }
 
 impl Bus {
@@ -111,6 +134,11 @@ impl Bus {
     /// Sends a committed canary, unless another one waits to be sent.
     pub fn canary(&self, committed: Committed) {
         let _ = self.canaries.try_send(committed);
+    }
+
+    /// Sends a message about an order. One that does not fit is lost: the store has the same.
+    pub fn order(&self, note: OrderNote) {
+        let _ = self.orders.try_send(note);
     }
 
     /// The depths of the queues whose overflow is dropped: the log makes up for publications, and signals may be lost.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 12] = [
+pub const ENDPOINTS: [&str; 18] = [
     "publish",
     "batch",
     "broadcast",
@@ -17,6 +17,12 @@ pub const ENDPOINTS: [&str; 12] = [
     "history",
     "presence",
     "cluster",
+    "disconnect",
+    "block",
+    "block_show",
+    "unblock",
+    "revoke",
+    "order",
     "openapi",
     "unknown",
 ];

@@ -50,6 +50,8 @@ pub struct AuthCounters {
     pub other_user: AtomicU64,
     /// Valid tokens of users that already have the maximum number of connections.
     pub too_many_of_user: AtomicU64,
+    /// Valid tokens of blocked users.
+    pub blocked: AtomicU64,
     /// Checks that panicked. Each is also counted as a `malformed` token.
     pub panics: AtomicU64,
     pub addresses_checked: AtomicU64,

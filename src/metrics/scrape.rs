@@ -6,6 +6,7 @@ mod bus;
 mod cluster;
 mod connections;
 mod drain;
+mod orders;
 mod presence;
 mod reload;
 mod sheet;
@@ -29,6 +30,7 @@ use super::store::StoreCounters;
 use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
+use crate::cluster::order_counts::OrderCounters;
 use crate::id::ReactorId;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
@@ -52,6 +54,7 @@ pub struct Metrics {
     pub tls: Arc<TlsCounters>,
     pub reloads: Arc<ReloadCounters>,
     pub presence: Arc<PresenceCounters>,
+    pub orders: Arc<OrderCounters>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
@@ -85,6 +88,7 @@ impl Metrics {
             tls: Arc::default(),
             reloads: Arc::default(),
             presence: Arc::default(),
+            orders: Arc::default(),
             bus,
             cluster,
             api,
@@ -136,6 +140,7 @@ impl Metrics {
             tls: Arc::clone(&self.tls),
             reloads: Arc::clone(&self.reloads),
             presence: Arc::clone(&self.presence),
+            orders: Arc::clone(&self.orders),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),
@@ -214,6 +219,7 @@ impl Collector for Scrape {
         self.bus(&mut sheet)?;
         presence::encode(&self.presence, &mut sheet)?;
         cluster::encode(&self.cluster, &mut sheet)?;
+        orders::encode(&self.orders, &mut sheet)?;
         if let Some(counters) = &self.api {
             api::encode(counters, &mut sheet)?;
         }

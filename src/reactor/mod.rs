@@ -26,6 +26,7 @@ use crate::drain::DrainPhase;
 use crate::engine::{Engine, FollowMode, Job, Readiness};
 use crate::id::ReactorId;
 use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader, inbox};
+use crate::job::orders::{OrderBoard, OrderReader};
 use crate::limits::READ_BYTES;
 use crate::metrics::reactor::ReactorCounters;
 use listener::Leaving;
@@ -68,6 +69,8 @@ pub struct Reactor {
     /// The setup of this turn.
     setup: Arc<ShellSetup>,
     health: SnapshotReader,
+    orders: Arc<OrderBoard>,
+    order_reader: OrderReader,
     counters: Arc<ReactorCounters>,
     poll: Poll,
     listener: Option<TcpListener>,
@@ -91,15 +94,18 @@ impl Reactor {
         prepared: Prepared,
         setups: &Setups,
         queues: Queues,
-        mailboxes: Arc<[Mailbox]>,
+        orders: Arc<OrderBoard>,
     ) -> Reactor {
         let setup = setups.load();
         let mut health = setup.engine.outlook.reader();
         let follows = if queues.bus.is_some() { FollowMode::ByBus } else { FollowMode::Alone };
         let (shared, snapshot) = (Arc::clone(&setup.engine), Arc::clone(health.load()));
+        let mut engine = Engine::new(id, shared, snapshot, setup.clock.read(), follows, fastrand::u64(..));
+        engine.begin_orders(orders.log());
         Reactor {
             id,
-            engine: Engine::new(id, shared, snapshot, setup.clock.read(), follows, fastrand::u64(..)),
+            engine,
+            order_reader: orders.reader(),
             sockets: Sockets::default(),
             setups: setups.reader(),
             health,
@@ -110,11 +116,12 @@ impl Reactor {
             leaving_port: Leaving::No,
             inbox: prepared.inbox,
             queues,
-            mailboxes,
+            mailboxes: Arc::clone(orders.mailboxes()),
             jobs: Vec::new(),
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
             logged_ends: 0,
+            orders,
             setup,
         }
     }
@@ -134,10 +141,12 @@ impl Reactor {
         self.wait(events)?;
         self.renew();
         self.look();
+        self.look_for_orders();
         self.accept();
         self.read();
         self.exchange();
         self.expire();
+        self.carry_out_orders();
         self.push_status();
         self.drain();
         self.catch_up();
@@ -189,6 +198,24 @@ impl Reactor {
         if !Arc::ptr_eq(newest, self.engine.snapshot()) {
             self.engine.handle_snapshot(Arc::clone(newest));
         }
+    }
+
+    /// Takes the newest orders, which costs one comparison while there are no new ones.
+    fn look_for_orders(&mut self) {
+        let newest = self.order_reader.load();
+        if !Arc::ptr_eq(newest, self.engine.order_log()) {
+            self.engine.handle_orders(Arc::clone(newest));
+        }
+    }
+
+    /// Ends the sessions that orders mean. Like the snapshot, orders that came since the waker was rearmed are taken as well.
+    fn carry_out_orders(&mut self) {
+        self.look_for_orders();
+        self.engine.carry_out_orders();
+        for order in self.engine.take_finished_orders() {
+            self.orders.finished(&order);
+        }
+        self.send_jobs();
     }
 
     fn expire(&mut self) {

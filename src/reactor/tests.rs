@@ -66,7 +66,8 @@ impl Stage {
         let (admit, _) = bounded(OUTSTANDING_MAX);
         let queues = Queues { append, read, bus: None, admit, presence: presence(1).0 };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
-        let reactor = Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, mailboxes);
+        let reactor =
+            Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, OrderBoard::alone(mailboxes).0);
         Stage { reactor, events: Events::with_capacity(1_024), mailbox, address }
     }
 

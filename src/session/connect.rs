@@ -11,12 +11,15 @@ use super::restoring::{PendingConnect, Restoring};
 use super::{Held, Session, SessionStage, UNTRUSTED};
 use crate::auth::token::TokenFault;
 use crate::close::CloseReason;
+use crate::cluster::order::BLOCKED;
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::CommandId;
 use crate::wire::command::Connect;
 
 /// When a client should return if the auth worker did not answer, in milliseconds.
 const AUTH_RETRY_MS: u32 = 2_000;
+/// When a client should return if the store was not read since the start, in milliseconds.
+const NOT_READY_RETRY_MS: u32 = 2_000;
 /// When a client should return if too many tokens wait, in milliseconds: each is answered within seconds.
 const WAITING_RETRY_MS: u32 = 2_000;
 /// When a client should return if its user has too many connections, in milliseconds: one of them has to end first.
@@ -98,7 +101,9 @@ impl Session {
                         match denied {
                             Denied::Token(TokenFault::NotYetValid { .. }) => {}
                             Denied::Token(_) | Denied::OtherUser => member.refresh_denied(cx),
-                            Denied::TooManyOfUser
+                            Denied::Blocked
+                            | Denied::NotReady
+                            | Denied::TooManyOfUser
                             | Denied::Unchecked { .. }
                             | Denied::KeysTooNew { .. }
                             | Denied::TooManyWaiting
@@ -199,6 +204,12 @@ fn close_reason(denied: Denied) -> CloseReason {
         }
         Denied::Token(fault) => CloseReason::Unauthenticated(fault.text()),
         Denied::OtherUser => CloseReason::Unauthenticated(OTHER_USER),
+        Denied::Blocked => CloseReason::Forbidden(BLOCKED),
+        Denied::NotReady => CloseReason::Unavailable {
+            dependency: "store".into(),
+            retry_ms: NOT_READY_RETRY_MS,
+            reference: "orders-unread".into(),
+        },
         Denied::TooManyOfUser => {
             CloseReason::OverCapacity { bound: "limits.connections_per_user", retry_ms: USER_RETRY_MS }
         }
@@ -225,6 +236,8 @@ fn refusal(denied: Denied) -> Refusal<'static> {
         }
         Denied::Token(fault) => Refusal::BadToken(fault.text()),
         Denied::OtherUser => Refusal::BadToken(OTHER_USER),
+        Denied::Blocked => Refusal::BadToken(BLOCKED),
+        Denied::NotReady => Refusal::Unavailable { retry_ms: NOT_READY_RETRY_MS },
         Denied::TooManyOfUser => Refusal::BadToken(
             "limits.connections_per_user is reached; close another connection of this user first",
         ),

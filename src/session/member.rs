@@ -13,7 +13,7 @@ use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
-use crate::id::{ChannelName, CommandId, UserName};
+use crate::id::{ChannelName, CommandId, OrderId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
@@ -28,6 +28,7 @@ pub(super) struct Member {
     pub(super) expires_unix_ms: Option<u64>,
     pub(super) counted: Counted,
     pub(super) origin: Option<TokenOrigin>,
+    pub(super) stamp: TokenStamp,
     pub(super) subscriptions: Vec<SubscriptionId>,
     /// Subscriptions whose reply waits for the log's position.
     pub(super) opening: Vec<Opening>,
@@ -101,6 +102,8 @@ impl Member {
             origin: None,
             token: None,
             edition: TrustEdition::default(),
+            stamp: TokenStamp::default(),
+            as_of: OrderId::default(),
         })
     }
 
@@ -111,6 +114,7 @@ impl Member {
             expires_unix_ms: identity.expires_unix_ms,
             counted: identity.counted,
             origin: identity.origin,
+            stamp: identity.stamp,
             subscriptions: Vec::new(),
             opening: Vec::new(),
             pending: 0,
@@ -308,6 +312,7 @@ impl Member {
         self.expires_unix_ms = identity.expires_unix_ms;
         self.origin = identity.origin;
         self.info = identity.info;
+        self.stamp = identity.stamp;
         self.meters.claim(identity.publishes_per_s);
     }
 

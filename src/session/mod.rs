@@ -43,6 +43,7 @@ pub use short_text::ShortText;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
+use crate::cluster::order::OrderedSession;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset, UserName};
 use crate::roster::Departure;
@@ -130,6 +131,19 @@ impl Session {
             SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => Some(&member.user),
             SessionStage::Over(member) => member.as_ref().map(|member| &member.user),
             SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } => None,
+        }
+    }
+
+    /// The facts that orders look at, once the session has a user. `connection` is the name of its connection.
+    pub fn ordered(&self, connection: u64) -> Option<OrderedSession<'_>> {
+        match &self.stage {
+            SessionStage::AwaitingPositions { member, .. } | SessionStage::Open(member) => {
+                let Member { user, opened, stamp, .. } = &**member;
+                Some(OrderedSession { user, connection, opened: *opened, stamp: *stamp })
+            }
+            SessionStage::AwaitingConnect | SessionStage::AwaitingToken { .. } | SessionStage::Over(_) => {
+                None
+            }
         }
     }
 

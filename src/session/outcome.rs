@@ -5,7 +5,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::health::outage::Reference;
-use crate::id::{Epoch, Offset, UserName};
+use crate::id::{Epoch, Offset, OrderId, TokenStamp, UserName};
 use std::sync::Arc;
 
 /// The kind of change that an append makes.
@@ -62,6 +62,10 @@ pub struct Identity {
     pub token: Option<Arc<str>>,
     /// The trust that the token was judged by.
     pub edition: TrustEdition,
+    /// The facts by which the token can be revoked.
+    pub stamp: TokenStamp,
+    /// The last order that was known when the token was judged.
+    pub as_of: OrderId,
 }
 
 /// The connection's part in its user's count, which the auth worker keeps.
@@ -83,6 +87,10 @@ pub enum Denied {
     Token(TokenFault),
     /// `refresh` with a token of another user.
     OtherUser,
+    /// The user is blocked.
+    Blocked,
+    /// The store has not been read since the start, so the blocked users are not known.
+    NotReady,
     /// `limits.connections_per_user` is reached.
     TooManyOfUser,
     /// The auth service does not answer, so the token was not checked.

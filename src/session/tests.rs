@@ -12,7 +12,7 @@ use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition, TrustMark, TrustRules};
 use crate::clock::{Moment, Now};
 use crate::hub::{LogPage, Need, Slot};
-use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
+use crate::id::{ChannelName, CommandId, Epoch, InstanceName, OrderId, TokenStamp, UserName};
 use crate::limits::{
     BAD_REFRESHES_MAX, Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT,
 };
@@ -126,6 +126,8 @@ fn identity(user: &str) -> Identity {
         origin: None,
         token: None,
         edition: TrustEdition::default(),
+        stamp: TokenStamp::default(),
+        as_of: OrderId::default(),
     }
 }
 

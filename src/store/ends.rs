@@ -1,6 +1,7 @@
 //! The queues, mailboxes and counters that a store's threads share with the rest of the process.
 
 use crate::job::callers::Callers;
+use crate::job::orders::{OrderBoard, OrderRequest};
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
 use crossbeam_channel::Receiver;
@@ -18,4 +19,19 @@ pub struct StoreEnds {
     /// Pages and heads to read.
     pub reads: Receiver<Read>,
     pub counters: Arc<StoreCounters>,
+    pub orders: OrderEnds,
+}
+
+/// The orders of this process, and the requests to commit one.
+pub struct OrderEnds {
+    pub board: Arc<OrderBoard>,
+    pub requests: Receiver<OrderRequest>,
+}
+
+impl OrderEnds {
+    /// For a store that serves nothing else.
+    pub fn alone() -> OrderEnds {
+        let (board, requests) = OrderBoard::alone(Arc::from([]));
+        OrderEnds { board, requests }
+    }
 }

@@ -11,6 +11,7 @@ mod ends;
 mod fullness;
 mod idempotency;
 mod large_cuts;
+mod loaded_orders;
 mod outcome;
 mod page_body;
 pub mod postgres;
@@ -21,7 +22,7 @@ pub mod sqlite;
 mod thread;
 mod wall_clock;
 
-pub use ends::StoreEnds;
+pub use ends::{OrderEnds, StoreEnds};
 pub use retention::Retention;
 pub use schema_version::{Fit, StoreSchema};
 pub use selection::{Dropped, Selection};

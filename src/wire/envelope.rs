@@ -5,6 +5,8 @@
 //! publications   { offset u64 | change u8 | target u64 | length u32 | frame } …
 //! signal         frame
 //! canary         number u64 | dropped u64
+//! order          number u64 | previous u64 | made u64 | length u8 | kind | length u8 | by | arguments
+//! done           number u64 | closed u64
 //! ```
 //!
 //! The seal is the first half of an HMAC-SHA-256 over the channel's name and all other bytes, with a key that the instances of
@@ -84,6 +86,29 @@ pub struct CanaryNote {
     pub dropped: u64,
 }
 
+/// A message about an order to all instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderMessage<'a> {
+    /// The origin had it committed.
+    Made(OrderText<'a>),
+    /// The origin has carried it out, and closed this many sessions.
+    Done { number: u64, closed: u64 },
+}
+
+/// An order, as the store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderText<'a> {
+    pub number: u64,
+    /// The number of the order before it.
+    pub previous: u64,
+    /// Unix milliseconds by the clock of the store.
+    pub made: u64,
+    pub kind: &'a str,
+    pub by: &'a str,
+    /// JSON.
+    pub args: &'a str,
+}
+
 /// The reason why bytes are not a valid message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeFault {
@@ -106,6 +131,8 @@ enum EnvelopeKind {
     Publications = 1,
     Signal = 2,
     Canary = 3,
+    Order = 5,
+    Done = 6,
 }
 
 /// The origin of a message. Read it first, because an instance's own messages come back and can be dropped unread.
@@ -150,6 +177,27 @@ pub fn canary(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, note:
     });
 }
 
+pub fn order(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, order: &OrderText<'_>) {
+    write(out, key, EnvelopeKind::Order, origin, name, |out| {
+        for number in [order.number, order.previous, order.made] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        for text in [order.kind, order.by] {
+            let text = text.get(..text.floor_char_boundary(usize::from(u8::MAX))).unwrap_or_default();
+            out.push(text.len() as u8);
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(order.args.as_bytes());
+    });
+}
+
+pub fn order_done(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, (number, closed): (u64, u64)) {
+    write(out, key, EnvelopeKind::Done, origin, name, |out| {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&closed.to_le_bytes());
+    });
+}
+
 fn write(
     out: &mut Vec<u8>,
     key: &BusKey,
@@ -183,7 +231,7 @@ pub fn read(bytes: &[u8], key: &BusKey, channel: &ChannelName) -> Result<Message
         EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
         EnvelopeKind::Signal if is_signal(body, channel) => Ok(Message::Signal(Arc::from(body))),
         EnvelopeKind::Signal => Err(EnvelopeFault::Frame),
-        EnvelopeKind::Canary => Err(EnvelopeFault::Kind),
+        EnvelopeKind::Canary | EnvelopeKind::Order | EnvelopeKind::Done => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -195,8 +243,48 @@ pub fn read_canary(bytes: &[u8], key: &BusKey, name: &str) -> Result<CanaryNote,
             Ok(CanaryNote { number: u64::from_le_bytes(*number), dropped: u64::from_le_bytes(*dropped) })
         }
         (EnvelopeKind::Canary, _) => Err(EnvelopeFault::Length),
-        (EnvelopeKind::Publications | EnvelopeKind::Signal, _) => Err(EnvelopeFault::Kind),
+        (EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Order | EnvelopeKind::Done, _) => {
+            Err(EnvelopeFault::Kind)
+        }
     }
+}
+
+/// Reads a message about an order that arrived under this name.
+pub fn read_order<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<OrderMessage<'a>, EnvelopeFault> {
+    let (kind, body) = open(bytes, key, name)?;
+    match kind {
+        EnvelopeKind::Order => order_text(body).map(OrderMessage::Made).ok_or(EnvelopeFault::Length),
+        EnvelopeKind::Done => match body.as_chunks::<8>() {
+            ([number, closed], []) => {
+                let (number, closed) = (u64::from_le_bytes(*number), u64::from_le_bytes(*closed));
+                Ok(OrderMessage::Done { number, closed })
+            }
+            _ => Err(EnvelopeFault::Length),
+        },
+        EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Canary => Err(EnvelopeFault::Kind),
+    }
+}
+
+fn order_text(body: &[u8]) -> Option<OrderText<'_>> {
+    let (numbers, rest) = body.split_at_checked(24)?;
+    let [number, previous, made] = numbers.as_chunks::<8>().0 else { return None };
+    let (kind, rest) = short_text(rest)?;
+    let (by, rest) = short_text(rest)?;
+    Some(OrderText {
+        number: u64::from_le_bytes(*number),
+        previous: u64::from_le_bytes(*previous),
+        made: u64::from_le_bytes(*made),
+        kind,
+        by,
+        args: std::str::from_utf8(rest).ok()?,
+    })
+}
+
+/// A text after its length, and what follows.
+fn short_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 fn open<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<(EnvelopeKind, &'a [u8]), EnvelopeFault> {
@@ -213,6 +301,8 @@ fn open<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<(EnvelopeKind, 
         1 => Ok((EnvelopeKind::Publications, body)),
         2 => Ok((EnvelopeKind::Signal, body)),
         3 => Ok((EnvelopeKind::Canary, body)),
+        5 => Ok((EnvelopeKind::Order, body)),
+        6 => Ok((EnvelopeKind::Done, body)),
         _ => Err(EnvelopeFault::Unknown),
     }
 }

@@ -3,5 +3,6 @@
 mod calm;
 mod faults;
 mod forged;
+mod orders;
 pub mod rig;
 mod sentinel;

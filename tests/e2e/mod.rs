@@ -34,6 +34,7 @@ mod kill9;
 mod lookup;
 mod metrics_endpoint;
 mod never_reads;
+mod orders;
 mod origin_and_host;
 mod output_streams;
 mod page;

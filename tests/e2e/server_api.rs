@@ -238,11 +238,11 @@ fn wrong_request_gets_a_problem_and_the_connection_stays_right() {
     assert_eq!(waits.raw.response().json()["offset"], 2);
 }
 
-/// The first block of `docs/api.md` in this language.
-fn documented(language: &str) -> String {
+/// A block of `docs/api.md` in this language.
+fn documented(language: &str, at: usize) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md");
     let text = std::fs::read_to_string(path).expect("the guide");
-    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("a block");
+    let rest = text.split(&format!("```{language}\n")).nth(at + 1).expect("a block");
     rest.split_once("```").expect("its end").0.to_owned()
 }
 
@@ -264,9 +264,9 @@ fn run_documented(gateway: &Gateway, program: &str, text: &str) -> Value {
 #[test]
 fn commands_of_the_guide_work() {
     let gateway = setup().start();
-    let stored = run_documented(&gateway, "sh", &documented("sh"));
+    let stored = run_documented(&gateway, "sh", &documented("sh", 0));
     assert_eq!((&stored["offset"], &stored["key"]), (&json!(1), &json!("order-4711-paid")));
-    let python = documented("python")
+    let python = documented("python", 0)
         + &format!(
             "\nitems = [dict(channel=\"room.7\", key=f\"k{{n}}\", data=n) for n in range(3)]\nprint(json.dumps([publish(items, \"{KEY}\"), publish(items, \"{KEY}\")]))\n"
         );
@@ -276,6 +276,8 @@ fn commands_of_the_guide_work() {
     };
     assert_eq!(offsets(&results[0]), [2, 3, 4]);
     assert_eq!(offsets(&results[1]), [2, 3, 4], "a repetition finds what is stored");
+    let order = run_documented(&gateway, "sh", &documented("sh", 1));
+    assert_eq!((&order["kind"], &order["complete"]), (&json!("disconnect"), &json!(true)), "{order}");
 }
 
 /// The description.
@@ -310,6 +312,7 @@ fn every_documented_request_gets_a_documented_answer() {
     let document = description();
     let served = backend.get("/v1/openapi.json").json();
     assert_eq!(served, document);
+    assert_eq!(backend.post("/v1/users/bob/disconnect", &json!({})).json()["order"], 1);
     let mut checked = 0;
     for (template, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
@@ -319,16 +322,19 @@ fn every_documented_request_gets_a_documented_answer() {
                 })
             };
             let path = template
+                .replace("{order}", "1")
                 .replace("{channel}", named("channel").unwrap_or_default())
                 .replace("{user}", &named("user").unwrap_or_default().replace('@', "%40"));
             let content = &operation["requestBody"]["content"]["application/json"];
             let response = match method.as_str() {
-                "post" => {
+                "post" | "put" => {
                     let request = validator(&document, &content["schema"]);
                     assert!(request.is_valid(&content["example"]), "{path}: the example is no request");
-                    backend.post(&path, &content["example"])
+                    let body = content["example"].to_string();
+                    backend.send(&method.to_uppercase(), &path, &body, &[])
                 }
                 "get" => backend.get(&path),
+                "delete" => backend.delete(&path),
                 other => panic!("{other} of {path}"),
             };
             let documented =
@@ -360,5 +366,5 @@ fn every_documented_request_gets_a_documented_answer() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 11);
+    assert_eq!(checked, 17);
 }

@@ -8,6 +8,7 @@ mod faults;
 mod hold_ups;
 mod hosts;
 mod instances;
+mod orders;
 mod pooler;
 mod retention;
 mod rig;

@@ -4,6 +4,7 @@ use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::callers::Callers;
+use seawall::job::orders::OrderBoard;
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
     PageRequest, Read, ReadError, Span, Ticket, inbox,
@@ -12,7 +13,7 @@ use seawall::metrics::store::StoreCounters;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
 use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{Retention, StoreEnds};
+use seawall::store::{OrderEnds, Retention, StoreEnds};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub struct Rig {
     pub inbox: Inbox,
     requests: u64,
     early: HashMap<u64, Completion>,
+    /// The orders of the process.
+    pub orders: Arc<OrderBoard>,
     running: Running,
     _poll: mio::Poll,
     _folder: Option<TempDir>,
@@ -74,12 +77,15 @@ impl Rig {
         let (append, appends) = bounded(8_192);
         let (read, reads) = bounded(8_192);
         let counters = Arc::new(StoreCounters::default());
+        let ends = OrderEnds::alone();
+        let orders = Arc::clone(&ends.board);
         let running = start(StoreEnds {
             mailboxes: Arc::from([mailbox]),
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
             counters: Arc::clone(&counters),
+            orders: ends,
         });
         Rig {
             counters,
@@ -88,6 +94,7 @@ impl Rig {
             inbox,
             requests: 0,
             early: HashMap::new(),
+            orders,
             running,
             _poll: poll,
             _folder: None,

@@ -4,7 +4,7 @@ use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
 use seawall::auth::trust::TrustEdition;
 use seawall::clock::Moment;
-use seawall::id::UserName;
+use seawall::id::{OrderId, TokenStamp, UserName};
 use seawall::job::{AuthJob, Completion, Counted, Denied, Identity, Occasion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ impl Auth {
                     origin: None,
                     token: None,
                     edition: TrustEdition::default(),
+                    stamp: TokenStamp::default(),
+                    as_of: OrderId::default(),
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }

@@ -1,7 +1,7 @@
 //! `closes.json`: the end of a connection, and what a client does for each code.
 
 use super::{names_differ, payload, read};
-use seawall::close::{CloseReason, Farewell};
+use seawall::close::{CloseReason, Comeback, Farewell};
 use seawall::wire::push;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -58,6 +58,7 @@ enum ReasonValue {
     WriteStalled,
     TooEarly { text: String, retry_ms: u32 },
     RateLimited { bound: String, retry_ms: u32 },
+    Disconnected { message: String, reconnect: bool },
     Misuse(String),
     Unauthenticated(String),
     Forbidden(String),
@@ -89,6 +90,10 @@ impl ReasonValue {
             ReasonValue::RateLimited { bound, retry_ms } => {
                 CloseReason::RateLimited { bound: bound.leak(), retry_ms }
             }
+            ReasonValue::Disconnected { message, reconnect } => CloseReason::Disconnected {
+                message: message.into(),
+                comeback: if reconnect { Comeback::Welcome } else { Comeback::Unwanted },
+            },
             ReasonValue::Misuse(text) => CloseReason::Misuse(text.leak()),
             ReasonValue::Unauthenticated(text) => CloseReason::Unauthenticated(text.leak()),
             ReasonValue::Forbidden(text) => CloseReason::Forbidden(text.leak()),
@@ -124,7 +129,7 @@ fn connection_ends_as_in_the_examples() {
         let final_code = matches!(case.client, Client::Stop | Client::FreshToken);
         assert!(case.terminal == final_code || case.code == 1000, "{name}: the two sides disagree");
     }
-    assert_eq!(words.len(), 19, "every reason has an example: {words:?}");
+    assert_eq!(words.len(), 20, "every reason has an example: {words:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
 use seawall::auth::trust::TrustEdition;
 use seawall::engine::Job;
-use seawall::id::{ChannelName, UserName};
+use seawall::id::{ChannelName, OrderId, TokenStamp, UserName};
 use seawall::job::bus::Interest;
 use seawall::job::presence::{PageReply, PresenceJob};
 use seawall::job::{
@@ -213,6 +213,8 @@ impl Workers {
             origin: None,
             token: None,
             edition: TrustEdition::default(),
+            stamp: TokenStamp::default(),
+            as_of: OrderId::default(),
         })
     }
 

@@ -75,6 +75,7 @@ fn granted() -> Option<Result<Claims, TokenFault>> {
     let user = UserName::parse("ann").expect("a user name");
     let origin = TokenOrigin { source: TokenSource::Service(TrustMark::of("service")), issuer: None };
     Some(Ok(Claims {
+        stamp: crate::id::TokenStamp::default(),
         user,
         permissions: Permissions::everything(),
         expires_unix_ms: None,

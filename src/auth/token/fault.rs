@@ -52,11 +52,13 @@ pub enum TokenFault {
     NoExpiry,
     /// `publishes_per_s` is no rate.
     BadRate,
+    /// The token was revoked by an order.
+    Revoked,
 }
 
 impl TokenFault {
     /// All faults, each at its [`TokenFault::index`].
-    pub const ALL: [TokenFault; 23] = [
+    pub const ALL: [TokenFault; 24] = [
         TokenFault::Missing,
         TokenFault::TooLong,
         TokenFault::Malformed,
@@ -80,6 +82,7 @@ impl TokenFault {
         TokenFault::WrongType,
         TokenFault::NoExpiry,
         TokenFault::BadRate,
+        TokenFault::Revoked,
     ];
 
     /// The index in [`TokenFault::ALL`].
@@ -113,6 +116,7 @@ impl TokenFault {
             TokenFault::WrongType => "wrong_type",
             TokenFault::NoExpiry => "no_expiry",
             TokenFault::BadRate => "bad_rate",
+            TokenFault::Revoked => "revoked",
         }
     }
 
@@ -144,6 +148,7 @@ impl TokenFault {
             TokenFault::WrongType => "the token is of another kind than auth.type; send an access token",
             TokenFault::NoExpiry => "the token has no exp, which auth.expiry requires",
             TokenFault::BadRate => "publishes_per_s in the token must be a whole number up to 1000000",
+            TokenFault::Revoked => "the token was revoked; get a new one",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a token as values.
 
 use super::fault::TokenFault;
-use crate::id::UserName;
+use crate::id::{TokenId, TokenStamp, UserName};
 use crate::limits::INFO_BYTES_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -76,4 +76,13 @@ pub(in crate::auth) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<
         return Err(TokenFault::Malformed);
     }
     serde_json::from_slice(json).map_err(|_| TokenFault::Malformed)
+}
+
+/// The facts by which a token can be revoked. An `iat` or `jti` of another type counts as none.
+pub(super) fn stamp(iat: Option<&RawValue>, jti: Option<&RawValue>) -> TokenStamp {
+    let issued_ms = iat.and_then(|date| milliseconds(date).ok()).unwrap_or(0);
+    TokenStamp {
+        issued_s: u32::try_from(issued_ms / 1_000).unwrap_or(u32::MAX),
+        jti: jti.and_then(string).map_or(TokenId::NONE, |jti| TokenId::of(&jti)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::trust::TrustEdition;
+use crate::id::{OrderId, TokenStamp};
 use crate::job::presence::PresenceJob;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -106,6 +107,7 @@ impl Stage {
         self.read();
         self.exchange();
         self.engine.expire();
+        self.engine.carry_out_orders();
         self.engine.push_status();
         let phase = self.setup.vitals.drain.phase();
         self.engine.drain(phase);
@@ -335,5 +337,7 @@ pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -
         origin: None,
         token: None,
         edition: TrustEdition::default(),
+        stamp: TokenStamp::default(),
+        as_of: OrderId::default(),
     }
 }

@@ -19,7 +19,10 @@ pub const FIELDS: [(&str, &str); 8] = [
     ),
     ("secret", "The key that the backend sends as `Authorization: Bearer`: 32 to 512 bytes."),
     ("secret_file", "A file that holds the secret. A line break at its end is not part of the secret."),
-    ("rights", "`publish`, `signal`, `history`, `moderate`, `presence`. Required."),
+    (
+        "rights",
+        "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `disconnect`, `block`. Required.",
+    ),
     (
         "channels",
         "Channel patterns, as in tokens: the rights hold on these. `*` matches no personal channel; `$user:*` matches all. Required.",

@@ -25,6 +25,11 @@ impl Scrape {
             read(&auth.too_many_of_user),
         )?;
         sheet.counter(
+            "users_blocked",
+            "Tokens refused because their user is blocked",
+            read(&auth.blocked),
+        )?;
+        sheet.counter(
             "addresses_checked",
             "Client addresses checked against the bounds for one address",
             read(&auth.addresses_checked),

@@ -1,5 +1,6 @@
 //! The values of one scrape, which the other files of this folder write as metrics.
 
+use crate::cluster::order_counts::OrderCounters;
 use crate::metrics::Cell;
 use crate::metrics::admin::AdminCounters;
 use crate::metrics::api::ApiCounters;
@@ -27,6 +28,7 @@ pub(super) struct Scrape {
     pub(super) tls: Arc<TlsCounters>,
     pub(super) reloads: Arc<ReloadCounters>,
     pub(super) presence: Arc<PresenceCounters>,
+    pub(super) orders: Arc<OrderCounters>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,

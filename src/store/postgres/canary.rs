@@ -1,5 +1,5 @@
 //! The thread that renews the row of this instance every two seconds, reads the rows of the others, and takes or keeps the duty of
-//! the leader.
+//! the leader. It also commits the orders of this instance, and reads those of the others.
 //!
 //! Each renewal has a number: it is a canary, which is passed to the bus the way publications are passed. Its return shows
 //! whether delivery works (`health::delivery`).
@@ -8,13 +8,14 @@ use super::bus_key;
 use super::connection::StoreConnection;
 use super::fault::CallFault;
 use super::member::ClusterMember;
+use super::orders::PostgresOrders;
 use super::timing::{jittered, monotonic};
 use crate::health::delivery::Seen;
 use crate::job::bus::{Bus, Committed};
 use crate::job::registry::{Goodbye, InstanceRow, Leads, RowsReading};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, never, select};
 use postgres_types::Type;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ enum KeyState {
 pub(super) struct CanaryWorker {
     pub(super) connection: StoreConnection,
     pub(super) member: ClusterMember,
+    pub(super) orders: PostgresOrders,
     /// Disconnects when the store ends.
     pub(super) over: Receiver<Infallible>,
 }
@@ -52,6 +54,7 @@ impl CanaryWorker {
         let mut number = 0;
         let mut key = if self.member.bus.is_some() { KeyState::Wanted } else { KeyState::Given };
         let mut last: Option<Instant> = None;
+        let mut requests = self.orders.requests.clone();
         let mut period = PERIOD;
         loop {
             // The connection reports a failure and tries again.
@@ -60,6 +63,7 @@ impl CanaryWorker {
                 key = self.set_key();
             }
             let wanted = if self.is_hurried() { PERIOD_HURRIED } else { period };
+            self.orders.look(&mut self.connection, wanted);
             let is_due = last.is_none_or(|last| last.elapsed() >= wanted);
             if self.member.signs.take_hurry() || is_due {
                 last = Some(monotonic());
@@ -69,10 +73,20 @@ impl CanaryWorker {
                     Err(_) => PERIOD_HURRIED,
                 };
             }
-            match self.over.recv_timeout(GLANCE) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-                Ok(never) => match never {},
+            select! {
+                recv(self.over) -> over => match over {
+                    Err(_) => break,
+                    Ok(never) => match never {},
+                },
+                recv(requests) -> request => match request {
+                    Ok(request) => {
+                        self.orders.place(&mut self.connection, request);
+                        // The rows say which instances are to be waited for.
+                        self.member.signs.hurry();
+                    }
+                    Err(_) => requests = never(),
+                },
+                default(GLANCE) => {}
             }
         }
         // Without it the others judge this instance gone, some seconds later.
@@ -91,7 +105,10 @@ impl CanaryWorker {
             bus.canary(Committed { number, seen: self.canaries(rows) });
         }
         let (rows, outcome) = match called {
-            Ok(rows) => (Some(rows), Ok(())),
+            Ok(rows) => {
+                self.orders.see(&rows, self.member.signs.origin);
+                (Some(rows), Ok(()))
+            }
             Err(fault) => {
                 tracing::debug!(cause = %fault.cause.text, "row of this instance not renewed");
                 (None, Err(fault))
@@ -128,6 +145,7 @@ impl CanaryWorker {
 
     fn call(&mut self, number: u64, leaving: Goodbye) -> Result<Vec<InstanceRow>, CallFault> {
         let signs = &self.member.signs;
+        signs.done.store(self.orders.board.log().done().0, Ordering::Relaxed);
         // Only the bits of unsigned numbers matter: PostgreSQL has none.
         let (origin, number) = (signs.origin.cast_signed(), number.cast_signed());
         let count = i64::from(signs.count.load(Ordering::Relaxed));

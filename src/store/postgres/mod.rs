@@ -16,6 +16,7 @@ mod fault;
 mod known_heads;
 mod link;
 mod member;
+mod orders;
 mod presence;
 mod probe;
 mod probe_channel;
@@ -38,6 +39,7 @@ use crate::id::Epoch;
 use crate::job::{EvidenceSender, Outlook};
 use crate::limits::APPEND_QUEUE;
 use crate::store::answers::Answers;
+use crate::store::loaded_orders::LoadedOrders;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
 use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
@@ -49,6 +51,7 @@ use epoch::KnownEpoch;
 use failed_writes::FailedWrites;
 use fault::CallFault;
 use known_heads::KnownHeads;
+use orders::PostgresOrders;
 use presence::Presence;
 use probe_channel::ProbeChannel;
 use read::PostgresReader;
@@ -136,6 +139,8 @@ impl From<io::Error> for PostgresOpenError {
 pub struct PostgresStore {
     config: PostgresConfig,
     target: ServerTarget,
+    /// `None`: the database did not answer. The thread `store-canary` then reads them.
+    orders: Option<LoadedOrders>,
 }
 
 impl PostgresStore {
@@ -148,16 +153,23 @@ impl PostgresStore {
             Err(ConnectRefusal::Unfit(unfit @ (Unfit::Newer { .. } | Unfit::Encoding { .. }))) => {
                 Err(PostgresOpenError::Unfit(unfit))
             }
-            Ok(()) | Err(ConnectRefusal::Unfit(_) | ConnectRefusal::Call(_)) => {
-                Ok(PostgresStore { config, target })
+            Ok(()) => {
+                let orders = orders::load(&mut first).ok();
+                Ok(PostgresStore { config, target, orders })
+            }
+            Err(ConnectRefusal::Unfit(_) | ConnectRefusal::Call(_)) => {
+                Ok(PostgresStore { config, target, orders: None })
             }
         }
     }
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters } = ends;
-        let PostgresStore { config, target } = self;
+        let StoreEnds { mailboxes, callers, appends, reads, counters, orders } = ends;
+        let PostgresStore { config, target, orders: loaded } = self;
+        if let Some(loaded) = loaded {
+            loaded.give(&orders.board);
+        }
         let bus = config.member.as_ref().and_then(|member| member.bus.clone());
         let answers = Answers::new(mailboxes, callers, bus, Arc::clone(&counters));
         let connect =
@@ -201,22 +213,15 @@ impl PostgresStore {
             let worker = PostgresReader { connection, jobs, answers, counters, epoch, presence };
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
-        let worker = RetentionWorker::new(
-            connect(ConnectionRole::Retention),
-            WallClock::System,
-            RetainedBounds {
-                retention: config.retention,
-                bytes_max: config.bytes_max,
-                channels_max: config.channels_max,
-            },
-            notes,
-            Arc::clone(&counters),
-            Arc::clone(&epoch),
-        );
+        let (connection, bounds) = (connect(ConnectionRole::Retention), bounds(&config));
+        let (cells, known) = (Arc::clone(&counters), Arc::clone(&epoch));
+        let worker = RetentionWorker::new(connection, WallClock::System, bounds, notes, cells, known);
         threads.push(spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
         if let Some(member) = config.member.clone() {
-            let worker = CanaryWorker { connection: connect(ConnectionRole::Canary), member, over };
+            let connection = connect(ConnectionRole::Canary);
+            let orders = PostgresOrders::new(orders.board, orders.requests);
+            let worker = CanaryWorker { connection, member, orders, over };
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
         let route = move || {
@@ -226,6 +231,11 @@ impl PostgresStore {
         threads.push(spawn("store-route".into(), route)?);
         Ok(RunningPostgres { threads, epoch })
     }
+}
+
+fn bounds(config: &PostgresConfig) -> RetainedBounds {
+    let &PostgresConfig { retention, bytes_max, channels_max, .. } = config;
+    RetainedBounds { retention, bytes_max, channels_max }
 }
 
 /// A store whose threads run.

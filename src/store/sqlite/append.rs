@@ -11,13 +11,14 @@ use super::round::RetentionRound;
 use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
+use crate::store::OrderEnds;
 use crate::store::answers::Answers;
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::fullness::Fullness;
 use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,11 @@ use std::time::{Duration, Instant};
 /// The pause before retrying a restart of the write-ahead log that a reader blocked: a backup may take long, and appends wait
 /// for each attempt.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// Orders committed before appends are looked for again.
+const ORDERS_AT_ONCE: usize = 8;
+/// Between two sweeps of orders and restrictions that have ended.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
 /// How long the end of the process waits for deletes in progress.
 const ERASING_AT_END: Duration = Duration::from_secs(1);
@@ -38,6 +44,8 @@ pub(super) struct SqliteAppender {
     log: Log,
     clock: WallClock,
     jobs: Receiver<Append>,
+    orders: OrderEnds,
+    swept: Instant,
     answers: Answers,
     counters: Arc<StoreCounters>,
     checkpoints: Checkpoints,
@@ -51,6 +59,13 @@ pub(super) struct SqliteAppender {
     trust: ClockTrust,
     fullness: Fullness,
     writes: Writes,
+}
+
+/// The queues of the append thread.
+pub(super) struct WriterInputs {
+    /// The thread ends when all senders are gone.
+    pub(super) appends: Receiver<Append>,
+    pub(super) orders: OrderEnds,
 }
 
 /// The signals between the append thread and the checkpoint thread.
@@ -69,15 +84,15 @@ enum Writes {
 }
 
 impl SqliteAppender {
-    /// The thread ends when all senders of `jobs` are gone.
     pub(super) fn new(
         mut log: Log,
         clock: WallClock,
-        jobs: Receiver<Append>,
+        inputs: WriterInputs,
         answers: Answers,
         counters: Arc<StoreCounters>,
         checkpoints: Checkpoints,
     ) -> SqliteAppender {
+        let WriterInputs { appends: jobs, orders } = inputs;
         let now = monotonic();
         let mut trust = ClockTrust::new(log.last_use_ms().unwrap_or_default());
         // Even if nothing was ever published, a step after this is noticed.
@@ -86,6 +101,8 @@ impl SqliteAppender {
             log,
             clock,
             jobs,
+            orders,
+            swept: now,
             answers,
             counters,
             checkpoints,
@@ -103,7 +120,7 @@ impl SqliteAppender {
     /// Runs until all senders are gone. What they sent is committed and answered by then.
     pub(super) fn run(mut self) -> Log {
         loop {
-            match self.jobs.recv_timeout(self.round.patience(monotonic())) {
+            match self.next_append() {
                 Ok(first) => {
                     let batch = self.gather(first);
                     let batch = self.refuse_if_short(batch);
@@ -119,6 +136,45 @@ impl SqliteAppender {
             self.begin_round();
             self.retain();
             self.tidy_wal();
+            self.place_orders();
+        }
+    }
+
+    /// Waits for an append, until an order arrives or other work is due.
+    fn next_append(&self) -> Result<Append, RecvTimeoutError> {
+        let append = match self.jobs.try_recv() {
+            Err(TryRecvError::Empty) => {
+                let mut inputs = Select::new_biased();
+                inputs.recv(&self.jobs);
+                inputs.recv(&self.orders.requests);
+                let _ = inputs.ready_timeout(self.round.patience(monotonic()));
+                self.jobs.try_recv()
+            }
+            append => append,
+        };
+        append.map_err(|error| match error {
+            TryRecvError::Empty => RecvTimeoutError::Timeout,
+            TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+        })
+    }
+
+    /// Commits the orders that wait, some at a time because appends wait meanwhile, and sweeps old ones once a minute.
+    fn place_orders(&mut self) {
+        for request in self.orders.requests.try_iter().take(ORDERS_AT_ONCE) {
+            self.log.place_order(request, &self.orders.board, self.clock.unix_ms());
+        }
+        let now = monotonic();
+        if now.saturating_duration_since(self.swept) < SWEEP_PERIOD {
+            return;
+        }
+        self.swept = now;
+        self.orders.board.sweep();
+        let now_ms = self.clock.unix_ms();
+        if let Verdict::Trusted(_) = self.trust.look(now, now_ms)
+            && let Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) =
+                self.log.sweep_orders(now_ms)
+        {
+            tracing::debug!(%error, "orders not swept");
         }
     }
 

@@ -19,6 +19,7 @@ mod fault;
 mod keys;
 mod lock;
 mod log;
+mod orders;
 mod overfull;
 mod page;
 mod place;

@@ -1,17 +1,19 @@
 //! Opening the store in a data folder, and starting its threads.
 
-use super::append::{Checkpoints, SqliteAppender};
+use super::append::{Checkpoints, SqliteAppender, WriterInputs};
 use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds, WalSignals};
 use super::connection::{self, Checkpoint, FILE_NAME};
 use super::fault::{ROOM_TO_OPEN, SqliteOpenError};
 use super::lock::FolderLock;
 use super::log::{Log, LogBounds};
+use super::orders;
 use super::read::SqliteReader;
 use super::room::RoomWatch;
 use super::schema::{self, SchemaFault};
 use super::space;
 use crate::id::Epoch;
 use crate::store::answers::Answers;
+use crate::store::loaded_orders::LoadedOrders;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
 use crate::store::{Retention, StoreEnds, StoreSchema};
@@ -55,6 +57,8 @@ pub struct SqliteStore {
     clock: WallClock,
     pub(super) wal: WalBounds,
     log: Log,
+    /// Restrictions and orders of before.
+    orders: LoadedOrders,
     /// Last, because fields are dropped in order: the file is closed before the folder is unlocked.
     lock: FolderLock,
 }
@@ -75,6 +79,7 @@ impl SqliteStore {
         warn_of_access(&path);
         let failed = |doing| move |source| sqlite_fault(&path, doing, source);
         let epoch = schema::epoch(&writer, random_epoch()?).map_err(failed.clone()("reading the epoch"))?;
+        let orders = orders::load(&writer, clock.unix_ms()).map_err(failed.clone()("reading the orders"))?;
         let bounds = LogBounds {
             retention: config.retention,
             channels_max: config.channels_max,
@@ -83,7 +88,7 @@ impl SqliteStore {
         };
         let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
             .map_err(failed("reading the channels"))?;
-        Ok(SqliteStore { config, clock, wal: WAL_BOUNDS, log, lock })
+        Ok(SqliteStore { config, clock, wal: WAL_BOUNDS, log, orders, lock })
     }
 
     /// The identity of the store's logs.
@@ -93,15 +98,16 @@ impl SqliteStore {
 
     /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters, orders } = ends;
+        self.orders.give(&orders.board);
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
         let answers = Answers::new(mailboxes, callers, None, Arc::clone(&counters));
         let signals = Arc::new(WalSignals::new());
         let (grown, looks) = bounded(1);
-        let (orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));
+        let (wal_orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));
         let watch = RoomWatch::new(&self.config.data, self.config.room.free_bytes_min);
-        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, orders, (watch, cells));
+        let checkpointer = Checkpointer::new(path.clone(), self.wal, looks, wal_orders, (watch, cells));
         let checkpointer = spawn("store-checkpoint".into(), move || checkpointer.run())?;
         let readers = (0..self.config.readers.max(1))
             .map(|number| {
@@ -111,7 +117,8 @@ impl SqliteStore {
             })
             .collect::<io::Result<Vec<_>>>()?;
         let checkpoints = Checkpoints { grown, signals };
-        let appender = SqliteAppender::new(self.log, self.clock, appends, answers, counters, checkpoints);
+        let inputs = WriterInputs { appends, orders };
+        let appender = SqliteAppender::new(self.log, self.clock, inputs, answers, counters, checkpoints);
         // The lock moves into the thread that writes, so that the folder is unlocked only when that thread has ended.
         let lock = self.lock;
         let appender = spawn("store-append".into(), move || (appender.run(), lock))?;

@@ -12,6 +12,7 @@ pub enum ProblemCode {
     NotFound,
     MethodNotAllowed,
     KeyConflict,
+    TooMany,
     LengthRequired,
     TooLarge,
     UnsupportedType,
@@ -23,13 +24,14 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 14] = [
+    pub const ALL: [ProblemCode; 15] = [
         ProblemCode::Malformed,
         ProblemCode::Unauthorized,
         ProblemCode::Forbidden,
         ProblemCode::NotFound,
         ProblemCode::MethodNotAllowed,
         ProblemCode::KeyConflict,
+        ProblemCode::TooMany,
         ProblemCode::LengthRequired,
         ProblemCode::TooLarge,
         ProblemCode::UnsupportedType,
@@ -49,6 +51,7 @@ impl ProblemCode {
             ProblemCode::NotFound => "not_found",
             ProblemCode::MethodNotAllowed => "method_not_allowed",
             ProblemCode::KeyConflict => "key_conflict",
+            ProblemCode::TooMany => "too_many",
             ProblemCode::LengthRequired => "length_required",
             ProblemCode::TooLarge => "too_large",
             ProblemCode::UnsupportedType => "unsupported_type",
@@ -68,7 +71,7 @@ impl ProblemCode {
             ProblemCode::Forbidden => 403,
             ProblemCode::NotFound => 404,
             ProblemCode::MethodNotAllowed => 405,
-            ProblemCode::KeyConflict => 409,
+            ProblemCode::KeyConflict | ProblemCode::TooMany => 409,
             ProblemCode::LengthRequired => 411,
             ProblemCode::TooLarge => 413,
             ProblemCode::UnsupportedType => 415,
@@ -86,6 +89,7 @@ impl ProblemCode {
             ProblemCode::NotFound => "Not found",
             ProblemCode::MethodNotAllowed => "Another method is needed",
             ProblemCode::KeyConflict => "The key belongs to other content",
+            ProblemCode::TooMany => "No room for another",
             ProblemCode::LengthRequired => "No Content-Length",
             ProblemCode::TooLarge => "Over a bound",
             ProblemCode::UnsupportedType => "Not JSON",

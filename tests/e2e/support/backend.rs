@@ -16,7 +16,7 @@ fn keys() -> String {
             "[[api.keys]]\nname = \"{name}\"\nsecret = \"{secret}\"\nrights = {rights}\nchannels = {channels}\nas_user = {as_user}\n"
         )
     };
-    let all = r#"["publish", "signal", "history", "moderate", "presence", "cluster"]"#;
+    let all = r#"["publish", "signal", "history", "moderate", "presence", "cluster", "disconnect", "block"]"#;
     key("shop", KEY, all, r#"["*", "$user:*"]"#, "true")
         + &key("reader", READER, r#"["history"]"#, r#"["room.*"]"#, "false")
         + &key("personal", PERSONAL, r#"["publish"]"#, r#"["$user:*"]"#, "false")
@@ -65,7 +65,18 @@ impl Backend {
 
     #[track_caller]
     pub fn post_with(&mut self, path: &str, body: &str, lines: &[&str]) -> Response {
-        let mut head = format!("POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {}\r\n", self.key);
+        self.send("POST", path, body, lines)
+    }
+
+    #[track_caller]
+    pub fn put(&mut self, path: &str, body: &Value) -> Response {
+        self.send("PUT", path, &body.to_string(), &[])
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, method: &str, path: &str, body: &str, lines: &[&str]) -> Response {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {}\r\n", self.key);
         head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         head.extend(lines.iter().map(|line| format!("{line}\r\n")));
         self.raw.write(format!("{head}\r\n{body}").as_bytes());
@@ -81,9 +92,19 @@ impl Backend {
 
     #[track_caller]
     pub fn get(&mut self, path: &str) -> Response {
+        self.bare("GET", path)
+    }
+
+    #[track_caller]
+    pub fn delete(&mut self, path: &str) -> Response {
+        self.bare("DELETE", path)
+    }
+
+    fn bare(&mut self, method: &str, path: &str) -> Response {
         let key = &self.key;
         self.raw.write(
-            format!("GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n").as_bytes(),
+            format!("{method} {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {key}\r\n\r\n")
+                .as_bytes(),
         );
         self.raw.response()
     }

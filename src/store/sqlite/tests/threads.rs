@@ -12,7 +12,7 @@ use crate::job::{
 use crate::limits::APPEND_BATCH_MAX;
 use crate::metrics::store::StoreCounters;
 use crate::store::wall_clock::{BROKEN, WallClock};
-use crate::store::{Retention, StoreEnds};
+use crate::store::{OrderEnds, Retention, StoreEnds};
 use crossbeam_channel::{Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +70,7 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
             appends,
             reads,
             counters: Arc::clone(&counters),
+            orders: OrderEnds::alone(),
         })
         .expect("threads start");
     Rig { folder, clock, counters, append, read, inboxes, _polls: polls, running }

@@ -1,0 +1,142 @@
+//! Orders to all instances: each examines the sessions of this reactor, some of them each turn, and ends those it means.
+
+use super::Engine;
+use super::slots::SlotId;
+use crate::auth::token::TokenFault;
+use crate::close::CloseReason;
+use crate::cluster::order::{ClusterOrder, RevokeOrder};
+use crate::id::{OrderId, UserName};
+use crate::job::orders::{LoggedOrder, OrderLog};
+use crate::job::{AuthJob, Counted, Denied, Identity};
+use crate::limits::ORDERED_PER_TURN;
+use std::sync::Arc;
+
+/// The orders of this turn, and the ones in progress.
+#[derive(Debug, Default)]
+pub(super) struct OrderRound {
+    log: Arc<OrderLog>,
+    /// The last order that this reactor has carried out.
+    done: OrderId,
+    /// Being carried out together, with the sessions that each closed.
+    current: Vec<(Arc<LoggedOrder>, u64)>,
+    /// Peers to be examined for them.
+    left: Vec<SlotId>,
+    /// Orders that this reactor was the last to carry out.
+    finished: Vec<Arc<LoggedOrder>>,
+}
+
+impl OrderRound {
+    /// True exactly when no order is to be carried out.
+    pub(super) fn is_done(&self) -> bool {
+        self.current.is_empty() && self.log.last == self.done
+    }
+}
+
+impl Engine {
+    /// The log that this engine last took.
+    pub fn order_log(&self) -> &Arc<OrderLog> {
+        &self.ordering.log
+    }
+
+    /// Takes the newest orders. Those before the first call were carried out before this engine had sessions.
+    pub fn handle_orders(&mut self, log: Arc<OrderLog>) {
+        self.ordering.log = log;
+    }
+
+    /// Takes the orders of the start, when there are no sessions.
+    pub fn begin_orders(&mut self, log: Arc<OrderLog>) {
+        self.ordering.done = log.done();
+        self.ordering.log = log;
+    }
+
+    /// Takes the orders that all reactors have carried out, this one as the last.
+    pub fn take_finished_orders(&mut self) -> Vec<Arc<LoggedOrder>> {
+        std::mem::take(&mut self.ordering.finished)
+    }
+
+    /// Examines the next sessions for the orders in progress, or begins with newer ones.
+    pub fn carry_out_orders(&mut self) {
+        if self.ordering.is_done() {
+            return;
+        }
+        if self.ordering.current.is_empty() {
+            let OrderRound { log, done, .. } = &self.ordering;
+            self.ordering.current = log.after(*done).iter().map(|order| (Arc::clone(order), 0)).collect();
+            self.ordering.done = self.ordering.log.last;
+            self.ordering.left = self.peers.ids();
+        }
+        let from = self.ordering.left.len().saturating_sub(ORDERED_PER_TURN);
+        for id in self.ordering.left.split_off(from) {
+            if let Some(reason) = self.ordered_end(id) {
+                self.close(id, reason);
+            }
+        }
+        if self.ordering.left.is_empty() {
+            for (order, closed) in self.ordering.current.drain(..) {
+                order.count(closed);
+                if order.arrive() {
+                    self.ordering.finished.push(order);
+                }
+            }
+        }
+    }
+
+    /// The reason for which an order in progress ends the session of this peer. Counts it.
+    fn ordered_end(&mut self, id: SlotId) -> Option<CloseReason> {
+        let chat = self.peers.get(id)?.chat()?;
+        let session = chat.session.ordered(chat.name)?;
+        let orders = &self.ordering.current;
+        let found = orders.iter().enumerate().find_map(|(at, (order, _))| {
+            let is_lifted = matches!(order.order, ClusterOrder::Block(_))
+                && is_unblocked(orders.iter().skip(at).map(|(order, _)| order), session.user);
+            if is_lifted { None } else { order.order.ends(&session, order.made).map(|reason| (at, reason)) }
+        });
+        let (at, reason) = found?;
+        if let Some((_, closed)) = self.ordering.current.get_mut(at) {
+            *closed += 1;
+        }
+        Some(reason)
+    }
+
+    /// Refuses an identity that was judged before an order that concerns it: the order does not find the session, because it has
+    /// no user yet. Releases the user then.
+    pub(super) fn judged_by_orders(&mut self, outcome: Result<Identity, Denied>) -> Result<Identity, Denied> {
+        let identity = outcome?;
+        // Nearly always.
+        if identity.as_of >= self.ordering.log.last {
+            return Ok(identity);
+        }
+        let Some(denied) = self.refusal_since(&identity) else { return Ok(identity) };
+        if identity.counted == Counted::Yes {
+            self.release(AuthJob::ReleaseUser { user: identity.user });
+        }
+        Err(denied)
+    }
+
+    fn refusal_since(&self, identity: &Identity) -> Option<Denied> {
+        let Identity { user, stamp, as_of, .. } = identity;
+        let log = &self.ordering.log;
+        if !log.reaches(*as_of) {
+            return Some(Denied::QueueFull);
+        }
+        let orders = log.after(*as_of);
+        orders.iter().enumerate().find_map(|(at, order)| match &order.order {
+            ClusterOrder::Block(block) if block.user == *user => {
+                let is_lifted = is_unblocked(orders.iter().skip(at), user);
+                (!is_lifted).then_some(Denied::Blocked)
+            }
+            ClusterOrder::Revoke(RevokeOrder { tokens, .. }) if tokens.include(user, *stamp) => {
+                Some(Denied::Token(TokenFault::Revoked))
+            }
+            ClusterOrder::Disconnect(_)
+            | ClusterOrder::Block(_)
+            | ClusterOrder::Unblock(_)
+            | ClusterOrder::Revoke(_) => None,
+        })
+    }
+}
+
+/// True if one of these orders unblocks the user.
+fn is_unblocked<'a>(mut orders: impl Iterator<Item = &'a Arc<LoggedOrder>>, user: &UserName) -> bool {
+    orders.any(|order| matches!(&order.order, ClusterOrder::Unblock(lifted) if lifted == user))
+}

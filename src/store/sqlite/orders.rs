@@ -1,0 +1,188 @@
+//! Orders in the file: committed by the thread that writes, together with what they change in the tables of blocks and revocations.
+
+use super::log::{BatchFault, Log};
+use crate::cluster::order::{BlockOrder, ClusterOrder, RevokeOrder, RevokedTokens};
+use crate::cluster::restrictions::RESTRICTIONS_MAX;
+use crate::id::{OrderId, UserName};
+use crate::job::orders::{ORDERS_KEPT, OrderBoard, OrderFault, OrderRequest, StoredOrder};
+use crate::store::columns::{integer, natural};
+use crate::store::loaded_orders::{LoadedOrders, restriction};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+/// How long an order is kept, in milliseconds.
+const AGE_MAX_MS: u64 = 3_600_000;
+/// Rows that one sweep deletes of a table. In a minute fewer are made.
+const SWEEP_ROWS: i64 = 10_000;
+
+/// The kinds in `revocations`.
+const ONE_TOKEN: i64 = 0;
+const TOKENS_OF_USER: i64 = 1;
+
+/// Reads the tables at the start.
+pub(super) fn load(connection: &Connection, now_ms: u64) -> rusqlite::Result<LoadedOrders> {
+    let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM orders", [], |row| row.get(0))?;
+    let first = (last - ORDERS_KEPT as i64).max(0);
+    let mut statement =
+        connection.prepare("SELECT id, kind, args, made, by FROM orders WHERE id > ?1 ORDER BY id")?;
+    let order = |row: &Row<'_>| {
+        let (kind, args) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+        Ok(StoredOrder {
+            id: OrderId(natural(row.get(0)?)),
+            order: ClusterOrder::stored(kind, args),
+            made_unix_ms: natural(row.get(3)?),
+            store_unix_ms: now_ms,
+            by: row.get_ref(4)?.as_str()?.into(),
+        })
+    };
+    let orders = statement.query_map([first], order)?.collect::<rusqlite::Result<_>>()?;
+    let mut restrictions = blocks(connection, now_ms)?;
+    restrictions.extend(revocations(connection, now_ms)?);
+    Ok(LoadedOrders { restrictions, orders, last: OrderId(natural(last)) })
+}
+
+fn blocks(connection: &Connection, now_ms: u64) -> rusqlite::Result<Vec<StoredOrder>> {
+    let mut statement = connection
+        .prepare("SELECT user_name, until, reason, made FROM blocks WHERE until IS NULL OR until > ?1")?;
+    let block = |row: &Row<'_>| {
+        let user = UserName::parse(row.get_ref(0)?.as_str()?).ok();
+        let until_unix_ms = row.get::<_, Option<i64>>(1)?.map(natural);
+        let reason: Box<str> = row.get_ref(2)?.as_str()?.into();
+        let order = user.map(|user| ClusterOrder::Block(BlockOrder { user, until_unix_ms, reason }));
+        Ok(restriction(order, natural(row.get(3)?), now_ms))
+    };
+    statement.query_map([integer(now_ms)], block)?.collect()
+}
+
+fn revocations(connection: &Connection, now_ms: u64) -> rusqlite::Result<Vec<StoredOrder>> {
+    let mut statement =
+        connection.prepare("SELECT kind, name, issued_before, until FROM revocations WHERE until > ?1")?;
+    let revocation = |row: &Row<'_>| {
+        let name = row.get_ref(1)?.as_str()?;
+        let before = row.get::<_, Option<i64>>(2)?.map_or(0, natural);
+        let tokens = match row.get::<_, i64>(0)? {
+            ONE_TOKEN => Some(RevokedTokens::One(name.into())),
+            _ => UserName::parse(name).ok().map(|user| RevokedTokens::IssuedBefore(user, before)),
+        };
+        let until_unix_ms = natural(row.get(3)?);
+        let order = tokens.map(|tokens| ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }));
+        Ok(restriction(order, 0, now_ms))
+    };
+    statement.query_map([integer(now_ms)], revocation)?.collect()
+}
+
+impl Log {
+    /// Commits an order, lets the board take it, and answers.
+    pub(super) fn place_order(&mut self, request: OrderRequest, board: &OrderBoard, now_ms: u64) {
+        let OrderRequest { order, by, reply } = request;
+        let placed = match board.log().undone() {
+            undone if undone >= ORDERS_KEPT / 2 => Err(OrderFault::Overloaded),
+            _ => self.commit_order(&order, &by, now_ms),
+        };
+        if let Ok(id) = placed {
+            let order = Some(order);
+            board.take(&[StoredOrder { id, order, made_unix_ms: now_ms, store_unix_ms: now_ms, by }]);
+        }
+        // The requester may have given up.
+        let _ = reply.try_send(placed);
+    }
+
+    fn commit_order(&mut self, order: &ClusterOrder, by: &str, now_ms: u64) -> Result<OrderId, OrderFault> {
+        let committed = self.transaction(|connection| {
+            if !change(connection, order, now_ms)? {
+                return Ok(None);
+            }
+            connection
+                .prepare_cached("INSERT INTO orders (kind, args, made, by) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![order.kind().word(), order.args(), integer(now_ms), by])?;
+            Ok(Some(OrderId(natural(connection.last_insert_rowid()))))
+        });
+        match committed {
+            Ok(id) => id.ok_or(OrderFault::TooMany),
+            Err(fault) => {
+                self.recover(&fault);
+                let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = &fault;
+                tracing::warn!(cause = %error, "order not committed");
+                Err(match fault {
+                    BatchFault::NotStored(_) => OrderFault::Unavailable,
+                    BatchFault::Unknown(_) => OrderFault::Unconfirmed,
+                })
+            }
+        }
+    }
+
+    /// Deletes restrictions that have ended, and orders of more than an hour ago except the last one. Call it about once a minute.
+    pub(super) fn sweep_orders(&mut self, now_ms: u64) -> Result<(), BatchFault> {
+        let (now, old) = (integer(now_ms), integer(now_ms.saturating_sub(AGE_MAX_MS)));
+        let swept = self.transaction(|connection| {
+            for (sql, before) in [
+                ("DELETE FROM blocks WHERE user_name IN (SELECT user_name FROM blocks WHERE until < ?1 LIMIT ?2)", now),
+                (
+                    "DELETE FROM revocations WHERE (kind, name) IN
+                         (SELECT kind, name FROM revocations WHERE until < ?1 LIMIT ?2)",
+                    now,
+                ),
+                (
+                    "DELETE FROM orders WHERE id IN (SELECT id FROM orders
+                         WHERE made < ?1 AND id < (SELECT max(id) FROM orders) ORDER BY id LIMIT ?2)",
+                    old,
+                ),
+            ] {
+                connection.prepare_cached(sql)?.execute(params![before, SWEEP_ROWS])?;
+            }
+            Ok(())
+        });
+        swept.inspect_err(|fault| self.recover(fault))
+    }
+}
+
+/// Changes the tables of restrictions. False: there is no room for another.
+fn change(connection: &Connection, order: &ClusterOrder, now_ms: u64) -> rusqlite::Result<bool> {
+    match order {
+        ClusterOrder::Disconnect(_) => Ok(true),
+        ClusterOrder::Block(BlockOrder { user, until_unix_ms, reason }) => {
+            let until = until_unix_ms.map(integer);
+            let known = "SELECT 1 FROM blocks WHERE user_name = ?1";
+            let known: Option<i64> =
+                connection.query_row(known, [user.as_str()], |row| row.get(0)).optional()?;
+            if known.is_none() && count(connection, "SELECT count(*) FROM blocks")? >= RESTRICTIONS_MAX {
+                return Ok(false);
+            }
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO blocks (user_name, until, reason, made) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![user.as_str(), until, reason, integer(now_ms)])?;
+            Ok(true)
+        }
+        ClusterOrder::Unblock(user) => {
+            connection.prepare_cached("DELETE FROM blocks WHERE user_name = ?1")?.execute([user.as_str()])?;
+            Ok(true)
+        }
+        ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {
+            let (kind, name, before) = match tokens {
+                RevokedTokens::One(jti) => (ONE_TOKEN, &**jti, None),
+                RevokedTokens::IssuedBefore(user, unix_ms) => {
+                    (TOKENS_OF_USER, user.as_str(), Some(integer(*unix_ms)))
+                }
+            };
+            let known = "SELECT 1 FROM revocations WHERE kind = ?1 AND name = ?2";
+            let known: Option<i64> =
+                connection.query_row(known, params![kind, name], |row| row.get(0)).optional()?;
+            if known.is_none() && count(connection, "SELECT count(*) FROM revocations")? >= RESTRICTIONS_MAX {
+                return Ok(false);
+            }
+            connection
+                .prepare_cached(
+                    "INSERT INTO revocations (kind, name, issued_before, until) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (kind, name) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before),
+                         until = max(until, excluded.until)",
+                )?
+                .execute(params![kind, name, before, integer(*until_unix_ms)])?;
+            Ok(true)
+        }
+    }
+}
+
+fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u32> {
+    connection.query_row(sql, [], |row| row.get(0))
+}
