@@ -8,7 +8,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 8 | `gateway` | composition: configuration, threads, signals |
-//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `admin`, `api`, `presence` | threads that poll or wait; they meet only in floor 4 |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence` | threads that poll or wait; they meet only in floor 4 |
 //! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
@@ -73,6 +73,7 @@ pub mod probe;
 pub mod random;
 pub mod rate;
 pub mod reactor;
+pub mod rebalance;
 pub mod registry;
 pub mod roster;
 pub mod session;

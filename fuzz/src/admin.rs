@@ -56,7 +56,7 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Block(_)
         | AdminTask::Orders
         | AdminTask::Order(_) => false,
-        AdminTask::Drain | AdminTask::Give(_) => true,
+        AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Give(_) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission,

@@ -21,6 +21,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
+use crate::metrics::rebalance::ROUND;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::net::listener;
@@ -152,6 +153,13 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
             Ok(AdminTask::Cluster) => {
                 tell(out, method, 200, "application/json", &self.cluster.report().json());
+            }
+            Ok(AdminTask::Rebalance(within)) => {
+                let within = self.vitals.rebalance.order(within, (self.clock)().at);
+                self.metrics.admin.count_action("rebalance");
+                tracing::info!(%peer, within_percent = within, "rebalance ordered by operator");
+                let body = format!(r#"{{"within_percent":{within},"for_s":{}}}"#, ROUND.as_secs());
+                tell(out, method, 202, "application/json", &body);
             }
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
             Ok(AdminTask::Presence(wish)) => match self.presence.page(wish) {

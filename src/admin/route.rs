@@ -29,6 +29,8 @@ pub enum AdminTask {
     Ask(AdminQuestion),
     /// The instances of the cluster.
     Cluster,
+    /// To spread connections evenly over the instances: within this many percent of the mean, or as the settings say.
+    Rebalance(Option<u32>),
     /// Sessions, by their connection or user.
     LookUp(Wanted),
     /// A page of the roster of a channel.
@@ -83,6 +85,7 @@ enum AdminPath<'a> {
     Force(&'a str),
     Admission,
     Cluster,
+    Rebalance,
     Drain,
     Connection(&'a str),
     User(&'a str),
@@ -120,6 +123,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
         (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
+        (AdminPath::Rebalance, Method::Post) => Ok(AdminTask::Rebalance(within(body)?)),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
         (AdminPath::Connection(name), Method::Get | Method::Head) => {
@@ -153,7 +157,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             _,
         ) => Err(AdminRefusal::method("GET, HEAD")),
         (AdminPath::Block(_), _) => Err(AdminRefusal::method("GET, HEAD, PUT, DELETE")),
-        (AdminPath::Probe(_) | AdminPath::Disconnect(_) | AdminPath::Revoke, _) => {
+        (AdminPath::Probe(_) | AdminPath::Rebalance | AdminPath::Disconnect(_) | AdminPath::Revoke, _) => {
             Err(AdminRefusal::method("POST"))
         }
         (AdminPath::Force(_), _) => Err(AdminRefusal::method("POST, DELETE")),
@@ -172,6 +176,7 @@ impl AdminPath<'_> {
             "/health/dependencies" => AdminPath::Dependencies,
             "/health/admission" => AdminPath::Admission,
             "/cluster" => AdminPath::Cluster,
+            "/cluster/rebalance" => AdminPath::Rebalance,
             "/drain" => AdminPath::Drain,
             "/orders" => AdminPath::Orders,
             "/tokens/revoke" => AdminPath::Revoke,
@@ -269,6 +274,7 @@ fn text(body: &[u8]) -> Result<String, AdminRefusal> {
 }
 
 const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
+const WITHIN: &str = r#"{"within_percent":3..100}, or no body for the one of the settings"#;
 const MODE: &str = r#"{"mode":"enforce"|"observe"}"#;
 
 fn force(body: &[u8]) -> Result<(Forced, Duration), AdminRefusal> {
@@ -289,6 +295,20 @@ fn mode(body: &[u8]) -> Result<AdmissionMode, AdminRefusal> {
         .into_iter()
         .find(|mode| members.get("mode").and_then(Value::as_str) == Some(mode.as_str()))
         .ok_or_else(|| AdminRefusal::body_wrong("mode must be \"enforce\" or \"observe\"", MODE))
+}
+
+/// The body of an order to rebalance, which may be empty.
+fn within(body: &[u8]) -> Result<Option<u32>, AdminRefusal> {
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let members = members(body, &["within_percent"], WITHIN)?;
+    let Some(value) = members.get("within_percent") else { return Ok(None) };
+    let percent = value.as_u64().and_then(|percent| u32::try_from(percent).ok());
+    let percent = percent.filter(|percent| (3..=100).contains(percent));
+    percent.map(Some).ok_or_else(|| {
+        AdminRefusal::body_wrong("within_percent must be a whole number from 3 to 100", WITHIN)
+    })
 }
 
 /// The members of a JSON object. An unknown one is rejected, because it may be a misspelling.
@@ -421,6 +441,7 @@ mod tests {
             ("/health/dependencies/store/force", "POST, DELETE"),
             ("/health/admission", "GET, HEAD, PUT"),
             ("/cluster", "GET, HEAD"),
+            ("/cluster/rebalance", "POST"),
             ("/drain", "GET, HEAD, POST"),
             ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
             ("/lookup/user/ann", "GET, HEAD"),
@@ -513,6 +534,17 @@ mod tests {
                 refusal.message
             );
             serde_json::from_str::<Value>(&refusal.body()).expect("JSON");
+        }
+        let rebalance = |body: &[u8]| wish(Method::Post, "/cluster/rebalance", body);
+        assert_eq!(rebalance(b""), Ok(AdminTask::Rebalance(None)));
+        assert_eq!(rebalance(br#"{"within_percent":3}"#), Ok(AdminTask::Rebalance(Some(3))));
+        for body in [r#"{"within_percent":2}"#, r#"{"within_percent":101}"#, r#"{"within":5}"#, "5"] {
+            let refusal = refused(Method::Post, "/cluster/rebalance", body);
+            assert!(
+                refusal.status == 400 && refusal.message.contains("3..100"),
+                "{body}: {}",
+                refusal.message
+            );
         }
         let observe = wish(Method::Put, "/health/admission", br#"{"mode":"observe"}"#);
         assert_eq!(

@@ -12,6 +12,7 @@
 //! | [`restrictions`] | which users and tokens are refused |
 //! | [`duty`] | whether this instance leads |
 //! | [`report`] | what operators see of all that |
+//! | [`spread`] | how many clients this instance asks to move, and where to |
 
 pub mod duty;
 pub mod incarnation;
@@ -23,3 +24,4 @@ pub mod order_body;
 pub mod order_counts;
 pub mod report;
 pub mod restrictions;
+pub mod spread;

@@ -47,6 +47,10 @@ impl Engine {
             }
             // The shell answers it.
             Broadcast::Lookup(_) => 0,
+            Broadcast::Move(targets) => {
+                self.ask_to_move(&targets);
+                targets.len()
+            }
         };
         self.gathering.quota = self.gathering.quota.saturating_sub(cost);
     }

@@ -51,6 +51,7 @@ mod peer;
 mod pending;
 pub(crate) mod perform;
 mod read;
+mod rebalance;
 mod recover;
 mod rosters;
 mod setup;
@@ -121,6 +122,7 @@ pub struct Engine {
     rosters: rosters::RosterWatchers,
     ordering: cluster_order::OrderRound,
     draining: drain::Draining,
+    rebalancing: rebalance::Rebalancing,
     ended: Ended,
     out: Output,
     tally: Tally,
@@ -214,6 +216,7 @@ impl Engine {
             rosters: rosters::RosterWatchers::default(),
             ordering: cluster_order::OrderRound::default(),
             draining: drain::Draining::default(),
+            rebalancing: rebalance::Rebalancing::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -369,6 +372,7 @@ impl Engine {
             self.forget_inbound(id);
             let Some(peer) = self.peers.remove(id) else { continue };
             self.count_left(id);
+            self.count_moved(id);
             self.memory.relief.waiting_bytes -= u64::from(peer.counted_bytes);
             if peer.count == AddressCount::Counted {
                 self.release(AuthJob::ReleaseAddress { address: peer.address });

@@ -25,6 +25,7 @@ mod drain;
 mod inbound;
 mod orders;
 mod outage;
+mod rebalance;
 mod recover;
 mod rosters;
 mod stage;

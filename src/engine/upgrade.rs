@@ -168,7 +168,10 @@ impl Engine {
         match upgrade.hint {
             Hint::None => {}
             Hint::Here => self.tally.returns_hinted.add(1),
-            Hint::Elsewhere => self.tally.returns_other.add(1),
+            Hint::Elsewhere => {
+                self.tally.returns_other.add(1);
+                self.count_sent_elsewhere();
+            }
         }
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;

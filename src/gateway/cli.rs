@@ -13,6 +13,7 @@ use super::lookup_command::{self, LookupSubject};
 use super::order_command::{self, OrderTask};
 use super::output;
 use super::presence_command;
+use super::rebalance_command;
 use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
@@ -98,6 +99,11 @@ enum CliCommand {
         /// Only watch a drain until the process exits; exit with 1 if it leaves work unfinished
         #[arg(long)]
         status: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Spread the clients of all instances evenly for 15 minutes: full instances ask clients to move, and close none
+    Rebalance {
         #[command(flatten)]
         which: Which,
     },
@@ -293,6 +299,9 @@ pub fn main() -> ExitCode {
         }
         Some(CliCommand::Cluster { arguments, which }) => {
             operating(settings, &which, |config, running| arguments.run(&config, running))
+        }
+        Some(CliCommand::Rebalance { which }) => {
+            operating(settings, &which, |config, running| rebalance_command::rebalance(&config, running))
         }
         Some(CliCommand::Health { ready, which }) => {
             let question = if ready { HealthQuestion::Ready } else { HealthQuestion::Live };

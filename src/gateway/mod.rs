@@ -20,6 +20,7 @@ mod order_command;
 mod output;
 mod presence;
 mod presence_command;
+mod rebalance_command;
 mod registry;
 mod reload;
 mod remote;

@@ -255,6 +255,7 @@ impl Reloader {
         let setup = self.setups.load();
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);
+        setup.engine.vitals.rebalance.revise(config.cluster);
         let fixed = Fixed {
             reactors: setup.engine.reactors,
             clock: setup.clock,

@@ -237,6 +237,7 @@ fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock
     let vitals = Vitals::new(reactors, connections, descriptors, memory_bytes, now.at);
     vitals.set_started(now.unix_ms);
     vitals.drain.revise(config.drain);
+    vitals.rebalance.revise(config.cluster);
     Arc::new(vitals)
 }
 

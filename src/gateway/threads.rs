@@ -19,6 +19,7 @@ use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::presence::{PresenceParts, RunningPresence};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
+use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RunningRegistry};
 use crate::store::{OrderEnds, StoreEnds};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -47,6 +48,7 @@ struct Workers {
     bus: Option<crate::bus::RunningBus>,
     watch: crate::watch::RunningWatch,
     registry: RunningRegistry,
+    rebalance: RunningRebalance,
     auth: introspect::RunningAuth,
 }
 
@@ -123,9 +125,16 @@ impl Threads {
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let clock = setup.clock;
+        let rebalance = RebalanceParts {
+            name: Arc::clone(&setup.engine.policy.instance.0),
+            board: Arc::clone(&registry.board),
+            vitals: Arc::clone(&setup.engine.vitals),
+            mailboxes: Arc::clone(mailboxes),
+        };
+        let rebalance = rebalance::start(rebalance, move || clock.read())?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let workers = Workers { reactors, api, presence, store, bus, watch, registry, auth };
+        let workers = Workers { reactors, api, presence, store, bus, watch, registry, rebalance, auth };
         Ok(Threads { notices, waker, reminder, workers })
     }
 
@@ -190,6 +199,7 @@ impl Workers {
         if let Some(api) = &self.api {
             api.stop();
         }
+        self.rebalance.stop();
         awaits(AwaitedThread::Registry);
         self.registry.stop();
         awaits(AwaitedThread::Watch);

@@ -78,7 +78,8 @@ impl Mailbox {
                     Broadcast::Signal { .. }
                     | Broadcast::Canary(_)
                     | Broadcast::Lookup(_)
-                    | Broadcast::Recount,
+                    | Broadcast::Recount
+                    | Broadcast::Move(_),
                 )
                 | TrySendError::Disconnected(_),
             ) => Offered::Missed,

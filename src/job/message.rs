@@ -153,6 +153,8 @@ pub enum Broadcast {
     Rosters(Arc<[RosterPush]>),
     /// Asks the reactor to repeat everything that it has on rosters.
     Recount,
+    /// Asks the oldest connections to move, one for each of these instances.
+    Move(Arc<[Arc<str>]>),
 }
 
 /// A canary on its way to the reactors of this process.

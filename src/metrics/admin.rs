@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The actions that are counted separately, in the order of [`AdminCounters::actions`].
-pub const ACTIONS: [&str; 6] = ["probe", "force", "release", "admission", "drain", "order"];
+pub const ACTIONS: [&str; 7] = ["probe", "force", "release", "admission", "drain", "order", "rebalance"];
 
 /// Totals since the start.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ pub mod drain;
 pub mod duration;
 pub mod presence;
 pub mod reactor;
+pub mod rebalance;
 pub mod reload;
 pub mod scrape;
 pub mod store;

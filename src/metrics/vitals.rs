@@ -2,6 +2,7 @@
 
 use super::Cell;
 use super::drain::Drain;
+use super::rebalance::Rebalance;
 use crate::clock::Moment;
 use crate::drain::{DrainPhase, Plan};
 use crate::health::report::{DrainSummary, Readings};
@@ -78,6 +79,7 @@ pub struct Vitals {
     started_unix_ms: AtomicU64,
     descriptors_base: AtomicU64,
     pub drain: Drain,
+    pub rebalance: Rebalance,
 }
 
 impl Vitals {
@@ -95,6 +97,7 @@ impl Vitals {
         }
         Vitals {
             drain: Drain::new(reactors.len(), Plan::default()),
+            rebalance: Rebalance::new(reactors.len()),
             reactors,
             connections_max: AtomicU64::new(connections_max),
             descriptors_max,

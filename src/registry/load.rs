@@ -87,6 +87,7 @@ impl LoadMeter {
             store: self.state_of("store"),
             bus: self.state_of("bus"),
             order,
+            rebalance: self.vitals.rebalance.stats(now),
         }
     }
 

@@ -42,6 +42,27 @@ pub struct InstanceStats {
     pub bus: Option<String>,
     /// The number of the last order that it has carried out.
     pub order: u64,
+    /// Its part in spreading connections.
+    pub rebalance: RebalanceStats,
+}
+
+/// The part of an instance in spreading connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RebalanceStats {
+    /// `even`, `waiting`, `moving` or `returning`.
+    pub state: String,
+    /// The distance from the mean that an operator ordered there for all instances, in percent; absent without an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordered_percent: Option<u32>,
+    /// The rest of that order in seconds.
+    pub ordered_s: u32,
+    /// Clients that left after they were asked to move.
+    pub moved: u64,
+    /// Clients that were asked and stayed.
+    pub stayed: u64,
+    /// Clients that arrived although they asked for another instance.
+    pub returned: u64,
 }
 
 impl InstanceStats {
@@ -63,6 +84,7 @@ impl InstanceStats {
             Some(&stats.version),
             Some(&stats.phase),
             Some(&stats.level),
+            Some(&stats.rebalance.state),
             stats.store.as_ref(),
             stats.bus.as_ref(),
         ];
@@ -95,6 +117,14 @@ mod tests {
             store: Some(text()),
             bus: Some(text()),
             order: u64::MAX,
+            rebalance: RebalanceStats {
+                state: text(),
+                ordered_percent: Some(u32::MAX),
+                ordered_s: u32::MAX,
+                moved: u64::MAX,
+                stayed: u64::MAX,
+                returned: u64::MAX,
+            },
         };
         let encoded = stats.encode();
         assert!(encoded.len() <= STATS_BYTES_MAX, "{} bytes", encoded.len());

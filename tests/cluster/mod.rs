@@ -3,5 +3,6 @@
 mod alone;
 mod leader;
 mod operators;
+mod rebalance;
 pub mod rig;
 mod signs;

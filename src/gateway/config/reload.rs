@@ -197,7 +197,7 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form: each setting accepts one of them that is not its default.
-    const VALUES: [&str; 24] = [
+    const VALUES: [&str; 26] = [
         "true",
         "false",
         "2",
@@ -217,11 +217,13 @@ mod tests {
         "debug",
         "required",
         "observe",
+        "auto",
         "elsewhere",
         "a secret of at least thirty-two bytes",
         "a-token-of-at-least-thirty-two-letters",
         "gwt_[a-z]{20}",
         "off",
+        "50",
     ];
 
     #[test]

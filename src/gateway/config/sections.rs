@@ -8,6 +8,7 @@ use super::error::ConfigWarning;
 use super::origin::Origins;
 use super::url::Url;
 use super::value::Secret;
+use crate::cluster::spread::RebalanceSettings;
 use crate::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
@@ -31,6 +32,7 @@ pub struct Config {
     pub admin: AdminSection,
     pub api: ApiSection,
     pub presence: PresenceSection,
+    pub cluster: RebalanceSettings,
     pub drain: Plan,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,

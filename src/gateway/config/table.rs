@@ -18,6 +18,7 @@ use super::value::{
     SettingValue, ShownValue, TextForm, between, zero_or,
 };
 use crate::auth::token::ExpiryRule;
+use crate::cluster::spread::RebalanceMode;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::OUTSTANDING_MAX;
 use crate::log::{Format, LogLevel};
@@ -45,6 +46,7 @@ macro_rules! words {
 
 words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
 words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
+words!(REBALANCE_MODES = RebalanceMode { Off = "off", Auto = "auto" });
 words!(FORMATS = Format { Text = "text", Json = "json" });
 words!(EXPIRY_RULES = ExpiryRule { Optional = "optional", Required = "required" });
 words!(LEVELS = LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
@@ -315,6 +317,11 @@ settings! {
     presence.channels = 32, between(1, 1_000), Reload:
         "Rosters that one connection is on or watches. More get error `too_large`.";
 
+    cluster.rebalance as cluster.mode = "off", Word(REBALANCE_MODES), Reload:
+        "`auto`: this instance asks its oldest clients to move while it has more connections than the others. No connection is closed. `off`: only when `seawall rebalance` orders it.";
+    cluster.rebalance_within_percent as cluster.within_percent = 10, between(3, 100), Reload:
+        "The distance from the mean number of connections that is even enough, in percent of the mean.";
+
     drain.accept_ms as drain.accept = 3000, between(0, DAY_MS), Reload:
         "How long connections are still accepted after the signal, while `/health/ready` already returns 503. Make it longer than your load balancer takes to notice.";
     drain.spread_ms as drain.spread = 18000, between(0, DAY_MS), Reload:
@@ -333,7 +340,7 @@ settings! {
 }
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 13] = [
+pub const SECTIONS: [(&str, &str); 14] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -357,6 +364,7 @@ pub const SECTIONS: [(&str, &str); 13] = [
     ),
     ("api", "The server API, for application backends. See docs/api.md."),
     ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
+    ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),
     ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
     ("log", "The log, on stderr."),
 ];

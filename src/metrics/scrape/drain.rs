@@ -1,4 +1,4 @@
-//! Metrics of the drain. While the process serves, the phase is `serving` and all other values are 0.
+//! Metrics of the drain and of rebalancing. While the process serves, the phase is `serving` and all other values of the drain are 0.
 
 use super::sheet::Sheet;
 use super::values::Scrape;
@@ -32,6 +32,12 @@ impl Scrape {
         sheet.counter("drain_moved", help, progress.moved)?;
         let help = "Connections that were closed because they had not moved";
         sheet.counter("drain_stragglers", help, progress.stragglers)?;
+        let moves = self.vitals.rebalance.moves();
+        let outcomes = [("moved", moves.moved), ("stayed", moves.stayed), ("returned", moves.returned)]
+            .map(|(outcome, total)| ([("outcome", outcome)], total));
+        let outcomes = outcomes.iter().map(|(label, total)| (&label[..], *total));
+        let help = "Clients asked to move to another instance, by what they did; returned: arrived here although sent elsewhere";
+        sheet.labelled("rebalance_moves", help, MetricType::Counter, outcomes)?;
         let unfinished = progress.unfinished;
         let unfinished = [
             ([("what", "appends")], unfinished.appends),
