@@ -141,6 +141,11 @@ impl ClusterReport {
         }
     }
 
+    /// True if it is known that no other instance lives. A leader is known only while the store, or Redis, shows who lives.
+    pub fn is_alone(&self) -> bool {
+        self.complete && self.leader.is_some() && self.totals.instances == 1
+    }
+
     /// The number of instances in this state.
     pub fn count(&self, state: InstanceState) -> u64 {
         self.instances.iter().filter(|instance| instance.state == state.as_str()).count() as u64

@@ -9,19 +9,11 @@ use crate::wire::presence::RosterKnowledge;
 /// The rules for the rosters.
 pub(super) fn rules(config: &Config) -> RosterRules {
     let PresenceSection { grace, members, .. } = config.presence;
-    RosterRules { grace, members_max: members, knowledge: knowledge(config) }
+    RosterRules { grace, members_max: members, knowledge: RosterKnowledge::Complete }
 }
 
 /// The rules for sessions.
 pub(super) fn policy(config: &Config) -> PresencePolicy {
     let PresenceSection { enabled, channels, .. } = config.presence;
     PresencePolicy { enabled, channels }
-}
-
-/// With a bus there may be other instances, whose members this one does not know.
-fn knowledge(config: &Config) -> RosterKnowledge {
-    match config.bus.url {
-        Some(_) => RosterKnowledge::OwnConnections,
-        None => RosterKnowledge::Complete,
-    }
 }

@@ -114,6 +114,7 @@ impl Threads {
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let rosters = PresenceParts {
             rules: presence::rules(config),
+            cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
             inbox: jobs.presence,
             mailboxes: Arc::clone(mailboxes),
             counters: Arc::clone(&setup.engine.metrics.presence),

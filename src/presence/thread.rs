@@ -4,10 +4,12 @@ use super::parts::PresenceParts;
 use crate::clock::{Moment, Now};
 use crate::id::ReactorId;
 use crate::job::presence::{PageReply, PresenceInbox, PresenceJob};
+use crate::job::registry::ClusterBoard;
 use crate::job::wake::wake;
 use crate::job::{Broadcast, Completion, Mailbox, Offered};
 use crate::metrics::presence::PresenceCounters;
 use crate::roster::{RosterPush, RosterRules, Rosters};
+use crate::wire::presence::RosterKnowledge;
 use arc_swap::ArcSwap;
 use crossbeam_channel::RecvTimeoutError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +24,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub(super) struct PresenceThread<C> {
     rosters: Rosters,
     rules: Arc<ArcSwap<RosterRules>>,
+    cluster: Option<Arc<ClusterBoard>>,
     inbox: PresenceInbox,
     mailboxes: Arc<[Mailbox]>,
     counters: Arc<PresenceCounters>,
@@ -43,8 +46,8 @@ fn empty_rosters(rules: &ArcSwap<RosterRules>) -> Rosters {
 
 impl<C: Fn() -> Now> PresenceThread<C> {
     pub(super) fn new(parts: PresenceParts<C>, rules: Arc<ArcSwap<RosterRules>>) -> PresenceThread<C> {
-        let PresenceParts { rules: _, inbox, mailboxes, counters, clock } = parts;
-        PresenceThread { rosters: empty_rosters(&rules), rules, inbox, mailboxes, counters, clock }
+        let PresenceParts { rules: _, cluster, inbox, mailboxes, counters, clock } = parts;
+        PresenceThread { rosters: empty_rosters(&rules), rules, cluster, inbox, mailboxes, counters, clock }
     }
 
     /// Runs until the process ends. A panic costs the rosters, which the reactors then repeat, and not the process.
@@ -66,9 +69,9 @@ impl<C: Fn() -> Now> PresenceThread<C> {
 
     fn work(&mut self) -> Senders {
         let (first, senders) = self.wait();
-        let rules = **self.rules.load();
-        self.rosters.revise(rules);
         let now = (self.clock)();
+        let rules = RosterRules { knowledge: self.knowledge(), ..**self.rules.load() };
+        self.rosters.revise(rules, now.at);
         let jobs = first.into_iter().chain(self.inbox.jobs.try_iter().take(JOBS_MAX)).collect::<Vec<_>>();
         for job in jobs {
             self.take(job, now);
@@ -77,6 +80,14 @@ impl<C: Fn() -> Now> PresenceThread<C> {
         self.recount();
         self.counters.report(self.rosters.sizes());
         senders
+    }
+
+    /// Rosters are complete while no other instance has clients of the same store.
+    fn knowledge(&self) -> RosterKnowledge {
+        match &self.cluster {
+            Some(board) if !board.report().is_alone() => RosterKnowledge::OwnConnections,
+            Some(_) | None => RosterKnowledge::Complete,
+        }
     }
 
     /// Waits for a job, or until something is due.

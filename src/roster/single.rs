@@ -27,6 +27,8 @@ pub(super) struct Roster {
     revision: u64,
     /// The numbers of the last frame.
     sent: Numbers,
+    /// The knowledge that watchers were last sent; `None` before the first frame.
+    announced: Option<RosterKnowledge>,
     /// Something changed since the last revision.
     changed: Changed,
     stated: u32,
@@ -59,6 +61,7 @@ impl Roster {
             pace: Pace::default(),
             revision: 1,
             sent: (0, 0),
+            announced: None,
             changed: Changed::No,
             stated: 0,
         }
@@ -148,6 +151,7 @@ impl Roster {
             // The first watcher begins with what is true now.
             self.settle();
             self.sent = self.numbers();
+            self.announced = None;
         }
         self.watching.get_or_insert_default().add(reactor, detail);
     }
@@ -237,12 +241,13 @@ impl Roster {
         let before = into.len();
         let is_counted = self.listing == Listing::Counted && self.changed != Changed::Listing;
         let is_early = is_counted && self.pace.counted_at(self.sent, self.numbers()) > now;
-        if !is_early {
+        if !is_early || self.is_news(knowledge) {
             self.push_changes(&mut watching, knowledge, into);
             if into.len() > before {
                 self.pace.sent_to_all(now);
             }
         }
+        self.announced = Some(knowledge);
         let waiting = std::mem::take(&mut watching.waiting);
         if !waiting.is_empty() {
             let object = page::write(&self.head(knowledge), &self.members, None, ROSTER_PAGE_MEMBERS);
@@ -264,6 +269,11 @@ impl Roster {
         }
     }
 
+    /// True if watchers were sent another knowledge than this.
+    fn is_news(&self, knowledge: RosterKnowledge) -> bool {
+        self.announced.is_some_and(|announced| announced != knowledge)
+    }
+
     fn push_changes(
         &mut self,
         watching: &mut Watching,
@@ -271,7 +281,9 @@ impl Roster {
         into: &mut Vec<RosterPush>,
     ) {
         let changes = std::mem::take(&mut watching.changes);
-        let moved = self.numbers() != self.sent;
+        let is_news = self.is_news(knowledge);
+        // The numbers alone say as well whether the roster is complete.
+        let moved = self.numbers() != self.sent || is_news;
         let changed = std::mem::replace(&mut self.changed, Changed::No);
         self.revision += 1;
         let head = self.head(knowledge);
@@ -289,7 +301,7 @@ impl Roster {
                 Some((PushAudience::Members, presence::numbers(&head, Some(REFRESH_MS))))
             }
             (Listing::Listed, _, RosterChanges::Few(few)) => match self.difference(&head, &few) {
-                Difference::None => None,
+                Difference::None => is_news.then(|| (PushAudience::Members, presence::numbers(&head, None))),
                 Difference::Frame(object) => Some((PushAudience::Current, object)),
                 Difference::TooLarge => {
                     Some((PushAudience::Members, presence::numbers(&head, Some(REFRESH_MS))))

@@ -22,9 +22,12 @@ fn channel() -> ChannelName {
     ChannelName::parse("c").expect("a name")
 }
 
+fn rules(members_max: u32, knowledge: RosterKnowledge) -> RosterRules {
+    RosterRules { grace: Duration::from_millis(GRACE_MS), members_max, knowledge }
+}
+
 fn rosters(members_max: u32) -> Rosters {
-    let grace = Duration::from_millis(GRACE_MS);
-    let rules = RosterRules { grace, members_max, knowledge: RosterKnowledge::Complete };
+    let rules = rules(members_max, RosterKnowledge::Complete);
     Rosters::new(rules, ahash::RandomState::with_seeds(1, 2, 3, 4))
 }
 
@@ -134,6 +137,33 @@ fn run(rosters: &mut Rosters, until_ms: u64, mut take: impl FnMut(&RosterPush, u
         let at_ms = due.micros().div_ceil(1_000);
         for push in rosters.advance(now(at_ms).at) {
             take(&push, at_ms);
+        }
+    }
+}
+
+#[test]
+fn watchers_are_sent_that_a_roster_is_no_longer_complete_and_that_it_is_again() {
+    for members_max in [1_000, 1] {
+        let mut rosters = rosters(members_max);
+        for (name, user) in [(1, "ann"), (2, "ben")] {
+            rosters.handle(present(name, user, None), now(1_000));
+        }
+        rosters.handle(watch(WatchDetail::Members), now(1_000));
+        rosters.handle(watch(WatchDetail::Count), now(1_000));
+        run(&mut rosters, 20_000, |push, _| assert_eq!(object(&push.frame)["complete"], true));
+        for (ms, knowledge) in
+            [(20_000, RosterKnowledge::OwnConnections), (40_000, RosterKnowledge::Complete)]
+        {
+            rosters.revise(rules(members_max, knowledge), now(ms).at);
+            let mut audiences = Vec::new();
+            run(&mut rosters, ms + 20_000, |push, _| {
+                let object = object(&push.frame);
+                assert_eq!(object["complete"], knowledge == RosterKnowledge::Complete, "{object}");
+                assert_eq!((&object["users"], object.get("left")), (&2.into(), None));
+                audiences.push(push.audience);
+            });
+            assert_eq!(audiences, [PushAudience::Members, PushAudience::Count]);
+            rosters.revise(rules(members_max, knowledge), now(ms + 20_000).at);
         }
     }
 }

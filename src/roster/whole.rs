@@ -79,9 +79,16 @@ impl Rosters {
         }
     }
 
-    /// RosterChanges the rules. A departure that has begun keeps its time.
-    pub fn revise(&mut self, rules: RosterRules) {
-        self.rules = rules;
+    /// Changes the rules. A departure that has begun keeps its time. If rosters become complete or incomplete, watchers are sent that.
+    pub fn revise(&mut self, rules: RosterRules, now: Moment) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        if before.knowledge == rules.knowledge {
+            return;
+        }
+        let watched = self.rosters.iter().filter(|(_, roster)| roster.is_watched());
+        for channel in watched.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
+            self.change(&channel, now, |_| ());
+        }
     }
 
     pub fn sizes(&self) -> RosterSizes {

@@ -3,7 +3,8 @@
 use crate::cluster::rig::{Rig, cluster, leaders};
 use crate::servers::Postgres;
 use crate::support::wait::{SOON, until};
-use crate::support::{Gateway, Setup};
+use crate::support::{Client, Gateway, Setup};
+use serde_json::json;
 
 #[test]
 fn instance_with_the_embedded_store_is_alone_and_leads() {
@@ -30,6 +31,24 @@ fn instances_without_a_bus_know_each_other_by_their_rows() {
     until(SOON, "it is seen", || cluster(&one)["totals"]["instances"] == 2);
     assert_eq!(cluster(&one)["complete"], false, "the load of the other is not known");
     assert_eq!(leaders(&[&one, &two]), 1);
+}
+
+#[test]
+fn roster_is_complete_while_no_other_instance_lives() {
+    let rig = Rig::start();
+    let one = rig.setup("gw-1").start();
+    let mut client = Client::connect(&one);
+    client.send(json!({"subscribe": {"channel": "c", "present": {}, "watch": "members"}}));
+    let mut shows = |complete: bool| {
+        until(SOON + SOON, "watchers are sent it", || {
+            client.next_push_within("presence", SOON).is_some_and(|push| push["complete"] == complete)
+        });
+    };
+    shows(true);
+    let two = rig.setup("gw-2").start();
+    shows(false);
+    drop(two.kill9());
+    shows(true);
 }
 
 #[test]

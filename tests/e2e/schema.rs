@@ -2,7 +2,7 @@
 //!
 //! Every [`Client`] checks its first frames against the schema; this test makes sure that each kind is among them.
 
-use crate::support::token::{SECRET, token_of};
+use crate::support::token::{self, SECRET, token_of};
 use crate::support::{Client, Setup};
 use crate::support_schema::Schemas;
 use serde_json::{Value, json};
@@ -16,10 +16,15 @@ fn conversation_has_every_documented_kind_of_frame() {
     let schemas = Schemas::load();
     let gateway = Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).limit("ping_ms", 200).start();
     let mut client = Client::open(&gateway);
+    let mut claims = token::claims("ann");
+    claims["channels"][0]["rights"] = json!(["subscribe", "publish", "present", "presence"]);
     let commands = [
-        json!({"connect": {"token": token_of("ann"), "client": "schema/1", "recover":
+        json!({"connect": {"token": token::token(&claims), "client": "schema/1", "recover":
             [{"channel": "a", "epoch": "0", "offset": 3}]}}),
-        json!({"subscribe": {"channel": "c", "last": 5}}),
+        json!({"subscribe": {"channel": "c", "last": 5, "present": {"state": "active"}, "watch": "members"}}),
+        json!({"present": {"channel": "c", "state": "away"}}),
+        json!({"presence": {"channel": "c", "limit": 10}}),
+        json!({"absent": {"channel": "c"}}),
         json!({"publish": {"channel": "c", "key": "k", "data": {"text": "hi"}}}),
         json!({"publish": {"channel": "c", "key": "k", "data": {"text": "hi"}}}),
         json!({"publish": {"channel": "c", "key": "k", "data": "other"}}),
