@@ -135,12 +135,14 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let now = (self.clock)().at;
         let asked = now - reading.asked.elapsed();
         let Some(rows) = &reading.rows else { return self.liveness.fail_rows() };
+        // After an outage of the store the duty is taken again, which is no news.
+        let was_own = self.leader.as_ref().is_some_and(|(name, _)| *name == self.signs.name);
         let leads = rows.iter().find(|row| row.leads == Leads::Yes);
         self.leader = leads.map(|row| (Arc::clone(&row.name), asked + TERM));
         let own = leads.filter(|row| row.origin == self.signs.origin);
         let before = self.duty.is_held(now);
         self.duty = self.duty.after(own.map_or(Leads::No, |row| row.leads), asked);
-        if self.duty.is_held(now) && !before {
+        if self.duty.is_held(now) && !before && !was_own {
             tracing::info!("leader duty taken");
         }
         self.liveness.read_rows(rows, asked, now);

@@ -28,8 +28,8 @@ const FACTOR: u32 = 3;
 /// wait for a few slices of the scheduler, of 3 ms each.
 const SHORT_MS: u64 = 10;
 
-/// The same in a debug build, beside other tests: some hogs take the processor from others, too. Without shares, these wait for many
-/// seconds.
+/// The same in a debug build, while other tests run: some hogs take the processor from others, too. Without shares, these wait for
+/// many seconds.
 const DEBUG_SHORT_MS: u64 = 2_000;
 
 /// One bound.

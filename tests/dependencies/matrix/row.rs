@@ -120,9 +120,13 @@ impl Scene<'_> {
         Measured { notified, back }
     }
 
-    /// The lines of the gateway's log at info and above.
+    /// The lines of the gateway's log at info and above, without those about the gateways of earlier rows, whose database it has.
     fn lines(&self) -> Vec<String> {
-        let is_seen = |line: &&str| [" INFO ", " WARN ", "ERROR "].iter().any(|level| line.contains(level));
+        let is_of_others =
+            |line: &str| line.contains("instance state changed") || line.contains("leader duty taken");
+        let is_seen = |line: &&str| {
+            [" INFO ", " WARN ", "ERROR "].iter().any(|level| line.contains(level)) && !is_of_others(line)
+        };
         self.gateway.output().lines().filter(is_seen).map(str::to_owned).collect()
     }
 

@@ -7,8 +7,9 @@ use crate::servers::{Answer, Http as HttpServer, Postgres, Redis as RedisServer}
 use crate::support::Setup;
 use seawall_fault::Proxy;
 
-/// Threads of a gateway's store that hold a connection: two append, two read, one deletes expired publications.
-const WORKERS: usize = 5;
+/// Threads of a gateway's store that hold a connection: two append, two read, one deletes expired publications,
+/// and one notes that the instance lives.
+const WORKERS: usize = 6;
 
 /// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
