@@ -35,47 +35,48 @@ impl OrderRound {
 impl Engine {
     /// The log that this engine last took.
     pub fn order_log(&self) -> &Arc<OrderLog> {
-        &self.ordering.log
+        &self.rounds.ordering.log
     }
 
     /// Takes the newest orders. Those before the first call were carried out before this engine had sessions.
     pub fn handle_orders(&mut self, log: Arc<OrderLog>) {
-        self.ordering.log = log;
+        self.rounds.ordering.log = log;
     }
 
     /// Takes the orders of the start, when there are no sessions.
     pub fn begin_orders(&mut self, log: Arc<OrderLog>) {
-        self.ordering.done = log.done();
-        self.ordering.log = log;
+        self.rounds.ordering.done = log.done();
+        self.rounds.ordering.log = log;
     }
 
     /// Takes the orders that all reactors have carried out, this one as the last.
     pub fn take_finished_orders(&mut self) -> Vec<Arc<LoggedOrder>> {
-        std::mem::take(&mut self.ordering.finished)
+        std::mem::take(&mut self.rounds.ordering.finished)
     }
 
     /// Examines the next sessions for the orders in progress, or begins with newer ones.
     pub fn carry_out_orders(&mut self) {
-        if self.ordering.is_done() {
+        if self.rounds.ordering.is_done() {
             return;
         }
-        if self.ordering.current.is_empty() {
-            let OrderRound { log, done, .. } = &self.ordering;
-            self.ordering.current = log.after(*done).iter().map(|order| (Arc::clone(order), 0)).collect();
-            self.ordering.done = self.ordering.log.last;
-            self.ordering.left = self.peers.ids();
+        if self.rounds.ordering.current.is_empty() {
+            let OrderRound { log, done, .. } = &self.rounds.ordering;
+            self.rounds.ordering.current =
+                log.after(*done).iter().map(|order| (Arc::clone(order), 0)).collect();
+            self.rounds.ordering.done = self.rounds.ordering.log.last;
+            self.rounds.ordering.left = self.peers.ids();
         }
-        let from = self.ordering.left.len().saturating_sub(ORDERED_PER_TURN);
-        for id in self.ordering.left.split_off(from) {
+        let from = self.rounds.ordering.left.len().saturating_sub(ORDERED_PER_TURN);
+        for id in self.rounds.ordering.left.split_off(from) {
             if let Some(reason) = self.ordered_end(id) {
                 self.close(id, reason);
             }
         }
-        if self.ordering.left.is_empty() {
-            for (order, closed) in self.ordering.current.drain(..) {
+        if self.rounds.ordering.left.is_empty() {
+            for (order, closed) in self.rounds.ordering.current.drain(..) {
                 order.count(closed);
                 if order.arrive() {
-                    self.ordering.finished.push(order);
+                    self.rounds.ordering.finished.push(order);
                 }
             }
         }
@@ -85,14 +86,14 @@ impl Engine {
     fn ordered_end(&mut self, id: SlotId) -> Option<CloseReason> {
         let chat = self.peers.get(id)?.chat()?;
         let session = chat.session.ordered(chat.name)?;
-        let orders = &self.ordering.current;
+        let orders = &self.rounds.ordering.current;
         let found = orders.iter().enumerate().find_map(|(at, (order, _))| {
             let is_lifted = matches!(order.order, ClusterOrder::Block(_))
                 && is_unblocked(orders.iter().skip(at).map(|(order, _)| order), session.user);
             if is_lifted { None } else { order.order.ends(&session, order.made).map(|reason| (at, reason)) }
         });
         let (at, reason) = found?;
-        if let Some((_, closed)) = self.ordering.current.get_mut(at) {
+        if let Some((_, closed)) = self.rounds.ordering.current.get_mut(at) {
             *closed += 1;
         }
         Some(reason)
@@ -103,7 +104,7 @@ impl Engine {
     pub(super) fn judged_by_orders(&mut self, outcome: Result<Identity, Denied>) -> Result<Identity, Denied> {
         let identity = outcome?;
         // Nearly always.
-        if identity.as_of >= self.ordering.log.last {
+        if identity.as_of >= self.rounds.ordering.log.last {
             return Ok(identity);
         }
         let Some(denied) = self.refusal_since(&identity) else { return Ok(identity) };
@@ -115,7 +116,7 @@ impl Engine {
 
     fn refusal_since(&self, identity: &Identity) -> Option<Denied> {
         let Identity { user, stamp, as_of, .. } = identity;
-        let log = &self.ordering.log;
+        let log = &self.rounds.ordering.log;
         if !log.reaches(*as_of) {
             return Some(Denied::QueueFull);
         }

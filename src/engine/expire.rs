@@ -122,7 +122,7 @@ impl Engine {
             return;
         }
         let (start, out) = Outbox::mark(&mut self.scratch.arena);
-        write_beat(&chat.session, &mut self.hub, beat, self.health.snapshot.revision, out);
+        write_beat(&chat.session, &mut self.hub, beat, self.rounds.health.snapshot.revision, out);
         self.tally.beats.add(u64::from(out.len() > start));
         peer.outbox.push_from(&self.scratch.arena, start);
         self.mark_dirty(id);

@@ -241,7 +241,7 @@ impl Engine {
 
     fn report(&mut self, id: SlotId, options: &ResponseOptions<'_>, make: impl Fn(&Readings<'_>) -> Report) {
         let instance = &self.setup.policy.instance.0;
-        let readings = self.setup.vitals.readings(self.now.at, &self.health.snapshot, instance);
+        let readings = self.setup.vitals.readings(self.now.at, &self.rounds.health.snapshot, instance);
         let report = make(&readings);
         self.write_report(id, &report, options);
     }
@@ -255,7 +255,7 @@ impl Engine {
     /// Answers a plain request for the chat while a critical dependency is down: status and body give the reason to clients
     /// that are not browsers.
     pub(super) fn report_outage(&mut self, id: SlotId, head: &Head<'_>) -> Answered {
-        let Availability::Refuse(outage) = &self.health.snapshot.availability else {
+        let Availability::Refuse(outage) = &self.rounds.health.snapshot.availability else {
             return self.next(head.after, head.length);
         };
         let retry_s = outage.retry_ms(self.now.at, self.random.f32()).div_ceil(1_000).to_string();

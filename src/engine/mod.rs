@@ -118,14 +118,19 @@ pub struct Engine {
     turns: turns::Turns,
     reads: recover::Reads,
     memory: HeldMemory,
-    health: tell::StatusRound,
-    rosters: rosters::RosterWatchers,
-    ordering: cluster_order::OrderRound,
+    rounds: Rounds,
     draining: drain::Draining,
-    rebalancing: rebalance::Rebalancing,
     ended: Ended,
     out: Output,
     tally: Tally,
+}
+
+/// Work on many peers, some of them each turn.
+struct Rounds {
+    health: tell::StatusRound,
+    rosters: rosters::RosterWatchers,
+    ordering: cluster_order::OrderRound,
+    rebalancing: rebalance::Rebalancing,
 }
 
 /// Peers that need something done.
@@ -212,11 +217,13 @@ impl Engine {
             turns: turns::Turns::default(),
             reads: recover::Reads::new(now.at),
             memory: HeldMemory { relief: flush::Relief::new(now.at), inbound_bytes: 0 },
-            health: tell::StatusRound::new(snapshot),
-            rosters: rosters::RosterWatchers::default(),
-            ordering: cluster_order::OrderRound::default(),
+            rounds: Rounds {
+                health: tell::StatusRound::new(snapshot),
+                rosters: rosters::RosterWatchers::default(),
+                ordering: cluster_order::OrderRound::default(),
+                rebalancing: rebalance::Rebalancing::default(),
+            },
             draining: drain::Draining::default(),
-            rebalancing: rebalance::Rebalancing::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -280,9 +287,9 @@ impl Engine {
             && self.arrivals.dirty.is_empty()
             && self.out.jobs.is_empty()
             && self.out.orders.is_empty()
-            && self.health.is_done()
-            && self.rosters.is_idle()
-            && self.ordering.is_done()
+            && self.rounds.health.is_done()
+            && self.rounds.rosters.is_idle()
+            && self.rounds.ordering.is_done()
             && self.due.rejudging.is_empty()
             && self.draining.is_idle()
             && self.gathering.is_done();
@@ -294,7 +301,7 @@ impl Engine {
             self.reads.retry_due(),
             self.drain_due(),
             self.gathering.due(),
-            self.rosters.due(),
+            self.rounds.rosters.due(),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
         let rest = rest.chain(self.arrivals.patience());
@@ -328,7 +335,7 @@ impl Engine {
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.health.snapshot
+        &self.rounds.health.snapshot
     }
 
     /// The counts so far.

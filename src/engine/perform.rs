@@ -69,8 +69,8 @@ impl Engine {
         let AppendEffect { id, channel, user, key, change, creation, data, asked } = effect;
         // Nothing is sent to a store that is down, because its queue would fill with jobs that are answered late. While
         // verdicts are only observed, the store is asked.
-        let doubted = matches!(self.health.snapshot.availability, Availability::Observe(_));
-        if !doubted && let Some(outage) = self.health.snapshot.outage_of(STORE) {
+        let doubted = matches!(self.rounds.health.snapshot.availability, Availability::Observe(_));
+        if !doubted && let Some(outage) = self.rounds.health.snapshot.outage_of(STORE) {
             let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
             let outcome = AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms }));
             return self.appended(slot, id, &channel, key.as_ref(), outcome);

@@ -3,9 +3,9 @@
 //! Nothing is closed: a client that does not move stays, and is not asked again. The oldest connections are asked first, so that
 //! none moves twice in a round.
 
-use super::Engine;
 use super::peer::{Peer, Stage};
 use super::slots::SlotId;
+use super::{Engine, Rounds};
 use crate::clock::Moment;
 use crate::drain::{DrainPhase, slot, whole_ms};
 use crate::metrics::Cell;
@@ -59,17 +59,17 @@ impl Engine {
         self.end_waits();
         // Clients of a draining instance are asked by the drain.
         if self.draining.phase == DrainPhase::Serving {
-            self.rebalancing.asks_until = self.now.at + MOVE_WITHIN;
+            self.rounds.rebalancing.asks_until = self.now.at + MOVE_WITHIN;
             for (index, to) in targets.iter().enumerate() {
                 let Some(id) = self.next_oldest() else { break };
                 let slot_ms = whole_ms(slot(index, targets.len(), SPREAD, self.random.f32()));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, whole_ms(MOVE_WITHIN), Some(to)));
-                self.rebalancing.asked.insert(id, MoveAnswer::Awaited);
-                self.rebalancing.until.push_back((self.now.at + MOVE_WITHIN, id));
+                self.rounds.rebalancing.asked.insert(id, MoveAnswer::Awaited);
+                self.rounds.rebalancing.until.push_back((self.now.at + MOVE_WITHIN, id));
                 self.count_move(|cells| &cells.asked);
             }
         }
-        let awaited = self.rebalancing.awaited();
+        let awaited = self.rounds.rebalancing.awaited();
         if let Some(cells) = self.move_cells() {
             cells.waiting.set(awaited);
         }
@@ -77,15 +77,15 @@ impl Engine {
 
     /// The oldest connection that was not asked and reads what it is sent.
     fn next_oldest(&mut self) -> Option<SlotId> {
-        if self.rebalancing.oldest.is_empty() && self.rebalancing.search_at <= self.now.at {
-            self.rebalancing.search_at = self.now.at + SEARCH_PERIOD;
-            self.rebalancing.oldest = self.find_oldest();
+        if self.rounds.rebalancing.oldest.is_empty() && self.rounds.rebalancing.search_at <= self.now.at {
+            self.rounds.rebalancing.search_at = self.now.at + SEARCH_PERIOD;
+            self.rounds.rebalancing.oldest = self.find_oldest();
         }
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let reads = |peer: &Peer| {
             matches!(peer.stage, Stage::WebSocket(_)) && peer.is_open() && peer.outbox.bytes() < bytes_max
         };
-        let Engine { rebalancing, peers, .. } = self;
+        let Engine { rounds: Rounds { rebalancing, .. }, peers, .. } = self;
         std::iter::from_fn(|| rebalancing.oldest.pop()).find(|id| peers.get(*id).is_some_and(reads))
     }
 
@@ -94,7 +94,7 @@ impl Engine {
         let mut found: Vec<(Moment, SlotId)> = self
             .peers
             .iter()
-            .filter(|(id, _)| !self.rebalancing.asked.contains_key(id))
+            .filter(|(id, _)| !self.rounds.rebalancing.asked.contains_key(id))
             .filter_map(|(id, peer)| opened(peer).map(|opened| (opened, id)))
             .collect();
         found.sort_unstable_by_key(|(opened, _)| std::cmp::Reverse(*opened));
@@ -103,11 +103,11 @@ impl Engine {
 
     /// Counts the peers that did not move in time.
     fn end_waits(&mut self) {
-        while let Some((until, id)) = self.rebalancing.until.front().copied()
+        while let Some((until, id)) = self.rounds.rebalancing.until.front().copied()
             && until <= self.now.at
         {
-            self.rebalancing.until.pop_front();
-            if let Some(answer) = self.rebalancing.asked.get_mut(&id) {
+            self.rounds.rebalancing.until.pop_front();
+            if let Some(answer) = self.rounds.rebalancing.asked.get_mut(&id) {
                 *answer = MoveAnswer::Stayed;
                 self.count_move(|cells| &cells.stayed);
             }
@@ -116,8 +116,8 @@ impl Engine {
 
     /// Counts a peer that left after it was asked. Called for each peer that ends.
     pub(super) fn count_moved(&mut self, id: SlotId) {
-        if !self.rebalancing.asked.is_empty()
-            && self.rebalancing.asked.remove(&id) == Some(MoveAnswer::Awaited)
+        if !self.rounds.rebalancing.asked.is_empty()
+            && self.rounds.rebalancing.asked.remove(&id) == Some(MoveAnswer::Awaited)
         {
             self.count_move(|cells| &cells.moved);
             if let Some(cells) = self.move_cells() {
@@ -128,7 +128,7 @@ impl Engine {
 
     /// Counts an arrival that asked for another instance while this one asks clients to move.
     pub(super) fn count_sent_elsewhere(&self) {
-        if self.now.at < self.rebalancing.asks_until {
+        if self.now.at < self.rounds.rebalancing.asks_until {
             self.count_move(|cells| &cells.returned);
         }
     }

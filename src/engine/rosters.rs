@@ -211,13 +211,13 @@ impl Engine {
                 RosterEvent::Absent { channel, connection, user, departure }
             }
             RosterEffect::Watch { channel, detail } => {
-                if !self.rosters.add(channel.clone(), detail, id) {
+                if !self.rounds.rosters.add(channel.clone(), detail, id) {
                     return;
                 }
                 RosterEvent::Watch { channel, reactor, detail }
             }
             RosterEffect::Unwatch { channel, detail } => {
-                if !self.rosters.remove(&channel, detail, id) {
+                if !self.rounds.rosters.remove(&channel, detail, id) {
                     return;
                 }
                 RosterEvent::Unwatch { channel, reactor, detail }
@@ -238,35 +238,35 @@ impl Engine {
     /// Takes frames for the watchers of rosters.
     pub(super) fn take_roster_pushes(&mut self, pushes: &[RosterPush]) {
         for push in pushes {
-            self.rosters.take(push);
+            self.rounds.rosters.take(push);
         }
     }
 
     /// Takes the news that frames about rosters did not arrive: all watchers get snapshots.
     pub fn handle_missed_rosters(&mut self) {
         let reactor = self.basis.id;
-        for (channel, detail) in self.rosters.outdate_all() {
+        for (channel, detail) in self.rounds.rosters.outdate_all() {
             self.say(RosterEvent::Watch { channel, reactor, detail });
         }
     }
 
     /// Begins to repeat everything that this reactor has on rosters.
     pub(super) fn begin_recount(&mut self) {
-        self.rosters.recount = Some(self.peers.ids());
+        self.rounds.rosters.recount = Some(self.peers.ids());
     }
 
     /// Offers the next frames to the next watchers, and goes on with a recount.
     pub(super) fn push_rosters(&mut self) {
-        if self.rosters.channels.is_empty() && self.rosters.is_idle() {
+        if self.rounds.rosters.channels.is_empty() && self.rounds.rosters.is_idle() {
             return;
         }
         self.recount_rosters();
-        if !self.rosters.late.is_empty() && self.rosters.again <= self.now.at {
+        if !self.rounds.rosters.late.is_empty() && self.rounds.rosters.again <= self.now.at {
             self.ask_for_late();
         }
         let mut quota = TELLS_PER_TURN;
         while quota > 0
-            && let Some(mut round) = self.rosters.rounds.pop_front()
+            && let Some(mut round) = self.rounds.rosters.rounds.pop_front()
         {
             let from = round.left.len().saturating_sub(quota);
             let ids = round.left.split_off(from);
@@ -275,7 +275,7 @@ impl Engine {
                 self.offer_roster(&round, id);
             }
             if !round.left.is_empty() {
-                self.rosters.rounds.push_front(round);
+                self.rounds.rosters.rounds.push_front(round);
             }
         }
     }
@@ -283,7 +283,7 @@ impl Engine {
     fn offer_roster(&mut self, round: &Round, id: SlotId) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let Round { channel, audience, frame, .. } = round;
-        let Some(watcher) = self.rosters.watcher(channel, detail_of(*audience), id) else { return };
+        let Some(watcher) = self.rounds.rosters.watcher(channel, detail_of(*audience), id) else { return };
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return };
         if !watcher.is_of(*audience) {
             return;
@@ -300,10 +300,10 @@ impl Engine {
             Offer::Full => {
                 watcher.stage = WatcherStage::Waiting;
                 self.tally.presence_missed.add(1);
-                if self.rosters.late.is_empty() {
-                    self.rosters.again = self.now.at + LATE_PERIOD;
+                if self.rounds.rosters.late.is_empty() {
+                    self.rounds.rosters.again = self.now.at + LATE_PERIOD;
                 }
-                self.rosters.late.insert(channel.clone());
+                self.rounds.rosters.late.insert(channel.clone());
             }
         }
     }
@@ -312,10 +312,10 @@ impl Engine {
     fn ask_for_late(&mut self) {
         let room = self.setup.policy.limits.outbox_bytes as usize / 2;
         let reactor = self.basis.id;
-        self.rosters.again = self.now.at + LATE_PERIOD;
-        for channel in std::mem::take(&mut self.rosters.late) {
+        self.rounds.rosters.again = self.now.at + LATE_PERIOD;
+        for channel in std::mem::take(&mut self.rounds.rosters.late) {
             for detail in [WatchDetail::Members, WatchDetail::Count] {
-                let Some(watchers) = self.rosters.channels.get_mut(&channel) else { continue };
+                let Some(watchers) = self.rounds.rosters.channels.get_mut(&channel) else { continue };
                 let list = watchers.list(detail);
                 let waiting = list.watchers.values().filter(|watcher| watcher.stage == WatcherStage::Waiting);
                 let (mut ready, mut stuck) = (false, false);
@@ -325,7 +325,7 @@ impl Engine {
                     stuck |= !has_room;
                 }
                 if stuck {
-                    self.rosters.late.insert(channel.clone());
+                    self.rounds.rosters.late.insert(channel.clone());
                 }
                 if ready {
                     list.snapshot = SnapshotWait::Asked;
@@ -337,13 +337,13 @@ impl Engine {
 
     /// Repeats the rosters of the next peers, and at the end what is watched.
     fn recount_rosters(&mut self) {
-        let Some(mut left) = self.rosters.recount.take() else { return };
+        let Some(mut left) = self.rounds.rosters.recount.take() else { return };
         let from = left.len().saturating_sub(TELLS_PER_TURN);
         for id in left.split_off(from) {
             self.with_session(id, |session, cx| session.repeat_rosters(cx));
         }
         if !left.is_empty() {
-            self.rosters.recount = Some(left);
+            self.rounds.rosters.recount = Some(left);
             return;
         }
         self.handle_missed_rosters();

@@ -41,15 +41,15 @@ impl StatusRound {
 impl Engine {
     /// Takes a new snapshot. Sessions that were to be notified of an older one are notified of this one instead.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
-        let known = self.health.snapshot.revision;
+        let known = self.rounds.health.snapshot.revision;
         if snapshot.revision == known {
-            self.health.snapshot = snapshot;
+            self.rounds.health.snapshot = snapshot;
             return;
         }
         let mut frame = Vec::new();
         push::status(&mut frame, &snapshot.status);
         let (frame, left) = (Some(Rc::from(frame)), self.peers.ids());
-        self.health = StatusRound { frame, left, ..StatusRound::new(snapshot) };
+        self.rounds.health = StatusRound { frame, left, ..StatusRound::new(snapshot) };
     }
 
     /// Sends the `status` to the next sessions, and the frames about rosters to the next watchers.
@@ -60,13 +60,13 @@ impl Engine {
 
     /// A session that is not `connected` yet learns the status from `connected`.
     fn tell_status(&mut self) {
-        let Some(frame) = self.health.frame.clone() else { return };
+        let Some(frame) = self.rounds.health.frame.clone() else { return };
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
-        if self.health.left.is_empty() && self.health.again <= self.now.at {
-            self.health.left = std::mem::take(&mut self.health.late);
+        if self.rounds.health.left.is_empty() && self.rounds.health.again <= self.now.at {
+            self.rounds.health.left = std::mem::take(&mut self.rounds.health.late);
         }
-        let from = self.health.left.len().saturating_sub(TELLS_PER_TURN);
-        for id in self.health.left.split_off(from) {
+        let from = self.rounds.health.left.len().saturating_sub(TELLS_PER_TURN);
+        for id in self.rounds.health.left.split_off(from) {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             if !peer.is_open() {
                 continue;
@@ -80,13 +80,13 @@ impl Engine {
                     }
                 }
                 Offer::Full => {
-                    self.health.late.push(id);
-                    self.health.again = self.now.at + LATE_PERIOD;
+                    self.rounds.health.late.push(id);
+                    self.rounds.health.again = self.now.at + LATE_PERIOD;
                 }
             }
         }
-        if self.health.left.is_empty() && self.health.late.is_empty() {
-            self.health.frame = None;
+        if self.rounds.health.left.is_empty() && self.rounds.health.late.is_empty() {
+            self.rounds.health.frame = None;
         }
     }
 }

@@ -108,7 +108,7 @@ impl Engine {
     }
 
     pub(super) fn is_refusing(&self) -> bool {
-        match self.health.snapshot.availability {
+        match self.rounds.health.snapshot.availability {
             Availability::Refuse(_) => true,
             Availability::Admit | Availability::Observe(_) => false,
         }
@@ -190,7 +190,7 @@ impl Engine {
             Wants::Foreign { reason } => (self.chat(None, connect_by), Some(reason)),
         };
         // An echo needs no dependency: it measures this process alone.
-        let (arrival, outage) = match (&role, &self.health.snapshot.availability) {
+        let (arrival, outage) = match (&role, &self.rounds.health.snapshot.availability) {
             (Role::Echo, _) => (Arrival::In, None),
             (Role::Chat(_), Availability::Admit) => (Arrival::Upgraded, None),
             (Role::Chat(_), Availability::Refuse(outage)) => (Arrival::Upgraded, Some(Arc::clone(outage))),
