@@ -3,9 +3,9 @@
 //! Nothing is closed: a client that does not move stays, and is not asked again. The oldest connections are asked first, so that
 //! none moves twice in a round.
 
+use super::Engine;
 use super::peer::{Peer, Stage};
 use super::slots::SlotId;
-use super::{Engine, Rounds};
 use crate::clock::Moment;
 use crate::drain::{DrainPhase, slot, whole_ms};
 use crate::metrics::Cell;
@@ -85,7 +85,8 @@ impl Engine {
         let reads = |peer: &Peer| {
             matches!(peer.stage, Stage::WebSocket(_)) && peer.is_open() && peer.outbox.bytes() < bytes_max
         };
-        let Engine { rounds: Rounds { rebalancing, .. }, peers, .. } = self;
+        let Engine { rounds, peers, .. } = self;
+        let rebalancing = &mut rounds.rebalancing;
         std::iter::from_fn(|| rebalancing.oldest.pop()).find(|id| peers.get(*id).is_some_and(reads))
     }
 
