@@ -91,7 +91,6 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             counters,
             clock,
         } = self;
-        let bus = queues.bus.clone();
         let shared = Arc::new(ApiShared {
             policy: ArcSwap::from_pointee(policy.clone()),
             queues: ArcSwapOption::from_pointee(queues),
@@ -105,7 +104,6 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             connections: connections.max(1),
             callers,
             mailboxes,
-            bus,
             outlook,
             cluster,
             orders,

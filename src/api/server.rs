@@ -4,7 +4,6 @@ use super::tokens::TokenCheck;
 use crate::auth::api_key::{ApiKey, ApiKeys};
 use crate::auth::api_meters::{ApiMeters, ApiUse};
 use crate::clock::{Moment, Now};
-use crate::job::bus::Bus;
 use crate::job::callers::Callers;
 use crate::job::orders::OrderBoard;
 use crate::job::places::Places;
@@ -46,7 +45,6 @@ pub(super) struct ApiServer<C> {
     pub(super) connections: usize,
     pub(super) callers: Arc<Callers>,
     pub(super) mailboxes: Arc<[Mailbox]>,
-    pub(super) bus: Option<Bus>,
     pub(super) outlook: Arc<Outlook>,
     pub(super) cluster: Arc<ClusterBoard>,
     pub(super) orders: Arc<OrderBoard>,

@@ -22,12 +22,12 @@ impl<C: Fn() -> Now> ApiServer<C> {
         let author = key.author(user).ok_or_else(|| {
             forbidden(format!("the key {:?} may not name an author; set as_user = true for it", key.name()))
         })?;
-        self.queues()?;
+        let queues = self.queues()?;
         self.admit(key, ApiUse::Signal)?;
         let mut frame = Vec::with_capacity(data.len() + 96);
         push::signal(&mut frame, &channel, author.as_str(), data);
         let frame: Arc<[u8]> = Arc::from(frame);
-        if let Some(bus) = &self.bus {
+        if let Some(bus) = &queues.bus {
             bus.signal(&channel, &frame);
         }
         for mailbox in self.mailboxes.iter() {

@@ -46,6 +46,7 @@ struct Workers {
     presence: RunningPresence,
     store: RunningStore,
     bus: Option<crate::bus::RunningBus>,
+    orders: Arc<OrderBoard>,
     watch: crate::watch::RunningWatch,
     registry: RunningRegistry,
     rebalance: RunningRebalance,
@@ -135,7 +136,8 @@ impl Threads {
         let rebalance = rebalance::start(rebalance, move || clock.read())?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let workers = Workers { reactors, api, presence, store, bus, watch, registry, rebalance, auth };
+        let workers =
+            Workers { reactors, api, presence, store, bus, orders: board, watch, registry, rebalance, auth };
         Ok(Threads { notices, waker, reminder, workers })
     }
 
@@ -212,6 +214,7 @@ impl Workers {
         let bus = self.bus.map(crate::bus::RunningBus::stop_listening);
         awaits(AwaitedThread::Store);
         self.store.join();
+        self.orders.leave_bus();
         awaits(AwaitedThread::BusSend);
         if let Some(bus) = bus {
             bus.join();

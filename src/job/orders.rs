@@ -15,7 +15,7 @@ use crate::cluster::restrictions::{Block, Restriction, Restrictions};
 use crate::id::{OrderId, TokenStamp, UserName};
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::json;
-use arc_swap::{ArcSwap, Cache};
+use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::fmt;
@@ -102,6 +102,8 @@ pub struct OrderParts {
 /// The orders of this process.
 pub struct OrderBoard {
     parts: OrderParts,
+    /// Of the parts, until the process ends.
+    bus: ArcSwapOption<Bus>,
     log: Arc<ArcSwap<OrderLog>>,
     /// Locked for writing while orders are taken, so that they are taken one after the other.
     restrictions: RwLock<Restrictions>,
@@ -121,10 +123,12 @@ impl fmt::Debug for OrderBoard {
 
 impl OrderBoard {
     /// A board without orders, and the requests for its store.
-    pub fn new(parts: OrderParts) -> (Arc<OrderBoard>, Receiver<OrderRequest>) {
+    pub fn new(mut parts: OrderParts) -> (Arc<OrderBoard>, Receiver<OrderRequest>) {
         let (requests, inbox) = bounded(REQUESTS);
+        let bus = ArcSwapOption::from_pointee(parts.bus.take());
         let board = OrderBoard {
             parts,
+            bus,
             log: Arc::default(),
             restrictions: RwLock::default(),
             others: Mutex::default(),
@@ -144,6 +148,11 @@ impl OrderBoard {
             counters: Arc::default(),
             clock: Arc::new(Now::default),
         })
+    }
+
+    /// Gives up the way to the other instances: the thread that sends ends when all have.
+    pub fn leave_bus(&self) {
+        self.bus.store(None);
     }
 
     /// The way to each reactor.
@@ -279,7 +288,7 @@ impl OrderBoard {
 
     /// Announces an order of this instance to the others.
     pub fn announce(&self, id: OrderId, previous: OrderId) {
-        if let (Some(bus), Some(order)) = (&self.parts.bus, self.log.load().find(id)) {
+        if let (Some(bus), Some(order)) = (self.bus.load().as_deref(), self.log.load().find(id)) {
             bus.order(OrderNote::Made { order: Arc::clone(order), previous });
         }
     }
@@ -287,7 +296,7 @@ impl OrderBoard {
     /// Notes that the last reactor has carried an order out, and lets the other instances know.
     pub fn finished(&self, order: &LoggedOrder) {
         self.parts.counters.lag.fetch_sub(1, Ordering::Relaxed);
-        if let Some(bus) = &self.parts.bus {
+        if let Some(bus) = self.bus.load().as_deref() {
             bus.order(OrderNote::Done { id: order.id, closed: order.closed() });
         }
     }
