@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 /// Connections of an instance if all have the same number.
 const MEAN: usize = 200;
-/// All instances are within a tenth of the mean after this time.
-const EVEN: Duration = Duration::from_secs(120);
+/// All instances are within a tenth of the mean after this time: about a minute on a quiet machine. While turns are slow, no client is asked.
+const EVEN: Duration = Duration::from_secs(300);
 /// The time between two looks at the clients of a thread.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -182,7 +182,7 @@ fn order_at_an_empty_instance_makes_the_full_one_ask_its_clients() {
     let gateways = rig.gateways(["gw-1", "gw-2"]);
     let [full, empty] = &gateways;
     let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(full)).collect();
-    until(SOON, "the load is known", || cluster(empty)["totals"]["connections"] == 40);
+    until(SOON * 6, "the load is known", || cluster(empty)["totals"]["connections"] == 40);
     let address = Operator::of(empty).address.to_string();
     let ran = empty.setup().run_with(&["rebalance"], &[("SEAWALL_ADMIN_LISTEN", &address)]);
     assert!(ran.status.success(), "{ran:?}");
