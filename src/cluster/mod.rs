@@ -2,7 +2,7 @@
 //!
 //! Each instance gives two independent signs of life: a lease in Redis, renewed every second, and a row in PostgreSQL, renewed
 //! every two. Every instance judges all others from both, by its own monotonic clock: clocks of different machines are never
-//! compared. An instance that lost only Redis is [`Isolated`](liveness::InstanceState::Isolated), not gone.
+//! compared. An instance that lost only Redis is [`Isolated`](instance::InstanceState::Isolated), not gone.
 //!
 //! | file | decides |
 //! |---|---|

@@ -17,7 +17,7 @@ pub(super) const QUEUE_LINES: usize = 4_096;
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// The longest time that the end of the process waits for stderr.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest delay of a line that sums up a minute of the [`audit`].
+/// The longest delay of a line that sums up a minute of the [`audit`](super::audit).
 const AUDIT_PERIOD: Duration = Duration::from_secs(1);
 
 /// An entry in the queue of the writer.

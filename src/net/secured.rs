@@ -1,6 +1,6 @@
 //! TLS on a blocking connection that a thread serves, with a deadline for each step.
 //!
-//! The socket is read and written by [`listener`](super::listener); rustls only turns its bytes into plain ones and back. So a peer
+//! The socket is read and written by [`listener`]; rustls only turns its bytes into plain ones and back. So a peer
 //! that sends one byte at a time meets the same deadline as without TLS.
 
 use super::listener::{self, ReadFailure};
