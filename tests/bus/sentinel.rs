@@ -7,8 +7,9 @@ use crate::support::{Client, Gateway, Setup};
 use serde_json::json;
 use std::time::Duration;
 
-/// The time that a bus may take after a promotion: a canary that does not come back is noticed within it.
-const AFTER_PROMOTION: Duration = Duration::from_secs(3);
+/// The time that a bus may take after a promotion: a canary that does not come back is noticed within half of it. The other half
+/// is for a busy machine.
+const AFTER_PROMOTION: Duration = Duration::from_secs(6);
 /// While the bus does not deliver, the logs are polled each second.
 const BY_LOG: Duration = Duration::from_secs(4);
 
@@ -115,12 +116,12 @@ fn bus_follows_the_master_through_crash_and_planned_failover_without_loss() {
     // and end its connections, some seconds later; until then the bus works at the former master.
     pair.watched.servers[0].start_again();
     until(SOON * 3, "it is a replica", || is_replica(&pair, 0));
-    until(SOON * 3, "a Sentinel begins the failover", || {
-        let address = pair.watched.sentinels[0].address();
-        crate::servers::redis::ask(address, &["SENTINEL", "FAILOVER", "chat"])
-            .is_ok_and(|reply| reply.is_ok())
-    });
     until(SOON * 6, "the former master is a replica", || {
+        // A Sentinel refuses while a failover runs, and gives one up that takes longer than its timeout: it must be asked again.
+        if !pair.is_master(0) {
+            let address = pair.watched.sentinels[0].address();
+            let _begun = crate::servers::redis::ask(address, &["SENTINEL", "FAILOVER", "chat"]);
+        }
         talk.exchange(BY_LOG);
         pair.is_master(0) && pair.subscribers(1) == 0
     });
