@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Builds all test targets and runs each as soon as it is built, several at a time. The page is tested at the same time.
 
-Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. A target that
-passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end the
+Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. The target with the
+most servers and deadlines runs last and alone; BUILDER names a process group that is stopped meanwhile. A target that passes
+prints one line. On the first failure this script prints that target's output and exits; its caller must then end the
 process group, in which other targets may still be running.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,8 @@ BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message
 AT_ONCE = 2
 # Targets that compute without waiting. They run with a lower priority than the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
+# The target that runs alone: its tests start many gateways and servers, and have deadlines.
+ALONE = "servers"
 # The least number of tests of a target that run at a time. Other targets run one for each processor.
 TESTS_AT_ONCE = {"servers": 5, "program": 3}
 # The niceness of the compiler and the computing targets.
@@ -87,11 +92,29 @@ def test_job(message):
     return Job(member + name, command, folder, settings), computes
 
 
+@contextlib.contextmanager
+def builder_stopped():
+    """Stops the process group of a build, if there is one."""
+    group = int(os.environ.get("BUILDER") or 0)
+
+    def send(number):
+        # It may have ended.
+        with contextlib.suppress(ProcessLookupError):
+            if group:
+                os.killpg(group, number)
+
+    send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT)
+
+
 def main():
     pool = concurrent.futures.ThreadPoolExecutor
     with pool(AT_ONCE) as waiting, pool(1) as computing, pool(1) as page:
         build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        jobs = []
+        jobs, last = [], []
         # Test targets that may start the gateway wait for it: cargo reports them as soon as they are linked themselves.
         held, gateway_is_built = [], False
         for line in build.stdout:
@@ -102,7 +125,9 @@ def main():
             if message["profile"]["test"] and message["target"]["test"]:
                 job, computes = test_job(message)
                 lane = computing if computes else waiting
-                if kind == "test" and not gateway_is_built:
+                if kind == "test" and name == ALONE:
+                    last.append(job)
+                elif kind == "test" and not gateway_is_built:
                     held.append((lane, job))
                 else:
                     jobs.append(lane.submit(job.run))
@@ -116,9 +141,12 @@ def main():
                 jobs.append(waiting.submit(job.run))
         if build.wait() != 0:
             os._exit(build.returncode)
-        print(f"{len(jobs)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
+        print(f"{len(jobs) + len(last)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
         for job in jobs:
             job.result()
+        with builder_stopped():
+            for job in last:
+                job.run()
 
 
 main()
