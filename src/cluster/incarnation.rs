@@ -31,7 +31,10 @@ impl LeaseDoubt {
     }
 }
 
-/// The lease of this instance.
+/// The lease of this instance, and the numbers of its flushes.
+///
+/// A flush is a pipeline of writes to segments. Its first command reads the number of the last one and its last command writes its
+/// own, so that an older replica shows, even if its lease is the same.
 #[derive(Clone, Debug)]
 pub struct OwnLease {
     incarnation: Incarnation,
@@ -40,6 +43,9 @@ pub struct OwnLease {
     sent: u64,
     /// The beginning of the last confirmed renewal.
     renewed: Option<Moment>,
+    /// The number of the last flush that Redis confirmed, and of the last one that was sent.
+    flushed: u64,
+    flush_sent: u64,
     doubts: u64,
 }
 
@@ -47,7 +53,8 @@ impl OwnLease {
     /// The lease of a process that begins.
     pub fn new(origin: u64) -> OwnLease {
         let incarnation = Incarnation { origin, count: 1 };
-        OwnLease { incarnation, confirmed: 0, sent: 0, renewed: None, doubts: 0 }
+        let (confirmed, sent, flushed, flush_sent) = (0, 0, 0, 0);
+        OwnLease { incarnation, confirmed, sent, renewed: None, flushed, flush_sent, doubts: 0 }
     }
 
     pub fn incarnation(&self) -> Incarnation {
@@ -88,9 +95,44 @@ impl OwnLease {
         None
     }
 
+    /// True once this incarnation has its lease: nothing else may be written before.
+    pub fn is_held(&self) -> bool {
+        self.renewed.is_some()
+    }
+
+    /// The number of the next flush, which is about to be sent.
+    pub fn send_flush(&mut self) -> u64 {
+        self.flush_sent = self.flush_sent.saturating_add(1);
+        self.flush_sent
+    }
+
+    /// Checks the number that Redis had before the flush that was sent last, and confirms that flush.
+    pub fn confirm_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
+        let last = self.flush_sent.saturating_sub(1);
+        if !self.is_flush(found, last) {
+            return Some(self.doubt(LeaseDoubt::Lost));
+        }
+        self.flushed = self.flush_sent;
+        None
+    }
+
+    /// Checks the number of the last flush between two flushes.
+    pub fn check_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
+        let is_right = self.is_flush(found, self.flush_sent);
+        (!is_right).then(|| self.doubt(LeaseDoubt::Lost))
+    }
+
+    /// If a flush was never answered, both its number and the one before are right.
+    fn is_flush(&self, found: Option<&[u8]>, last: u64) -> bool {
+        let Some(found) = found else { return self.flushed == 0 };
+        let number = std::str::from_utf8(found).ok().and_then(|text| text.parse::<u64>().ok());
+        number.is_some_and(|number| number > 0 && (self.flushed..=last).contains(&number))
+    }
+
     fn doubt(&mut self, doubt: LeaseDoubt) -> LeaseDoubt {
         self.incarnation.count = self.incarnation.count.saturating_add(1);
         (self.confirmed, self.sent, self.renewed) = (0, 0, None);
+        (self.flushed, self.flush_sent) = (0, 0);
         self.doubts += 1;
         doubt
     }
@@ -99,14 +141,14 @@ impl OwnLease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::lease::LeasePhase;
+    use crate::wire::lease::{LeaseParts, LeasePhase};
 
     fn at(ms: u64) -> Moment {
         Moment::from_micros(ms * 1_000)
     }
 
     fn found(renewals: u64) -> String {
-        Lease::encode(renewals, LeasePhase::Serving, "gw-1")
+        Lease::encode(renewals, LeasePhase::Serving, LeaseParts::default(), "gw-1")
     }
 
     /// A renewal that Redis answers with what it had.
@@ -159,5 +201,40 @@ mod tests {
         assert_eq!(lease.check_age(at(64_001)), Some(LeaseDoubt::Late));
         assert_eq!(lease.check_age(at(99_000)), None, "Redis is still away");
         assert_eq!((lease.incarnation().count, lease.doubts()), (2, 1));
+    }
+
+    #[test]
+    fn flush_number_that_redis_lost_is_a_doubt() {
+        let flush = |lease: &mut OwnLease, had: Option<&str>| {
+            lease.send_flush();
+            lease.confirm_flush(had.map(str::as_bytes))
+        };
+        for had in [None, Some("1"), Some("3"), Some("x"), Some("0")] {
+            let mut lease = OwnLease::new(7);
+            renew(&mut lease, None, 0);
+            assert!(lease.is_held());
+            assert_eq!(flush(&mut lease, None), None, "the first flush finds no number");
+            assert_eq!(flush(&mut lease, Some("1")), None);
+            assert_eq!(lease.check_flush(Some(b"2")), None);
+            assert_eq!(flush(&mut lease, had), Some(LeaseDoubt::Lost), "{had:?}");
+            assert_eq!((lease.incarnation().count, lease.is_held()), (2, false));
+            assert_eq!(flush(&mut lease, None), None, "the next incarnation has flushed nothing");
+        }
+        let mut lease = OwnLease::new(7);
+        flush(&mut lease, None);
+        assert_eq!(lease.check_flush(None), Some(LeaseDoubt::Lost), "between two flushes");
+    }
+
+    #[test]
+    fn unanswered_flush_may_have_been_written_or_not() {
+        for had in ["1", "2"] {
+            let mut lease = OwnLease::new(7);
+            lease.send_flush();
+            assert_eq!(lease.confirm_flush(None), None);
+            lease.send_flush();
+            assert_eq!(lease.check_flush(Some(had.as_bytes())), None, "{had}");
+            lease.send_flush();
+            assert_eq!(lease.confirm_flush(Some(had.as_bytes())), None, "{had}");
+        }
     }
 }

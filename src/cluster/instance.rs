@@ -1,7 +1,8 @@
 //! The signs of life of one instance, as another one knows them.
 
 use crate::clock::Moment;
-use crate::wire::lease::LeasePhase;
+use crate::id::Incarnation;
+use crate::wire::lease::{LeaseParts, LeasePhase};
 use crate::wire::stats::InstanceStats;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +108,7 @@ pub(super) struct SeenLease {
     /// 0: none was seen.
     pub(super) renewals: u64,
     pub(super) phase: LeasePhase,
+    pub(super) parts: LeaseParts,
     /// The moment at which a renewal was last noticed, or at which the incarnation was first heard of.
     pub(super) renewed: Moment,
 }
@@ -121,6 +123,13 @@ pub(super) struct SeenRow {
     pub(super) leaving: Goodbye,
 }
 
+impl SeenLease {
+    /// That of an incarnation that was first heard of at `now`.
+    fn unseen(now: Moment) -> SeenLease {
+        SeenLease { renewals: 0, phase: LeasePhase::Serving, parts: LeaseParts::default(), renewed: now }
+    }
+}
+
 impl KnownInstance {
     /// An instance that was just heard of. It is judged like all others.
     pub(super) fn new(origin: u64, count: u32, name: Arc<str>, now: Moment) -> KnownInstance {
@@ -132,7 +141,7 @@ impl KnownInstance {
             since: now,
             stats: None,
             done: 0,
-            lease: SeenLease { renewals: 0, phase: LeasePhase::Serving, renewed: now },
+            lease: SeenLease::unseen(now),
             row: None,
         }
     }
@@ -141,8 +150,23 @@ impl KnownInstance {
     pub(super) fn begin(&mut self, count: u32, now: Moment) {
         if count > self.count {
             self.count = count;
-            self.lease = SeenLease { renewals: 0, phase: LeasePhase::Serving, renewed: now };
+            self.lease = SeenLease::unseen(now);
         }
+    }
+
+    /// Its newest incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation { origin: self.origin, count: self.count }
+    }
+
+    /// The renewals of its lease that were seen.
+    pub fn renewals(&self) -> u64 {
+        self.lease.renewals
+    }
+
+    /// The content that it has written completely, according to its last lease.
+    pub fn parts(&self) -> LeaseParts {
+        self.lease.parts
     }
 
     /// The time since the last sign of life.

@@ -116,11 +116,6 @@ impl Liveness {
         self.known.values()
     }
 
-    /// True if leases can be read here.
-    pub fn reads_leases(&self, now: Moment) -> bool {
-        self.leases.readable(now, LEASES_GAP).is_some()
-    }
-
     /// Takes all leases that Redis has.
     pub fn read_leases(&mut self, leases: &[(Incarnation, Lease)], now: Moment) {
         self.leases.succeed(now, LEASES_GAP);
@@ -141,7 +136,7 @@ impl Liveness {
             if incarnation.count < known.count {
                 continue;
             }
-            known.lease.phase = lease.phase;
+            (known.lease.phase, known.lease.parts) = (lease.phase, lease.parts);
             if known.lease.renewals != lease.renewals {
                 // The first one that is seen may be old: it shows only that there was a process.
                 if known.lease.renewals > 0 {
@@ -188,6 +183,18 @@ impl Liveness {
         if let Some(known) = known {
             known.stats = Some((stats, now));
         }
+    }
+
+    /// The beginning of the unbroken series of readings of the leases; `None` if they cannot be read.
+    pub fn reads_leases_since(&self, now: Moment) -> Option<Moment> {
+        self.leases.readable(now, LEASES_GAP)
+    }
+
+    /// True if the incarnation has a lease, or is the newest one of an instance that lives: what it wrote must stay.
+    pub fn is_listed(&self, incarnation: Incarnation) -> bool {
+        let known = self.known.get(&incarnation.origin);
+        self.stored.contains_key(&incarnation)
+            || known.is_some_and(|known| known.count == incarnation.count && known.state.lives())
     }
 
     /// The incarnations whose leases are no longer renewed: their fields can be removed.

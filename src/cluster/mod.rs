@@ -8,12 +8,16 @@
 //! |---|---|
 //! | [`incarnation`] | when this instance must take the next count, and write everything again |
 //! | [`liveness`] | the state of every other instance |
+//! | [`audit`] | which keys in Redis are looked at again, and which fields are removed |
+//! | [`own_users`] | which users of this instance are still to be written to the registry |
+//! | [`user_lookup`] | where a user is connected, and whether that is known completely |
 //! | [`order`] | which sessions an order to all instances ends |
 //! | [`restrictions`] | which users and tokens are refused |
 //! | [`duty`] | whether this instance leads |
 //! | [`report`] | what operators see of all that |
 //! | [`spread`] | how many clients this instance asks to move, and where to |
 
+pub mod audit;
 pub mod duty;
 pub mod incarnation;
 pub mod instance;
@@ -22,6 +26,8 @@ pub mod order;
 mod order_args;
 pub mod order_body;
 pub mod order_counts;
+pub mod own_users;
 pub mod report;
 pub mod restrictions;
 pub mod spread;
+pub mod user_lookup;

@@ -80,6 +80,7 @@ impl PreparedRegistry {
             metrics: Arc::clone(metrics),
             vitals: Arc::clone(vitals),
             outlook: Arc::clone(outlook),
+            segments: None,
         };
         (parts, known)
     }

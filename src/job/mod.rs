@@ -17,6 +17,7 @@ pub mod places;
 pub mod presence;
 pub mod probing;
 pub mod registry;
+pub mod segments;
 pub mod wake;
 
 pub use crate::session::outcome::*;

@@ -9,10 +9,15 @@
 //! |---|---|---|
 //! | `PREFIX:{460}:i` | `ORIGIN.COUNT` → [lease](crate::wire::lease) | every second ± 10 % |
 //! | `PREFIX:{460}:s` | `ORIGIN.COUNT` → [stats](crate::wire::stats) | every five seconds |
+//! | `PREFIX:{460}:g` | `ORIGIN.COUNT` → the number of its last flush of [segments](crate::job::segments) | with each flush |
 
+mod answers;
 mod lease_store;
+mod link;
 mod load;
 mod parts;
+mod segment_side;
+mod segment_store;
 mod thread;
 
 pub use parts::{RegistryParts, RegistryRedis};

@@ -3,6 +3,7 @@
 use crate::cluster::duty::LeaderDuty;
 use crate::job::Outlook;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent};
+use crate::job::segments::SegmentInbox;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -33,4 +34,6 @@ pub struct RegistryParts {
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,
     pub outlook: Arc<Outlook>,
+    /// The segments of another thread; `None` if there is none.
+    pub segments: Option<SegmentInbox>,
 }

@@ -1,8 +1,10 @@
 //! The thread: events, the renewal of the lease, the judgement of the others, and the report.
 
 use super::lease_store::{LeaseStore, RenewalFinds, RenewalWrites};
+use super::link::RegistryLink;
 use super::load::LoadMeter;
-use super::parts::RegistryParts;
+use super::parts::{RegistryParts, RegistryRedis};
+use super::segment_side::{FlushEnd, SegmentSide};
 use crate::clock::{Moment, Now};
 use crate::cluster::duty::{LeaderDuty, TERM};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
@@ -12,9 +14,12 @@ use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisRepo
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
+use crate::job::segments::{
+    SegmentBatch, SegmentInbox, SegmentJob, SegmentNews, SegmentOutcome, SegmentOwner, SegmentView,
+};
 use crate::metrics::cluster::ClusterCounters;
-use crate::wire::lease::{Lease, LeasePhase};
-use crossbeam_channel::{Receiver, select};
+use crate::wire::lease::{Lease, LeaseParts, LeasePhase};
+use crossbeam_channel::{Receiver, never, select};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -44,13 +49,23 @@ pub(super) struct RegistryWorker<C> {
     /// The leader according to the last rows, and until when.
     leader: Option<(Arc<str>, Moment)>,
     renew_at: Moment,
+    /// When the others are judged again without a further sign of life.
+    judge_at: Moment,
+    /// The segments of another thread; `None` if there is none.
+    inbox: Option<SegmentInbox>,
+    /// The content that this incarnation has written completely.
+    written: LeaseParts,
     /// The shared names that were logged.
     shared_names: BTreeSet<Arc<str>>,
 }
 
 /// The connection to Redis, and its state.
 struct RedisSide {
+    link: RegistryLink,
     store: LeaseStore,
+    segments: SegmentSide,
+    /// Own incarnations that ended, whose fields the next renewal removes.
+    ended: Vec<Incarnation>,
     up: bool,
     reported: bool,
     latency: Duration,
@@ -59,10 +74,14 @@ struct RedisSide {
 
 impl<C: Fn() -> Now> RegistryWorker<C> {
     pub(super) fn new(parts: RegistryParts, clock: C) -> RegistryWorker<C> {
-        let RegistryParts { redis, duty, signs, events, board, counters, metrics, vitals, outlook } = parts;
+        let RegistryParts { redis, duty, signs, events, board, counters, metrics, vitals, outlook, segments } =
+            parts;
         let now = clock().at;
-        let redis = redis.map(|redis| RedisSide {
-            store: LeaseStore::new(redis),
+        let redis = redis.map(|RegistryRedis { target, prefix }| RedisSide {
+            link: RegistryLink::new(target),
+            store: LeaseStore::new(&prefix),
+            segments: SegmentSide::new(prefix),
+            ended: Vec::new(),
             up: false,
             reported: false,
             latency: Duration::ZERO,
@@ -81,6 +100,9 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             duty,
             leader: None,
             renew_at: now,
+            judge_at: now,
+            inbox: segments,
+            written: LeaseParts::default(),
             shared_names: BTreeSet::new(),
         }
     }
@@ -88,37 +110,51 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     /// Runs until the process ends.
     pub(super) fn run(mut self, over: &Receiver<Infallible>) {
         let mut events = self.events.clone();
+        let mut jobs = self.inbox.as_ref().map_or_else(never, |inbox| inbox.jobs.clone());
         loop {
             let now = (self.clock)();
             if self.renew_at <= now.at {
                 self.renew_at = now.at + PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64());
+                self.judge_at = now.at;
                 self.renew(now);
+                self.audit();
             }
-            self.judge();
-            self.publish();
-            let rest = self.rest();
+            if self.judge_at <= now.at {
+                self.judge();
+                self.publish();
+                self.judge_at = self.judge_next();
+            }
             select! {
                 recv(events) -> event => match event {
                     Ok(event) => self.take(event),
                     // The store has ended.
-                    Err(_) => events = crossbeam_channel::never(),
+                    Err(_) => events = never(),
+                },
+                recv(jobs) -> job => match job {
+                    Ok(job) => self.carry_out(job),
+                    Err(_) => jobs = never(),
                 },
                 recv(over) -> _ended => break,
-                default(rest) => {}
+                default(self.rest()) => {}
             }
         }
         self.leave();
     }
 
-    /// The time until something is due.
-    fn rest(&self) -> Duration {
+    /// The moment at which a state may change without a further sign of life.
+    fn judge_next(&self) -> Moment {
         let now = (self.clock)().at;
         let term = match self.duty {
             LeaderDuty::Held(until) if until > now => Some(until),
             LeaderDuty::Sole | LeaderDuty::Free | LeaderDuty::Held(_) => None,
         };
-        let due = self.liveness.due(now).into_iter().chain(term).fold(self.renew_at, Moment::min);
-        due.since(now).max(Duration::from_millis(1))
+        self.liveness.due(now).into_iter().chain(term).fold(self.renew_at, Moment::min)
+    }
+
+    /// The time until something is due.
+    fn rest(&self) -> Duration {
+        let now = (self.clock)().at;
+        self.judge_at.min(self.renew_at).since(now).max(Duration::from_millis(1))
     }
 
     /// Takes an event and all that wait behind it.
@@ -131,10 +167,72 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         }
     }
 
+    /// Carries out a job for the thread that owns the content of segments.
+    fn carry_out(&mut self, job: SegmentJob) {
+        let Some(inbox) = self.inbox.take() else { return };
+        match job {
+            SegmentJob::Write(batch) => inbox.tell(SegmentNews::Flushed(self.write(batch))),
+            SegmentJob::Read(keys) => {
+                if let Some(redis) = &mut self.redis {
+                    redis.segments.read(&mut redis.link, &inbox, keys);
+                }
+            }
+            SegmentJob::Complete(incarnation) => {
+                self.written.rosters |= incarnation == self.lease.incarnation();
+            }
+        }
+        self.inbox = Some(inbox);
+    }
+
+    fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {
+        let SegmentBatch { incarnation, writes } = batch;
+        let Some(mut redis) = self.redis.take() else { return SegmentOutcome::Failed };
+        // A process that was stopped takes the next incarnation before it writes anything.
+        if let Some(doubt) = self.lease.check_age((self.clock)().at) {
+            self.doubt(doubt, &mut redis, incarnation);
+            self.renew_at = Moment::ZERO;
+        }
+        let outcome = if incarnation != self.lease.incarnation() {
+            SegmentOutcome::Refused
+        } else if !redis.up || !self.lease.is_held() {
+            SegmentOutcome::Failed
+        } else {
+            match redis.segments.flush(&mut redis.link, &mut self.lease, writes) {
+                FlushEnd::Written => SegmentOutcome::Written,
+                FlushEnd::Doubted(doubt) => {
+                    self.doubt(doubt, &mut redis, incarnation);
+                    self.renew_at = Moment::ZERO;
+                    SegmentOutcome::Refused
+                }
+                FlushEnd::Failed(cause) => {
+                    self.fail(&mut redis, &cause);
+                    SegmentOutcome::Failed
+                }
+            }
+        };
+        self.redis = Some(redis);
+        outcome
+    }
+
+    /// Looks at the keys that are due.
+    fn audit(&mut self) {
+        let (Some(redis), Some(inbox)) = (&mut self.redis, &self.inbox) else { return };
+        if redis.up && self.lease.is_held() {
+            let now = (self.clock)().at;
+            let RedisSide { link, segments, .. } = redis;
+            if let Err(cause) = segments.audit(link, &self.lease, &self.liveness, inbox, now) {
+                tracing::debug!(cause = %cause.text, "segments not audited");
+            }
+        }
+    }
+
     fn read_rows(&mut self, reading: &RowsReading) {
         let now = (self.clock)().at;
         let asked = now - reading.asked.elapsed();
-        let Some(rows) = &reading.rows else { return self.liveness.fail_rows() };
+        let Some(rows) = &reading.rows else {
+            self.judge_at = now;
+            return self.liveness.fail_rows();
+        };
         // After an outage of the store the duty is taken again, which is no news.
         let was_own = self.leader.as_ref().is_some_and(|(name, _)| *name == self.signs.name);
         let leads = rows.iter().find(|row| row.leads == Leads::Yes);
@@ -146,6 +244,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             tracing::info!("leader duty taken");
         }
         self.liveness.read_rows(rows, asked, now);
+        self.judge_at = now;
     }
 
     /// Renews the lease, twice if the first attempt shows that Redis lost it.
@@ -155,13 +254,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let old = self.lease.incarnation();
         if let Some(doubt) = self.lease.check_age(now.at) {
             self.doubt(doubt, &mut redis, old);
-            removed.push(old);
         }
         for _ in 0..2 {
             let old = self.lease.incarnation();
+            removed.append(&mut redis.ended);
             let Some(doubt) = self.attempt(&mut redis, std::mem::take(&mut removed)) else { break };
             self.doubt(doubt, &mut redis, old);
-            removed.push(old);
         }
         self.redis = Some(redis);
     }
@@ -175,11 +273,11 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let is_complete = stats.is_some();
         let writes = RenewalWrites {
             incarnation: self.lease.incarnation(),
-            lease: Lease::encode(self.lease.send(), phase, &self.signs.name),
+            lease: Lease::encode(self.lease.send(), phase, self.written, &self.signs.name),
             stats,
             removed,
         };
-        let found = redis.store.renew(&writes);
+        let found = redis.store.renew(&mut redis.link, &writes);
         let now = (self.clock)().at;
         redis.latency = now.since(begun);
         let RenewalFinds { before, leases, stats } = match found {
@@ -204,7 +302,8 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 if std::mem::take(&mut redis.reported) {
                     tracing::info!("registry connected");
                 }
-                self.lease.confirm(before.as_deref(), begun)
+                let doubt = self.lease.confirm(before.lease.as_deref(), begun);
+                doubt.or_else(|| self.lease.check_flush(before.flush.as_deref()))
             }
             Err(cause) => {
                 self.fail(redis, &cause);
@@ -222,9 +321,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     }
 
     /// Begins the next incarnation.
-    fn doubt(&self, doubt: LeaseDoubt, redis: &mut RedisSide, old: Incarnation) {
+    fn doubt(&mut self, doubt: LeaseDoubt, redis: &mut RedisSide, old: Incarnation) {
         let count = self.lease.incarnation().count;
         self.signs.count.store(count, Ordering::Relaxed);
+        self.written = LeaseParts::default();
+        redis.segments.begin_incarnation();
+        redis.ended.push(old);
         // The stats are of an incarnation too.
         redis.stats_at = Moment::ZERO;
         self.counters.doubts.store(self.lease.doubts(), Ordering::Relaxed);
@@ -272,13 +374,32 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         self.counters.note(&report);
         self.counters.leader.store(u64::from(is_held), Ordering::Relaxed);
         self.board.publish(report);
+        self.publish_segments(now.at);
+    }
+
+    /// Publishes what the owner of the content of segments has to know.
+    fn publish_segments(&self, now: Moment) {
+        let (Some(inbox), Some(redis)) = (&self.inbox, &self.redis) else { return };
+        let owners = self.liveness.instances().map(|known| SegmentOwner {
+            incarnation: known.incarnation(),
+            name: Arc::clone(&known.name),
+            state: known.state,
+            since: known.since,
+            parts: known.parts(),
+        });
+        inbox.publish(SegmentView {
+            incarnation: self.lease.incarnation(),
+            is_writable: redis.up && self.lease.is_held(),
+            is_readable: self.liveness.reads_leases_since(now).is_some(),
+            owners: owners.collect(),
+        });
     }
 
     /// Says goodbye, so that the others need not wait.
     fn leave(&mut self) {
         let Some(redis) = &mut self.redis else { return };
-        let lease = Lease::encode(self.lease.send(), LeasePhase::Left, &self.signs.name);
-        if let Err(cause) = redis.store.leave(self.lease.incarnation(), &lease) {
+        let lease = Lease::encode(self.lease.send(), LeasePhase::Left, self.written, &self.signs.name);
+        if let Err(cause) = redis.store.leave(&mut redis.link, self.lease.incarnation(), &lease) {
             tracing::debug!(cause = %cause.text, "goodbye not written");
         }
     }

@@ -10,7 +10,7 @@
 /// Bytes of a lease. Redis stores a small hash compactly while no value is longer than `hash-max-listpack-value`, 64 by default.
 pub const LEASE_BYTES_MAX: usize = 64;
 
-/// The part of a key's name in braces, by which a Redis Cluster chooses the node: the smallest number in slots 0 to 63.
+/// The tag of the first partition, in braces ([`slot`](super::slot)).
 pub const TAG: &str = "{460}";
 
 /// The phase of an instance, according to its lease.
@@ -36,20 +36,42 @@ impl LeasePhase {
     }
 }
 
+/// The content that an incarnation has written completely, so that its absence from a hash means something. An instance of an earlier
+/// version, or one that still writes, has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseParts {
+    /// Its users are in the registry.
+    pub users: bool,
+    /// Its members are in the rosters.
+    pub rosters: bool,
+}
+
+impl LeaseParts {
+    fn letters(self) -> &'static str {
+        match (self.users, self.rosters) {
+            (false, false) => "",
+            (true, false) => "u",
+            (false, true) => "p",
+            (true, true) => "up",
+        }
+    }
+}
+
 /// The value of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Grows with each renewal, so that a reader sees a renewal without a clock.
     pub renewals: u64,
     pub phase: LeasePhase,
+    pub parts: LeaseParts,
     /// The name of the instance, or its beginning.
     pub name: Box<str>,
 }
 
 impl Lease {
     /// Writes a lease; a long name is cut off.
-    pub fn encode(renewals: u64, phase: LeasePhase, name: &str) -> String {
-        let mut text = format!("{renewals},{},", phase.letter());
+    pub fn encode(renewals: u64, phase: LeasePhase, parts: LeaseParts, name: &str) -> String {
+        let mut text = format!("{renewals},{}{},", phase.letter(), parts.letters());
         let room = LEASE_BYTES_MAX.saturating_sub(text.len());
         text.push_str(name.get(..name.floor_char_boundary(room)).unwrap_or_default());
         text
@@ -67,6 +89,7 @@ impl Lease {
         is_plain.then_some(Lease {
             renewals: renewals.parse().ok()?,
             phase: phase.unwrap_or(LeasePhase::Serving),
+            parts: LeaseParts { users: flags.contains('u'), rosters: flags.contains('p') },
             name: Box::from(name),
         })
     }
@@ -75,15 +98,20 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::slot::Partition;
 
     #[test]
     fn lease_is_read_as_written_and_never_longer_than_its_bound() {
         for phase in LeasePhase::ALL {
-            let text = Lease::encode(17, phase, "gw-1");
-            let lease = Lease::parse(text.as_bytes()).expect("a lease");
-            assert_eq!((lease.renewals, lease.phase, &*lease.name), (17, phase, "gw-1"));
+            for (users, rosters) in [(false, false), (false, true), (true, false), (true, true)] {
+                let parts = LeaseParts { users, rosters };
+                let text = Lease::encode(17, phase, parts, "gw-1");
+                let lease = Lease::parse(text.as_bytes()).expect("a lease");
+                assert_eq!((lease.renewals, lease.phase, &*lease.name), (17, phase, "gw-1"));
+                assert_eq!(lease.parts, parts);
+            }
         }
-        let long = Lease::encode(u64::MAX, LeasePhase::Serving, &"x".repeat(64));
+        let long = Lease::encode(u64::MAX, LeasePhase::Serving, LeaseParts::default(), &"x".repeat(64));
         assert_eq!(long.len(), LEASE_BYTES_MAX);
         assert_eq!(Lease::parse(long.as_bytes()).expect("a lease").renewals, u64::MAX);
     }
@@ -99,18 +127,8 @@ mod tests {
         }
     }
 
-    /// CRC-16 as in the specification of Redis Cluster.
-    fn slot(text: &str) -> u16 {
-        let crc = text.bytes().fold(0_u16, |crc, byte| {
-            (0..8)
-                .fold(crc ^ u16::from(byte) << 8, |crc, _| crc << 1 ^ if crc >> 15 == 1 { 0x1021 } else { 0 })
-        });
-        crc % 16_384
-    }
-
     #[test]
-    fn tag_is_the_smallest_number_in_the_first_slots() {
-        let smallest = (0..).find(|number: &u32| slot(&number.to_string()) < 64).expect("a number");
-        assert_eq!(TAG, format!("{{{smallest}}}"));
+    fn tag_is_that_of_the_first_partition() {
+        assert_eq!(TAG, format!("{{{}}}", Partition::FIRST.tag()));
     }
 }

@@ -26,5 +26,7 @@ pub mod request;
 pub mod response;
 pub mod scan;
 pub mod server_frame;
+pub mod slot;
 pub mod stats;
 pub mod upgrade;
+pub mod user_fields;

@@ -5,4 +5,5 @@ mod leader;
 mod operators;
 mod rebalance;
 pub mod rig;
+mod segments;
 mod signs;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cluster::instance::Leads;
+use crate::wire::lease::LeaseParts;
 use proptest::prelude::*;
 
 const OWN: u64 = 1;
@@ -10,7 +11,7 @@ fn at(ms: u64) -> Moment {
 }
 
 fn lease(renewals: u64) -> Lease {
-    Lease { renewals, phase: LeasePhase::Serving, name: "gw-2".into() }
+    Lease { renewals, phase: LeasePhase::Serving, parts: LeaseParts::default(), name: "gw-2".into() }
 }
 
 fn incarnation(count: u32) -> Incarnation {

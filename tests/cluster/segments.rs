@@ -1,0 +1,302 @@
+//! The writer of segments against a real Redis: what it wrote counts, or it writes under the next incarnation.
+
+use crate::servers::{Redis, Reply};
+use crate::support::wait::{SOON, until};
+use seawall::clock::{Moment, Now};
+use seawall::cluster::duty::LeaderDuty;
+use seawall::cluster::instance::InstanceState;
+use seawall::health::definition::DependencyKind;
+use seawall::health::report::Report;
+use seawall::health::snapshot::Snapshot;
+use seawall::id::Incarnation;
+use seawall::job::Outlook;
+use seawall::job::registry::{OwnSigns, RegistrySender};
+use seawall::job::segments::{
+    SegmentAudit, SegmentBatch, SegmentJob, SegmentKey, SegmentNews, SegmentOutcome, SegmentQueue,
+    SegmentWrite, segments,
+};
+use seawall::metrics::scrape::{MetricSources, Metrics};
+use seawall::metrics::vitals::Vitals;
+use seawall::net::target::Target;
+use seawall::reactor::Clock;
+use seawall::registry::{RegistryParts, RegistryRedis, RunningRegistry};
+use seawall::wire::slot::Partition;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A registry without a store, and the end of the thread that owns the content.
+struct Writer {
+    queue: SegmentQueue,
+    registry: Option<RunningRegistry>,
+    _events: RegistrySender,
+}
+
+impl Writer {
+    fn start(redis: &Redis, origin: u64) -> Writer {
+        Writer::start_in_time(redis, origin, 1)
+    }
+
+    /// A registry for which time passes this much faster.
+    fn start_in_time(redis: &Redis, origin: u64, speed: u64) -> Writer {
+        let clock = Clock::start();
+        let clock = move || {
+            let now = clock.read();
+            Now { at: Moment::from_micros(now.at.micros() * speed), ..now }
+        };
+        let sources = MetricSources {
+            watch: Arc::default(),
+            bus: None,
+            cluster: Arc::default(),
+            api: None,
+            log_dropped: || 0,
+        };
+        let name: Arc<str> = Arc::from(format!("gw-{origin}"));
+        let report = Report { status: 200, body: "{}".into() };
+        let (events, events_in) = RegistrySender::pair();
+        let (queue, inbox) = segments(origin);
+        let target = Target::parse(DependencyKind::Redis, &redis.url()).expect("an address");
+        let parts = RegistryParts {
+            redis: Some(RegistryRedis { target, prefix: Arc::from("s") }),
+            duty: LeaderDuty::Free,
+            signs: Arc::new(OwnSigns::new(origin, Arc::clone(&name))),
+            events: events_in,
+            board: Arc::default(),
+            counters: Arc::default(),
+            metrics: Arc::new(Metrics::new(1, name, sources)),
+            vitals: Arc::new(Vitals::new(1, 10, 10, 10, clock().at)),
+            outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            segments: Some(inbox),
+        };
+        let registry = seawall::registry::start(parts, clock).expect("a thread");
+        let writer = Writer { queue, registry: Some(registry), _events: events };
+        until(SOON, "segments can be written", || writer.queue.view().is_writable);
+        writer
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.queue.view().incarnation
+    }
+
+    /// The next news that is not only a change of the view.
+    fn news(&self) -> SegmentNews {
+        let deadline = Instant::now() + SOON;
+        loop {
+            match self.queue.news.recv_deadline(deadline).expect("news") {
+                SegmentNews::Changed => {}
+                news => return news,
+            }
+        }
+    }
+
+    /// The next news that is not a finding of the audit either.
+    fn answer(&self) -> SegmentNews {
+        loop {
+            match self.news() {
+                SegmentNews::Audited { .. } => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn write(&self, incarnation: Incarnation, writes: Vec<SegmentWrite>) -> SegmentOutcome {
+        self.queue.send(SegmentJob::Write(SegmentBatch { incarnation, writes })).expect("room");
+        match self.answer() {
+            SegmentNews::Flushed(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The fields of a key, in order; `None` if Redis did not answer.
+    fn read(&self, name: &str) -> Option<Vec<(String, String)>> {
+        self.queue.send(SegmentJob::Read(vec![key(name)])).expect("room");
+        let SegmentNews::Read { fields, .. } = self.answer() else { panic!("no answer to a read") };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        let mut fields: Vec<_> = fields?.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+        fields.sort();
+        Some(fields)
+    }
+
+    /// Kills nothing but its thread, without a goodbye that counts: the lease stays.
+    fn stop(mut self) {
+        self.registry.take().expect("it runs").stop();
+    }
+}
+
+fn key(name: &str) -> SegmentKey {
+    let partition = Partition::of(name);
+    SegmentKey { key: Arc::from(format!("s:{{{}}}:p:{name}", partition.tag())), partition }
+}
+
+/// One member of a channel.
+fn member(incarnation: Incarnation, name: &str, user: &str) -> SegmentWrite {
+    SegmentWrite {
+        key: key(name),
+        set: vec![
+            (incarnation.to_string().into_bytes(), b"1".to_vec()),
+            (format!("{incarnation}/{user}").into_bytes(), b"1,5,".to_vec()),
+        ],
+        remove: Vec::new(),
+        publish: Some(b"delta".to_vec()),
+        audit: SegmentAudit::Begin,
+    }
+}
+
+fn number(redis: &Redis, incarnation: Incarnation) -> Reply {
+    redis.command(&["HGET", "s:{460}:g", &incarnation.to_string()])
+}
+
+#[test]
+fn segments_are_written_read_and_numbered() {
+    let redis = Redis::start();
+    let (one, two) = (Writer::start(&redis, 1), Writer::start(&redis, 2));
+    let (first, second) = (one.incarnation(), two.incarnation());
+    assert_eq!(one.write(first, vec![member(first, "c1", "ann")]), SegmentOutcome::Written);
+    assert_eq!(two.write(second, vec![member(second, "c1", "bob")]), SegmentOutcome::Written);
+    let expected = [
+        ("1.1".to_owned(), "1".to_owned()),
+        ("1.1/ann".to_owned(), "1,5,".to_owned()),
+        ("2.1".to_owned(), "1".to_owned()),
+        ("2.1/bob".to_owned(), "1,5,".to_owned()),
+    ];
+    assert_eq!(one.read("c1").as_deref(), Some(&expected[..]));
+    let ends = SegmentWrite {
+        set: Vec::new(),
+        remove: vec![b"1.1".to_vec(), b"1.1/ann".to_vec()],
+        audit: SegmentAudit::End,
+        ..member(first, "c1", "ann")
+    };
+    assert_eq!(one.write(first, vec![ends]), SegmentOutcome::Written);
+    assert_eq!(two.read("c1").as_deref(), Some(&expected[2..]));
+    assert_eq!(number(&redis, first), Reply::Text("2".into()));
+    let key = key("c1").key;
+    let Reply::Number(life) = redis.command(&["TTL", &key]) else { panic!("no life") };
+    assert!((800..=900).contains(&life), "{life}");
+}
+
+#[test]
+fn flush_of_many_keys_takes_several_pipelines_and_is_read_whole() {
+    let redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let incarnation = one.incarnation();
+    let writes: Vec<_> =
+        (0..2_048).map(|channel| member(incarnation, &format!("c{channel}"), "ann")).collect();
+    assert_eq!(one.write(incarnation, writes), SegmentOutcome::Written);
+    assert_eq!(number(&redis, incarnation), Reply::Text("5".into()), "511 writes fit into a pipeline");
+    assert_eq!(one.read("c2047").map(|fields| fields.len()), Some(2));
+}
+
+#[test]
+fn emptied_or_older_redis_begins_the_next_incarnation_before_anything_counts() {
+    let redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let first = one.incarnation();
+    for user in ["ann", "bob"] {
+        assert_eq!(one.write(first, vec![member(first, "c1", user)]), SegmentOutcome::Written);
+    }
+    // As an older replica has it: the lease is right, the number is not.
+    assert!(!matches!(redis.command(&["HSET", "s:{460}:g", "1.1", "1"]), Reply::Error(_)));
+    assert_eq!(one.write(first, vec![member(first, "c1", "cid")]), SegmentOutcome::Refused);
+    until(SOON, "the next incarnation has its lease", || one.queue.view().is_writable);
+    let second = one.incarnation();
+    assert_eq!(second, Incarnation { origin: 1, count: 2 });
+    assert_eq!(one.write(first, vec![member(first, "c1", "cid")]), SegmentOutcome::Refused);
+    assert_eq!(one.write(second, vec![member(second, "c1", "ann")]), SegmentOutcome::Written);
+    assert!(redis.command(&["FLUSHALL"]).is_ok());
+    until(SOON, "an emptied Redis is noticed", || {
+        one.incarnation().count == 3 && one.queue.view().is_writable
+    });
+    let third = one.incarnation();
+    assert_eq!(one.write(third, vec![member(third, "c1", "ann")]), SegmentOutcome::Written);
+    assert_eq!(one.read("c1").map(|fields| fields[0].0.clone()).as_deref(), Some("1.3"));
+    assert_eq!(redis.command(&["HGET", "s:{460}:i", "1.2"]), Reply::Nothing, "the old lease is removed");
+}
+
+#[test]
+fn redis_out_of_reach_refuses_writes_and_reads_until_it_is_back() {
+    let mut redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let first = one.incarnation();
+    redis.kill9();
+    assert_eq!(one.write(first, vec![member(first, "c1", "ann")]), SegmentOutcome::Failed);
+    assert_eq!(one.read("c1"), None);
+    until(SOON, "it says so", || !one.queue.view().is_writable && !one.queue.view().is_readable);
+    redis.start_again();
+    until(SOON, "it is back", || one.queue.view().is_writable);
+    let next = one.incarnation();
+    assert!(next.count >= 2, "the emptied Redis is a doubt: {next}");
+    assert_eq!(one.write(next, vec![member(next, "c1", "ann")]), SegmentOutcome::Written);
+}
+
+#[test]
+fn other_incarnations_are_known_with_their_state_and_complete_parts() {
+    let redis = Redis::start();
+    let (one, two) = (Writer::start(&redis, 1), Writer::start(&redis, 2));
+    two.queue.send(SegmentJob::Complete(two.incarnation())).expect("room");
+    let owner = || one.queue.view().owners.first().cloned();
+    until(SOON, "it is complete", || owner().is_some_and(|owner| owner.parts.rosters));
+    assert_eq!(
+        owner().map(|owner| (owner.incarnation, owner.state)),
+        Some((two.incarnation(), InstanceState::Alive))
+    );
+    assert!(redis.command(&["HDEL", "s:{460}:g", "2.1"]) == Reply::Number(0), "it has flushed nothing");
+    two.stop();
+    until(SOON, "it said goodbye", || owner().is_some_and(|owner| owner.state == InstanceState::Left));
+}
+
+#[test]
+fn audit_reports_keys_that_were_changed_and_keeps_them_alive() {
+    let redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let incarnation = one.incarnation();
+    // So that each second has its share.
+    let writes: Vec<_> = (0..600).map(|channel| member(incarnation, &format!("c{channel}"), "ann")).collect();
+    assert_eq!(one.write(incarnation, writes), SegmentOutcome::Written);
+    for channel in 0..600 {
+        redis.command(&["EXPIRE", &key(&format!("c{channel}")).key, "60"]);
+    }
+    let SegmentNews::Audited { key, found } = one.news() else { panic!("no audit") };
+    assert_eq!(found.as_deref(), Some(&b"1"[..]));
+    let Reply::Number(life) = redis.command(&["TTL", &key]) else { panic!("no life") };
+    assert!(life > 60, "{life}");
+    for channel in 0..600 {
+        let name = format!("c{channel}");
+        redis.command(&["HDEL", &self::key(&name).key, "1.1"]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !matches!(one.news(), SegmentNews::Audited { found: None, .. }) {
+        assert!(Instant::now() < deadline, "the missing number is not reported");
+    }
+}
+
+#[test]
+fn fields_of_an_incarnation_without_a_lease_are_removed_after_a_minute() {
+    let redis = Redis::start();
+    let one = Writer::start_in_time(&redis, 1, 20);
+    let dead = Incarnation { origin: 9, count: 1 };
+    let keys: Vec<String> = (0..300).map(|channel| format!("c{channel}")).collect();
+    let write = || {
+        let incarnation = one.incarnation();
+        let writes = keys.iter().map(|name| member(incarnation, name, "ann")).collect();
+        (one.write(incarnation, writes) == SegmentOutcome::Written).then_some(incarnation)
+    };
+    for name in &keys {
+        redis.command(&["HSET", &key(name).key, "9.1", "1", "9.1/old", "1,5,"]);
+    }
+    let has_old = |name: &String| {
+        let fields = one.read(name).unwrap_or_default();
+        fields.iter().any(|(field, _)| field.starts_with(&dead.to_string()))
+    };
+    let mut written = write();
+    until(Duration::from_secs(60), "the old fields are removed", || {
+        // A busy machine may stop it for four of its seconds.
+        if written != Some(one.incarnation()) {
+            written = write();
+        }
+        one.queue.news.try_iter().for_each(drop);
+        keys.iter().any(|name| !has_old(name))
+    });
+    assert_eq!(
+        one.read("c0").expect("an answer").iter().filter(|(name, _)| name.starts_with("1.")).count() % 2,
+        0
+    );
+}
