@@ -51,7 +51,8 @@ def ran(command, what, **others):
 class Cluster:
     """A running server with an empty database, on one core or (`cpu=None`) on any core. A context manager."""
 
-    def __init__(self, disk, cpu=None):
+    def __init__(self, disk, cpu=None, settings=SETTINGS):
+        self.settings = settings
         self.pin = (lambda: None) if cpu is None else rig.pinned(rig.core(cpu))
         self.folder = tempfile.mkdtemp(prefix="seawall-bench-pg-", dir=disk)
         self.process = None
@@ -76,7 +77,7 @@ class Cluster:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [*as_nobody(), program("postgres"), "-D", f"{self.folder}/data", "-k", self.folder, "-p", str(self.port)]
-        for name, value in SETTINGS.items():
+        for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         with open(f"{self.folder}/log", "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,

@@ -95,6 +95,9 @@ pub(crate) struct Idle {
     /// Seconds to hold the connections after measuring
     #[arg(long, value_name = "S", default_value = "0", value_parser = seconds)]
     pub(crate) hold: Duration,
+    /// Then hold them until standard input ends
+    #[arg(long)]
+    pub(crate) until_eof: bool,
 }
 
 /// `echo`

@@ -7,6 +7,7 @@ use crate::member::Role;
 use crate::process::{Process, Reading};
 use crate::report::{Report, rounded};
 use serde_json::json;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 /// Connections before the first reading, so that one-time allocations of the server are already done.
@@ -20,6 +21,8 @@ struct Silence {
     wanted: usize,
     step: IdleStep,
     hold: Duration,
+    /// Disconnected once the connections may end, which otherwise end after `hold`.
+    held: Option<Receiver<()>>,
     first: Option<Reading>,
     second: Option<Reading>,
 }
@@ -44,6 +47,7 @@ pub(crate) fn run(common: &Common, arguments: &Idle, process: Option<Process>) -
         wanted: BEFORE + connections,
         step: IdleStep::Begin,
         hold: arguments.hold,
+        held: arguments.until_eof.then(until_eof),
         first: None,
         second: None,
     };
@@ -61,6 +65,17 @@ pub(crate) fn run(common: &Common, arguments: &Idle, process: Option<Process>) -
         .value("resident_bytes_per_connection", rounded(grown(|reading| reading.resident)))
         .value("resident_bytes", second.resident)
         .value("descriptors", second.descriptors))
+}
+
+/// The receiver is disconnected once standard input has ended.
+fn until_eof() -> Receiver<()> {
+    let (held, over) = channel();
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(held);
+    });
+    over
 }
 
 impl Mode for Silence {
@@ -91,7 +106,9 @@ impl Mode for Silence {
             }
             IdleStep::Hold(until) => {
                 crowd.move_on();
-                if until <= now {
+                let is_held =
+                    self.held.as_ref().is_some_and(|held| held.try_recv() == Err(TryRecvError::Empty));
+                if until <= now && !is_held {
                     return if crowd.ready() == self.wanted { Turn::Over } else { self.fewer(crowd) };
                 }
             }
