@@ -2,6 +2,8 @@
 
 mod alone;
 mod leader;
+mod namespace;
+mod one_way;
 mod operators;
 mod rebalance;
 pub mod rig;

@@ -7,6 +7,7 @@
 mod checks;
 mod clients;
 mod embedded;
+mod mixed;
 mod previous;
 mod release;
 mod rolling;

@@ -1,0 +1,129 @@
+//! One direction between an instance and its servers is cut in the kernel: packets are dropped, and no end is notified.
+//!
+//! Each instance reaches the servers at an address of loopback of its own, so that rules can tell the instances apart.
+
+use crate::cluster::namespace::{Cuts, inside};
+use crate::cluster::rig::{GONE, Rig, SLACK, becomes, cluster, never, settled, state};
+use crate::servers::{Postgres, Redis};
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway};
+use seawall_fault::Proxy;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where the mute instance, whose requests are dropped, and the deaf one, whose answers are dropped, reach their servers.
+const MUTE: &str = "127.0.0.2";
+const DEAF: &str = "127.0.0.3";
+/// How long the cut is watched after it is noticed.
+const WATCHED: Duration = Duration::from_secs(3);
+/// All is as before within this time after the end of a cut.
+const HEALED: Duration = Duration::from_secs(6);
+/// A publication reaches an instance without the bus within a second, and on a busy machine within this time.
+const FROM_THE_LOG: Duration = Duration::from_secs(5);
+
+struct Instances {
+    rig: Rig,
+    one: Gateway,
+    mute: Gateway,
+    deaf: Gateway,
+}
+
+impl Instances {
+    fn start() -> Instances {
+        let redis = Redis::start_with(&[("bind", "0.0.0.0")]);
+        let proxy = Proxy::start(redis.address()).expect("the proxy starts");
+        let store = Postgres::start_with(&[("listen_addresses", "*")]);
+        let rig = Rig { store, redis, proxy };
+        let start = |name: &str, address: &str| {
+            let at =
+                |server: SocketAddr| SocketAddr::new(address.parse().expect("an address"), server.port());
+            let setup =
+                rig.setup(name).env("SEAWALL_BUS_URL", &rig.redis.url_through(at(rig.redis.address())));
+            setup.env("SEAWALL_STORE_URL", &rig.store.url_through(at(rig.store.address()))).start()
+        };
+        let (one, mute, deaf) = (start("one", "127.0.0.1"), start("mute", MUTE), start("deaf", DEAF));
+        settled(&[&one, &mute, &deaf]);
+        Instances { rig, one, mute, deaf }
+    }
+
+    fn cut(&self, cuts: &Cuts, server: SocketAddr) {
+        cuts.requests(MUTE, server.port());
+        cuts.answers(DEAF, server.port());
+    }
+
+    /// Waits until all see all others alive.
+    #[track_caller]
+    fn heal(&self, cuts: &Cuts) {
+        cuts.heal();
+        for name in ["mute", "deaf"] {
+            let took = becomes(&self.one, name, "alive", HEALED);
+            println!("{name} is alive {took:?} after the end of the cut");
+        }
+        settled(&[&self.one, &self.mute, &self.deaf]);
+    }
+}
+
+/// Publishes at one gateway until a subscriber at another has got one of the publications.
+#[track_caller]
+fn delivers(from: &Gateway, to: &Gateway, channel: &str) {
+    let mut subscriber = Client::connect(to);
+    subscriber.subscribe(channel);
+    Client::connect(from).publish(channel, json!(1));
+    assert!(subscriber.next_push_within("publication", FROM_THE_LOG).is_some(), "{channel} is not delivered");
+}
+
+/// The servers that are cut off: what the others see, and what the instances themselves see.
+fn redis_cut(instances: &Instances, cuts: &Cuts) {
+    let Instances { rig, one, mute, deaf } = instances;
+    instances.cut(cuts, rig.redis.address());
+    for (name, gateway) in [("mute", mute), ("deaf", deaf)] {
+        becomes(one, name, "isolated", GONE);
+        until(SOON, "it knows that it is cut off", || cluster(gateway)["redis"]["up"] == false);
+        assert_eq!(state(gateway, "one"), "alive", "the row of the other shows it");
+        delivers(one, gateway, &format!("to-{name}"));
+        delivers(gateway, one, &format!("from-{name}"));
+    }
+    assert_eq!(cluster(one)["complete"], false);
+    for name in ["mute", "deaf"] {
+        never(one, name, &["gone", "left", ""], WATCHED);
+    }
+    instances.heal(cuts);
+}
+
+fn store_is_up(gateway: &Gateway) -> bool {
+    gateway.metrics()[r#"seawall_dependency_up{dependency="store"}"#] > 0.0
+}
+
+fn store_cut(instances: &Instances, cuts: &Cuts) {
+    let Instances { rig, one, mute, deaf } = instances;
+    instances.cut(cuts, rig.store.address());
+    for (name, gateway) in [("mute", mute), ("deaf", deaf)] {
+        until(SOON + SOON, "it knows that it is cut off", || !store_is_up(gateway));
+        never(one, name, &["gone", "isolated", "left", ""], WATCHED);
+        assert_eq!(state(gateway, "one"), "alive", "its lease shows it");
+    }
+    instances.heal(cuts);
+}
+
+/// An instance that reaches neither server looks like a dead one to the others, and judges no other itself.
+fn both_cut(instances: &Instances, cuts: &Cuts) {
+    let Instances { rig, one, mute, deaf } = instances;
+    instances.cut(cuts, rig.redis.address());
+    instances.cut(cuts, rig.store.address());
+    for (name, gateway) in [("mute", mute), ("deaf", deaf)] {
+        becomes(one, name, "gone", GONE + SLACK);
+        never(gateway, "one", &["gone", "isolated", "left", ""], WATCHED);
+    }
+    instances.heal(cuts);
+}
+
+#[test]
+fn instance_cut_off_in_one_direction_is_isolated_and_heals() {
+    inside(|| {
+        let (instances, cuts) = (Instances::start(), Cuts::none());
+        redis_cut(&instances, &cuts);
+        store_cut(&instances, &cuts);
+        both_cut(&instances, &cuts);
+    });
+}
