@@ -57,6 +57,8 @@ pub enum Store {
 pub enum Scenario {
     /// Faults on a seeded schedule
     Faults(Faults),
+    /// Faults on a seeded schedule, with many gateways and users
+    Cluster(Cluster),
     /// A gateway is asked to shut down while all clients are connected
     Drain(Drain),
     /// A gateway is killed and restarted while all clients are connected
@@ -79,6 +81,26 @@ pub struct Faults {
     pub channels: u16,
     /// Publishes per second, over all clients
     #[arg(long, value_name = "R", default_value_t = 60.0)]
+    pub publishes_per_s: f64,
+    /// Print the schedule and exit
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// `cluster`
+#[derive(Args, Clone, Debug)]
+pub struct Cluster {
+    /// Minutes of faults
+    #[arg(long, value_name = "M", default_value_t = 30.0)]
+    pub minutes: f64,
+    /// Gateways
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(2..=16))]
+    pub instances: u8,
+    /// Clients
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(20..=18_000))]
+    pub clients: u32,
+    /// Publishes per second, over all clients
+    #[arg(long, value_name = "R", default_value_t = 200.0)]
     pub publishes_per_s: f64,
     /// Print the schedule and exit
     #[arg(long)]

@@ -55,6 +55,7 @@ fn play(common: &Common, scenario: &Scenario) -> Result<Report, String> {
     fastrand::seed(common.seed);
     let report = match scenario {
         Scenario::Faults(arguments) => scenario::faults::run(common, program, arguments),
+        Scenario::Cluster(arguments) => scenario::cluster::run(common, program, arguments),
         Scenario::Drain(arguments) => scenario::drain::run(common, program, arguments),
         Scenario::Crash(arguments) => scenario::crash::run(common, &program, arguments),
         Scenario::Storm(arguments) => scenario::storm::run(common, &program, arguments),

@@ -1,5 +1,6 @@
 //! One client, modelled on an SDK: its position in its channel, its publication, its backoff.
 
+use super::role::Role;
 use crate::clock::{Micros, SECOND};
 
 /// First step, cap and minimum of the reconnect backoff.
@@ -14,6 +15,10 @@ pub enum Kind {
     Naive,
     /// Repeatedly stops reading for seconds.
     Slow,
+    /// Leaves for seconds and comes back.
+    Visitor,
+    /// Belongs to a user that will be blocked, or whose tokens will be revoked; then it stays away.
+    ShutOut,
 }
 
 /// The state of a publication that the client wants acknowledged.
@@ -28,7 +33,7 @@ pub enum Outgoing {
 /// One client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub kind: Kind,
+    pub role: Role,
     pub channel: u16,
     /// True if the scenario wants it connected.
     pub is_wanted: bool,
@@ -48,6 +53,8 @@ pub struct Client {
     pub move_attempts: u32,
     /// Its one publication in flight, and the state of that.
     pub outgoing: Option<(u32, Outgoing)>,
+    /// The place that the server named for its move.
+    pub hint: Option<u8>,
     /// True if it was connected before.
     pub was_there: bool,
     /// True if the crowd counts it as settled.
@@ -58,9 +65,9 @@ pub struct Client {
 
 impl Client {
     /// Creates a client that has not connected yet.
-    pub fn new(kind: Kind, channel: u16) -> Client {
+    pub fn new(role: Role, channel: u16) -> Client {
         Client {
-            kind,
+            role,
             channel,
             is_wanted: false,
             last: None,
@@ -71,6 +78,7 @@ impl Client {
             attempts: 0,
             move_attempts: 0,
             outgoing: None,
+            hint: None,
             was_there: false,
             is_settled: false,
             slot: 0,
@@ -107,7 +115,7 @@ mod tests {
 
     #[test]
     fn only_the_next_publication_is_applied_and_a_hole_is_remembered() {
-        let mut client = Client::new(Kind::Good, 0);
+        let mut client = Client::new(Kind::Good.into(), 0);
         client.last = Some(4);
         assert!(client.apply(5) && !client.apply(5) && !client.apply(8));
         assert_eq!((client.last, client.known, client.lacks()), (Some(5), 8, true));

@@ -2,6 +2,7 @@
 
 use super::link::{Command, Link, Stage};
 use super::message::{Page, Pushed, Subscribed, channel_name, number_of};
+use super::role::Role;
 use super::{Crowd, Timer};
 use crate::clock::{Micros, SECOND};
 use crate::ledger::{Arrivals, Begin};
@@ -11,6 +12,15 @@ const ON_ITS_WAY: Micros = SECOND / 2;
 /// Publications per history request.
 const PAGE: u32 = 300;
 
+/// The members of a subscription by which a user is shown on the roster, and watches it.
+fn roster(role: Role) -> &'static str {
+    match (role.user, role.watches) {
+        (None, _) => "",
+        (Some(_), false) => r#","present":{}"#,
+        (Some(_), true) => r#","present":{},"watch":"members""#,
+    }
+}
+
 impl Crowd {
     /// The client's cursor for `connect`; also the start of what this connection receives.
     pub(super) fn cursor(&mut self, index: usize, client: u32) -> Option<String> {
@@ -19,8 +29,8 @@ impl Crowd {
         let epoch = self.epoch.as_deref()?;
         let channel = it.channel;
         let who = (self.base + client, self.links.get(index)?.number, channel);
-        let text =
-            format!("{{\"channel\":\"{}\",\"epoch\":\"{epoch}\",\"offset\":{last}}}", channel_name(channel));
+        let (name, roster) = (channel_name(channel), roster(it.role));
+        let text = format!("{{\"channel\":\"{name}\",\"epoch\":\"{epoch}\",\"offset\":{last}{roster}}}");
         self.links.get_mut(index)?.arrivals = Some(Arrivals::after(last, Begin::Subscribed, who, self.now));
         Some(text)
     }
@@ -35,8 +45,10 @@ impl Crowd {
         if let Some(run) = link.arrivals.take() {
             self.ledger.arrived(run);
         }
-        let Some(channel) = self.clients.get(client as usize).map(|it| it.channel) else { return };
-        let name = channel_name(channel);
+        let Some((channel, role)) = self.clients.get(client as usize).map(|it| (it.channel, it.role)) else {
+            return;
+        };
+        let (name, roster) = (channel_name(channel), roster(role));
         let last = self.clients.get(client as usize).and_then(|it| it.last);
         self.cursor(index, client);
         let recover = match (last, &self.epoch) {
@@ -44,7 +56,7 @@ impl Crowd {
             (None | Some(_), _) => String::new(),
         };
         self.command(index, Command::Subscribe, |id| {
-            format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{name}\"{recover}}}}}")
+            format!("{{\"id\":{id},\"subscribe\":{{\"channel\":\"{name}\"{recover}{roster}}}}}")
         });
     }
 

@@ -38,8 +38,8 @@ impl Crowd {
         }
         link.queue(frame::CLOSE, &code.to_be_bytes());
         link.flush();
-        let bye = link.bye.is_some();
-        if is_final(code) {
+        let (bye, client) = (link.bye.is_some(), link.client);
+        if !self.is_shut_out(client, code) && is_final(code) {
             self.ledger.odd(format!("a well-behaved client was closed with {code}"));
         }
         self.remove(index, End::Server { code, bye });
@@ -157,7 +157,7 @@ impl Crowd {
         link.draining = true;
         let life = link.life;
         self.ledger.life(life).drains += 1;
-        if self.clients.get(client as usize).is_some_and(|it| it.kind != Kind::Naive) {
+        if self.clients.get(client as usize).is_some_and(|it| it.role.kind != Kind::Naive) {
             self.later(slot, Timer::Move(client));
         }
     }
@@ -167,6 +167,7 @@ impl Crowd {
         let Some(it) = self.clients.get(client as usize) else { return };
         let leaves = it.current.and_then(|index| self.links.get(index)).filter(|link| link.draining);
         if let Some(slot) = leaves.map(|link| link.slot)
+            && it.is_wanted
             && it.next.is_none()
         {
             self.dial(client, Some(slot));
@@ -196,7 +197,7 @@ impl Crowd {
         self.leave(index);
     }
 
-    fn leave(&mut self, index: usize) {
+    pub(super) fn leave(&mut self, index: usize) {
         let Some(link) = self.links.get_mut(index) else { return };
         link.stage = Stage::Leaving;
         link.heard = self.now;
@@ -270,6 +271,7 @@ impl Crowd {
 
     /// Moves the remaining records to the ledger at the end of the run.
     pub(super) fn hand_over(&mut self) {
+        self.note_absent();
         let left: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
         left.into_iter().for_each(|index| self.drop_link(index));
         for (n, _) in self.clients.iter().filter_map(|it| it.outgoing) {

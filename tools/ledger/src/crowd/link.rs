@@ -1,5 +1,6 @@
 //! One connection: its socket, its pending commands and what arrives from its channel.
 
+use super::roster::View;
 use crate::clock::Micros;
 use crate::ledger::Arrivals;
 use mio::net::TcpStream;
@@ -28,6 +29,7 @@ pub enum Command {
     /// `publish` of the publication with this number.
     Publish(u32),
     History,
+    Presence,
 }
 
 impl Command {
@@ -37,6 +39,7 @@ impl Command {
             Command::Subscribe => "subscribe",
             Command::Publish(_) => "publish",
             Command::History => "history",
+            Command::Presence => "presence",
         }
     }
 }
@@ -84,6 +87,8 @@ pub struct Link {
     pub bye: Option<Option<u64>>,
     /// True once `drain` has arrived: the client is to move.
     pub draining: bool,
+    /// The roster of its channel, if it watches it and a frame has arrived.
+    pub roster: Option<View>,
     /// The start of an incomplete frame or HTTP head.
     pub partial: Vec<u8>,
     /// True exactly while it is on the list of connections to flush.
@@ -140,6 +145,7 @@ impl Link {
             beat_head: None,
             bye: None,
             draining: false,
+            roster: None,
             partial: Vec::new(),
             dirty: false,
             paused_until: 0,

@@ -86,13 +86,17 @@ pub struct Message<'a> {
     /// Publications were skipped.
     #[serde(borrow)]
     pub lag: Option<Lag<'a>>,
-    /// The instance is shutting down.
-    pub drain: Option<DrainNotice>,
+    /// The client is asked to move.
+    #[serde(borrow)]
+    pub drain: Option<DrainNotice<'a>>,
     /// The server is about to close the connection.
     pub bye: Option<Bye>,
     /// The heads of channels.
     #[serde(borrow)]
     pub beat: Option<Beat<'a>>,
+    /// A roster, in a push or in the reply to `presence`.
+    #[serde(borrow)]
+    pub presence: Option<Presence<'a>>,
     /// The state of the gateway's dependencies.
     pub status: Option<Nothing>,
 }
@@ -193,9 +197,46 @@ pub struct Lag<'a> {
 
 /// `drain`
 #[derive(Deserialize, Debug)]
-pub struct DrainNotice {
+pub struct DrainNotice<'a> {
     /// When to move, in milliseconds from now.
     pub slot_ms: u64,
+    /// The instance to move to.
+    pub to: Option<&'a str>,
+}
+
+/// `presence`
+#[derive(Deserialize, Debug, Default)]
+pub struct Presence<'a> {
+    pub channel: &'a str,
+    pub revision: u64,
+    /// True if no member can be missing.
+    pub complete: bool,
+    /// All members, or a page of them.
+    #[serde(borrow)]
+    pub members: Option<Vec<Member<'a>>>,
+    #[serde(borrow, default)]
+    pub joined: Vec<Member<'a>>,
+    #[serde(borrow, default)]
+    pub changed: Vec<Member<'a>>,
+    #[serde(borrow, default)]
+    pub left: Vec<&'a str>,
+    /// True if further members are to be read.
+    #[serde(default)]
+    pub more: bool,
+    /// True if there are too many members to list.
+    #[serde(default)]
+    pub counted: bool,
+    /// Too much changed: the client reads the roster within this time.
+    pub refresh_ms: Option<u64>,
+    /// The reason why no more frames follow.
+    pub ended: Option<&'a str>,
+}
+
+/// A member of a roster.
+#[derive(Deserialize, Debug, Clone, Copy)]
+pub struct Member<'a> {
+    pub user: &'a str,
+    pub connections: u64,
 }
 
 /// `bye`

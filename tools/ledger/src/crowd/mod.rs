@@ -11,9 +11,15 @@ pub mod message;
 mod orders;
 mod publish;
 mod receive;
+pub mod role;
+mod roster;
+mod visit;
 
 pub use client::Kind;
-pub use orders::{Order, Seen};
+pub use orders::{Order, Seen, Visits};
+pub use role::Role;
+pub use roster::View;
+pub use visit::Census;
 
 use crate::clock::{self, Micros, SECOND};
 use crate::ledger::{Journal, Ledger};
@@ -25,7 +31,7 @@ use mio::{Events, Interest, Poll, Token};
 use seawall_load::{socket::Sources, upgrade};
 use slab::Slab;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,8 +54,8 @@ const CLOSE_WITHIN: Micros = 5 * SECOND;
 pub struct Plan {
     /// Part of every key, so that two runs on one store do not collide.
     pub run: u32,
-    /// The kind and channel of each client.
-    pub clients: Vec<(Kind, u16)>,
+    /// The role and channel of each client.
+    pub clients: Vec<(Role, u16)>,
     /// The number of the first client and the first connection, so that two crowds of one run do not collide.
     pub base: u32,
     /// Bytes of a publication's data; in channel 0 thirty times as many.
@@ -82,6 +88,10 @@ enum Timer {
     Pull(u32),
     /// A slow reader stops or resumes reading.
     ToggleReading(usize, u32),
+    /// A visitor comes or goes.
+    Visit(u32),
+    /// A watcher reads the roster of its channel.
+    Roster(usize, u32),
 }
 
 pub struct Crowd {
@@ -112,6 +122,10 @@ pub struct Crowd {
     dials: usize,
     scanned: Micros,
     finishing: Option<Micros>,
+    /// True while visitors come and go.
+    visiting: bool,
+    /// The clients of each user.
+    users: HashMap<u32, Vec<u32>>,
 }
 
 impl Crowd {
@@ -122,12 +136,16 @@ impl Crowd {
     /// Returns the kernel's error if there is no epoll.
     pub fn new(plan: Plan, journal: Journal, seen: Arc<Seen>) -> io::Result<Crowd> {
         let channels = plan.clients.iter().map(|(_, channel)| usize::from(*channel) + 1).max().unwrap_or(0);
+        let mut users: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (client, (role, _)) in (0..).zip(&plan.clients) {
+            role.user.into_iter().for_each(|user| users.entry(user).or_default().push(client));
+        }
         Ok(Crowd {
             run: plan.run,
             base: plan.base,
             payload: plan.payload,
             now: clock::now(),
-            clients: plan.clients.into_iter().map(|(kind, channel)| Client::new(kind, channel)).collect(),
+            clients: plan.clients.into_iter().map(|(role, channel)| Client::new(role, channel)).collect(),
             links: Slab::new(),
             slots: Vec::new(),
             timers: BinaryHeap::new(),
@@ -148,6 +166,8 @@ impl Crowd {
             dials: 0,
             scanned: 0,
             finishing: None,
+            visiting: false,
+            users,
         })
     }
 
@@ -229,6 +249,7 @@ impl Crowd {
                     }
                     self.later(each * at as u64, Timer::Dial(client));
                 }
+                self.count_wanted();
             }
             Order::Rate(rate) => {
                 self.rate = rate;
@@ -236,9 +257,19 @@ impl Crowd {
             }
             Order::Leave => self.stay_away(),
             Order::Storm(slot) => self.storm(slot),
+            Order::Visits(Visits::Begin) => self.begin_visits(),
+            Order::Visits(Visits::End) => self.visiting = false,
+            Order::Census(answer) => {
+                // The director that asked waits, unless it was interrupted.
+                let _ = answer.send(self.census());
+            }
             Order::Remark(what) => self.ledger.remark(self.now, &what),
             Order::Finish => self.finish(),
         }
+    }
+
+    fn count_wanted(&self) {
+        Seen::write(&self.seen.wanted, self.clients.iter().filter(|it| it.is_wanted).count() as u64);
     }
 
     fn later(&mut self, wait: Micros, timer: Timer) {
@@ -268,6 +299,8 @@ impl Crowd {
                 Timer::CheckBeat(index, number) => self.check_beat(index, number),
                 Timer::Pull(client) => self.pull(client),
                 Timer::ToggleReading(index, number) => self.toggle_reading(index, number, buffer),
+                Timer::Visit(client) => self.visit(client),
+                Timer::Roster(index, number) => self.read_roster(index, number),
             }
         }
     }
@@ -315,6 +348,10 @@ impl Crowd {
     fn place_for(&self, client: u32, away_from: Option<u8>) -> Option<(u8, Slot)> {
         let places = || (0u8..).zip(&self.slots).filter_map(|(at, slot)| Some((at, (*slot)?)));
         let open: Vec<_> = places().filter(|(at, slot)| slot.in_rotation && Some(*at) != away_from).collect();
+        let hint = self.clients.get(client as usize).and_then(|it| it.hint).filter(|_| away_from.is_some());
+        if let Some(hinted) = open.iter().find(|(at, _)| Some(*at) == hint) {
+            return Some(*hinted);
+        }
         let chosen = open.get(client as usize % open.len().max(1)).copied();
         // If none is in rotation, any place is tried; its gateway will refuse.
         chosen.or_else(|| places().find(|(_, slot)| slot.in_rotation)).or_else(|| places().next())
@@ -354,6 +391,7 @@ impl Crowd {
             it.is_wanted && (!it.is_settled || it.last.is_none_or(|last| last < head))
         };
         Seen::write(&self.seen.lacking, self.clients.iter().filter(lacks).count() as u64);
+        self.count_wanted();
         Seen::write(&self.seen.links, self.links.len() as u64);
         Seen::write(&self.seen.unresolved, self.unresolved);
         self.finishing.is_some_and(|since| self.links.is_empty() || self.now > since + CLOSE_WITHIN)

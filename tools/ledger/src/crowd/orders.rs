@@ -1,6 +1,8 @@
 //! Orders from the director of a scenario to the crowd, and the numbers the director can read meanwhile.
 
+use super::visit::Census;
 use crate::clock::Micros;
+use crossbeam_channel::Sender;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,10 +28,21 @@ pub enum Order {
     Rate(f64),
     /// All connections, or all to one place, are lost at once.
     Storm(Option<u8>),
+    /// The visitors begin to come and go, or stay where they are.
+    Visits(Visits),
+    /// The crowd counts the users that are present now.
+    Census(Sender<Census>),
     /// Writes a remark to the journal.
     Remark(String),
     /// All clients leave, and the ledger is returned.
     Finish,
+}
+
+/// The beginning or the end of visits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visits {
+    Begin,
+    End,
 }
 
 /// Counters that the director reads while a crowd is running.
@@ -37,8 +50,8 @@ pub enum Order {
 pub struct Seen {
     /// Clients that are connected and subscribed and have everything they know of.
     pub settled: AtomicU64,
-    /// Clients that have connected at least once.
-    pub known: AtomicU64,
+    /// Clients that the scenario wants connected.
+    pub wanted: AtomicU64,
     /// Clients that are away, or lack something known to be stored.
     pub lacking: AtomicU64,
     /// Publications that were sent and have no final answer.

@@ -34,7 +34,7 @@ impl Crowd {
             let author = self.next_author;
             self.next_author = (author + 1) % self.clients.len();
             let Some(it) = self.clients.get_mut(author) else { continue };
-            let is_free = it.kind != Kind::Slow && it.outgoing.is_none() && it.last.is_some();
+            let is_free = it.role.kind != Kind::Slow && it.outgoing.is_none() && it.last.is_some();
             let is_live =
                 it.current.and_then(|index| self.links.get(index)).is_some_and(|it| it.stage == Stage::Live);
             if !is_free || !is_live {

@@ -2,8 +2,10 @@
 
 use super::link::{Command, Got, Stage, Until};
 use super::message::{self, Message, Published, Pushed, channel_number, number_of};
+use super::role::{token, unix_s};
 use super::{Crowd, Kind, Timer};
 use crate::clock::{Micros, SECOND};
+use crate::gateway::slot_of;
 use crate::ledger::Acknowledged;
 use seawall_load::frame::{self, Next};
 use seawall_load::upgrade::{self, Answer};
@@ -90,8 +92,10 @@ impl Crowd {
         self.ledger.opened(number, self.base + client, life, self.now);
         let cursor =
             self.cursor(index, client).map_or(String::new(), |cursor| format!(",\"recover\":[{cursor}]"));
+        let user = self.clients.get(client as usize).and_then(|it| it.role.user);
+        let token = user.map_or(String::new(), |user| format!(",\"token\":\"{}\"", token(user, unix_s())));
         self.command(index, Command::Connect, |id| {
-            format!("{{\"id\":{id},\"connect\":{{\"client\":\"seawall-ledger\"{cursor}}}}}")
+            format!("{{\"id\":{id},\"connect\":{{\"client\":\"seawall-ledger\"{token}{cursor}}}}}")
         });
     }
 
@@ -129,12 +133,18 @@ impl Crowd {
         } else if let Some(beat) = message.beat {
             self.beat(index, client, beat.heads.into_values().max());
         } else if let Some(drain) = message.drain {
+            if let Some(it) = self.clients.get_mut(client as usize) {
+                it.hint = drain.to.and_then(slot_of);
+            }
             self.drain_came(index, client, drain.slot_ms * 1_000);
+        } else if let Some(frame) = &message.presence {
+            self.roster(index, client, frame);
         } else if let Some(bye) = message.bye {
             link.bye = Some(bye.retry_ms);
             let life = link.life;
             *self.ledger.life(life).byes.entry(bye.code).or_default() += 1;
-            if bye.terminal {
+            let is_meant = self.clients.get(client as usize).is_some_and(|it| it.role.kind == Kind::ShutOut);
+            if bye.terminal && !is_meant {
                 self.ledger.odd(format!("a terminal `bye` with {}", bye.code));
             }
         } else if message.status.is_none() {
@@ -175,6 +185,7 @@ impl Crowd {
                 self.acknowledged(client, n, Acknowledged { offset, duplicate });
             }
             (Command::History, Message { history: Some(page), .. }) => self.page(index, client, &page),
+            (Command::Presence, Message { presence: Some(page), .. }) => self.roster_read(index, &page),
             (what, Message { error: Some(error), .. }) => {
                 *self.ledger.life(life).errors.entry(error.code.to_owned()).or_default() += 1;
                 self.refusal(index, client, what, (error.code, error.retry_ms.map(|ms| ms * 1_000)));
@@ -195,13 +206,12 @@ impl Crowd {
         link.connected = self.now;
         link.ping = ping_ms * 1_000;
         link.stable = stable_ms * 1_000;
-        let slot = link.slot;
+        let (slot, number) = (link.slot, link.number);
+        self.ledger.began(number, self.base + client, self.now);
         if let Some(it) = self.clients.get_mut(client as usize) {
             it.slot = slot;
             if std::mem::replace(&mut it.was_there, true) {
                 self.ledger.returns.push((self.now, self.base + client));
-            } else {
-                self.seen.known.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
             }
         }
     }
@@ -212,6 +222,7 @@ impl Crowd {
         match what {
             Command::Publish(n) => self.refused(client, n, code, retry),
             Command::Subscribe => self.later(wait, Timer::Subscribe(index, number)),
+            Command::Presence => self.later(wait, Timer::Roster(index, number)),
             Command::History => {
                 if let Some(it) = self.clients.get_mut(client as usize) {
                     it.pulling = None;
@@ -223,6 +234,6 @@ impl Crowd {
     }
 
     pub(super) fn is_slow(&self, client: u32) -> bool {
-        self.clients.get(client as usize).is_some_and(|it| it.kind == Kind::Slow)
+        self.clients.get(client as usize).is_some_and(|it| it.role.kind == Kind::Slow)
     }
 }

@@ -1,10 +1,12 @@
 //! The processes of a scenario: gateways, and the proxies between them and their database, bus and clients.
 
+pub mod admin;
 pub mod metrics;
 pub mod reader;
 
 use crate::clock::{self, Micros, wait_until};
 use crate::servers::process::{User, command};
+use admin::{Admin, TOKEN};
 use metrics::{MetricsPage, Scraper};
 use rustix::process::{Pid, Signal, kill_process};
 use seawall_fault::{HeldPort, Proxy};
@@ -71,6 +73,16 @@ fn without_settings(command: &mut Command) {
     }
 }
 
+/// The name of an instance: no two processes of a run have the same.
+fn instance_name(slot: u8, life: u16) -> String {
+    format!("place-{slot}-life-{life}")
+}
+
+/// The place of the instance with this name.
+pub fn slot_of(instance: &str) -> Option<u8> {
+    instance.strip_prefix("place-")?.split('-').next()?.parse().ok()
+}
+
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -104,6 +116,7 @@ pub struct Place {
     pub proxy: Option<Proxy>,
     program: Program,
     port: HeldPort,
+    admin: HeldPort,
     folder: PathBuf,
     process: Option<(Child, u16)>,
 }
@@ -111,10 +124,11 @@ pub struct Place {
 impl Place {
     /// Creates a place with its own data folder. Its settings extend those of all gateways.
     pub fn new(slot: u8, program: &Program, folder: &Path) -> Result<Place, String> {
-        let port = HeldPort::loopback().map_err(|error| format!("no port: {error}"))?;
+        let port = || HeldPort::loopback().map_err(|error| format!("no port: {error}"));
+        let (port, admin) = (port()?, port()?);
         let folder = folder.join(format!("gateway-{slot}"));
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Place { slot, proxy: None, program: program.clone(), port, folder, process: None })
+        Ok(Place { slot, proxy: None, program: program.clone(), port, admin, folder, process: None })
     }
 
     /// Adds a setting for the gateways of this place.
@@ -129,6 +143,11 @@ impl Place {
         Ok(self)
     }
 
+    /// True if its gateways want a token from each client.
+    pub fn has_auth(&self) -> bool {
+        self.program.settings.iter().any(|(name, _)| name == "SEAWALL_AUTH_SECRET")
+    }
+
     /// The address that clients dial.
     pub fn address(&self) -> SocketAddr {
         self.proxy.as_ref().map_or(self.port.address(), Proxy::address)
@@ -137,6 +156,21 @@ impl Place {
     /// The gateway's own address.
     pub fn direct(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// The admin listener of the process that runs here.
+    pub fn admin(&self) -> Admin {
+        Admin::at(self.admin.address())
+    }
+
+    /// The id of the process that runs here.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|(child, _)| child.id())
+    }
+
+    /// The name by which the process that runs here is known to the others.
+    pub fn instance(&self) -> Option<String> {
+        self.life().map(|life| instance_name(self.slot, life))
     }
 
     /// The number of the process that runs here.
@@ -169,8 +203,9 @@ impl Place {
             File::options().create(true).append(true).open(&log).map_err(|error| format!("log: {error}"))?;
         let mut command = command(&self.program.path, User::Own);
         without_settings(&mut command);
-        command.envs([("SEAWALL_ADMIN_LISTEN", "off"), ("SEAWALL_LOG_LEVEL", "info")]);
-        command.env("SEAWALL_SERVER_INSTANCE", format!("place-{}-life-{life}", self.slot));
+        command.envs([("SEAWALL_ADMIN_TOKEN", TOKEN), ("SEAWALL_LOG_LEVEL", "info")]);
+        command.env("SEAWALL_ADMIN_LISTEN", self.admin.address().to_string());
+        command.env("SEAWALL_SERVER_INSTANCE", instance_name(self.slot, life));
         command.envs(self.program.settings.iter().map(|(name, value)| (name, value)));
         command
             .arg("--listen")

@@ -23,8 +23,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Connects to a gateway to read the publications of this run.
-    pub fn connect(address: SocketAddr, run: u32) -> Result<Reader, String> {
+    /// Connects to a gateway with these arguments of `connect`, to read the publications of this run.
+    pub fn connect(address: SocketAddr, run: u32, arguments: &str) -> Result<Reader, String> {
         let stream =
             TcpStream::connect_timeout(&address, WITHIN).map_err(|error| format!("{address}: {error}"))?;
         let timeout =
@@ -43,7 +43,7 @@ impl Reader {
                 Answer::Refused(why) => return Err(why),
             }
         }
-        reader.ask("connect", "{}", |message| message.connected.as_ref().map(|_| ()))?;
+        reader.ask("connect", arguments, |message| message.connected.as_ref().map(|_| ()))?;
         Ok(reader)
     }
 

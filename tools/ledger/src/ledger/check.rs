@@ -256,7 +256,10 @@ impl Findings {
                 lacks += run.first.saturating_sub(have + 1);
                 have = have.max(run.last);
             }
-            lacks += log.head.saturating_sub(have);
+            // A client that is away gets the rest when it comes back.
+            if !ledger.away.contains(&(client as u32)) {
+                lacks += log.head.saturating_sub(have);
+            }
             self.add(Promise::Complete, lacks, || {
                 format!(
                     "client {client}, channel {channel}: {lacks} of those after {start}, the head is {}",

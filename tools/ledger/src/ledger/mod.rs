@@ -13,7 +13,7 @@ pub use run::{Arrivals, Begin};
 
 use crate::clock::Micros;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The history of one publication, over all its attempts.
 #[derive(Clone, Debug, Default)]
@@ -140,6 +140,14 @@ pub struct Acknowledged {
     pub duplicate: bool,
 }
 
+/// A connection from its `connected` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    pub link: u32,
+    pub client: u32,
+    pub at: Micros,
+}
+
 /// The time of one acknowledgement.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
@@ -177,6 +185,12 @@ pub struct Ledger {
     pub pages: u64,
     /// `lag` messages received.
     pub lags: u64,
+    /// Each `connected`: connection, client, time.
+    pub sessions: Vec<Session>,
+    /// Clients that are away at the end, because the scenario wants it.
+    pub away: BTreeSet<u32>,
+    /// Leaves that a watcher was sent although the user was connected all the time.
+    pub false_leaves: Vec<String>,
     journal: Journal,
 }
 
@@ -287,6 +301,18 @@ impl Ledger {
         self.journal.line(at, || json!({ "open": link, "client": client, "life": life }));
     }
 
+    /// Records that a connection became a session.
+    pub fn began(&mut self, link: u32, client: u32, at: Micros) {
+        self.sessions.push(Session { link, client, at });
+    }
+
+    /// Records a leave that is not true.
+    pub fn false_leave(&mut self, what: String) {
+        if self.false_leaves.len() < 1_000 {
+            self.false_leaves.push(what);
+        }
+    }
+
     /// Records the end of a connection.
     pub fn closed(&mut self, close: Close) {
         self.journal.line(close.at, || {
@@ -336,6 +362,9 @@ impl Ledger {
         self.found_by_beat += other.found_by_beat;
         self.pages += other.pages;
         self.lags += other.lags;
+        self.sessions.extend(other.sessions);
+        self.away.extend(other.away);
+        self.false_leaves.extend(other.false_leaves);
         for (life, counts) in other.lives.into_iter().enumerate() {
             self.life(life as u16).absorb(counts);
         }

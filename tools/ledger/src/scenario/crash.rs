@@ -1,7 +1,7 @@
 //! A gateway is killed and restarted at once while all clients are connected.
 
 use super::verdict::{duration, judge};
-use super::{Run, Setting, say, watch};
+use super::{Proxies, Run, Setting, say, watch};
 use crate::arguments::{Common, Crash};
 use crate::clock::{self, Micros, SECOND};
 use crate::crowd::{Kind, Order};
@@ -20,7 +20,7 @@ const READS_MAX: f64 = 0.02;
 
 /// Runs the scenario with one gateway, whatever the store, so that no other takes over its clients.
 pub fn run(common: &Common, program: &Program, arguments: &Crash) -> Result<Report, String> {
-    let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
+    let setting = Setting { gateways: 1, channels: arguments.channels, proxies: Proxies::None, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
     run.gather_and_settle(arguments.connections, |_| Kind::Good, PAYLOAD)?;
     run.send(&Order::Rate(arguments.publishes_per_s));

@@ -1,7 +1,7 @@
 //! A gateway is asked to shut down while all clients are connected and publishing.
 
 use super::verdict::{duration, judge};
-use super::{Run, Setting, say, watch};
+use super::{Proxies, Run, Setting, say, watch};
 use crate::arguments::{Common, Drain, Store};
 use crate::clock::{self, Micros, SECOND, seconds, wait_until};
 use crate::crowd::{Kind, Order};
@@ -28,7 +28,7 @@ pub fn run(common: &Common, mut program: Program, arguments: &Drain) -> Result<R
     let setting = Setting {
         gateways: gateways(common),
         channels: arguments.channels,
-        with_proxies: false,
+        proxies: Proxies::None,
         syncs: true,
     };
     let mut run = Run::new(common, &program, &setting)?;

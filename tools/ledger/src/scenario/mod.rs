@@ -1,21 +1,26 @@
 //! A run: its servers, places and crowds, and the steps from start to verdict.
 
+pub mod cluster;
 pub mod crash;
 pub mod drain;
 pub mod faults;
+mod inject;
+mod memory;
 mod schedule;
 pub mod storm;
 mod verdict;
 
 use crate::arguments::{Common, Store};
 use crate::clock::{self, Micros, rest, wait_until};
-use crate::crowd::{Crowd, Kind, Order, Plan, Seen};
+use crate::crowd::role::{token, unix_s};
+use crate::crowd::{Crowd, Order, Plan, Role, Seen};
 use crate::gateway::reader::Reader;
 use crate::gateway::{Ended, Life, Place, Program};
 use crate::ledger::check::Log;
 use crate::ledger::{Excuse, Journal, Ledger, Window};
 use crate::servers::{Postgres, Redis};
 use crossbeam_channel::{Sender, bounded};
+use memory::Sampler;
 use seawall_fault::Proxy;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +37,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(120);
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// The time limit for a gateway without clients to shut down.
 const END_WITHIN: Duration = Duration::from_secs(40);
+
+/// The user who reads the store back: no client has it.
+const READER: u32 = u32::MAX;
 
 /// A crowd on its own thread.
 pub struct Worker {
@@ -92,9 +100,21 @@ pub struct Run {
     pub redis: Option<Redis>,
     /// The proxies from each place to the database and to the bus.
     pub proxies: Vec<(Proxy, Proxy)>,
+    /// Samples the memory of the gateways, if the scenario judges it.
+    pub sampler: Option<Sampler>,
     channels: u16,
     common: Common,
     folder: TempDir,
+}
+
+/// The network paths with a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxies {
+    None,
+    /// Those from gateways to the database and the bus.
+    Servers,
+    /// Also those from clients to gateways.
+    All,
 }
 
 /// The servers of a run.
@@ -103,8 +123,7 @@ pub struct Setting {
     pub gateways: u8,
     /// The number of channels in use.
     pub channels: u16,
-    /// True to put proxies on every path.
-    pub with_proxies: bool,
+    pub proxies: Proxies,
     /// True for a database with `fsync`.
     pub syncs: bool,
 }
@@ -123,6 +142,7 @@ impl Run {
             postgres: None,
             redis: None,
             proxies: Vec::new(),
+            sampler: None,
             channels: setting.channels,
             common: common.clone(),
             folder,
@@ -130,7 +150,7 @@ impl Run {
         if common.store == Store::Postgres {
             say("starting PostgreSQL and Redis");
             let fsync = if setting.syncs { "on" } else { "off" };
-            run.postgres = Some(Postgres::start_with(&[("fsync", fsync), ("max_connections", "100")]));
+            run.postgres = Some(Postgres::start_with(&[("fsync", fsync), ("max_connections", "200")]));
             run.redis = Some(Redis::start());
         }
         for slot in 0..setting.gateways {
@@ -144,7 +164,7 @@ impl Run {
         let mut place = Place::new(slot, program, self.folder.path())?;
         if let (Some(postgres), Some(redis)) = (&self.postgres, &self.redis) {
             let (mut store, mut bus) = (postgres.address(), redis.address());
-            if setting.with_proxies {
+            if setting.proxies != Proxies::None {
                 let proxy = |to| Proxy::start(to).map_err(|error| format!("no proxy: {error}"));
                 let proxies = (proxy(store)?, proxy(bus)?);
                 (store, bus) = (proxies.0.address(), proxies.1.address());
@@ -153,14 +173,19 @@ impl Run {
             place.set("STORE_URL", format!("{}?sslmode=disable", postgres.url_through(store)));
             place.set("BUS_URL", format!("redis://{bus}"));
         }
-        if setting.with_proxies { place.with_proxy() } else { Ok(place) }
+        if setting.proxies == Proxies::All { place.with_proxy() } else { Ok(place) }
     }
 
     /// Creates a crowd of `count` clients, spread over all channels. The first crowd writes its journal to the file given by
     /// `--out`.
-    pub fn gather(&mut self, count: u32, kind: impl Fn(u32) -> Kind, payload: usize) -> Result<(), String> {
+    pub fn gather<R: Into<Role>>(
+        &mut self,
+        count: u32,
+        role: impl Fn(u32) -> R,
+        payload: usize,
+    ) -> Result<(), String> {
         let channels = u32::from(self.channels);
-        let clients = (0..count).map(|at| (kind(at), (at % channels) as u16)).collect();
+        let clients = (0..count).map(|at| (role(at).into(), (at % channels) as u16)).collect();
         let journal = match &self.common.out {
             Some(path) if self.workers.is_empty() => {
                 Journal::to(path).map_err(|error| format!("{}: {error}", path.display()))?
@@ -174,13 +199,13 @@ impl Run {
     }
 
     /// Creates a crowd, starts the first gateway and waits until all clients have connected at an easy pace.
-    pub fn gather_and_settle(
+    pub fn gather_and_settle<R: Into<Role>>(
         &mut self,
         connections: u32,
-        kind: impl Fn(u32) -> Kind,
+        role: impl Fn(u32) -> R,
         payload: usize,
     ) -> Result<(), String> {
-        self.gather(connections, kind, payload)?;
+        self.gather(connections, role, payload)?;
         self.start(0)?;
         self.send(&Order::Connect {
             from: 0,
@@ -188,6 +213,11 @@ impl Run {
             over: u64::from(connections) * CONNECT_INTERVAL,
         });
         self.settle(0, u64::from(connections), CONNECT_WITHIN).map(drop)
+    }
+
+    /// The number of channels in use.
+    pub fn channels(&self) -> u16 {
+        self.channels
     }
 
     /// Sends an order to all crowds.
@@ -201,6 +231,9 @@ impl Run {
         let (life, address) = (self.lives.len() as u16, place.address());
         self.workers.iter().for_each(|worker| worker.send(Order::Life { slot, life, address }));
         place.start(&mut self.lives)?;
+        if let (Some(sampler), Some(pid)) = (&self.sampler, place.pid()) {
+            sampler.watch(life, pid);
+        }
         self.send(&Order::Rotation { slot, open: true });
         Ok(())
     }
@@ -307,7 +340,12 @@ impl Run {
         place.set("LIMITS_READ_BYTES_PER_S", 0);
         let mut lives = self.lives.clone();
         place.start(&mut lives)?;
-        let mut reader = Reader::connect(place.direct(), number)?;
+        let arguments = if place.has_auth() {
+            format!("{{\"token\":\"{}\"}}", token(READER, unix_s()))
+        } else {
+            "{}".to_owned()
+        };
+        let mut reader = Reader::connect(place.direct(), number, &arguments)?;
         let logs = channels.map(|channel| reader.log(channel)).collect();
         drop(reader);
         place.kill9(&mut lives);

@@ -1,7 +1,7 @@
 //! Many clients connect at once to a gateway that serves others, whose latency must not suffer.
 
 use super::verdict::{duration, judge, percentile};
-use super::{Run, Setting, say, watch};
+use super::{Proxies, Run, Setting, say, watch};
 use crate::arguments::{Common, Storm};
 use crate::clock::{self, Micros, SECOND};
 use crate::crowd::{Kind, Order};
@@ -36,7 +36,7 @@ impl Round {
 
 /// Runs the scenario with two crowds on separate threads, so that the newcomers' handshakes do not delay the measurement.
 pub fn run(common: &Common, program: &Program, arguments: &Storm) -> Result<Report, String> {
-    let setting = Setting { gateways: 1, channels: arguments.channels, with_proxies: false, syncs: true };
+    let setting = Setting { gateways: 1, channels: arguments.channels, proxies: Proxies::None, syncs: true };
     let mut run = Run::new(common, program, &setting)?;
     run.gather(arguments.connected, |_| Kind::Good, PAYLOAD)?;
     run.gather(arguments.connections, |_| Kind::Good, PAYLOAD)?;
