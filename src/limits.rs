@@ -208,10 +208,10 @@ pub const ROSTER_PAGE_MEMBERS: u32 = 100;
 pub const ROSTER_FRAME_BYTES: usize = 16 << 10;
 /// Bytes of the claim `info`, which watchers of a roster are shown.
 pub const INFO_BYTES_MAX: usize = 512;
-/// Events that wait for the thread that owns the rosters. Over it reactors are asked again for what they hold.
+/// Events that wait for the thread that owns the rosters. Over it a reactor repeats everything that it holds.
 pub const ROSTER_EVENTS: usize = 16_384;
-/// Frames about rosters that one reactor has not sent to all watchers. Over it the watchers get a snapshot later.
-pub const ROSTER_ROUNDS_MAX: usize = 256;
+/// Bytes of frames about rosters that one reactor has not offered to any watcher. Over it the watchers get a snapshot later.
+pub const ROSTER_WAITING_BYTES: usize = 16 << 20;
 /// A command with an `id` is answered within this time, whatever fails. The promise is 5 s; the rest is for the network.
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// `malformed` answers in [`MISUSE_WINDOW`] before 4500.

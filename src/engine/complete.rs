@@ -42,7 +42,7 @@ impl Engine {
                 pushes.len()
             }
             Broadcast::Recount => {
-                self.begin_recount();
+                self.want_recount();
                 0
             }
             // The shell answers it.

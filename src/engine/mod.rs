@@ -64,6 +64,7 @@ mod tests;
 mod timers;
 mod turns;
 mod upgrade;
+mod watchers;
 
 pub use arrive::AcceptQuota;
 pub use ended::{ENDED_MAX, Ended, EndedSession};
@@ -128,7 +129,7 @@ pub struct Engine {
 /// Work on many peers, some of them each turn.
 struct Rounds {
     health: tell::StatusRound,
-    rosters: rosters::RosterWatchers,
+    rosters: rosters::RosterSide,
     ordering: cluster_order::OrderRound,
     rebalancing: rebalance::Rebalancing,
 }
@@ -219,7 +220,7 @@ impl Engine {
             memory: HeldMemory { relief: flush::Relief::new(now.at), inbound_bytes: 0 },
             rounds: Rounds {
                 health: tell::StatusRound::new(snapshot),
-                rosters: rosters::RosterWatchers::default(),
+                rosters: rosters::RosterSide::default(),
                 ordering: cluster_order::OrderRound::default(),
                 rebalancing: rebalance::Rebalancing::default(),
             },

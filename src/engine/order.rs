@@ -23,7 +23,7 @@ pub enum Job {
     Read(Read),
     /// For the auth worker.
     Admit(AuthJob),
-    /// For the thread that owns the rosters. An event that does not fit is dropped, and the reactor is recounted.
+    /// For the thread that owns the rosters. If an event does not fit, the engine repeats everything.
     Presence(PresenceJob),
     /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
     /// left and followed again would end up left.

@@ -135,8 +135,9 @@ impl Engine {
             }
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => self.refuse(ticket),
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
-            // A survey is the bus's; a signal may be lost, and an event on a roster leads to a recount.
-            Job::Read(Read::Survey(_)) | Job::Signal { .. } | Job::Presence(_) => {}
+            Job::Presence(PresenceJob::Event(event)) => self.roster_event_lost(&event),
+            // A survey is the bus's, a page for a thread is not the engine's, and a signal may be lost.
+            Job::Read(Read::Survey(_)) | Job::Signal { .. } | Job::Presence(PresenceJob::Page { .. }) => {}
         }
     }
 

@@ -1,200 +1,63 @@
-//! The watchers of rosters on this reactor, and the frames on their way to them.
+//! Events of this reactor's connections on rosters, and frames to its watchers.
 //!
 //! A frame is for all watchers of a channel and is served in slices of a turn, like a `status`. A difference goes only to watchers that
 //! have the frame before it. A watcher whose outbox is full misses it, and waits for a snapshot, which is asked for when its outbox has
 //! room. So a slow reader holds no frame in memory, and costs the others nothing.
+//!
+//! If an event did not fit into the queue, the reactor repeats everything that it has on rosters (a *recount*). It sends no more of it in
+//! a turn than the queue has room for, so that recounts alone never overflow it.
 
 use super::Engine;
 use super::order::Job;
 use super::peer::Queued;
 use super::pending::{Request, Unanswered};
 use super::slots::SlotId;
+use super::watchers::{RosterWatchers, Round, WatcherStage, detail_of};
 use crate::clock::Moment;
-use crate::id::{ChannelName, CommandId};
+use crate::id::CommandId;
 use crate::job::presence::{PageReply, PresenceJob};
-use crate::limits::{ROSTER_ROUNDS_MAX, TELLS_PER_TURN};
-use crate::roster::{ConnectionId, PushAudience, RosterEvent, RosterPush};
+use crate::limits::TELLS_PER_TURN;
+use crate::roster::{ConnectionId, RosterEvent, RosterPush};
 use crate::session::{PresenceOutcome, RosterEffect};
 use crate::wire::command::WatchDetail;
 use crate::wire::outbox::Offer;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The delay after which watchers that missed a frame are looked at again.
-const LATE_PERIOD: Duration = Duration::from_secs(1);
+/// The delay after which a full queue of events is looked at again.
+const ROOM_PERIOD: Duration = Duration::from_millis(20);
 
-/// The watchers of all rosters, and the frames that they are being sent.
+/// A reactor's side of the rosters.
 #[derive(Debug, Default)]
-pub(super) struct RosterWatchers {
-    channels: BTreeMap<ChannelName, ChannelWatchers>,
-    rounds: VecDeque<Round>,
-    /// Channels with watchers that missed a frame.
-    late: BTreeSet<ChannelName>,
-    again: Moment,
-    /// Peers whose rosters are still to be repeated.
-    recount: Option<Vec<SlotId>>,
+pub(super) struct RosterSide {
+    watchers: RosterWatchers,
+    recount: Recount,
+    /// Events that may be sent in this turn in addition to those of clients.
+    room: usize,
+    /// When the room is looked at again.
+    room_at: Moment,
 }
 
+/// The repetition of everything that this reactor has on rosters.
 #[derive(Debug, Default)]
-struct ChannelWatchers {
-    members: WatcherList,
-    count: WatcherList,
+struct Recount {
+    /// Events lost since the last one began: if there are any, another one is needed.
+    lost: u64,
+    /// Peers that are still to be repeated; `None` while none is under way.
+    left: Option<Vec<SlotId>>,
 }
 
-/// Watchers of one detail, by the index of their slots.
-#[derive(Debug, Default)]
-struct WatcherList {
-    watchers: BTreeMap<u32, Watcher>,
-    snapshot: SnapshotWait,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Watcher {
-    id: SlotId,
-    stage: WatcherStage,
-}
-
-/// The progress of a watcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WatcherStage {
-    /// Everything up to the last frame of its channel.
-    Current,
-    /// Not the last frame: it waits for a snapshot.
-    Waiting,
-}
-
-/// A snapshot for the watchers that wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum SnapshotWait {
-    #[default]
-    NotAsked,
-    Asked,
-}
-
-/// A frame, and the watchers that it has not been offered to.
-#[derive(Debug)]
-struct Round {
-    channel: ChannelName,
-    audience: PushAudience,
-    frame: Rc<[u8]>,
-    left: Vec<SlotId>,
-}
-
-const fn detail_of(audience: PushAudience) -> WatchDetail {
-    match audience {
-        PushAudience::Current | PushAudience::Waiting | PushAudience::Members => WatchDetail::Members,
-        PushAudience::Count | PushAudience::WaitingCount => WatchDetail::Count,
-    }
-}
-
-impl ChannelWatchers {
-    fn list(&mut self, detail: WatchDetail) -> &mut WatcherList {
-        match detail {
-            WatchDetail::Members => &mut self.members,
-            WatchDetail::Count => &mut self.count,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.members.watchers.is_empty() && self.count.watchers.is_empty()
-    }
-}
-
-impl Watcher {
-    /// True exactly if the watcher takes a frame for this audience now.
-    fn is_of(self, audience: PushAudience) -> bool {
-        match audience {
-            PushAudience::Current => self.stage == WatcherStage::Current,
-            PushAudience::Waiting | PushAudience::WaitingCount => self.stage == WatcherStage::Waiting,
-            PushAudience::Members | PushAudience::Count => true,
-        }
-    }
-}
-
-impl RosterWatchers {
-    /// True exactly when nothing is to be done now.
+impl RosterSide {
+    /// True exactly when no frame waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.rounds.is_empty() && self.recount.is_none()
+        self.watchers.is_idle()
     }
 
-    /// The time to look again at watchers that missed a frame.
+    /// The next time to send events that no client causes.
     pub(super) fn due(&self) -> Option<Moment> {
-        (!self.late.is_empty()).then_some(self.again)
-    }
-
-    fn watcher(&mut self, channel: &ChannelName, detail: WatchDetail, id: SlotId) -> Option<&mut Watcher> {
-        let watcher = self.channels.get_mut(channel)?.list(detail).watchers.get_mut(&id.index)?;
-        (watcher.id == id).then_some(watcher)
-    }
-
-    /// Adds a watcher. True exactly if a snapshot must be asked for.
-    fn add(&mut self, channel: ChannelName, detail: WatchDetail, id: SlotId) -> bool {
-        let list = self.channels.entry(channel).or_default().list(detail);
-        list.watchers.insert(id.index, Watcher { id, stage: WatcherStage::Waiting });
-        std::mem::replace(&mut list.snapshot, SnapshotWait::Asked) == SnapshotWait::NotAsked
-    }
-
-    /// Removes a watcher. True exactly if it was the last of its kind.
-    fn remove(&mut self, channel: &ChannelName, detail: WatchDetail, id: SlotId) -> bool {
-        let Some(watchers) = self.channels.get_mut(channel) else { return false };
-        let list = watchers.list(detail);
-        if list.watchers.get(&id.index).is_none_or(|watcher| watcher.id != id) {
-            return false;
-        }
-        list.watchers.remove(&id.index);
-        let is_last = list.watchers.is_empty();
-        if is_last {
-            list.snapshot = SnapshotWait::NotAsked;
-        }
-        if watchers.is_empty() {
-            self.channels.remove(channel);
-            self.late.remove(channel);
-        }
-        is_last
-    }
-
-    /// Has all watchers wait for a snapshot. Returns the rosters to ask for.
-    fn outdate_all(&mut self) -> Vec<(ChannelName, WatchDetail)> {
-        self.rounds.clear();
-        let mut asks = Vec::new();
-        for (channel, watchers) in &mut self.channels {
-            for detail in [WatchDetail::Members, WatchDetail::Count] {
-                let list = watchers.list(detail);
-                for watcher in list.watchers.values_mut() {
-                    watcher.stage = WatcherStage::Waiting;
-                }
-                if !list.watchers.is_empty() {
-                    list.snapshot = SnapshotWait::Asked;
-                    asks.push((channel.clone(), detail));
-                }
-            }
-        }
-        asks
-    }
-
-    /// Takes a frame for the watchers of a channel.
-    fn take(&mut self, push: &RosterPush) {
-        let detail = detail_of(push.audience);
-        let Some(watchers) = self.channels.get_mut(&push.channel) else { return };
-        let list = watchers.list(detail);
-        match push.audience {
-            PushAudience::Waiting | PushAudience::WaitingCount => list.snapshot = SnapshotWait::NotAsked,
-            PushAudience::Current | PushAudience::Members | PushAudience::Count => {}
-        }
-        if self.rounds.len() >= ROSTER_ROUNDS_MAX {
-            // This reactor is behind: these watchers get a snapshot when it is not any more.
-            for watcher in list.watchers.values_mut() {
-                watcher.stage = WatcherStage::Waiting;
-            }
-            self.late.insert(push.channel.clone());
-            return;
-        }
-        let left: Vec<SlotId> = list.watchers.values().map(|watcher| watcher.id).collect();
-        if !left.is_empty() {
-            let (channel, frame) = (push.channel.clone(), Rc::from(&*push.frame));
-            self.rounds.push_back(Round { channel, audience: push.audience, frame, left });
-        }
+        let recount = (self.recount.lost > 0 || self.recount.left.is_some()).then_some(Moment::ZERO);
+        let due = [recount, self.watchers.due()].into_iter().flatten().min()?;
+        Some(due.max(self.room_at))
     }
 }
 
@@ -211,13 +74,13 @@ impl Engine {
                 RosterEvent::Absent { channel, connection, user, departure }
             }
             RosterEffect::Watch { channel, detail } => {
-                if !self.rounds.rosters.add(channel.clone(), detail, id) {
+                let Some(number) = self.rounds.rosters.watchers.add(channel.clone(), detail, id) else {
                     return;
-                }
-                RosterEvent::Watch { channel, reactor, detail }
+                };
+                RosterEvent::Watch { channel, reactor, detail, number }
             }
             RosterEffect::Unwatch { channel, detail } => {
-                if !self.rounds.rosters.remove(&channel, detail, id) {
+                if !self.rounds.rosters.watchers.remove(&channel, detail, id) {
                     return;
                 }
                 RosterEvent::Unwatch { channel, reactor, detail }
@@ -236,46 +99,72 @@ impl Engine {
     }
 
     /// Takes frames for the watchers of rosters.
-    pub(super) fn take_roster_pushes(&mut self, pushes: &[RosterPush]) {
-        for push in pushes {
-            self.rounds.rosters.take(push);
-        }
+    pub(super) fn take_roster_pushes(&mut self, pushes: &Arc<[RosterPush]>) {
+        self.rounds.rosters.watchers.take(pushes, self.now.at);
     }
 
     /// Takes the news that frames about rosters did not arrive: all watchers get snapshots.
     pub fn handle_missed_rosters(&mut self) {
-        let reactor = self.basis.id;
-        for (channel, detail) in self.rounds.rosters.outdate_all() {
-            self.say(RosterEvent::Watch { channel, reactor, detail });
+        self.rounds.rosters.watchers.outdate_all();
+    }
+
+    /// Takes back an event that did not fit into the queue.
+    pub(super) fn roster_event_lost(&mut self, event: &RosterEvent) {
+        match event {
+            RosterEvent::Watch { channel, detail, .. } => {
+                self.rounds.rosters.watchers.outdate(channel, *detail, self.now.at);
+            }
+            RosterEvent::Present { .. }
+            | RosterEvent::Absent { .. }
+            | RosterEvent::Unwatch { .. }
+            | RosterEvent::Recounting { .. }
+            | RosterEvent::Recounted { .. } => self.want_recount(),
         }
     }
 
-    /// Begins to repeat everything that this reactor has on rosters.
-    pub(super) fn begin_recount(&mut self) {
-        self.rounds.rosters.recount = Some(self.peers.ids());
+    /// Has everything that this reactor has on rosters repeated.
+    pub(super) fn want_recount(&mut self) {
+        self.rounds.rosters.recount.lost += 1;
+    }
+
+    /// True exactly if the engine has events to send that no client causes. Then call
+    /// [`set_roster_room`](Engine::set_roster_room) before [`push_status`](Engine::push_status).
+    pub fn wants_roster_room(&self) -> bool {
+        self.rounds.rosters.due().is_some_and(|due| due <= self.now.at)
+    }
+
+    /// Sets the number of events on rosters that may be sent in this turn in addition to those of clients.
+    pub fn set_roster_room(&mut self, room: usize) {
+        self.rounds.rosters.room = room;
     }
 
     /// Offers the next frames to the next watchers, and goes on with a recount.
     pub(super) fn push_rosters(&mut self) {
-        if self.rounds.rosters.channels.is_empty() && self.rounds.rosters.is_idle() {
-            return;
+        if self.wants_roster_room() {
+            let mut room = std::mem::take(&mut self.rounds.rosters.room);
+            if room == 0 {
+                self.rounds.rosters.room_at = self.now.at + ROOM_PERIOD;
+            }
+            self.recount_rosters(&mut room);
+            self.ask_for_late(&mut room);
         }
-        self.recount_rosters();
-        if !self.rounds.rosters.late.is_empty() && self.rounds.rosters.again <= self.now.at {
-            self.ask_for_late();
+        if self.rounds.rosters.is_idle() {
+            return;
         }
         let mut quota = TELLS_PER_TURN;
         while quota > 0
-            && let Some(mut round) = self.rounds.rosters.rounds.pop_front()
+            && let Some(mut round) = self.rounds.rosters.watchers.next_round(self.basis.id)
         {
-            let from = round.left.len().saturating_sub(quota);
+            // A frame without watchers costs something as well.
+            quota -= 1;
+            let from = round.left.len().saturating_sub(quota.max(1));
             let ids = round.left.split_off(from);
             quota -= ids.len().min(quota);
             for id in ids {
                 self.offer_roster(&round, id);
             }
             if !round.left.is_empty() {
-                self.rounds.rosters.rounds.push_front(round);
+                self.rounds.rosters.watchers.keep(round);
             }
         }
     }
@@ -283,7 +172,8 @@ impl Engine {
     fn offer_roster(&mut self, round: &Round, id: SlotId) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let Round { channel, audience, frame, .. } = round;
-        let Some(watcher) = self.rounds.rosters.watcher(channel, detail_of(*audience), id) else { return };
+        let watchers = &mut self.rounds.rosters.watchers;
+        let Some(watcher) = watchers.watcher(channel, detail_of(*audience), id) else { return };
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_open()) else { return };
         if !watcher.is_of(*audience) {
             return;
@@ -300,55 +190,71 @@ impl Engine {
             Offer::Full => {
                 watcher.stage = WatcherStage::Waiting;
                 self.tally.presence_missed.add(1);
-                if self.rounds.rosters.late.is_empty() {
-                    self.rounds.rosters.again = self.now.at + LATE_PERIOD;
-                }
-                self.rounds.rosters.late.insert(channel.clone());
+                watchers.note_late(channel, self.now.at);
             }
         }
     }
 
     /// Asks for snapshots for watchers that missed a frame and have room again.
-    fn ask_for_late(&mut self) {
-        let room = self.setup.policy.limits.outbox_bytes as usize / 2;
+    fn ask_for_late(&mut self, room: &mut usize) {
+        let bytes_max = self.setup.policy.limits.outbox_bytes as usize / 2;
         let reactor = self.basis.id;
-        self.rounds.rosters.again = self.now.at + LATE_PERIOD;
-        for channel in std::mem::take(&mut self.rounds.rosters.late) {
+        let mut quota = TELLS_PER_TURN;
+        while *room > 0
+            && quota > 0
+            && let Some(channel) = self.rounds.rosters.watchers.next_late(self.now.at)
+        {
+            quota -= 1;
             for detail in [WatchDetail::Members, WatchDetail::Count] {
-                let Some(watchers) = self.rounds.rosters.channels.get_mut(&channel) else { continue };
-                let list = watchers.list(detail);
-                let waiting = list.watchers.values().filter(|watcher| watcher.stage == WatcherStage::Waiting);
-                let (mut ready, mut stuck) = (false, false);
-                for watcher in waiting {
-                    let has_room = self.peers.get(watcher.id).is_some_and(|peer| peer.outbox.bytes() < room);
-                    ready |= has_room;
-                    stuck |= !has_room;
-                }
-                if stuck {
-                    self.rounds.rosters.late.insert(channel.clone());
-                }
-                if ready {
-                    list.snapshot = SnapshotWait::Asked;
-                    self.say(RosterEvent::Watch { channel: channel.clone(), reactor, detail });
+                let peers = &self.peers;
+                let has_room = |id| peers.get(id).is_some_and(|peer| peer.outbox.bytes() < bytes_max);
+                let watchers = &mut self.rounds.rosters.watchers;
+                if let Some(number) = watchers.ask_again(&channel, detail, self.now.at, has_room) {
+                    *room = room.saturating_sub(1);
+                    self.say(RosterEvent::Watch { channel: channel.clone(), reactor, detail, number });
                 }
             }
         }
     }
 
-    /// Repeats the rosters of the next peers, and at the end what is watched.
-    fn recount_rosters(&mut self) {
-        let Some(mut left) = self.rounds.rosters.recount.take() else { return };
-        let from = left.len().saturating_sub(TELLS_PER_TURN);
-        for id in left.split_off(from) {
-            self.with_session(id, |session, cx| session.repeat_rosters(cx));
-        }
-        if !left.is_empty() {
-            self.rounds.rosters.recount = Some(left);
+    /// Begins a recount if one is needed, repeats the next peers, and ends it.
+    fn recount_rosters(&mut self, room: &mut usize) {
+        if *room == 0 {
             return;
         }
-        self.handle_missed_rosters();
-        let reactor = self.basis.id;
-        self.say(RosterEvent::Recounted { reactor });
+        let recount = &mut self.rounds.rosters.recount;
+        let mut left = match recount.left.take() {
+            // By now it is known which of its events were lost.
+            Some(left) if left.is_empty() => return self.end_recount(room),
+            Some(left) => left,
+            None if recount.lost == 0 => return,
+            None => {
+                recount.lost = 0;
+                *room -= 1;
+                self.say(RosterEvent::Recounting { reactor: self.basis.id });
+                self.peers.ids()
+            }
+        };
+        let mut quota = TELLS_PER_TURN;
+        while *room > 0
+            && quota > 0
+            && let Some(id) = left.pop()
+        {
+            quota -= 1;
+            let before = self.out.jobs.len();
+            self.with_session(id, |session, cx| session.repeat_rosters(cx));
+            *room = room.saturating_sub(self.out.jobs.len() - before);
+        }
+        self.rounds.rosters.recount.left = Some(left);
+    }
+
+    /// Ends a recount. If an event was lost in it, it is void, and another one follows.
+    fn end_recount(&mut self, room: &mut usize) {
+        if self.rounds.rosters.recount.lost == 0 {
+            *room -= 1;
+            self.say(RosterEvent::Recounted { reactor: self.basis.id });
+            self.handle_missed_rosters();
+        }
     }
 
     pub(super) fn presence_read(&mut self, slot: SlotId, id: CommandId, outcome: PresenceOutcome<'_>) {

@@ -1,16 +1,14 @@
 //! The queue into the thread that owns the rosters.
 //!
-//! No reactor waits for that thread. An event that does not fit is dropped, and its reactor is asked again for everything that it
-//! holds (a recount), so that nothing is lost for good.
+//! No reactor waits for that thread. A reactor whose event does not fit repeats everything that it holds (a recount) once there is room,
+//! so that nothing is lost for good.
 
 use super::message::Ticket;
 use crate::health::capacity::Depth;
-use crate::id::ReactorId;
 use crate::limits::ROSTER_EVENTS;
 use crate::roster::{PageWish, RosterEvent};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a thread waits for a page.
@@ -40,39 +38,37 @@ pub enum PageReply {
 #[derive(Clone, Debug)]
 pub struct PresenceQueue {
     jobs: Sender<PresenceJob>,
-    missed: Arc<[AtomicBool]>,
+    reactors: usize,
 }
 
 /// The thread's end of the queue.
 #[derive(Debug)]
 pub struct PresenceInbox {
     pub jobs: Receiver<PresenceJob>,
-    missed: Arc<[AtomicBool]>,
 }
 
 /// Makes the two ends of the queue for this many reactors.
 pub fn presence(reactors: usize) -> (PresenceQueue, PresenceInbox) {
     let (jobs, jobs_in) = bounded(ROSTER_EVENTS);
-    let missed: Arc<[AtomicBool]> = (0..reactors).map(|_| AtomicBool::new(false)).collect();
-    (PresenceQueue { jobs, missed: Arc::clone(&missed) }, PresenceInbox { jobs: jobs_in, missed })
+    (PresenceQueue { jobs, reactors: reactors.max(1) }, PresenceInbox { jobs: jobs_in })
 }
 
 impl PresenceQueue {
-    /// Sends a job of a reactor. A page that does not fit is returned; for an event, the reactor is recounted.
-    pub fn send(&self, job: PresenceJob, reactor: ReactorId) -> Result<(), PresenceJob> {
+    /// Sends a job of a reactor, or returns it if it does not fit. Once the thread has ended, events are of no use to it.
+    pub fn send(&self, job: PresenceJob) -> Result<(), PresenceJob> {
         match self.jobs.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(
-                TrySendError::Full(PresenceJob::Event(_)) | TrySendError::Disconnected(PresenceJob::Event(_)),
-            ) => {
-                mark(&self.missed, reactor);
-                Ok(())
+            Ok(()) | Err(TrySendError::Disconnected(PresenceJob::Event(_))) => Ok(()),
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job @ PresenceJob::Page { .. })) => {
+                Err(job)
             }
-            Err(
-                TrySendError::Full(page @ PresenceJob::Page { .. })
-                | TrySendError::Disconnected(page @ PresenceJob::Page { .. }),
-            ) => Err(page),
         }
+    }
+
+    /// The number of events that each reactor may send now without a client's cause: even if all of them do so at once, they do not
+    /// fill the queue.
+    pub fn share(&self) -> usize {
+        const HALF: usize = ROSTER_EVENTS / 2;
+        if self.jobs.len() > HALF { 0 } else { (HALF / self.reactors).max(1) }
     }
 
     /// Reads a page on a thread that may wait. `None`: no answer within a second.
@@ -89,50 +85,30 @@ impl PresenceQueue {
     }
 }
 
-impl PresenceInbox {
-    /// True exactly if an event of the reactor was dropped since the last call.
-    pub fn take_missed(&self, reactor: ReactorId) -> bool {
-        let flag = self.missed.get(usize::from(reactor.0));
-        // Most of the time it is not set, and a load is cheaper than a swap.
-        flag.is_some_and(|flag| flag.load(Ordering::Acquire) && flag.swap(false, Ordering::AcqRel))
-    }
-
-    /// Asks for a recount of the reactor again later.
-    pub fn mark_missed(&self, reactor: ReactorId) {
-        mark(&self.missed, reactor);
-    }
-}
-
-fn mark(missed: &[AtomicBool], reactor: ReactorId) {
-    if let Some(flag) = missed.get(usize::from(reactor.0)) {
-        flag.store(true, Ordering::Release);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ChannelName;
+    use crate::id::{ChannelName, ReactorId};
 
     #[test]
-    fn event_without_room_marks_its_reactor_and_a_page_is_returned() {
-        let (queue, inbox) = presence(2);
+    fn job_without_room_is_returned_and_shares_end_at_half_of_the_queue() {
+        let (queue, inbox) = presence(4);
+        assert_eq!(queue.share(), ROSTER_EVENTS / 8);
         let event = || PresenceJob::Event(RosterEvent::Recounted { reactor: ReactorId(1) });
         for _ in 0..ROSTER_EVENTS {
-            queue.send(event(), ReactorId(1)).expect("room");
+            queue.send(event()).expect("room");
         }
-        assert!(!inbox.take_missed(ReactorId(1)));
-        queue.send(event(), ReactorId(1)).expect("it is dropped");
+        assert!(matches!(queue.send(event()), Err(PresenceJob::Event(_))));
         let channel = ChannelName::parse("c").expect("valid");
         let (wish, ticket) =
             (PageWish { channel, after: None, limit: 1 }, Ticket { reactor: ReactorId(1), request: 1 });
         let page = PresenceJob::Page { wish, reply: PageReply::Reactor(ticket) };
-        assert!(queue.send(page, ReactorId(1)).is_err());
-        assert!(
-            inbox.take_missed(ReactorId(1))
-                && !inbox.take_missed(ReactorId(1))
-                && !inbox.take_missed(ReactorId(0))
-        );
+        assert!(matches!(queue.send(page), Err(PresenceJob::Page { .. })));
+        assert_eq!(queue.share(), 0);
+        for _ in 0..ROSTER_EVENTS / 2 {
+            inbox.jobs.try_recv().expect("an event");
+        }
+        assert_eq!(queue.share(), ROSTER_EVENTS / 8);
         assert!(size_of::<PresenceJob>() <= 72, "{} bytes", size_of::<PresenceJob>());
     }
 }

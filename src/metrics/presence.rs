@@ -20,7 +20,7 @@ pub struct PresenceCounters {
     pub pushes: Cell,
     /// Pages read by commands and operators.
     pub pages: Cell,
-    /// Reactors that were asked again for what they have, because the queue of events had been full.
+    /// Recounts: a reactor repeated what it has, because the queue of events had been full or the rosters were lost.
     pub recounts: Cell,
     /// Frames that a reactor had no room for, so that its watchers got snapshots.
     pub missed: Cell,

@@ -8,7 +8,7 @@ use crate::job::registry::ClusterBoard;
 use crate::job::wake::wake;
 use crate::job::{Broadcast, Completion, Mailbox, Offered};
 use crate::metrics::presence::PresenceCounters;
-use crate::roster::{RosterPush, RosterRules, Rosters};
+use crate::roster::{ReactorSet, RosterEvent, RosterPush, RosterRules, Rosters};
 use crate::wire::presence::RosterKnowledge;
 use arc_swap::ArcSwap;
 use crossbeam_channel::RecvTimeoutError;
@@ -28,6 +28,8 @@ pub(super) struct PresenceThread<C> {
     inbox: PresenceInbox,
     mailboxes: Arc<[Mailbox]>,
     counters: Arc<PresenceCounters>,
+    /// Reactors that are to repeat everything, because the rosters were lost.
+    repeating: ReactorSet,
     clock: C,
 }
 
@@ -47,7 +49,8 @@ fn empty_rosters(rules: &ArcSwap<RosterRules>) -> Rosters {
 impl<C: Fn() -> Now> PresenceThread<C> {
     pub(super) fn new(parts: PresenceParts<C>, rules: Arc<ArcSwap<RosterRules>>) -> PresenceThread<C> {
         let PresenceParts { rules: _, cluster, inbox, mailboxes, counters, clock } = parts;
-        PresenceThread { rosters: empty_rosters(&rules), rules, cluster, inbox, mailboxes, counters, clock }
+        let (rosters, repeating) = (empty_rosters(&rules), ReactorSet::default());
+        PresenceThread { rosters, rules, cluster, inbox, mailboxes, counters, repeating, clock }
     }
 
     /// Runs until the process ends. A panic costs the rosters, which the reactors then repeat, and not the process.
@@ -60,7 +63,7 @@ impl<C: Fn() -> Now> PresenceThread<C> {
                     tracing::error!(hint = "this is a fault of seawall: report it", "presence restarted");
                     self.rosters = empty_rosters(&self.rules);
                     for reactor in 0..self.mailboxes.len() {
-                        self.inbox.mark_missed(ReactorId(reactor as u16));
+                        self.repeating.insert(ReactorId(reactor as u16));
                     }
                 }
             }
@@ -77,7 +80,7 @@ impl<C: Fn() -> Now> PresenceThread<C> {
             self.take(job, now);
         }
         self.push((self.clock)());
-        self.recount();
+        self.have_repeated();
         self.counters.report(self.rosters.sizes());
         senders
     }
@@ -105,6 +108,9 @@ impl<C: Fn() -> Now> PresenceThread<C> {
         match job {
             PresenceJob::Event(event) => {
                 self.counters.events.add(1);
+                if let RosterEvent::Recounting { .. } = event {
+                    self.counters.recounts.add(1);
+                }
                 self.rosters.handle(event, now);
             }
             PresenceJob::Page { wish, reply } => {
@@ -145,20 +151,17 @@ impl<C: Fn() -> Now> PresenceThread<C> {
         }
     }
 
-    /// Asks reactors whose events were dropped for everything that they have.
-    fn recount(&mut self) {
+    /// Asks reactors for everything that they have, after the rosters were lost. One whose lane is full is asked later.
+    fn have_repeated(&mut self) {
+        if self.repeating.is_empty() {
+            return;
+        }
         for (index, mailbox) in self.mailboxes.iter().enumerate() {
             let reactor = ReactorId(index as u16);
-            if !self.inbox.take_missed(reactor) {
-                continue;
+            if self.repeating.contains(reactor) && mailbox.offer(Broadcast::Recount) == Offered::Taken {
+                self.repeating.remove(reactor);
+                wake(mailbox);
             }
-            if mailbox.offer(Broadcast::Recount) == Offered::Missed {
-                self.inbox.mark_missed(reactor);
-                continue;
-            }
-            self.counters.recounts.add(1);
-            self.rosters.begin_recount(reactor, (self.clock)().at);
-            wake(mailbox);
         }
     }
 }

@@ -77,7 +77,7 @@ impl Reactor {
             Job::Admit(admit) => {
                 self.queues.admit.try_send(admit).map_err(|full| Job::Admit(full.into_inner()))
             }
-            Job::Presence(job) => self.queues.presence.send(job, self.id).map_err(Job::Presence),
+            Job::Presence(job) => self.queues.presence.send(job).map_err(Job::Presence),
             Job::Interest(interest) => self.send_interest(interest, lane).map_err(Job::Interest),
             Job::Signal { channel, frame } => {
                 if let Some(bus) = &self.queues.bus {

@@ -226,6 +226,9 @@ impl Reactor {
     fn push_status(&mut self) {
         // Looks again after the waker was rearmed: a snapshot that was published since `look` did not wake this reactor.
         self.look();
+        if self.engine.wants_roster_room() {
+            self.engine.set_roster_room(self.queues.presence.share());
+        }
         self.engine.push_status();
         self.send_jobs();
     }

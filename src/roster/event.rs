@@ -4,6 +4,17 @@ use crate::id::{ChannelName, PresenceState, ReactorId, UserName};
 use crate::wire::command::WatchDetail;
 use std::sync::Arc;
 
+/// The number of a [`RosterEvent::Watch`] of a reactor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchNumber(pub u32);
+
+impl WatchNumber {
+    #[must_use]
+    pub const fn next(self) -> WatchNumber {
+        WatchNumber(self.0.wrapping_add(1))
+    }
+}
+
 /// The part of a user that watchers see, shared by all rosters that a connection is on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shown {
@@ -53,10 +64,13 @@ pub enum RosterEvent {
     },
     /// The connection is not on the roster any more.
     Absent { channel: ChannelName, connection: ConnectionId, user: UserName, departure: Departure },
-    /// The reactor has watchers of the roster, and some of them wait for a snapshot.
-    Watch { channel: ChannelName, reactor: ReactorId, detail: WatchDetail },
+    /// The reactor has watchers of the roster, and some of them wait for a snapshot, which names this number.
+    Watch { channel: ChannelName, reactor: ReactorId, detail: WatchDetail, number: WatchNumber },
     /// The reactor has no watchers of this kind any more.
     Unwatch { channel: ChannelName, reactor: ReactorId, detail: WatchDetail },
-    /// The reactor has repeated everything that it holds.
+    /// The reactor repeats everything that it holds, because an event of it was lost. Those before this one were not repeated.
+    Recounting { reactor: ReactorId },
+    /// The reactor has repeated everything since [`Recounting`](RosterEvent::Recounting), and no event of it was lost meanwhile. It goes
+    /// on to repeat what it watches.
     Recounted { reactor: ReactorId },
 }

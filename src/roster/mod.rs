@@ -21,8 +21,8 @@ mod tests;
 mod watching;
 mod whole;
 
-pub use event::{ConnectionId, Departure, RosterEvent, Shown};
+pub use event::{ConnectionId, Departure, RosterEvent, Shown, WatchNumber};
 pub use page::PageWish;
 pub use reactors::ReactorSet;
-pub use watching::{PushAudience, RosterPush};
+pub use watching::{PushAudience, RosterPush, WatchOf};
 pub use whole::{RosterRules, RosterSizes, Rosters};

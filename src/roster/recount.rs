@@ -5,7 +5,7 @@ use crate::id::{ChannelName, ReactorId, UserName};
 use std::collections::HashMap;
 
 /// A membership of a reactor's connection that was not repeated yet.
-type Unconfirmed = HashMap<(ChannelName, u64), UserName>;
+pub(super) type Unconfirmed = HashMap<(ChannelName, u64), UserName>;
 
 /// The recounts in progress.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use super::members::{RosterMember, RosterMembers, SentMember};
 use super::pace::{Numbers, Pace, REFRESH_MS};
 use super::page::{self, MEMBERS_BYTES};
 use super::reactors::ReactorSet;
-use super::watching::{PushAudience, RosterChanges, RosterPush, Watching};
+use super::watching::{PushAudience, RosterChanges, RosterPush, WatchOf, Watching};
 use crate::clock::{Moment, Now};
 use crate::id::{ChannelName, PresenceState, ReactorId, UserName};
 use crate::limits::ROSTER_PAGE_MEMBERS;
@@ -146,14 +146,14 @@ impl Roster {
         true
     }
 
-    pub(super) fn watch(&mut self, reactor: ReactorId, detail: WatchDetail) {
+    pub(super) fn watch(&mut self, watch: WatchOf, detail: WatchDetail) {
         if self.watching.is_none() {
             // The first watcher begins with what is true now.
             self.settle();
             self.sent = self.numbers();
             self.announced = None;
         }
-        self.watching.get_or_insert_default().add(reactor, detail);
+        self.watching.get_or_insert_default().add(watch, detail);
     }
 
     pub(super) fn unwatch(&mut self, reactor: ReactorId, detail: WatchDetail) {
@@ -190,7 +190,7 @@ impl Roster {
         let users = self.members.len();
         let chosen = match self.listing {
             Listing::Listed if users > members_max as usize => Listing::Counted,
-            Listing::Counted if users < members_max as usize / 5 * 4 => Listing::Listed,
+            Listing::Counted if users * 5 < 4 * members_max as usize => Listing::Listed,
             same @ (Listing::Listed | Listing::Counted) => same,
         };
         if chosen != self.listing {
@@ -251,12 +251,12 @@ impl Roster {
         let waiting = std::mem::take(&mut watching.waiting);
         if !waiting.is_empty() {
             let object = page::write(&self.head(knowledge), &self.members, None, ROSTER_PAGE_MEMBERS);
-            into.push(self.of(PushAudience::Waiting, waiting, &object));
+            into.push(self.answer(PushAudience::Waiting, &waiting, &object));
         }
         let waiting = std::mem::take(&mut watching.waiting_count);
         if !waiting.is_empty() {
             let object = presence::numbers(&self.head(knowledge), None);
-            into.push(self.of(PushAudience::WaitingCount, waiting, &object));
+            into.push(self.answer(PushAudience::WaitingCount, &waiting, &object));
         }
         self.watching = Some(watching);
         if into.len() > before {
@@ -288,30 +288,22 @@ impl Roster {
         self.revision += 1;
         let head = self.head(knowledge);
         let members = match (self.listing, changed, changes) {
-            (Listing::Counted, Changed::Listing, _) => {
-                Some((PushAudience::Members, presence::numbers(&head, None)))
-            }
-            (Listing::Counted, _, _) => {
-                moved.then(|| (PushAudience::Members, presence::numbers(&head, None)))
-            }
+            (Listing::Counted, Changed::Listing, _) => Some(presence::numbers(&head, None)),
+            (Listing::Counted, _, _) => moved.then(|| presence::numbers(&head, None)),
             (Listing::Listed, Changed::Listing, _) => {
-                Some((PushAudience::Members, page::write(&head, &self.members, None, ROSTER_PAGE_MEMBERS)))
+                Some(page::write(&head, &self.members, None, ROSTER_PAGE_MEMBERS))
             }
-            (Listing::Listed, _, RosterChanges::Many) => {
-                Some((PushAudience::Members, presence::numbers(&head, Some(REFRESH_MS))))
-            }
+            (Listing::Listed, _, RosterChanges::Many) => Some(presence::numbers(&head, Some(REFRESH_MS))),
             (Listing::Listed, _, RosterChanges::Few(few)) => match self.difference(&head, &few) {
-                Difference::None => is_news.then(|| (PushAudience::Members, presence::numbers(&head, None))),
-                Difference::Frame(object) => Some((PushAudience::Current, object)),
-                Difference::TooLarge => {
-                    Some((PushAudience::Members, presence::numbers(&head, Some(REFRESH_MS))))
-                }
+                Difference::None => is_news.then(|| presence::numbers(&head, None)),
+                Difference::Frame(object) => Some(object),
+                Difference::TooLarge => Some(presence::numbers(&head, Some(REFRESH_MS))),
             },
         };
         let is_counting = moved && !watching.count.is_empty();
         let has_members = !watching.members.is_empty();
         match members.filter(|_| has_members) {
-            Some((audience, object)) => into.push(self.of(audience, watching.members, &object)),
+            Some(object) => into.push(self.of(PushAudience::Current, watching.members, &object)),
             None if is_counting => {}
             None => self.revision -= 1,
         }
@@ -346,6 +338,15 @@ impl Roster {
 
     fn of(&self, audience: PushAudience, reactors: ReactorSet, object: &[u8]) -> RosterPush {
         let frame = Arc::from(presence::push(object));
-        RosterPush { channel: self.channel.clone(), audience, reactors, frame }
+        RosterPush { channel: self.channel.clone(), audience, reactors, answers: Arc::default(), frame }
+    }
+
+    /// A snapshot for these watches.
+    fn answer(&self, audience: PushAudience, watches: &[WatchOf], object: &[u8]) -> RosterPush {
+        let mut reactors = ReactorSet::default();
+        for watch in watches {
+            reactors.insert(watch.reactor);
+        }
+        RosterPush { answers: watches.into(), ..self.of(audience, reactors, object) }
     }
 }

@@ -7,7 +7,7 @@ use crate::wire::command::WatchDetail;
 use crate::wire::presence::RosterKnowledge;
 use proptest::prelude::*;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn absent(name: u64, user: &str, departure: Departure) -> RosterEvent {
 }
 
 fn watch(detail: WatchDetail) -> RosterEvent {
-    RosterEvent::Watch { channel: channel(), reactor: REACTOR, detail }
+    RosterEvent::Watch { channel: channel(), reactor: REACTOR, detail, number: WatchNumber::default() }
 }
 
 fn object(frame: &[u8]) -> Value {
@@ -97,7 +97,7 @@ impl Watcher {
         match push.audience {
             PushAudience::Waiting if self.is_current => {}
             PushAudience::Current if !self.is_current => return,
-            PushAudience::Waiting | PushAudience::Members => {
+            PushAudience::Waiting => {
                 assert!(object.get("more").is_none() && object["members"].is_array(), "{object}");
                 self.members = Watcher::list(&object, "members").iter().map(Watcher::entry).collect();
                 (self.revision, self.is_current) = (revision, true);
@@ -155,14 +155,18 @@ fn watchers_are_sent_that_a_roster_is_no_longer_complete_and_that_it_is_again() 
             [(20_000, RosterKnowledge::OwnConnections), (40_000, RosterKnowledge::Complete)]
         {
             rosters.revise(rules(members_max, knowledge), now(ms).at);
+            // A watcher that came shortly before waits for the members: the numbers alone are not for it.
+            rosters.handle(watch(WatchDetail::Members), now(ms));
             let mut audiences = Vec::new();
             run(&mut rosters, ms + 20_000, |push, _| {
                 let object = object(&push.frame);
                 assert_eq!(object["complete"], knowledge == RosterKnowledge::Complete, "{object}");
                 assert_eq!((&object["users"], object.get("left")), (&2.into(), None));
+                let lists = push.audience == PushAudience::Waiting && members_max > 1;
+                assert_eq!(object.get("members").is_some(), lists, "{object}");
                 audiences.push(push.audience);
             });
-            assert_eq!(audiences, [PushAudience::Members, PushAudience::Count]);
+            assert_eq!(audiences, [PushAudience::Current, PushAudience::Count, PushAudience::Waiting]);
             rosters.revise(rules(members_max, knowledge), now(ms + 20_000).at);
         }
     }
@@ -174,8 +178,12 @@ enum Step {
     Present(u64, Option<u8>),
     Absent(u64, u8),
     Wait(u64),
-    /// Everything that the reactor holds is repeated, because an event was lost.
+    /// An event is lost, so the reactor repeats everything that it holds. Those before it may still be in the queue.
     LoseAbsent(u64),
+    /// Some of the events in the queue are handled.
+    Handle(u8),
+    /// The roster becomes complete, or is not any more.
+    Know(RosterKnowledge),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -185,6 +193,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (connection.clone(), 0_u8..3).prop_map(|(name, how)| Step::Absent(name, how)),
         3 => prop_oneof![0_u64..60, 200_u64..1_500, 9_000_u64..12_000].prop_map(Step::Wait),
         1 => connection.prop_map(Step::LoseAbsent),
+        2 => (0_u8..6).prop_map(Step::Handle),
+        1 => prop_oneof![Just(RosterKnowledge::Complete), Just(RosterKnowledge::OwnConnections)].prop_map(Step::Know),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -222,22 +232,32 @@ proptest! {
     fn watcher_is_sent_each_join_and_leave_once_and_ends_with_the_truth(steps in steps(), watch_at in 0_usize..20) {
         let mut rosters = rosters(1_000);
         let (mut watcher, mut truth, mut ms) = (Watcher::default(), Truth::new(), 1_000);
+        let mut queue = VecDeque::new();
         for (number, step) in steps.iter().enumerate() {
             if number == watch_at {
-                rosters.handle(watch(WatchDetail::Members), now(ms));
+                queue.push_back(watch(WatchDetail::Members));
             }
             match step {
                 Step::Present(name, state) => {
                     let state = state.map(|state| STATES[usize::from(state)]);
-                    rosters.handle(present(*name, user_of(*name), state), now(ms));
+                    queue.push_back(present(*name, user_of(*name), state));
                     truth.insert(*name, (number, state));
                 }
                 Step::Absent(name, how) => {
                     let how = [Departure::Deliberate, Departure::Lost, Departure::Ended][usize::from(*how)];
-                    rosters.handle(absent(*name, user_of(*name), how), now(ms));
+                    queue.push_back(absent(*name, user_of(*name), how));
                     truth.remove(name);
                 }
+                Step::Handle(events) => {
+                    for event in queue.drain(..usize::from(*events).min(queue.len())) {
+                        rosters.handle(event, now(ms));
+                    }
+                }
+                Step::Know(knowledge) => rosters.revise(rules(1_000, *knowledge), now(ms).at),
                 Step::Wait(wait) => {
+                    for event in queue.drain(..) {
+                        rosters.handle(event, now(ms));
+                    }
                     ms += wait;
                     run(&mut rosters, ms, |push, at| {
                         watcher.take(push, at);
@@ -251,20 +271,20 @@ proptest! {
                 }
                 Step::LoseAbsent(name) => {
                     truth.remove(name);
-                    rosters.begin_recount(REACTOR, now(ms).at);
-                    // A reactor lets its watchers wait for a snapshot.
-                    watcher.is_current = false;
+                    queue.push_back(RosterEvent::Recounting { reactor: REACTOR });
                     for (name, (_, state)) in &truth {
-                        rosters.handle(present(*name, user_of(*name), *state), now(ms));
+                        queue.push_back(present(*name, user_of(*name), *state));
                     }
                     // The order in which states were set is lost.
                     for (place, (_, entry)) in truth.iter_mut().enumerate() {
                         entry.0 = number * 1_000 + place;
                     }
+                    queue.push_back(RosterEvent::Recounted { reactor: REACTOR });
+                    // A reactor lets its watchers wait for a snapshot.
+                    watcher.is_current = false;
                     if number >= watch_at {
-                        rosters.handle(watch(WatchDetail::Members), now(ms));
+                        queue.push_back(watch(WatchDetail::Members));
                     }
-                    rosters.handle(RosterEvent::Recounted { reactor: REACTOR }, now(ms));
                 }
             }
             for entry in truth.values_mut() {
@@ -272,7 +292,9 @@ proptest! {
                 if entry.0 == number { entry.0 = number * 1_000; }
             }
         }
-        rosters.handle(watch(WatchDetail::Members), now(ms));
+        for event in queue.drain(..).chain([watch(WatchDetail::Members)]) {
+            rosters.handle(event, now(ms));
+        }
         run(&mut rosters, ms + 60_000, |push, at| watcher.take(push, at));
         let seen = watcher.members.iter().map(|(user, member)| (user.clone(), (member.connections, member.state.clone())));
         prop_assert_eq!(seen.collect::<BTreeMap<_, _>>(), expected(&truth));
@@ -366,7 +388,7 @@ fn storm_of_joins_is_a_few_frames_and_a_large_roster_is_counted() {
     }
     run(&mut rosters, 20_000, |push, at| frames.push((at, push.audience, object(&push.frame))));
     let members: Vec<_> =
-        frames.iter().filter(|(_, audience, _)| *audience == PushAudience::Members).collect();
+        frames.iter().filter(|(_, audience, _)| *audience == PushAudience::Current).collect();
     let within = |from: u64| members.iter().filter(|(at, _, _)| (from..from + 1_000).contains(at)).count();
     assert!((1_000..5_000).all(|from| within(from) <= 4), "{frames:?}");
     let (_, _, last) = members.last().expect("frames");
@@ -378,7 +400,7 @@ fn storm_of_joins_is_a_few_frames_and_a_large_roster_is_counted() {
     }
     frames.clear();
     run(&mut rosters, 40_000, |push, at| frames.push((at, push.audience, object(&push.frame))));
-    let listed = frames.iter().rfind(|(_, audience, _)| *audience == PushAudience::Members).expect("a list");
+    let listed = frames.iter().rfind(|(_, audience, _)| *audience == PushAudience::Current).expect("a list");
     assert_eq!(listed.2["members"].as_array().map(Vec::len), Some(100));
     assert_eq!((&listed.2["more"], &listed.2["users"]), (&Value::from(true), &Value::from(700)));
 }
@@ -393,7 +415,7 @@ fn many_changes_in_one_tick_are_numbers_and_a_time_to_ask() {
     }
     let mut frames = Vec::new();
     run(&mut rosters, 5_000, |push, _| frames.push((push.audience, object(&push.frame))));
-    let [(PushAudience::Members, frame)] = frames.as_slice() else { panic!("{frames:?}") };
+    let [(PushAudience::Current, frame)] = frames.as_slice() else { panic!("{frames:?}") };
     assert_eq!((&frame["users"], &frame["refresh_ms"]), (&Value::from(201), &Value::from(1_500)));
     assert!(frame.get("joined").is_none() && frame.get("members").is_none());
 }

@@ -1,5 +1,6 @@
 //! The watchers of a roster, and the members as they know them.
 
+use super::event::WatchNumber;
 use super::members::{RosterMember, SentMember};
 use super::pace::CHANGES_MAX;
 use super::reactors::ReactorSet;
@@ -14,22 +15,36 @@ pub struct RosterPush {
     pub channel: ChannelName,
     pub audience: PushAudience,
     pub reactors: ReactorSet,
+    /// For a snapshot: the newest watch of each of the reactors.
+    pub answers: Arc<[WatchOf]>,
     /// A complete WebSocket frame.
     pub frame: Arc<[u8]>,
+}
+
+/// A watch of a reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchOf {
+    pub reactor: ReactorId,
+    pub number: WatchNumber,
+}
+
+impl RosterPush {
+    /// The watch of a reactor that this snapshot answers.
+    pub fn answered(&self, reactor: ReactorId) -> Option<WatchNumber> {
+        self.answers.iter().find(|of| of.reactor == reactor).map(|of| of.number)
+    }
 }
 
 /// The watchers that a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushAudience {
-    /// Those of the members that have the frame before: it is a difference.
+    /// Watchers of the members that have the frame before.
     Current,
-    /// Those of the members that wait for a snapshot, which it is.
+    /// Watchers of the members that wait for a snapshot, which it is.
     Waiting,
-    /// All of the members: it replaces everything.
-    Members,
-    /// Those of the numbers.
+    /// Watchers of the numbers that have those before.
     Count,
-    /// Those of the numbers that wait for them.
+    /// Watchers of the numbers that wait for them.
     WaitingCount,
 }
 
@@ -39,8 +54,8 @@ pub(super) struct Watching {
     pub(super) members: ReactorSet,
     pub(super) count: ReactorSet,
     /// Reactors with watchers that wait for a snapshot of the members, or for the numbers.
-    pub(super) waiting: ReactorSet,
-    pub(super) waiting_count: ReactorSet,
+    pub(super) waiting: Vec<WatchOf>,
+    pub(super) waiting_count: Vec<WatchOf>,
     pub(super) changes: RosterChanges,
 }
 
@@ -75,29 +90,23 @@ impl RosterChanges {
 }
 
 impl Watching {
-    pub(super) fn add(&mut self, reactor: ReactorId, detail: WatchDetail) {
-        match detail {
-            WatchDetail::Members => {
-                self.members.insert(reactor);
-                self.waiting.insert(reactor);
-            }
-            WatchDetail::Count => {
-                self.count.insert(reactor);
-                self.waiting_count.insert(reactor);
-            }
-        }
+    pub(super) fn add(&mut self, watch: WatchOf, detail: WatchDetail) {
+        let (all, waiting) = self.lists(detail);
+        all.insert(watch.reactor);
+        waiting.retain(|other| other.reactor != watch.reactor);
+        waiting.push(watch);
     }
 
     pub(super) fn remove(&mut self, reactor: ReactorId, detail: WatchDetail) {
+        let (all, waiting) = self.lists(detail);
+        all.remove(reactor);
+        waiting.retain(|watch| watch.reactor != reactor);
+    }
+
+    fn lists(&mut self, detail: WatchDetail) -> (&mut ReactorSet, &mut Vec<WatchOf>) {
         match detail {
-            WatchDetail::Members => {
-                self.members.remove(reactor);
-                self.waiting.remove(reactor);
-            }
-            WatchDetail::Count => {
-                self.count.remove(reactor);
-                self.waiting_count.remove(reactor);
-            }
+            WatchDetail::Members => (&mut self.members, &mut self.waiting),
+            WatchDetail::Count => (&mut self.count, &mut self.waiting_count),
         }
     }
 

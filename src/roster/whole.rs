@@ -2,9 +2,9 @@
 
 use super::event::{ConnectionId, Departure, RosterEvent};
 use super::page::PageWish;
-use super::recount::Recounts;
+use super::recount::{Recounts, Unconfirmed};
 use super::single::Roster;
-use super::watching::RosterPush;
+use super::watching::{RosterPush, WatchOf};
 use crate::clock::{Moment, Now};
 use crate::id::{ChannelName, ReactorId, UserName};
 use crate::wire::presence::RosterKnowledge;
@@ -117,30 +117,38 @@ impl Rosters {
             RosterEvent::Absent { channel, connection, user, departure } => {
                 self.depart(&channel, connection.name, &user, departure, now.at);
             }
-            RosterEvent::Watch { channel, reactor, detail } => {
-                self.change(&channel, now.at, |roster| roster.watch(reactor, detail));
+            RosterEvent::Watch { channel, reactor, detail, number } => {
+                let watch = WatchOf { reactor, number };
+                self.change(&channel, now.at, |roster| roster.watch(watch, detail));
             }
             RosterEvent::Unwatch { channel, reactor, detail } => {
                 self.change(&channel, now.at, |roster| roster.unwatch(reactor, detail));
+            }
+            RosterEvent::Recounting { reactor } => {
+                let known = self.held_by(reactor);
+                self.recounts.begin(reactor, known);
             }
             RosterEvent::Recounted { reactor } => {
                 for ((channel, name), user) in self.recounts.end(reactor) {
                     self.depart(&channel, name, &user, Departure::Lost, now.at);
                 }
+                self.unwatch_all(reactor, now.at);
             }
         }
     }
 
-    /// Begins a recount of a reactor, which then repeats all its [`RosterEvent::Present`] and [`RosterEvent::Watch`], and ends
-    /// with [`RosterEvent::Recounted`].
-    pub fn begin_recount(&mut self, reactor: ReactorId, now: Moment) {
-        let mut known = HashMap::new();
+    /// The memberships of a reactor's connections.
+    fn held_by(&self, reactor: ReactorId) -> Unconfirmed {
+        let mut held = Unconfirmed::new();
         for (channel, roster) in &self.rosters {
             let own = roster.connections().filter(|(_, connection)| connection.reactor == reactor);
-            known
-                .extend(own.map(|(user, ConnectionId { name, .. })| ((channel.clone(), name), user.clone())));
+            held.extend(own.map(|(user, ConnectionId { name, .. })| ((channel.clone(), name), user.clone())));
         }
-        self.recounts.begin(reactor, known);
+        held
+    }
+
+    /// Takes all watches of a reactor away.
+    fn unwatch_all(&mut self, reactor: ReactorId, now: Moment) {
         let watched = self.rosters.iter().filter(|(_, roster)| roster.is_watched());
         for channel in watched.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
             self.change(&channel, now, |roster| roster.unwatch_all(reactor));
@@ -213,7 +221,7 @@ impl Rosters {
         }
     }
 
-    /// RosterChanges a roster, which is created if there is none and removed if nothing refers to it, and plans its next frame.
+    /// Changes a roster, which is created if there is none and removed if nothing refers to it, and plans its next frame.
     fn change<R>(&mut self, channel: &ChannelName, now: Moment, act: impl FnOnce(&mut Roster) -> R) -> R {
         if !self.rosters.contains_key(channel) {
             self.rosters.insert(channel.clone(), Roster::new(channel.clone()));

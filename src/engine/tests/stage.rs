@@ -33,6 +33,10 @@ pub(super) struct Stage {
     pub(super) reads: Option<VecDeque<Read>>,
     pub(super) admits: VecDeque<AuthJob>,
     pub(super) presence: VecDeque<PresenceJob>,
+    /// Jobs that fit into the queue of the rosters.
+    pub(super) presence_room: usize,
+    /// Events on rosters that no client causes and that the queue has room for, each turn.
+    pub(super) roster_share: usize,
     pub(super) answers: VecDeque<Completion>,
     pub(super) broadcasts: VecDeque<Broadcast>,
     /// Reads that fit into the store's queue.
@@ -87,6 +91,8 @@ impl Stage {
             reads: Some(VecDeque::new()),
             admits: VecDeque::new(),
             presence: VecDeque::new(),
+            presence_room: usize::MAX,
+            roster_share: 100,
             answers: VecDeque::new(),
             broadcasts: VecDeque::new(),
             read_room: OUTSTANDING_MAX,
@@ -108,6 +114,9 @@ impl Stage {
         self.exchange();
         self.engine.expire();
         self.engine.carry_out_orders();
+        if self.engine.wants_roster_room() {
+            self.engine.set_roster_room(self.roster_share);
+        }
         self.engine.push_status();
         let phase = self.setup.vitals.drain.phase();
         self.engine.drain(phase);
@@ -187,7 +196,13 @@ impl Stage {
                     None => self.engine.handle_refused(Job::Read(read)),
                 },
                 Job::Admit(admit) => self.admits.push_back(admit),
-                Job::Presence(job) => self.presence.push_back(job),
+                Job::Presence(job) => match self.presence_room.checked_sub(1) {
+                    Some(room) => {
+                        self.presence_room = room;
+                        self.presence.push_back(job);
+                    }
+                    None => self.engine.handle_refused(Job::Presence(job)),
+                },
                 Job::Interest(_) | Job::Signal { .. } => {}
             }
         }

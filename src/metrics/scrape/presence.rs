@@ -26,7 +26,7 @@ pub(super) fn encode(presence: &PresenceCounters, sheet: &mut Sheet<'_>) -> fmt:
     sheet.counter("presence_pages", "Pages of rosters read", presence.pages.read())?;
     sheet.counter(
         "presence_recounts",
-        "Reactors asked again for their rosters because the queue had been full",
+        "Times that a reactor repeated its rosters because the queue had been full or they were lost",
         presence.recounts.read(),
     )?;
     sheet.counter(
