@@ -330,6 +330,8 @@ pub const BUS_ORDERS: usize = 256;
 pub const ORDERED_PER_TURN: usize = 512;
 /// Requests to follow or leave a channel that wait for the bus. Over it a subscription is refused with `retry_ms`.
 pub const BUS_INTERESTS: usize = 8_192;
+/// Masters of a Redis Cluster, because each has two threads and three connections of an instance. A cluster with more is refused.
+pub const BUS_MASTERS_MAX: usize = 64;
 /// Other instances that one instance follows. Further ones are not listed until another one has ended.
 pub const INSTANCES_MAX: usize = 1_000;
 /// Events that wait for the registry. A reading of the rows that does not fit is dropped: another comes within 2.4 s.

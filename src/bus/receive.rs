@@ -5,20 +5,20 @@
 //! confirmed the subscription, so that nothing published after its log was read can be missed. Without a connection the
 //! follower is answered at once, and the logs are surveyed every second.
 
+mod judge;
 mod order;
+mod slots;
 
-use super::config::{BusSettings, canary_channel, channel_prefix, order_channel};
-use super::ends::Ends;
+use super::config::LinkSettings;
+use super::ends::{Ends, RoutedInterest};
 use super::redial::{LinkState, Redial};
 use super::reply::BusReply;
 use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
-use crate::follow::subscriptions::{BusCommand, FollowState, Follows};
+use super::topics::Topics;
+use crate::follow::subscriptions::{FollowState, Follows};
 use crate::follow::survey::{Delivering, Survey};
-use crate::health::advice::look_at;
-use crate::health::definition::{DependencyKind, Use};
 use crate::health::delivery::Subscribed;
-use crate::health::finding::{Cause, Evidence, Fault, Finding};
-use crate::id::ChannelName;
+use crate::health::finding::Fault;
 use crate::job::bus::{Canary, Interest, Slice};
 use crate::job::wake::wake;
 use crate::job::{Broadcast, Completion, Read, Ticket};
@@ -62,20 +62,22 @@ struct SubscriberConnection {
     canaries: bool,
     /// Everything followed when it was opened is subscribed to.
     complete: bool,
+    /// When channels that the server refused are asked for again.
+    retry_at: Option<Instant>,
 }
 
 pub(super) struct BusReceiver {
-    config: BusSettings,
+    config: LinkSettings,
     ends: Ends,
-    dialer: Dialer,
-    channels: String,
-    canary: String,
-    orders: String,
+    dialer: Option<Dialer>,
+    topics: Topics,
     follows: Follows<Ticket>,
     survey: Survey,
     /// The slice that the store has. The store drops it when it is done with it.
     slice: Option<Arc<Slice>>,
     link: LinkState<SubscriberConnection>,
+    /// Until then the logs are surveyed although the bus delivers, because other instances may still publish at a former master.
+    unsettled: Option<Instant>,
     redial: Redial,
     delivering: Delivering,
     /// The last verdict was good.
@@ -86,18 +88,18 @@ pub(super) struct BusReceiver {
 }
 
 impl BusReceiver {
-    pub(super) fn new(config: BusSettings, ends: Ends) -> BusReceiver {
+    pub(super) fn new(config: LinkSettings, ends: Ends) -> BusReceiver {
+        let first = config.first_dial(monotonic());
         BusReceiver {
-            dialer: config.target.dialer(),
-            channels: channel_prefix(&config.prefix),
-            canary: canary_channel(&config.prefix),
-            orders: order_channel(&config.prefix),
+            dialer: config.dialer(),
+            topics: Topics::new(&config.prefix, config.naming),
             config,
             ends,
             follows: Follows::default(),
             survey: Survey::default(),
             slice: None,
-            link: LinkState::Resting(monotonic()),
+            link: LinkState::Resting(first),
+            unsettled: None,
             redial: Redial::new("listen to"),
             delivering: Delivering::No,
             was_well: true,
@@ -131,6 +133,9 @@ impl BusReceiver {
         match &self.link {
             LinkState::Up(subscriber) => {
                 ready.push(PollFd::new(&subscriber.connection, PollFlags::IN));
+                if let Some(at) = subscriber.retry_at {
+                    rest = rest.min(at.saturating_duration_since(monotonic()));
+                }
                 if self.follows.outstanding() > 0 {
                     rest = rest.min(ANSWER_GLANCE);
                 }
@@ -144,25 +149,33 @@ impl BusReceiver {
 
     fn take_interests(&mut self) {
         let mut answered = Vec::new();
-        for interest in self.ends.interests.try_iter().take(INTERESTS_MAX) {
+        for interest in self.ends.interests.take(INTERESTS_MAX) {
             match interest {
-                Interest::Follow { ticket, channel } if self.delivering == Delivering::No => {
-                    // It does not wait for a confirmation that may not come: the next survey finds the channel.
-                    self.follows.want(channel);
-                    answered.push(ticket);
-                }
-                Interest::Follow { ticket, channel } => match self.follows.follow(channel, ticket) {
-                    FollowState::Subscribed => answered.push(ticket),
-                    FollowState::Asked => {}
-                },
-                Interest::Leave { channel } => self.follows.leave(channel),
+                RoutedInterest::Of(interest) => self.take_interest(interest, &mut answered),
+                RoutedInterest::Forget(partitions) => answered.extend(self.forget(&partitions)),
+                RoutedInterest::Adopt(channels) => self.adopt(channels),
             }
         }
         if !self.ends.interests.is_empty() {
             self.ends.waker.ring();
         }
         self.answer(answered);
-        self.config.counters.channels.store(self.follows.count() as u64, Ordering::Relaxed);
+        self.config.gauges.channels.store(self.follows.count() as u64, Ordering::Relaxed);
+    }
+
+    fn take_interest(&mut self, interest: Interest, answered: &mut Vec<Ticket>) {
+        match interest {
+            Interest::Follow { ticket, channel } if self.delivering == Delivering::No => {
+                // It does not wait for a confirmation that may not come: the next survey finds the channel.
+                self.follows.want(channel);
+                answered.push(ticket);
+            }
+            Interest::Follow { ticket, channel } => match self.follows.follow(channel, ticket) {
+                FollowState::Subscribed => answered.push(ticket),
+                FollowState::Asked => {}
+            },
+            Interest::Leave { channel } => self.follows.leave(channel),
+        }
     }
 
     fn answer(&self, tickets: Vec<Ticket>) {
@@ -176,13 +189,10 @@ impl BusReceiver {
 
     fn connect(&mut self) {
         let LinkState::Resting(until) = self.link else { return };
-        let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
-        let deadline = monotonic() + dial_timeout(target);
-        let opened = RedisConnection::open(&mut self.dialer, target, deadline).and_then(|mut connection| {
-            let subscribe = cmd("SUBSCRIBE").arg(&self.canary).arg(&self.orders).get_packed_command();
-            connection.say(&subscribe, deadline).map(|()| connection)
-        });
-        match opened {
+        if until > monotonic() {
+            return;
+        }
+        match self.open() {
             Ok(connection) => {
                 self.follows.connected();
                 let now = monotonic();
@@ -193,11 +203,21 @@ impl BusReceiver {
                     asked: now,
                     canaries: false,
                     complete: false,
+                    retry_at: None,
                 };
                 self.link = LinkState::Up(Box::new(subscriber));
             }
             Err(trouble) => self.lose(trouble),
         }
+    }
+
+    fn open(&mut self) -> Result<RedisConnection, Trouble> {
+        let target = self.config.server()?;
+        let deadline = monotonic() + dial_timeout(target);
+        let none = || Trouble::new(Fault::Internal, "no dialer");
+        let mut connection = RedisConnection::open(self.dialer.as_mut().ok_or_else(none)?, target, deadline)?;
+        connection.say(&self.topics.first_commands(), deadline)?;
+        Ok(connection)
     }
 
     /// Takes the values that arrived, including those before the end of the connection.
@@ -229,9 +249,11 @@ impl BusReceiver {
     }
 
     fn take_value(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
-        match BusReply::read(value)? {
+        match self.read(value)? {
             BusReply::Message { name, message } => self.message(name, message, publications),
             BusReply::Subscribed(name) => self.subscribed(name),
+            BusReply::Unsubscribed(name) => self.unsubscribed(name),
+            BusReply::Moved(partition, to) => self.moved(partition, to),
             BusReply::Confirmed => {}
             BusReply::Garbled => self.garbled(),
         }
@@ -247,17 +269,17 @@ impl BusReceiver {
         let Some(origin) = envelope::origin(message) else { return self.garbled() };
         // Until the store has given the key, nothing can be believed, and the log is read.
         let Some(key) = self.ends.key.load_full() else { return self.survey.want() };
-        if name == self.canary.as_bytes() {
+        if name == self.topics.canary().as_bytes() {
             return self.canary(origin, &key, message);
         }
         // The reactors already have what this process sent.
         if origin == self.config.origin {
             return;
         }
-        if name == self.orders.as_bytes() {
+        if name == self.topics.orders().as_bytes() {
             return self.order(origin, &key, message);
         }
-        match self.channel(name).map(|channel| (envelope::read(message, &key, &channel), channel)) {
+        match self.topics.parse(name).map(|channel| (envelope::read(message, &key, &channel), channel)) {
             Some((Ok(Message::Publications(more)), _)) => {
                 add(&self.config.counters.publications, more.len() as u64);
                 publications.extend(more);
@@ -273,13 +295,8 @@ impl BusReceiver {
         }
     }
 
-    fn channel(&self, name: &[u8]) -> Option<ChannelName> {
-        let name = name.strip_prefix(self.channels.as_bytes())?;
-        ChannelName::parse(std::str::from_utf8(name).ok()?).ok()
-    }
-
     fn canary(&mut self, origin: Origin, key: &BusKey, message: &[u8]) {
-        let Ok(note) = envelope::read_canary(message, key, &self.canary) else {
+        let Ok(note) = envelope::read_canary(message, key, self.topics.canary()) else {
             return bump(&self.config.counters.garbled);
         };
         if origin == self.config.origin {
@@ -302,25 +319,16 @@ impl BusReceiver {
     fn subscribed(&mut self, name: &[u8]) {
         if let LinkState::Up(subscriber) = &mut self.link {
             subscriber.asked = monotonic();
-            subscriber.canaries |= name == self.canary.as_bytes();
+            subscriber.canaries |= name == self.topics.canary().as_bytes();
         }
-        if let Some(channel) = self.channel(name) {
+        if let Some(channel) = self.topics.parse(name) {
             let confirmed = self.follows.subscribed(&channel);
             if confirmed.unwaited {
                 self.survey.want();
             }
             self.answer(confirmed.waiting);
         }
-        let LinkState::Up(subscriber) = &mut self.link else { return };
-        if !subscriber.complete && subscriber.canaries && self.follows.is_complete() {
-            subscriber.complete = true;
-            if self.redial.works() {
-                tracing::info!(channels = self.follows.count(), "bus resubscribed");
-            }
-            // Publications missed meanwhile are read from the store.
-            self.survey.want();
-            self.config.monitor.set_subscribed(Subscribed::Yes);
-        }
+        self.check_complete();
     }
 
     fn publish(&self, publications: Vec<Published>) {
@@ -348,6 +356,9 @@ impl BusReceiver {
             let text = format!("{} says nothing to our subscriptions", subscriber.connection.peer());
             return Err(Trouble::new(Fault::Timeout, text));
         }
+        if subscriber.retry_at.take_if(|at| *at <= now).is_some() && self.follows.retry() > 0 {
+            self.survey.want();
+        }
         let mut bytes = Vec::new();
         if silence > PING_AFTER && !std::mem::replace(&mut subscriber.pinged, true) {
             cmd("PING").write_packed_command(&mut bytes);
@@ -356,21 +367,14 @@ impl BusReceiver {
             subscriber.asked = now;
         }
         while let Some(command) = self.follows.next_command() {
-            let (mut said, names) = match command {
-                BusCommand::Subscribe(names) => (cmd("SUBSCRIBE"), names),
-                BusCommand::Unsubscribe(names) => (cmd("UNSUBSCRIBE"), names),
-            };
-            for name in names {
-                said.arg(format!("{}{}", self.channels, name.as_str()));
-            }
-            said.write_packed_command(&mut bytes);
+            self.topics.write(command, &mut bytes);
         }
         if bytes.is_empty() { Ok(()) } else { subscriber.connection.say(&bytes, now + CALL_TIMEOUT) }
     }
 
     fn lose(&mut self, trouble: Trouble) {
-        let look_at = look_at(DependencyKind::Redis, trouble.fault);
-        let cause = trouble.into_cause(look_at, self.config.target.secrets());
+        let cause = self.config.cause(trouble);
+        self.ends.ask_for_slots();
         if let LinkState::Up(subscriber) = &self.link {
             bump(&self.config.counters.lost);
             // A connection that was never fully subscribed would be redialled without a pause.
@@ -388,53 +392,10 @@ impl BusReceiver {
         self.answer(waiting);
     }
 
-    /// Judges whether delivery works, and reports a change to the watch thread.
-    fn judge(&mut self) {
-        let BusSettings { monitor, counters, evidence, .. } = &self.config;
-        self.under_way.retain(|(canary, sent)| {
-            let (back, took) = (canary.is_everywhere(), sent.elapsed());
-            if back {
-                monitor.came_back(canary.number());
-                counters.canary_us.store(took.as_micros() as u64, Ordering::Relaxed);
-                bump(&counters.canaries);
-                if let Some(evidence) = evidence {
-                    evidence.tell(Evidence::Call(Use::Subscription, Ok(()), took));
-                }
-            }
-            !back && took < SILENCE_MAX
-        });
-        let complete = matches!(&self.link, LinkState::Up(subscriber) if subscriber.complete);
-        let (verdict, lost) = (monitor.verdict(), complete && monitor.is_lost());
-        let before = self.delivering;
-        self.delivering = if complete && verdict.is_ok() { Delivering::Yes } else { Delivering::No };
-        counters.delivering.store(u64::from(self.delivering == Delivering::Yes), Ordering::Relaxed);
-        let hurried = self.delivering == Delivering::No || !monitor.is_proven();
-        self.ends.hurried.store(hurried, Ordering::Relaxed);
-        if before == Delivering::Yes && self.delivering == Delivering::No {
-            let waiting = self.follows.release();
-            self.answer(waiting);
-        }
-        if std::mem::replace(&mut self.was_well, verdict.is_ok()) != verdict.is_ok() {
-            if verdict.is_ok() {
-                self.survey.want();
-            }
-            self.report(verdict);
-        }
-        if lost {
-            // A proxy may have reconnected without our subscriptions, or lead to another server than before.
-            self.config.monitor.doubt();
-            self.lose(Trouble::new(Fault::Delivery, "a canary was sent over the bus and did not come back"));
-        }
-    }
-
-    fn report(&self, result: Result<(), Cause>) {
-        if let Some(evidence) = &self.config.evidence {
-            let result = result.map(|()| None);
-            evidence.tell(Evidence::Connection(Finding { latency: Duration::ZERO, result }));
-        }
-    }
-
     fn look_at_logs(&mut self) {
+        if self.unsettled.is_some_and(|until| monotonic() < until) {
+            self.survey.want();
+        }
         let now = self.config.monitor.now();
         if let Some(slice) = self.slice.take_if(|slice| Arc::strong_count(slice) == 1) {
             self.survey.ended(if slice.is_answered() { &[] } else { slice.channels() });

@@ -3,11 +3,12 @@
 //! No thread waits for it. Without a connection everything is dropped and counted. Canaries report the count to the other
 //! instances, which then read the log.
 
-use super::config::{BusSettings, canary_channel, channel_prefix, order_channel};
+use super::config::LinkSettings;
+use super::forward::{Forwarded, Forwards};
 use super::redial::{LinkState, Redial};
 use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
-use crate::health::advice::look_at;
-use crate::health::definition::{DependencyKind, Use};
+use super::topics::Topics;
+use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::id::ChannelName;
 use crate::job::bus::{Committed, OrderNote, SharedKey, SignalFrame};
@@ -60,18 +61,21 @@ pub(super) struct SenderQueues {
     pub(super) dropped: Arc<AtomicU64>,
     /// Until the store has given it, nothing can be sent.
     pub(super) key: SharedKey,
+    /// Commands that go to another master, and commands that come from one.
+    pub(super) forwards: Forwards,
 }
 
 pub(super) struct BusSender {
-    config: BusSettings,
+    config: LinkSettings,
     publications: Receiver<Arc<[Published]>>,
     signals: Receiver<SignalFrame>,
     canaries: Receiver<Committed>,
     orders: Receiver<OrderNote>,
     dropped: Arc<AtomicU64>,
     key: SharedKey,
-    dialer: Dialer,
-    channels: String,
+    forwards: Forwards,
+    dialer: Option<Dialer>,
+    topics: Topics,
     link: LinkState<RedisConnection>,
     redial: Redial,
     /// The number of doubts about the connection that were acted on.
@@ -79,11 +83,12 @@ pub(super) struct BusSender {
 }
 
 impl BusSender {
-    pub(super) fn new(config: BusSettings, queues: SenderQueues) -> BusSender {
-        let SenderQueues { publications, signals, canaries, orders, dropped, key } = queues;
+    pub(super) fn new(config: LinkSettings, queues: SenderQueues) -> BusSender {
+        let SenderQueues { publications, signals, canaries, orders, dropped, key, forwards } = queues;
+        let first = config.first_dial(monotonic());
         BusSender {
-            dialer: config.target.dialer(),
-            channels: channel_prefix(&config.prefix),
+            dialer: config.dialer(),
+            topics: Topics::new(&config.prefix, config.naming),
             config,
             publications,
             signals,
@@ -91,7 +96,8 @@ impl BusSender {
             orders,
             dropped,
             key,
-            link: LinkState::Resting(monotonic()),
+            forwards,
+            link: LinkState::Resting(first),
             redial: Redial::new("send over"),
             doubts: 0,
         }
@@ -100,7 +106,7 @@ impl BusSender {
     /// Runs until all publishers are gone and all they published is sent.
     pub(super) fn run(mut self) {
         let (mut signals, mut canaries) = (self.signals.clone(), self.canaries.clone());
-        let mut orders = self.orders.clone();
+        let (mut orders, mut forwarded) = (self.orders.clone(), self.forwards.incoming.clone());
         loop {
             self.reconnect_if_doubted();
             self.connect();
@@ -136,6 +142,13 @@ impl BusSender {
                     }
                     Loses::Nothing
                 },
+                recv(forwarded) -> first => {
+                    match first {
+                        Ok(first) => self.add_forwarded(first, &mut commands),
+                        Err(_) => forwarded = never(),
+                    }
+                    Loses::Publications
+                },
                 default(self.patience()) => Loses::Nothing,
             };
             if !commands.is_empty() {
@@ -161,12 +174,11 @@ impl BusSender {
 
     fn connect(&mut self) {
         let LinkState::Resting(until) = self.link else { return };
-        let Some(target) = self.config.target.redis().filter(|_| until <= monotonic()) else { return };
         let begun = monotonic();
-        // A stopped server's kernel still accepts: only an answer shows that the server is up.
-        let opened = RedisConnection::open(&mut self.dialer, target, begun + dial_timeout(target))
-            .and_then(|mut connection| connection.call(&[cmd("PING")]).map(|_| connection));
-        match opened {
+        if until > begun {
+            return;
+        }
+        match self.open() {
             Ok(connection) => {
                 if self.redial.works() {
                     tracing::info!("bus connected");
@@ -176,6 +188,22 @@ impl BusSender {
             }
             Err(trouble) => self.lose(trouble, begun.elapsed()),
         }
+    }
+
+    fn open(&mut self) -> Result<RedisConnection, Trouble> {
+        let target = self.config.server()?;
+        let deadline = monotonic() + dial_timeout(target);
+        let none = || Trouble::new(Fault::Internal, "no dialer");
+        let mut connection = RedisConnection::open(self.dialer.as_mut().ok_or_else(none)?, target, deadline)?;
+        // A stopped server's kernel still accepts: only an answer shows that the server is up.
+        connection.call(&[cmd("PING")])?;
+        Ok(connection)
+    }
+
+    /// Sends what another master did not take, because its slots moved here.
+    fn add_forwarded(&self, first: Forwarded, commands: &mut Vec<Cmd>) {
+        let rest = self.forwards.incoming.try_iter().take(SIGNALS_MAX - 1);
+        commands.extend(std::iter::once(first).chain(rest).map(|forwarded| forwarded.command));
     }
 
     /// Puts publications of one channel together. A batch comes from one commit, so a channel's publications in it are in
@@ -207,7 +235,7 @@ impl BusSender {
                 let later = rest.split_off(fits.count().max(1));
                 let mut message = Vec::new();
                 envelope::publications(&mut message, &key, self.config.origin, channel.as_str(), rest);
-                commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
+                commands.push(self.topics.publish(&self.topics.channel(channel), &message));
                 rest = later;
             }
         }
@@ -229,7 +257,7 @@ impl BusSender {
             }
             let mut message = Vec::new();
             envelope::signal(&mut message, &key, self.config.origin, channel.as_str(), &frame);
-            commands.push(publish(&format!("{}{}", self.channels, channel.as_str()), &message));
+            commands.push(self.topics.publish(&self.topics.channel(&channel), &message));
         }
     }
 
@@ -237,15 +265,15 @@ impl BusSender {
         self.config.monitor.committed(canary.number, &canary.seen);
         let Some(key) = self.key.load_full() else { return };
         let note = CanaryNote { number: canary.number, dropped: self.dropped.load(Ordering::Relaxed) };
-        let name = canary_channel(&self.config.prefix);
+        let name = self.topics.canary();
         let mut message = Vec::new();
-        envelope::canary(&mut message, &key, self.config.origin, &name, note);
-        commands.push(publish(&name, &message));
+        envelope::canary(&mut message, &key, self.config.origin, name, note);
+        commands.push(self.topics.publish(name, &message));
     }
 
     fn add_order(&self, note: &OrderNote, commands: &mut Vec<Cmd>) {
         let Some(key) = self.key.load_full() else { return };
-        let (name, origin) = (order_channel(&self.config.prefix), self.config.origin);
+        let (name, origin) = (self.topics.orders(), self.config.origin);
         let mut message = Vec::new();
         match note {
             OrderNote::Made { order, previous } => {
@@ -257,13 +285,13 @@ impl BusSender {
                     by: &order.by,
                     args: &order.order.args(),
                 };
-                envelope::order(&mut message, &key, origin, &name, &text);
+                envelope::order(&mut message, &key, origin, name, &text);
             }
             OrderNote::Done { id, closed } => {
-                envelope::order_done(&mut message, &key, origin, &name, (id.0, *closed));
+                envelope::order_done(&mut message, &key, origin, name, (id.0, *closed));
             }
         }
-        commands.push(publish(&name, &message));
+        commands.push(self.topics.publish(name, &message));
     }
 
     /// Sends, and once more if the connection proves to have ended while idle, or to lead to a replica. Receivers drop duplicates.
@@ -288,16 +316,17 @@ impl BusSender {
         let answers = connection.ask(commands).and_then(takes_writes);
         let (result, sent) = match &answers {
             Ok(answers) => {
+                let forwarded = self.forwards.forward(commands, answers);
                 let refused: Vec<Trouble> =
                     answers.iter().filter_map(|answer| answer.as_ref().err().map(trouble_of)).collect();
-                let count = refused.len();
-                add(&self.config.counters.sent, (commands.len() - count) as u64);
+                let count = refused.len().saturating_sub(forwarded);
+                add(&self.config.counters.sent, (commands.len() - refused.len()) as u64);
                 (refused.into_iter().next().map_or(Ok(()), Err), SendOutcome::But(count))
             }
             Err(trouble) => (Err(trouble.clone()), SendOutcome::Lost(trouble.fault)),
         };
         if let Some(evidence) = &self.config.evidence {
-            let result = result.map_err(|trouble| self.cause(trouble));
+            let result = result.map_err(|trouble| self.config.cause(trouble));
             evidence.tell(Evidence::Call(Use::Command, result, begun.elapsed()));
         }
         if let Err(trouble) = answers {
@@ -309,7 +338,7 @@ impl BusSender {
     }
 
     fn lose(&mut self, trouble: Trouble, took: Duration) {
-        let cause = self.cause(trouble);
+        let cause = self.config.cause(trouble);
         self.link = LinkState::Resting(self.redial.failed(&cause));
         self.report(Err(cause), took);
     }
@@ -318,11 +347,6 @@ impl BusSender {
         if let Some(evidence) = &self.config.evidence {
             evidence.tell(Evidence::Connection(Finding { latency, result }));
         }
-    }
-
-    fn cause(&self, trouble: Trouble) -> Cause {
-        let look_at = look_at(DependencyKind::Redis, trouble.fault);
-        trouble.into_cause(look_at, self.config.target.secrets())
     }
 }
 
@@ -337,28 +361,28 @@ fn takes_writes(
     }
 }
 
-fn publish(channel: &str, message: &[u8]) -> Cmd {
-    cmd("PUBLISH").arg(channel).arg(message).take()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::topics::Naming;
     use super::*;
+    use crate::health::definition::DependencyKind;
     use crate::job::bus::{BusInbox, bus};
     use crate::job::delivery::Monitor;
     use crate::net::target::Target;
     use crate::wire::envelope::{BusKey, Origin};
     use crate::wire::publication::Change;
 
-    fn config() -> BusSettings {
-        BusSettings {
+    fn config() -> LinkSettings {
+        LinkSettings {
             // No server listens there.
-            target: Target::parse(DependencyKind::Redis, "redis://127.0.0.1:1").expect("an address"),
+            target: Some(Target::parse(DependencyKind::Redis, "redis://127.0.0.1:1").expect("an address")),
             prefix: Arc::from("test"),
+            naming: Naming::Plain,
             origin: Origin(1),
             evidence: None,
             monitor: Arc::new(Monitor::new()),
             counters: Arc::default(),
+            gauges: Arc::default(),
         }
     }
 
@@ -376,7 +400,8 @@ mod tests {
         drop(way);
         let dropped = Arc::clone(&inbox.dropped);
         let BusInbox { publications, signals, canaries, orders, dropped: count, key, .. } = inbox;
-        let queues = SenderQueues { publications, signals, canaries, orders, dropped: count, key };
+        let forwards = Forwards::none();
+        let queues = SenderQueues { publications, signals, canaries, orders, dropped: count, key, forwards };
         BusSender::new(config(), queues).run();
         dropped.load(Ordering::Relaxed)
     }

@@ -7,6 +7,8 @@
 use crate::clock::Moment;
 use crate::id::Incarnation;
 use crate::wire::lease::Lease;
+use crate::wire::slot::Partition;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A renewal is late after this time: others judge the instance by its row from then on.
@@ -43,18 +45,34 @@ pub struct OwnLease {
     sent: u64,
     /// The beginning of the last confirmed renewal.
     renewed: Option<Moment>,
-    /// The number of the last flush that Redis confirmed, and of the last one that was sent.
-    flushed: u64,
-    flush_sent: u64,
+    /// By the partition whose number covers them; a single Redis has one.
+    flushes: BTreeMap<Partition, FlushCount>,
     doubts: u64,
+}
+
+/// The flushes that one number covers.
+#[derive(Clone, Copy, Debug, Default)]
+struct FlushCount {
+    /// The number of the last one that Redis confirmed, and of the last one that was sent.
+    confirmed: u64,
+    sent: u64,
+}
+
+impl FlushCount {
+    /// If a flush was never answered, both its number and the one before are right.
+    fn is_right(self, found: Option<&[u8]>, last: u64) -> bool {
+        let Some(found) = found else { return self.confirmed == 0 };
+        let number = std::str::from_utf8(found).ok().and_then(|text| text.parse::<u64>().ok());
+        number.is_some_and(|number| number > 0 && (self.confirmed..=last).contains(&number))
+    }
 }
 
 impl OwnLease {
     /// The lease of a process that begins.
     pub fn new(origin: u64) -> OwnLease {
         let incarnation = Incarnation { origin, count: 1 };
-        let (confirmed, sent, flushed, flush_sent) = (0, 0, 0, 0);
-        OwnLease { incarnation, confirmed, sent, renewed: None, flushed, flush_sent, doubts: 0 }
+        let flushes = BTreeMap::new();
+        OwnLease { incarnation, confirmed: 0, sent: 0, renewed: None, flushes, doubts: 0 }
     }
 
     pub fn incarnation(&self) -> Incarnation {
@@ -100,39 +118,33 @@ impl OwnLease {
         self.renewed.is_some()
     }
 
-    /// The number of the next flush, which is about to be sent.
-    pub fn send_flush(&mut self) -> u64 {
-        self.flush_sent = self.flush_sent.saturating_add(1);
-        self.flush_sent
+    /// The number of the next flush with the number of this partition, which is about to be sent.
+    pub fn send_flush(&mut self, partition: Partition) -> u64 {
+        let count = self.flushes.entry(partition).or_default();
+        count.sent = count.sent.saturating_add(1);
+        count.sent
     }
 
     /// Checks the number that Redis had before the flush that was sent last, and confirms that flush.
-    pub fn confirm_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
-        let last = self.flush_sent.saturating_sub(1);
-        if !self.is_flush(found, last) {
+    pub fn confirm_flush(&mut self, partition: Partition, found: Option<&[u8]>) -> Option<LeaseDoubt> {
+        let count = self.flushes.entry(partition).or_default();
+        if !count.is_right(found, count.sent.saturating_sub(1)) {
             return Some(self.doubt(LeaseDoubt::Lost));
         }
-        self.flushed = self.flush_sent;
+        count.confirmed = count.sent;
         None
     }
 
-    /// Checks the number of the last flush between two flushes.
+    /// Checks the number of the last flush with the number of the first partition, between two flushes.
     pub fn check_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
-        let is_right = self.is_flush(found, self.flush_sent);
-        (!is_right).then(|| self.doubt(LeaseDoubt::Lost))
-    }
-
-    /// If a flush was never answered, both its number and the one before are right.
-    fn is_flush(&self, found: Option<&[u8]>, last: u64) -> bool {
-        let Some(found) = found else { return self.flushed == 0 };
-        let number = std::str::from_utf8(found).ok().and_then(|text| text.parse::<u64>().ok());
-        number.is_some_and(|number| number > 0 && (self.flushed..=last).contains(&number))
+        let count = self.flushes.get(&Partition::FIRST).copied().unwrap_or_default();
+        (!count.is_right(found, count.sent)).then(|| self.doubt(LeaseDoubt::Lost))
     }
 
     fn doubt(&mut self, doubt: LeaseDoubt) -> LeaseDoubt {
         self.incarnation.count = self.incarnation.count.saturating_add(1);
         (self.confirmed, self.sent, self.renewed) = (0, 0, None);
-        (self.flushed, self.flush_sent) = (0, 0);
+        self.flushes.clear();
         self.doubts += 1;
         doubt
     }
@@ -206,8 +218,8 @@ mod tests {
     #[test]
     fn flush_number_that_redis_lost_is_a_doubt() {
         let flush = |lease: &mut OwnLease, had: Option<&str>| {
-            lease.send_flush();
-            lease.confirm_flush(had.map(str::as_bytes))
+            lease.send_flush(Partition::FIRST);
+            lease.confirm_flush(Partition::FIRST, had.map(str::as_bytes))
         };
         for had in [None, Some("1"), Some("3"), Some("x"), Some("0")] {
             let mut lease = OwnLease::new(7);
@@ -229,12 +241,12 @@ mod tests {
     fn unanswered_flush_may_have_been_written_or_not() {
         for had in ["1", "2"] {
             let mut lease = OwnLease::new(7);
-            lease.send_flush();
-            assert_eq!(lease.confirm_flush(None), None);
-            lease.send_flush();
+            lease.send_flush(Partition::FIRST);
+            assert_eq!(lease.confirm_flush(Partition::FIRST, None), None);
+            lease.send_flush(Partition::FIRST);
             assert_eq!(lease.check_flush(Some(had.as_bytes())), None, "{had}");
-            lease.send_flush();
-            assert_eq!(lease.confirm_flush(Some(had.as_bytes())), None, "{had}");
+            lease.send_flush(Partition::FIRST);
+            assert_eq!(lease.confirm_flush(Partition::FIRST, Some(had.as_bytes())), None, "{had}");
         }
     }
 }

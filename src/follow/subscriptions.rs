@@ -53,6 +53,8 @@ pub struct Follows<T> {
     outstanding: usize,
     /// Unconfirmed subscriptions among those wanted when the connection came up. Redis answers in order.
     resumed: usize,
+    /// Channels that the server no longer serves, or did not accept: its slots moved. Asked for again by [`Follows::retry`].
+    refused: Vec<ChannelName>,
 }
 
 /// The followers of a confirmed subscription.
@@ -62,6 +64,15 @@ pub struct Confirmed<T> {
     pub waiting: Vec<T>,
     /// A follower did not wait: its log was read before the subscription was confirmed.
     pub unwaited: bool,
+}
+
+/// The reason why a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedSubscription {
+    /// It was asked for.
+    Asked,
+    /// The server no longer serves the channel.
+    Unasked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +97,7 @@ impl<T> Default for Follows<T> {
             wishes: VecDeque::new(),
             outstanding: 0,
             resumed: 0,
+            refused: Vec::new(),
         }
     }
 }
@@ -159,6 +171,7 @@ impl<T> Follows<T> {
         self.wishes.clear();
         self.outstanding = 0;
         self.resumed = 0;
+        self.refused.clear();
         let mut waiting = Vec::new();
         self.channels.retain(|_, followed| {
             followed.outstanding = 0;
@@ -189,10 +202,13 @@ impl<T> Follows<T> {
 
     /// Redis confirmed the subscription to a channel.
     pub fn subscribed(&mut self, channel: &ChannelName) -> Confirmed<T> {
-        self.outstanding = self.outstanding.saturating_sub(1);
-        self.resumed = self.resumed.saturating_sub(1);
         let Some(followed) = self.channels.get_mut(channel) else { return Confirmed::default() };
-        followed.outstanding = followed.outstanding.saturating_sub(1);
+        // An answer after a refusal is counted with the refusal.
+        if followed.outstanding > 0 {
+            followed.outstanding -= 1;
+            self.outstanding = self.outstanding.saturating_sub(1);
+            self.resumed = self.resumed.saturating_sub(1);
+        }
         if followed.outstanding > 0 {
             return Confirmed::default();
         }
@@ -212,6 +228,92 @@ impl<T> Follows<T> {
             waiting.append(&mut followed.waiting);
         }
         waiting
+    }
+
+    /// The server ended a subscription. If nothing asked for it, the slots moved: the channel is refused.
+    pub fn unsubscribed(&mut self, channel: &ChannelName) -> EndedSubscription {
+        match self.channels.get_mut(channel) {
+            Some(followed) if followed.outstanding == 0 && followed.reactors > 0 => {
+                followed.unwaited = true;
+                self.refused.push(channel.clone());
+                EndedSubscription::Unasked
+            }
+            Some(_) | None => EndedSubscription::Asked,
+        }
+    }
+
+    /// The server does not serve these channels: their unanswered subscriptions are refused. Returns the waiting tickets, which
+    /// continue without a subscription.
+    pub fn refuse(&mut self, is_refused: impl Fn(&ChannelName) -> bool) -> Vec<T> {
+        let (mut waiting, mut answered, mut unsent) = (Vec::new(), 0, 0);
+        let Follows { channels, wishes, refused, .. } = self;
+        wishes.retain(|(wish, name)| {
+            let ends = *wish == Direction::Subscribe && is_refused(name);
+            unsent += usize::from(ends);
+            !ends
+        });
+        channels.retain(|name, followed| {
+            if followed.outstanding == 0 || !is_refused(name) {
+                return true;
+            }
+            answered += std::mem::take(&mut followed.outstanding) as usize;
+            followed.unwaited = true;
+            waiting.append(&mut followed.waiting);
+            if followed.reactors > 0 {
+                refused.push(name.clone());
+            }
+            followed.reactors > 0
+        });
+        self.outstanding = self.outstanding.saturating_sub(answered.saturating_sub(unsent));
+        self.resumed = self.resumed.saturating_sub(answered);
+        waiting
+    }
+
+    /// Asks again for the refused channels that are still followed. Returns their number.
+    pub fn retry(&mut self) -> usize {
+        let mut count = 0;
+        for name in std::mem::take(&mut self.refused) {
+            if let Some(followed) = self.channels.get_mut(&name)
+                && followed.outstanding == 0
+                && followed.reactors > 0
+            {
+                (followed.outstanding, count) = (1, count + 1);
+                self.wishes.push_back((Direction::Subscribe, name));
+            }
+        }
+        count
+    }
+
+    /// True if channels are refused and not asked for again.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Another link follows these channels from now on. Returns the waiting tickets.
+    pub fn forget(&mut self, is_forgotten: impl Fn(&ChannelName) -> bool) -> Vec<T> {
+        let mut waiting = self.refuse(&is_forgotten);
+        let Follows { channels, wishes, .. } = self;
+        let is_heard = self.server == Server::Hears;
+        channels.retain(|name, followed| {
+            let is_forgotten = is_forgotten(name);
+            if is_forgotten {
+                waiting.append(&mut followed.waiting);
+                if is_heard {
+                    wishes.push_back((Direction::Unsubscribe, name.clone()));
+                }
+            }
+            !is_forgotten
+        });
+        waiting
+    }
+
+    /// This link follows a channel of another link from now on, for this number of reactors. None waits for the subscription.
+    pub fn adopt(&mut self, channel: ChannelName, reactors: u16) {
+        if reactors > 0 {
+            let followed = self.register(channel);
+            followed.unwaited = true;
+            followed.reactors += reactors - 1;
+        }
     }
 
     /// True if everything wanted when the connection came up is subscribed to.
@@ -358,6 +460,54 @@ mod tests {
                 }
             })
         }
+    }
+
+    #[test]
+    fn channel_whose_slots_moved_is_refused_and_asked_for_again() {
+        let mut follows = up();
+        follows.follow(name("a"), 1);
+        follows.follow(name("b"), 2);
+        while follows.next_command().is_some() {}
+        follows.subscribed(&name("b"));
+        assert_eq!(follows.refuse(|channel| *channel == name("a")), [1], "MOVED in place of a confirmation");
+        assert_eq!(follows.unsubscribed(&name("b")), EndedSubscription::Unasked);
+        assert_eq!((follows.outstanding(), follows.has_refused()), (0, true));
+        assert_eq!(follows.retry(), 2);
+        assert_eq!(follows.next_command(), Some(BusCommand::Subscribe(vec![name("a"), name("b")])));
+        assert!(follows.subscribed(&name("a")).unwaited, "something may have been missed meanwhile");
+        follows.leave(name("b"));
+        assert_eq!(follows.unsubscribed(&name("b")), EndedSubscription::Asked);
+        follows.subscribed(&name("b"));
+        assert_eq!((follows.outstanding(), follows.count(), follows.retry()), (0, 1, 0));
+    }
+
+    #[test]
+    fn unsent_subscriptions_that_are_refused_are_not_counted_as_answered() {
+        let mut follows = up();
+        follows.follow(name("a"), 1);
+        assert!(follows.next_command().is_some());
+        follows.follow(name("b"), 2);
+        assert_eq!(follows.refuse(|channel| *channel == name("b")), [2]);
+        assert_eq!((follows.outstanding(), follows.next_command()), (1, None));
+    }
+
+    #[test]
+    fn forgotten_channels_are_left_and_adopted_ones_followed() {
+        let (mut from, mut to) = (up(), up());
+        from.follow(name("a"), 1);
+        from.follow(name("a"), 2);
+        from.follow(name("b"), 3);
+        while from.next_command().is_some() {}
+        assert_eq!(from.forget(|channel| *channel == name("a")), [1, 2]);
+        assert_eq!(from.next_command(), Some(BusCommand::Unsubscribe(vec![name("a")])));
+        assert_eq!((from.count(), from.outstanding()), (1, 1));
+        to.adopt(name("a"), 2);
+        assert_eq!(to.next_command(), Some(BusCommand::Subscribe(vec![name("a")])));
+        assert!(to.subscribed(&name("a")).unwaited);
+        to.leave(name("a"));
+        assert_eq!(to.next_command(), None, "the other reactor stays");
+        to.leave(name("a"));
+        assert_eq!(to.count(), 0);
     }
 
     proptest! {

@@ -3,7 +3,6 @@
 use super::auth::AuthLinks;
 use super::config::Config;
 use super::config::dependency::DependencyConfig;
-use crate::bus;
 use crate::clock::Now;
 use crate::health::board::{Board, DependencyId};
 use crate::health::definition::Gate;
@@ -223,7 +222,7 @@ fn probe(config: &Config, dependency: &DependencyConfig, instance: &str) -> Resu
         target.map_err(|fault| format!("dependency {} ({}): {fault}", definition.name, dependency.origin))?;
     let probe = Probe::new(target.with_source(config.server.source_address), instance);
     Ok(match &*definition.name {
-        BUS => probe.with_bus(&bus::channel_prefix(config.bus.prefix()), config.bus.prefix()),
+        BUS => probe.with_bus(config.bus.prefix()),
         _ => probe,
     })
 }

@@ -70,9 +70,11 @@ fn redis(fault: Fault) -> &'static str {
             "See INFO memory: raise maxmemory, or set an eviction policy, or find who fills it."
         }
         Fault::ConnectionLimit => "See CLIENT LIST for who holds the connections, and maxclients.",
-        Fault::NotReady => "Wait until its data is loaded; INFO persistence shows how far it is.",
+        Fault::NotReady => {
+            "Wait until its data is loaded; INFO persistence shows how far it is. In a cluster, CLUSTER INFO shows slots without a master."
+        }
         Fault::Schema => {
-            "See ACL LIST: the user needs the commands ping, role, set, get, del, publish and subscribe, and keys and channels seawall:*. Sentinels must know the master by the name in the address: SENTINEL MASTERS."
+            "See ACL LIST: the user needs the commands ping, role, set, get, del, publish and subscribe, and keys and channels seawall:*. Sentinels must know the master by the name in the address (SENTINEL MASTERS), and nodes of a Redis Cluster need redis+cluster://."
         }
         Fault::Delivery => {
             "See client-output-buffer-limit pubsub, CLIENT LIST TYPE pubsub, and whether a proxy between passes pub/sub on."

@@ -200,6 +200,11 @@ impl Board {
         self.change(id, now, random, |dependency, _| dependency.suspect(cause, now))
     }
 
+    /// Records that a part of a dependency fails, or that none does.
+    pub fn note_part(&mut self, id: DependencyId, part: Option<Cause>, now: Now, random: u64) -> Changes {
+        self.change(id, now, random, |dependency, _| dependency.note_part(part))
+    }
+
     /// Advances time.
     pub fn tick(&mut self, now: Now, random: u64) -> Changes {
         let mut draw = Draw::new(random);

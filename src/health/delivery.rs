@@ -188,6 +188,28 @@ fn fault(text: String) -> Result<(), Cause> {
     Err(Cause::new(Fault::Delivery, text, LOOK_AT))
 }
 
+/// The verdict on a bus of several parts, such as the masters of a cluster: `Ok` with a cause if only some of them deliver, and an
+/// error if none does.
+pub fn combine<'a>(
+    parts: impl Iterator<Item = (&'a str, Result<(), Cause>)>,
+) -> Result<Option<Cause>, Cause> {
+    let (mut count, mut causes) = (0, Vec::new());
+    for (name, verdict) in parts {
+        count += 1;
+        causes.extend(verdict.err().map(|cause| (name, cause)));
+    }
+    let failing = causes.len();
+    let texts: Vec<String> = causes.iter().map(|(name, cause)| format!("{name}: {}", cause.text)).collect();
+    match causes.into_iter().next() {
+        None => Ok(None),
+        Some((_, first)) if failing == count => Err(first),
+        Some((_, first)) => {
+            let text = format!("{failing} of {count} masters do not deliver: {}", texts.join("; "));
+            Ok(Some(Cause::new(first.fault, text, first.look_at)))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +234,18 @@ mod tests {
         let cause = delivery.verdict(now).expect_err("a fault");
         assert_eq!(cause.fault, Fault::Delivery);
         cause.text
+    }
+
+    #[test]
+    fn bus_fails_in_part_while_some_masters_deliver_and_wholly_if_none_does() {
+        let bad = || fault("it is silent".into());
+        assert_eq!(combine([("a", Ok(())), ("b", Ok(()))].into_iter()), Ok(None));
+        let part = combine([("a", Ok(())), ("b", bad()), ("c", Ok(()))].into_iter());
+        assert_eq!(
+            part.expect("a part").expect("fails").text,
+            "1 of 3 masters do not deliver: b: it is silent"
+        );
+        assert!(combine([("a", bad()), ("b", bad())].into_iter()).is_err());
     }
 
     #[test]

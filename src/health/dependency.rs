@@ -28,7 +28,7 @@ pub enum State {
     /// No probe has ended yet.
     Unknown,
     Ok,
-    /// A use fails whose outage does not bring the dependency down, such as reads.
+    /// A use fails whose outage does not bring the dependency down, such as reads; or a part, such as one master of a cluster.
     Degraded,
     /// The dependency does not work.
     Down,
@@ -104,6 +104,8 @@ pub struct Dependency {
     /// The last failure, of a probe or of a call.
     cause: Option<Cause>,
     warning: Option<String>,
+    /// The failure of a part, while it lasts.
+    part: Option<Cause>,
     order: Option<ForcedOrder>,
     /// The state that was last published, its beginning, and its outage, which is `Some` exactly while the state is
     /// down.
@@ -133,6 +135,7 @@ impl Dependency {
             last_success_unix_ms: None,
             cause: None,
             warning: None,
+            part: None,
             order: None,
             state: State::Unknown,
             since: now,
@@ -228,6 +231,16 @@ impl Dependency {
             }
         }
         self.cause = Some(cause);
+    }
+
+    /// Records that a part fails, or that none does.
+    pub fn note_part(&mut self, part: Option<Cause>) {
+        if let Some(cause) = &part
+            && self.part.is_none()
+        {
+            self.cause = Some(cause.clone());
+        }
+        self.part = part;
     }
 
     /// Advances time: moves breakers, expires orders, gives up overdue probes.
@@ -336,7 +349,7 @@ impl Dependency {
             Health::Down => State::Down,
             Health::Up | Health::Unknown if barred(true) => State::Down,
             Health::Unknown => State::Unknown,
-            Health::Up if barred(false) => State::Degraded,
+            Health::Up if barred(false) || self.part.is_some() => State::Degraded,
             Health::Up => State::Ok,
         }
     }
@@ -380,9 +393,9 @@ impl Dependency {
         self.past.iter()
     }
 
-    /// The warning of the last successful probe.
+    /// The failure of a part, or the warning of the last successful probe.
     pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+        self.part.as_ref().map(|cause| cause.text.as_str()).or(self.warning.as_deref())
     }
 
     /// The operator's order in force.

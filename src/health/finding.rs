@@ -176,6 +176,9 @@ pub enum Evidence {
     /// A call of this use was answered, or failed because of the dependency, and its duration. Errors that a client
     /// caused are no evidence.
     Call(Use, Result<(), Cause>, Duration),
+    /// A part fails while the rest works, such as one master of a cluster; `None`: no part does. Repeated while it lasts, because
+    /// evidence may be dropped.
+    Part(Option<Cause>),
 }
 
 /// The result of one check.

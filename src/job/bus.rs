@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A canary that was committed to the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Committed {
     pub number: u64,
     /// The other live instances, according to the store.
@@ -99,8 +99,7 @@ pub fn bus() -> io::Result<(Bus, BusInbox)> {
     let (canaries, canaries_in) = bounded(1);
     let (orders, orders_in) = bounded(BUS_ORDERS);
     let (interests, interests_in) = bounded(BUS_INTERESTS);
-    let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let bell = Arc::new(Bell { fd, rung: AtomicBool::new(false) });
+    let bell = Arc::new(Bell::new()?);
     let dropped = Arc::new(AtomicU64::new(0));
     let hurried = Arc::new(AtomicBool::new(false));
     let key = SharedKey::default();
@@ -176,6 +175,11 @@ impl fmt::Debug for Bus {
 }
 
 impl Bell {
+    pub fn new() -> io::Result<Bell> {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell { fd, rung: AtomicBool::new(false) })
+    }
+
     /// Wakes the waiting thread, at most once until it calls [`answer`](Bell::answer).
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {

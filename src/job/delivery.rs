@@ -1,25 +1,38 @@
 //! The state of the bus's delivery, shared by its sender, its receiver and its probe.
 
 use crate::clock::Moment;
-use crate::health::delivery::{Delivery, Seen, Subscribed};
+use crate::health::delivery::{Delivery, Seen, Subscribed, combine};
 use crate::health::finding::Cause;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Shared delivery state. Its moments begin with it.
+///
+/// The bus over a cluster has one for each master, and one for the whole, which has these as its parts.
 #[derive(Debug)]
 pub struct Monitor {
+    parts: ArcSwap<Vec<MonitorPart>>,
     delivery: Mutex<Delivery>,
     origin: Instant,
     doubts: AtomicU64,
+}
+
+/// The state of delivery over one master.
+#[derive(Clone, Debug)]
+pub struct MonitorPart {
+    /// For people.
+    pub name: Arc<str>,
+    pub monitor: Arc<Monitor>,
 }
 
 impl Monitor {
     #[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
     pub fn new() -> Monitor {
         Monitor {
+            parts: ArcSwap::default(),
             delivery: Mutex::new(Delivery::new(Moment::ZERO)),
             origin: Instant::now(),
             doubts: AtomicU64::new(0),
@@ -30,9 +43,24 @@ impl Monitor {
         self.delivery.lock().verdict(self.now())
     }
 
+    /// The verdict on the whole: `Ok` with a cause if only some parts deliver.
+    pub fn whole_verdict(&self) -> Result<Option<Cause>, Cause> {
+        let parts = self.parts.load();
+        if parts.is_empty() {
+            return self.verdict().map(|()| None);
+        }
+        combine(parts.iter().map(|part| (&*part.name, part.monitor.verdict())))
+    }
+
+    /// Replaces the parts.
+    pub fn set_parts(&self, parts: Vec<MonitorPart>) {
+        self.parts.store(Arc::new(parts));
+    }
+
     /// The bus itself does not answer.
     pub fn refuted(&self) {
         self.delivery.lock().refuted();
+        self.parts.load().iter().for_each(|part| part.monitor.refuted());
     }
 
     /// True if the present subscription has brought a canary.
@@ -65,7 +93,10 @@ impl Monitor {
 
     /// The names of the other instances whose canaries are in the store.
     pub fn instances(&self) -> Vec<Arc<str>> {
-        self.delivery.lock().instances()
+        match self.parts.load().first() {
+            Some(part) => part.monitor.instances(),
+            None => self.delivery.lock().instances(),
+        }
     }
 
     pub fn set_subscribed(&self, subscribed: Subscribed) {

@@ -1,4 +1,4 @@
-//! Counters of the bus. Its two threads write them.
+//! Counters of the bus. Its threads write them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,10 +18,11 @@ pub struct BusCounters {
     pub garbled: AtomicU64,
     /// Messages ignored because a newer version sent them.
     pub unknown: AtomicU64,
-    /// Channels currently subscribed to.
-    pub channels: AtomicU64,
-    /// 1 while the canaries show that delivery works, else 0.
-    pub delivering: AtomicU64,
+    pub gauges: Arc<BusGauges>,
+    /// Masters of the cluster; 0 on a single Redis.
+    pub masters: AtomicU64,
+    /// Of these, the ones over which delivery works.
+    pub masters_delivering: AtomicU64,
     pub lost: AtomicU64,
     /// Reads of the channel heads, made while the bus does not deliver.
     pub surveys: AtomicU64,
@@ -29,4 +30,13 @@ pub struct BusCounters {
     pub canaries: AtomicU64,
     /// The time of the last canary from Redis to the last reactor, in microseconds.
     pub canary_us: AtomicU64,
+}
+
+/// The current state of the bus, or of its part at one master of a cluster.
+#[derive(Debug, Default)]
+pub struct BusGauges {
+    /// Channels currently subscribed to.
+    pub channels: AtomicU64,
+    /// 1 while the canaries show that delivery works, else 0.
+    pub delivering: AtomicU64,
 }

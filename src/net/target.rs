@@ -11,6 +11,7 @@ use super::postgres::{AddressError, PostgresAddress};
 use super::redis::RedisTarget;
 use super::redis::address as redis_address;
 use super::tls::{Check, TlsTrust};
+use crate::follow::slot_map::NodeAddress;
 pub use crate::health::definition::DependencyKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -168,7 +169,8 @@ impl Target {
         }
     }
 
-    /// Host and port, or the path of a socket: the part of the address that may be logged. Behind Sentinels, the master's name too.
+    /// Host and port, or the path of a socket: the part of the address that may be logged. Behind Sentinels, the master's name too; of a
+    /// cluster, the nodes that the address names.
     pub fn address(&self) -> String {
         match &self.service {
             TargetService::Postgres(target) => {
@@ -206,6 +208,20 @@ impl Target {
             | TargetService::Tcp { .. }
             | TargetService::Auth(_) => None,
         }
+    }
+
+    /// True exactly if it is a Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.redis().is_some_and(|target| target.cluster_nodes().is_some())
+    }
+
+    /// One node of the cluster, reached and trusted like the target; the target itself if it is no cluster.
+    pub(crate) fn at(&self, node: &NodeAddress) -> Target {
+        let service = match self.redis() {
+            Some(target) => TargetService::Redis(target.at(node)),
+            None => self.service.clone(),
+        };
+        Target { service, ..self.clone() }
     }
 
     pub(crate) fn secrets(&self) -> &[Zeroizing<String>] {
@@ -249,6 +265,7 @@ mod tests {
                 "redis+sentinel://:hunter22@a,b:5/chat?sentinel_password=hunter22",
                 "a:26379,b:5/chat",
             ),
+            (DependencyKind::Redis, "redis+cluster://:hunter22@a,b:5", "a:6379,b:5"),
             (DependencyKind::Http, "https://me:hunter22@api.example/v1?key=hunter22", "api.example:443"),
             (DependencyKind::Clickhouse, "http://[::1]:8123", "[::1]:8123"),
             (DependencyKind::Tcp, "tls://mail:465", "mail:465"),

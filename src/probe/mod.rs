@@ -23,6 +23,7 @@ pub mod doctor;
 mod http;
 mod postgres;
 mod redis;
+mod redis_cluster;
 pub mod table;
 mod tcp;
 
@@ -36,7 +37,6 @@ use crate::net::dial::Dialer;
 use crate::net::http_client::HttpClient;
 use crate::net::target::{Target, TargetService};
 use crate::net::trouble::Trouble;
-use crate::wire::lease::TAG;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ pub struct Probe {
 #[derive(Debug)]
 enum ProbeConnection {
     Postgres(Box<postgres::PostgresSession>),
-    Redis(Box<redis::RedisSession>),
+    Redis(Box<redis_cluster::RedisSessions>),
     Http(HttpClient),
 }
 
@@ -80,11 +80,10 @@ impl Probe {
         }
     }
 
-    /// Makes it publish where the bus publishes, to a channel whose name begins with `channels` like those of all chat channels,
-    /// and write a hash where the registry has its own, behind `prefix`. Clients cannot use its name.
-    pub fn with_bus(mut self, channels: &str, prefix: &str) -> Probe {
-        self.redis.channel = format!("{channels}$probe:{}", self.instance);
-        self.redis.hash = Some(format!("{prefix}:{TAG}:probe:{}", self.instance));
+    /// Makes it publish where the bus with this prefix publishes, to a channel named like those of all chat channels, and write a
+    /// hash where the registry has its own. Clients cannot use its name.
+    pub fn with_bus(mut self, prefix: &str) -> Probe {
+        self.redis = redis::RedisNames::of_bus(&self.instance, prefix);
         self
     }
 
@@ -121,7 +120,9 @@ impl Probe {
         });
         let latency = now().saturating_duration_since(started);
         let result = match (&delivery, answers) {
-            (Some(monitor), Ok(warning)) => monitor.verdict().map(|()| warning),
+            (Some(monitor), Ok(warning)) => {
+                monitor.whole_verdict().map(|part| part.map(|cause| cause.text).or(warning))
+            }
             (Some(monitor), Err(cause)) => {
                 monitor.refuted();
                 Err(cause)
@@ -167,7 +168,7 @@ fn look_once(
         }
         TargetService::Redis(target) => {
             let kept = if let Some(ProbeConnection::Redis(session)) = kept { Some(session) } else { None };
-            let (warning, session) = redis::look(&mut dialer.lock(), target, names, kept, deadline)?;
+            let (warning, session) = redis_cluster::look(&mut dialer.lock(), target, names, kept, deadline)?;
             Ok((warning, Some(ProbeConnection::Redis(session))))
         }
         TargetService::Http(target) => {

@@ -1,4 +1,4 @@
-//! Redis as a bus: PING, its role, a key written, read and deleted, and a publication that must come back.
+//! One server of Redis as a bus: PING, its role, a key written, read and deleted, and a publication that must come back.
 //!
 //! PING shows only that the server answers PING. Publications can be lost all the same: a subscriber's output buffer overflows,
 //! a proxy does not pass on pub/sub, a permission is missing. So each look subscribes on a second connection, and publishes to
@@ -8,8 +8,11 @@
 
 use crate::health::finding::Fault;
 use crate::net::dial::Dialer;
+use crate::net::redis::cluster::unexpected_node;
 use crate::net::redis::{RedisConnection, RedisTarget, is_text, trouble_of};
 use crate::net::trouble::Trouble;
+use crate::wire::lease::TAG;
+use crate::wire::slot::Partition;
 use ::redis::{ServerError, Value, cmd};
 use std::time::Instant;
 
@@ -27,17 +30,49 @@ pub(super) struct RedisSession {
 /// The names that a look uses.
 #[derive(Clone, Debug)]
 pub(super) struct RedisNames {
-    pub(super) key: String,
-    pub(super) channel: String,
-    /// A hash next to those of the registry; `None` if it is not the Redis of the bus.
-    pub(super) hash: Option<String>,
+    instance: String,
+    /// `None`: it is not the Redis of the bus.
+    prefix: Option<String>,
+}
+
+/// The names at one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerNames {
+    key: String,
+    channel: String,
+    /// A hash next to those of the registry, where those are.
+    hash: Option<String>,
+    words: [&'static str; 3],
 }
 
 impl RedisNames {
-    /// The same name for key and channel.
     pub(super) fn of(instance: &str) -> RedisNames {
-        let name = format!("seawall:probe:{instance}");
-        RedisNames { key: name.clone(), channel: name, hash: None }
+        RedisNames { instance: instance.to_owned(), prefix: None }
+    }
+
+    /// Next to those of the bus with this prefix.
+    pub(super) fn of_bus(instance: &str, prefix: &str) -> RedisNames {
+        RedisNames { instance: instance.to_owned(), prefix: Some(prefix.to_owned()) }
+    }
+
+    /// Those at a single server.
+    pub(super) fn plain(&self) -> ServerNames {
+        let RedisNames { instance, prefix } = self;
+        let key = format!("seawall:probe:{instance}");
+        let channel = prefix.as_ref().map(|prefix| format!("{prefix}:c:$probe:{instance}"));
+        let hash = prefix.as_ref().map(|prefix| format!("{prefix}:{TAG}:probe:{instance}"));
+        let words = ["SUBSCRIBE", "PUBLISH", "message"];
+        ServerNames { channel: channel.unwrap_or_else(|| key.clone()), key, hash, words }
+    }
+
+    /// Those at the master of a partition.
+    pub(super) fn of_partition(&self, partition: Partition) -> ServerNames {
+        let (RedisNames { instance, prefix }, tag) = (self, partition.tag());
+        let key = format!("seawall:probe:{{{tag}}}:{instance}");
+        let channel = prefix.as_ref().map(|prefix| format!("{prefix}:{{{tag}}}:c:$probe:{instance}"));
+        let hash = self.plain().hash.filter(|_| partition == Partition::FIRST);
+        let words = ["SSUBSCRIBE", "SPUBLISH", "smessage"];
+        ServerNames { channel: channel.unwrap_or_else(|| key.clone()), key, hash, words }
     }
 }
 
@@ -45,11 +80,11 @@ impl RedisNames {
 pub(super) fn look(
     dialer: &mut Dialer,
     target: &RedisTarget,
-    names: &RedisNames,
+    names: &ServerNames,
     kept: Option<Box<RedisSession>>,
     deadline: Instant,
 ) -> Result<(Option<String>, Box<RedisSession>), Trouble> {
-    let RedisNames { key, channel, hash } = names;
+    let ServerNames { key, channel, hash, words: [subscribe, ..] } = names;
     let mut session = match kept {
         Some(mut session) => {
             session.commands.begin(deadline);
@@ -58,6 +93,9 @@ pub(super) fn look(
         }
         None => {
             let mut commands = RedisConnection::open(dialer, target, deadline)?;
+            if names.is_plain() {
+                check_mode(&mut commands)?;
+            }
             commands.call(&[cmd("PING")])?;
             let subscription = RedisConnection::open(dialer, target, deadline)?;
             Box::new(RedisSession { commands, subscription, looks: 0 })
@@ -67,14 +105,32 @@ pub(super) fn look(
     let token = format!("{}-{}", std::process::id(), session.looks);
     exercise(&mut session.commands, key, &token)?;
     // On a kept connection too: an open subscription goes on when the right to subscribe is revoked.
-    session.subscription.call(&[cmd("SUBSCRIBE").arg(channel).take()])?;
-    let heard = publish(&mut session.commands, channel, &token)?;
-    expect(&mut session.subscription, channel, &token, heard)?;
+    session.subscription.call(&[cmd(subscribe).arg(channel).take()])?;
+    let heard = publish(&mut session.commands, names, &token)?;
+    expect(&mut session.subscription, names, &token, heard)?;
     let warning = match hash {
         Some(hash) => use_hash(&mut session.commands, hash, &token)?,
         None => None,
     };
     Ok((warning, session))
+}
+
+impl ServerNames {
+    fn is_plain(&self) -> bool {
+        self.words.contains(&"SUBSCRIBE")
+    }
+}
+
+/// A node of a cluster answers here, but refuses keys of other nodes and passes every message on to all.
+fn check_mode(over: &mut RedisConnection) -> Result<(), Trouble> {
+    let answers = over.ask(&[cmd("HELLO")])?;
+    let trouble = match answers.first() {
+        Some(Ok(hello)) => unexpected_node(hello, over.peer()),
+        // A server that does not know or allow the command is taken for a single one.
+        Some(Err(error)) => Some(trouble_of(error)).filter(|trouble| trouble.fault != Fault::Schema),
+        None => None,
+    };
+    trouble.map_or(Ok(()), Err)
 }
 
 /// Does with a hash what the registry does. A refusal is a warning: publications do not need the registry.
@@ -124,8 +180,9 @@ fn exercise(over: &mut RedisConnection, key: &str, token: &str) -> Result<(), Tr
 }
 
 /// Publishes, and returns the number of subscribers that the server counts.
-fn publish(over: &mut RedisConnection, channel: &str, token: &str) -> Result<i64, Trouble> {
-    let answers = over.call(&[cmd("PUBLISH").arg(channel).arg(token).take()])?;
+fn publish(over: &mut RedisConnection, names: &ServerNames, token: &str) -> Result<i64, Trouble> {
+    let ServerNames { channel, words: [_, publish, _], .. } = names;
+    let answers = over.call(&[cmd(publish).arg(channel).arg(token).take()])?;
     match answers.first() {
         Some(Value::Int(count)) => Ok(*count),
         _ => Err(Trouble::new(Fault::Protocol, "PUBLISH is answered with something else than a number")),
@@ -133,7 +190,8 @@ fn publish(over: &mut RedisConnection, channel: &str, token: &str) -> Result<i64
 }
 
 /// ReadWait for the publication with this token; older ones may arrive before it.
-fn expect(over: &mut RedisConnection, channel: &str, token: &str, heard: i64) -> Result<(), Trouble> {
+fn expect(over: &mut RedisConnection, names: &ServerNames, token: &str, heard: i64) -> Result<(), Trouble> {
+    let ServerNames { channel, words: [_, _, message], .. } = names;
     loop {
         let value = match over.receive() {
             Ok(value) => value,
@@ -150,7 +208,7 @@ fn expect(over: &mut RedisConnection, channel: &str, token: &str, heard: i64) ->
             Value::ServerError(error) => return Err(trouble_of(&error)),
             Value::Array(parts) => {
                 if let [kind, name, text] = parts.as_slice()
-                    && is_text(kind, "message")
+                    && is_text(kind, message)
                     && is_text(name, channel)
                     && is_text(text, token)
                 {

@@ -1,9 +1,9 @@
 //! Answers of Redis as values.
 
-use super::link::Answer;
 use crate::health::finding::Fault;
 use crate::id::Incarnation;
 use crate::job::segments::HashField;
+use crate::net::redis::keys::KeyAnswer;
 use crate::net::redis::trouble_of;
 use crate::net::trouble::Trouble;
 use ::redis::Value;
@@ -16,7 +16,7 @@ pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
 }
 
 /// The value of one field; `None` if there is none.
-pub(super) fn field(answer: Option<Answer>) -> Result<Option<Vec<u8>>, Trouble> {
+pub(super) fn field(answer: Option<KeyAnswer>) -> Result<Option<Vec<u8>>, Trouble> {
     match answer {
         Some(Ok(value)) => Ok(bytes(value)),
         Some(Err(error)) => Err(trouble_of(&error)),
@@ -25,7 +25,7 @@ pub(super) fn field(answer: Option<Answer>) -> Result<Option<Vec<u8>>, Trouble> 
 }
 
 /// The fields of a hash.
-pub(super) fn fields(answer: Option<Answer>) -> Result<Vec<HashField>, Trouble> {
+pub(super) fn fields(answer: Option<KeyAnswer>) -> Result<Vec<HashField>, Trouble> {
     let missing = || Trouble::new(Fault::Protocol, "HGETALL is answered with something else than a hash");
     match answer {
         Some(Ok(Value::Array(parts))) => {
@@ -49,6 +49,6 @@ pub(super) fn owner(name: &[u8]) -> Option<Incarnation> {
 }
 
 /// The first error among answers.
-pub(super) fn refusal(answers: &[Answer]) -> Option<Trouble> {
+pub(super) fn refusal(answers: &[KeyAnswer]) -> Option<Trouble> {
     answers.iter().find_map(|answer| answer.as_ref().err()).map(trouble_of)
 }

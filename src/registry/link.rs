@@ -1,76 +1,54 @@
-//! The connection to Redis: pipelines, each with a deadline.
+//! The connections to Redis: pipelines, each with a deadline.
 
 use crate::health::advice::look_at;
 use crate::health::definition::DependencyKind;
-use crate::health::finding::{Cause, Fault};
-use crate::net::deadline;
-use crate::net::dial::Dialer;
-use crate::net::redis::RedisConnection;
+use crate::health::finding::Cause;
+use crate::net::redis::keys::{KeyAnswer, RedisKeys};
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
 use crate::wire::slot::Partition;
-use ::redis::{Cmd, ServerError, Value};
+use ::redis::Cmd;
 use std::time::Duration;
 
-/// From the first packet to a connection that is ready, without the search for a master behind Sentinels.
-const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// The timeout of a pipeline.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Redis drops a key after this time without a renewal or an audit.
 pub(super) const LIFE_S: u32 = 900;
 
-/// The answer to one command.
-pub(super) type Answer = Result<Value, ServerError>;
-
 pub(super) struct RegistryLink {
-    target: Target,
-    dialer: Dialer,
-    link: Option<Box<RedisConnection>>,
+    keys: RedisKeys,
 }
 
 impl RegistryLink {
     /// Opens nothing yet.
     pub(super) fn new(target: Target) -> RegistryLink {
-        RegistryLink { dialer: target.dialer(), target, link: None }
+        RegistryLink { keys: RedisKeys::new(target) }
     }
 
     /// The partition whose flush number covers what is written to `partition`. One server has one stream of replication, so one
-    /// number is enough.
-    pub(super) fn numbered(&self, _partition: Partition) -> Partition {
-        Partition::FIRST
+    /// number is enough; in a cluster each partition may move to another master.
+    pub(super) fn numbered(&self, partition: Partition) -> Partition {
+        if self.keys.target().is_cluster() { partition } else { Partition::FIRST }
+    }
+
+    /// The command that publishes on a topic with the name of a key.
+    pub(super) fn publish_word(&self) -> &'static str {
+        if self.keys.target().is_cluster() { "SPUBLISH" } else { "PUBLISH" }
     }
 
     /// Carries out commands on keys of one partition in one round trip. An error means that nothing is known.
-    pub(super) fn call(&mut self, _partition: Partition, commands: &[Cmd]) -> Result<Vec<Answer>, Cause> {
-        let answers = self.attempt(commands);
-        answers.map_err(|trouble| {
-            self.link = None;
-            self.cause(trouble)
-        })
+    pub(super) fn call(&mut self, partition: Partition, commands: &[Cmd]) -> Result<Vec<KeyAnswer>, Cause> {
+        let answers = self.keys.ask(partition, commands, CALL_TIMEOUT);
+        answers.map_err(|trouble| self.cause(trouble))
     }
 
     /// Dials again for the next call: this server rejects writes, so it may be the wrong one by now.
     pub(super) fn drop_connection(&mut self) {
-        self.link = None;
-    }
-
-    fn attempt(&mut self, commands: &[Cmd]) -> Result<Vec<Answer>, Trouble> {
-        let mut link = match self.link.take() {
-            Some(link) => link,
-            None => {
-                let target = self.target.redis().ok_or_else(|| Trouble::new(Fault::Internal, "no Redis"))?;
-                let deadline = deadline::now() + DIAL_TIMEOUT + target.search_max();
-                Box::new(RedisConnection::open(&mut self.dialer, target, deadline)?)
-            }
-        };
-        link.begin(deadline::now() + CALL_TIMEOUT);
-        let answers = link.ask(commands)?;
-        self.link = Some(link);
-        Ok(answers)
+        self.keys.forget();
     }
 
     pub(super) fn cause(&self, trouble: Trouble) -> Cause {
         let look_at = look_at(DependencyKind::Redis, trouble.fault);
-        trouble.into_cause(look_at, self.target.secrets())
+        trouble.into_cause(look_at, self.keys.target().secrets())
     }
 }

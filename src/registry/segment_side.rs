@@ -60,12 +60,12 @@ impl SegmentSide {
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(fitting(rest));
                 let incarnation = lease.incarnation();
-                let flush = FlushNumber { incarnation, number: lease.send_flush() };
+                let flush = FlushNumber { incarnation, number: lease.send_flush(partition) };
                 let found = match self.store.flush(link, partition, flush, now) {
                     Ok(found) => found,
                     Err(cause) => return FlushEnd::Failed(cause),
                 };
-                if let Some(doubt) = lease.confirm_flush(found.as_deref()) {
+                if let Some(doubt) = lease.confirm_flush(partition, found.as_deref()) {
                     return FlushEnd::Doubted(doubt);
                 }
                 rest = later;

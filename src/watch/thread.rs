@@ -92,6 +92,7 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                 self.board.ask(dependency, now);
                 Changes::default()
             }
+            Evidence::Part(part) => self.board.note_part(dependency, part, now, random),
             Evidence::Call(of, result, took) => {
                 let work = result.map_or_else(Work::Failed, |()| Work::Answered);
                 // The call was made: a breaker opened meanwhile learns nothing from it.

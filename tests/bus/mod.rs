@@ -1,6 +1,8 @@
 //! Two gateways on one real PostgreSQL and one real Redis: publications of one reach the other, whatever the bus does.
 
 mod calm;
+mod cluster;
+mod cluster_faults;
 mod faults;
 mod forged;
 mod orders;

@@ -163,6 +163,8 @@ fn address_of_a_bus_is_checked_before_it_is_dialled() {
         ("redis+sentinel://h1:26379,h2:x/m", "bus.url: the port of Sentinel 2 of the address"),
         ("redis+sentinel://h1,,h3/m", "bus.url: Sentinel 2 of the address has no valid host"),
         ("redis+sentinel://h1:26379", "bus.url: the path must name the master"),
+        ("redis+cluster://h1:6379,h2:x", "bus.url: the port of node 2 of the address"),
+        ("redis+cluster://h1/3", "bus.url: a Redis Cluster has no databases"),
         ("redis+sentinel://h1/m/zero", "bus.url: only the number of a database may follow"),
         ("redis+sentinel://h1/m?timeout=1", "the parameter `timeout` is not understood"),
     ] {

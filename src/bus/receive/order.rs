@@ -10,7 +10,7 @@ use crate::wire::envelope::{self, BusKey, EnvelopeFault, OrderMessage, Origin};
 impl BusReceiver {
     /// Takes an order of another instance, or its word that it has carried one out. The store has both as well.
     pub(super) fn order(&self, origin: Origin, key: &BusKey, message: &[u8]) {
-        match envelope::read_order(message, key, &self.orders) {
+        match envelope::read_order(message, key, self.topics.orders()) {
             Ok(OrderMessage::Made(text)) => {
                 let order = StoredOrder {
                     id: OrderId(text.number),

@@ -42,7 +42,7 @@ pub const FIELDS: [(&str, &str); 14] = [
     ("kind", "`postgres`, `redis`, `http`, `tcp` or `clickhouse`. Required unless the name is ready-made."),
     (
         "url",
-        "The address: `postgres://…`, `redis://…`, `redis+sentinel://…`, or `http://…` or `https://…` for `http` and `clickhouse`. For `store` and `bus` it is `store.url` and `bus.url`; for `auth` it is the URL in `[auth]`, if that section names a service.",
+        "The address: `postgres://…`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`, or `http://…` or `https://…` for `http` and `clickhouse`. For `store` and `bus` it is `store.url` and `bus.url`; for `auth` it is the URL in `[auth]`, if that section names a service.",
     ),
     ("url_file", "A file that holds `url`, if it contains a secret."),
     ("address", "For `tcp`: host and port, like `mail.example.com:25`."),

@@ -60,7 +60,7 @@ pub(super) fn warnings(config: &Config) -> Vec<ConfigWarning> {
         }
         let (key, remedy) = match &*dependency.definition.name {
             "store" => ("store.url", "add sslmode=verify-full"),
-            "bus" => ("bus.url", "use rediss:// or rediss+sentinel://"),
+            "bus" => ("bus.url", "use rediss://, rediss+sentinel:// or rediss+cluster://"),
             _ => ("dependency.url", "use TLS and check the certificate"),
         };
         let name = &dependency.definition.name;

@@ -130,7 +130,7 @@ settings! {
         "Free bytes on the disk of the SQLite store, or 5 % of the disk if that is less, below which publications are refused (`unavailable`), so that deletes and retention still have room. Not with PostgreSQL, whose disk a client cannot see.";
 
     bus.url = none, Accepts::Url(UrlKind::Bus), Restart:
-        "The Redis that carries publications between instances. Without it, each instance delivers only its own. With `redis+sentinel://` the Sentinels are asked where the master is. Prefer `SEAWALL_BUS_URL` to a file.";
+        "The Redis that carries publications between instances. Without it, each instance delivers only its own. With `redis+sentinel://` the Sentinels are asked where the master is; with `redis+cluster://` the masters of a Redis Cluster (7.0 or newer) share the work. Prefer `SEAWALL_BUS_URL` to a file.";
     bus.prefix = none, Text(TextForm::Name), Restart:
         "The prefix of the channel names in Redis. Default: `seawall`. Two systems that share a Redis need different prefixes.";
 

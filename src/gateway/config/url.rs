@@ -27,7 +27,9 @@ impl UrlKind {
     const fn schemes(self) -> &'static [&'static str] {
         match self {
             UrlKind::Store | UrlKind::Postgres => &["postgres", "postgresql"],
-            UrlKind::Bus => &["redis", "rediss", "redis+sentinel", "rediss+sentinel"],
+            UrlKind::Bus => {
+                &["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"]
+            }
             UrlKind::Http => &["http", "https"],
         }
     }
@@ -38,7 +40,7 @@ impl UrlKind {
             UrlKind::Store => "\"sqlite:\" or a URL like \"postgres://user:password@host/database\"",
             UrlKind::Postgres => "a URL like \"postgres://user:password@host/database\"",
             UrlKind::Bus => {
-                "a URL like \"redis://:password@host:6379\", \"rediss://host\" or \"redis+sentinel://host:26379,host:26379/MASTER\""
+                "a URL like \"redis://:password@host:6379\", \"rediss://host\", \"redis+sentinel://host:26379,host:26379/MASTER\" or \"redis+cluster://host:6379,host:6379\""
             }
             UrlKind::Http => "a URL like \"https://host/path\"",
         }
@@ -171,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn password_is_never_displayed(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|redis[+]sentinel|http") {
+        fn password_is_never_displayed(before in "[a-z:@/?#&=%+]{0,6}", after in "[a-z:@/?#&=%+]{0,6}", scheme in "postgres|redis|redis[+]sentinel|redis[+]cluster|http") {
             let text = format!("{scheme}://user:{before}HUNTER2{after}@host/path?password={before}HUNTER2");
             prop_assert!(!Url::hint(&text).contains("HUNTER2"));
             for kind in [UrlKind::Store, UrlKind::Bus, UrlKind::Http] {

@@ -48,6 +48,23 @@ fn recovery_is_detected_within_two_seconds() {
 }
 
 #[test]
+fn failing_part_degrades_its_dependency_until_no_part_fails() {
+    let mut bench = Bench::pair();
+    bench.run(300);
+    let id = bench.board.dependencies().next().map(|first| bench.board.id(&first.definition().name));
+    let id = id.flatten().expect("configured");
+    let cause = Cause::new(Fault::Delivery, "1 of 3 masters do not deliver", "");
+    let changes = bench.board.note_part(id, Some(cause), bench.now(), 7);
+    bench.take(changes);
+    bench.run(60_000);
+    assert_eq!(bench.level(), Level::Degraded, "successful probes do not end it");
+    assert!(bench.downs().is_empty(), "no client is refused");
+    let changes = bench.board.note_part(id, None, bench.now(), 7);
+    bench.take(changes);
+    assert_eq!(bench.level(), Level::Ok);
+}
+
+#[test]
 fn connection_refused_to_a_worker_is_down_after_one_reconnect() {
     let mut bench = Bench::pair();
     bench.run(300);

@@ -8,9 +8,20 @@ use std::time::Duration;
 impl Scrape {
     pub(super) fn bus(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let Some(bus) = &self.bus else { return Ok(()) };
-        let delivering = read(&bus.delivering);
+        let delivering = read(&bus.gauges.delivering);
         sheet.gauge("bus_delivering", "1 while canaries show that the bus delivers, else 0", delivering)?;
-        sheet.gauge("bus_channels", "Channels subscribed to on the bus", read(&bus.channels))?;
+        sheet.gauge("bus_channels", "Channels subscribed to on the bus", read(&bus.gauges.channels))?;
+        let masters = read(&bus.masters);
+        sheet.gauge(
+            "bus_masters",
+            "Masters of the Redis Cluster of the bus; 0 on a single Redis",
+            masters,
+        )?;
+        sheet.gauge(
+            "bus_masters_delivering",
+            "Masters of the Redis Cluster over which the bus delivers",
+            read(&bus.masters_delivering),
+        )?;
         sheet.counter("bus_messages_sent", "Messages sent over the bus", read(&bus.sent))?;
         sheet.counter("bus_messages_dropped", "Messages that could not be sent", read(&bus.dropped))?;
         sheet.counter(

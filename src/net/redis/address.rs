@@ -1,10 +1,12 @@
-//! Addresses of Redis, read from text: one server, or the Sentinels that know the master.
+//! Addresses of Redis, read from text: one server, the Sentinels that know the master, or nodes of a cluster.
 //!
 //! An address may carry passwords. No error of this file repeats one.
 
+use super::hosts::{CLUSTER, HostTls, NO_FRAGMENT, SENTINEL, SeveralHosts, login_of, servers};
+use super::server::{RedisLogin, RedisServer};
+use crate::follow::slot_map::NodeAddress;
 use crate::net::address::{TargetError, credentials, decoded, error};
 use crate::net::peer::PeerAddress;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -14,12 +16,8 @@ use zeroize::Zeroizing;
 
 /// The timeout of one Sentinel.
 pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
-/// The most Sentinels of an address.
-const SENTINELS_MAX: usize = 16;
 /// The longest name of a master, in bytes.
 const MASTER_BYTES_MAX: usize = 128;
-/// The form of an address of Sentinels.
-const SENTINEL_FORM: &str = "redis+sentinel://user:password@host:26379,host:26379/MASTER/0";
 
 #[derive(Clone)]
 pub(crate) struct RedisTarget {
@@ -33,25 +31,13 @@ pub(crate) struct RedisTarget {
 pub(super) enum RedisPlace {
     Server(RedisServer),
     Sentinels(Sentinels),
-}
-
-#[derive(Clone)]
-pub(super) struct RedisServer {
-    pub(super) peer: PeerAddress,
-    /// The name its certificate must be valid for; `None`: the connection is not encrypted.
-    pub(super) tls: Option<String>,
-}
-
-#[derive(Clone)]
-pub(super) struct RedisLogin {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Zeroizing<String>>,
+    Cluster(ClusterNodes),
 }
 
 /// The Sentinels that know where a master is.
 #[derive(Clone)]
 pub(super) struct Sentinels {
-    /// 1 to [`SENTINELS_MAX`].
+    /// At least one.
     pub(super) servers: Vec<RedisServer>,
     /// The name of the master, as the Sentinels know it.
     pub(super) master: String,
@@ -60,12 +46,38 @@ pub(super) struct Sentinels {
     pub(super) first: Arc<AtomicUsize>,
 }
 
+/// Nodes of a cluster. They know all others.
+#[derive(Clone)]
+pub(super) struct ClusterNodes {
+    /// At least one.
+    pub(super) servers: Vec<RedisServer>,
+    pub(super) tls: HostTls,
+}
+
 impl RedisTarget {
-    /// The longest time that finding the server may add to a dial: that of all Sentinels.
+    /// The nodes that the address names, if it is that of a cluster.
+    pub(crate) fn cluster_nodes(&self) -> Option<Vec<NodeAddress>> {
+        let RedisPlace::Cluster(nodes) = &self.place else { return None };
+        let address = |server: &RedisServer| match &server.peer {
+            PeerAddress::Tcp { host, port } => Some(NodeAddress { host: host.as_str().into(), port: *port }),
+            PeerAddress::Unix(_) => None,
+        };
+        Some(nodes.servers.iter().filter_map(address).collect())
+    }
+
+    /// One node of the cluster, as a server; the target itself if it is no cluster.
+    pub(crate) fn at(&self, node: &NodeAddress) -> RedisTarget {
+        let RedisPlace::Cluster(nodes) = &self.place else { return self.clone() };
+        let server = nodes.tls.server(node.host.to_string(), node.port);
+        RedisTarget { place: RedisPlace::Server(server), ..self.clone() }
+    }
+
+    /// The longest time that finding the server may add to a dial: that of all Sentinels or nodes.
     pub(crate) fn search_max(&self) -> Duration {
         match &self.place {
             RedisPlace::Server(_) => Duration::ZERO,
-            RedisPlace::Sentinels(Sentinels { servers, .. }) => SENTINEL_TIMEOUT * servers.len() as u32,
+            RedisPlace::Sentinels(Sentinels { servers, .. })
+            | RedisPlace::Cluster(ClusterNodes { servers, .. }) => SENTINEL_TIMEOUT * servers.len() as u32,
         }
     }
 
@@ -77,7 +89,8 @@ impl RedisTarget {
     fn servers(&self) -> &[RedisServer] {
         match &self.place {
             RedisPlace::Server(server) => std::slice::from_ref(server),
-            RedisPlace::Sentinels(Sentinels { servers, .. }) => servers,
+            RedisPlace::Sentinels(Sentinels { servers, .. })
+            | RedisPlace::Cluster(ClusterNodes { servers, .. }) => servers,
         }
     }
 }
@@ -90,7 +103,7 @@ impl std::fmt::Display for RedisTarget {
             write!(formatter, "{comma}{}", server.peer)?;
         }
         match &self.place {
-            RedisPlace::Server(_) => Ok(()),
+            RedisPlace::Server(_) | RedisPlace::Cluster(_) => Ok(()),
             RedisPlace::Sentinels(Sentinels { master, .. }) => write!(formatter, "/{master}"),
         }
     }
@@ -99,15 +112,17 @@ impl std::fmt::Display for RedisTarget {
 /// Reads an address. Returns its secrets as well.
 pub(in crate::net) fn parse(address: &str) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
     match address.split_once("://") {
-        Some(("redis+sentinel", rest)) => sentinels(rest, SentinelTls::Off),
-        Some(("rediss+sentinel", rest)) => sentinels(rest, SentinelTls::On),
+        Some(("redis+sentinel", rest)) => sentinels(rest, HostTls::Off),
+        Some(("rediss+sentinel", rest)) => sentinels(rest, HostTls::On),
+        Some(("redis+cluster", rest)) => cluster(rest, HostTls::Off),
+        Some(("rediss+cluster", rest)) => cluster(rest, HostTls::On),
         Some(_) | None => server(address),
     }
 }
 
 fn server(address: &str) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
-    const FORM: &str = "a redis address is written redis://user:password@host:port/0, rediss:// for TLS, unix:///path, or \
-                        redis+sentinel://host:port,host:port/MASTER";
+    const FORM: &str = "a redis address is written redis://user:password@host:port/0, rediss:// for TLS, unix:///path, \
+                        redis+sentinel://host:port,host:port/MASTER, or redis+cluster://host:port,host:port";
     let Ok(url) = Url::parse(address) else { return error(FORM) };
     let (user, password) = credentials(&url);
     let (peer, tls) = match (url.scheme(), url.host_str()) {
@@ -139,9 +154,6 @@ fn server(address: &str) -> Result<(RedisTarget, Vec<Zeroizing<String>>), Target
     Ok((RedisTarget { place, login: RedisLogin { user, password }, database }, secrets))
 }
 
-const NO_FRAGMENT: &str =
-    "nothing may follow # in a redis address: certificates are always checked; leave it out";
-
 /// The sentence about a parameter of a redis address that is not understood: ignoring one could send a password unencrypted or
 /// to another server.
 fn unknown_word(name: &str) -> String {
@@ -159,26 +171,10 @@ fn unknown_word(name: &str) -> String {
     format!("the parameter {shown} is not understood: {remedy}")
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SentinelTls {
-    Off,
-    On,
-}
-
-/// Reads what follows `redis+sentinel://`. The crate `url` knows no address with several hosts.
-fn sentinels(rest: &str, tls: SentinelTls) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
-    let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, after)| (rest, Some(after)));
-    if fragment.is_some() {
-        return error(NO_FRAGMENT);
-    }
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
-    let login = login_of(login.unwrap_or_default());
-    let servers = servers(hosts, tls)?;
+fn sentinels(rest: &str, tls: HostTls) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
+    let SeveralHosts { login, hosts, path, query } = SeveralHosts::split(rest)?;
+    let login = login_of(login);
+    let servers = servers(hosts, &SENTINEL, tls)?;
     let (master, database) = master(path)?;
     let sentinel_login = sentinel_login(query)?;
     let secrets = [&login.password, &sentinel_login.password].into_iter().flatten().cloned().collect();
@@ -187,45 +183,21 @@ fn sentinels(rest: &str, tls: SentinelTls) -> Result<(RedisTarget, Vec<Zeroizing
     Ok((RedisTarget { place, login, database }, secrets))
 }
 
-fn login_of(text: &str) -> RedisLogin {
-    let (user, password) = text.split_once(':').map_or((text, None), |(user, word)| (user, Some(word)));
-    let password = password.map(|password| Zeroizing::new(decoded(password)));
-    RedisLogin { user: (!user.is_empty()).then(|| decoded(user)), password }
-}
-
-fn servers(hosts: &str, tls: SentinelTls) -> Result<Vec<RedisServer>, TargetError> {
-    let count = hosts.split(',').count();
-    if count > SENTINELS_MAX {
+fn cluster(rest: &str, tls: HostTls) -> Result<(RedisTarget, Vec<Zeroizing<String>>), TargetError> {
+    let SeveralHosts { login, hosts, path, query } = SeveralHosts::split(rest)?;
+    if let Some((name, _)) = form_urlencoded::parse(query.as_bytes()).next() {
+        return error(unknown_word(&name));
+    }
+    let (login, servers) = (login_of(login), servers(hosts, &CLUSTER, tls)?);
+    if !matches!(path, "" | "0") {
         return error(format!(
-            "the address names {count} Sentinels; {SENTINELS_MAX} are the most: name fewer"
+            "a Redis Cluster has no databases: leave out the path; write {}",
+            CLUSTER.form
         ));
     }
-    hosts.split(',').enumerate().map(|(index, text)| sentinel(text, index + 1, tls)).collect()
-}
-
-/// One Sentinel, the `number`th of the address. Its text is not repeated: it may be a part of a password.
-fn sentinel(text: &str, number: usize, tls: SentinelTls) -> Result<RedisServer, TargetError> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
-            (format!("[{host}]"), port.strip_prefix(':').or(port.is_empty().then_some("26379")))
-        }
-        Some(_) => (String::new(), None),
-        None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, "26379"));
-            (host.to_owned(), Some(port))
-        }
-    };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
-    if host.is_empty() || !host.bytes().all(plain) {
-        return error(format!("Sentinel {number} of the address has no valid host; write {SENTINEL_FORM}"));
-    }
-    let Some(port) = port.and_then(|port| port.parse().ok()).filter(|port| *port > 0) else {
-        return error(format!(
-            "the port of Sentinel {number} of the address must be a number from 1 to 65535; write {SENTINEL_FORM}"
-        ));
-    };
-    let tls = (tls == SentinelTls::On).then(|| host.clone());
-    Ok(RedisServer { peer: PeerAddress::Tcp { host, port }, tls })
+    let secrets = login.password.clone().into_iter().collect();
+    let place = RedisPlace::Cluster(ClusterNodes { servers, tls });
+    Ok((RedisTarget { place, login, database: 0 }, secrets))
 }
 
 /// The master's name and the number of the database.
@@ -235,7 +207,8 @@ fn master(path: &str) -> Result<(String, u32), TargetError> {
     let name = decoded(name);
     if name.is_empty() {
         return error(format!(
-            "the path must name the master as the Sentinels know it; write {SENTINEL_FORM}"
+            "the path must name the master as the Sentinels know it; write {}",
+            SENTINEL.form
         ));
     }
     if name.len() > MASTER_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -246,7 +219,8 @@ fn master(path: &str) -> Result<(String, u32), TargetError> {
     match number.parse() {
         Ok(database) => Ok((name, database)),
         Err(_) => error(format!(
-            "only the number of a database may follow the master's name in the path; write {SENTINEL_FORM}"
+            "only the number of a database may follow the master's name in the path; write {}",
+            SENTINEL.form
         )),
     }
 }
@@ -272,6 +246,7 @@ fn sentinel_login(query: &str) -> Result<RedisLogin, TargetError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hosts::HOSTS_MAX;
     use super::*;
 
     fn fault(address: &str) -> String {
@@ -297,7 +272,7 @@ mod tests {
 
     #[test]
     fn wrong_part_of_a_sentinel_address_is_named_without_its_text() {
-        let many = vec!["h"; SENTINELS_MAX + 1].join(",");
+        let many = vec!["h"; HOSTS_MAX + 1].join(",");
         for (address, words) in [
             ("redis+sentinel://a:hunter2@/m", "Sentinel 1 of the address has no valid host"),
             ("redis+sentinel://h1,,h3/m", "Sentinel 2 of the address has no valid host"),
@@ -320,6 +295,35 @@ mod tests {
             assert!(fault(address).contains(words), "{address}: {}", fault(address));
             assert!(!fault(address).contains("hunter2"), "{address}: {}", fault(address));
         }
+    }
+
+    #[test]
+    fn wrong_part_of_a_cluster_address_is_named_without_its_text() {
+        for (address, words) in [
+            ("redis+cluster://a:hunter2@", "node 1 of the address has no valid host"),
+            ("redis+cluster://h1,,h3", "node 2 of the address has no valid host"),
+            ("redis+cluster://h1,h2:hunter2", "the port of node 2 of the address"),
+            ("redis+cluster://h1/1", "a Redis Cluster has no databases: leave out the path"),
+            ("redis+cluster://h1/hunter2", "a Redis Cluster has no databases"),
+            ("redis+cluster://h1?ssl=hunter2", "the parameter `ssl` is not understood: write rediss"),
+            ("redis+cluster://h1#hunter2", "nothing may follow #"),
+        ] {
+            assert!(fault(address).contains(words), "{address}: {}", fault(address));
+            assert!(!fault(address).contains("hunter2"), "{address}: {}", fault(address));
+        }
+    }
+
+    #[test]
+    fn cluster_address_gives_nodes_that_become_servers() {
+        let (target, secrets) = parse("rediss+cluster://chat:p%40ss@h1,[::1]:7000/0").expect("valid");
+        assert_eq!(target.to_string(), "h1:6379,[::1]:7000");
+        assert_eq!(secrets.len(), 1);
+        let nodes = target.cluster_nodes().expect("a cluster");
+        assert_eq!(nodes.len(), 2);
+        let other = target.at(&NodeAddress { host: "h9".into(), port: 7 });
+        assert_eq!((other.to_string(), other.cluster_nodes()), ("h9:7".into(), None));
+        let RedisPlace::Server(server) = &other.place else { panic!("a server") };
+        assert_eq!((server.tls.as_deref(), other.login.user.as_deref()), (Some("h9"), Some("chat")));
     }
 
     #[test]

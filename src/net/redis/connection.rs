@@ -1,6 +1,6 @@
 //! A connection to Redis: a line with the crate `redis` as the codec.
 
-use super::address::{RedisLogin, RedisServer};
+use super::server::{RedisLogin, RedisServer};
 use crate::health::finding::Fault;
 use crate::net::dial::Dialer;
 use crate::net::line::{Line, ReadWait};

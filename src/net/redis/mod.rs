@@ -1,23 +1,32 @@
-//! Redis: its addresses, and connections to a server that takes writes.
+//! Redis: its addresses, connections to a server that takes writes, and the masters of a cluster.
 
 pub(crate) mod address;
+pub(crate) mod cluster;
 mod connection;
+mod hosts;
+pub(crate) mod keys;
 mod sentinel;
+mod server;
 
 pub(crate) use address::RedisTarget;
 pub(crate) use connection::{RedisConnection, is_text, trouble_of};
 
 use super::dial::Dialer;
 use super::trouble::Trouble;
+use crate::follow::slot_map::SlotMap;
+use crate::health::finding::Fault;
+use crate::wire::slot::Partition;
 use address::RedisPlace;
+use cluster::SlotReader;
 use std::time::Instant;
 
 impl RedisConnection {
-    /// Connects to the server, or to the master that a Sentinel names; authenticates and selects the database.
+    /// Connects to the server, to the master that a Sentinel names, or to the first partition's master of a cluster; authenticates
+    /// and selects the database.
     ///
     /// # Errors
     ///
-    /// The trouble of the server, or that of the Sentinel asked last.
+    /// The trouble of the server, or that of the Sentinel or node asked last.
     pub(crate) fn open(
         dialer: &mut Dialer,
         target: &RedisTarget,
@@ -27,6 +36,12 @@ impl RedisConnection {
             RedisPlace::Server(server) => RedisConnection::connect(dialer, server, &target.login, deadline)?,
             RedisPlace::Sentinels(sentinels) => {
                 sentinel::open_master(dialer, sentinels, &target.login, deadline)?
+            }
+            RedisPlace::Cluster(_) => {
+                let map = SlotReader::new().read(dialer, target, &SlotMap::empty(), deadline)?;
+                let none = || Trouble::new(Fault::NotReady, "no master has the first slots of the cluster");
+                let master = map.master_of(Partition::FIRST).ok_or_else(none)?;
+                return RedisConnection::open(dialer, &target.at(master), deadline);
             }
         };
         connection.select(target.database)?;

@@ -4,8 +4,9 @@
 //! by `ROLE` that it is a master, or the next Sentinel is asked. Nothing subscribes to `+switch-master`: a connection to the wrong
 //! server ends, or its canary is lost, and the next dial asks again.
 
-use super::address::{RedisLogin, RedisServer, SENTINEL_TIMEOUT, Sentinels};
+use super::address::{SENTINEL_TIMEOUT, Sentinels};
 use super::connection::{RedisConnection, is_text};
+use super::server::{RedisLogin, RedisServer};
 use crate::health::finding::Fault;
 use crate::net::deadline::now;
 use crate::net::dial::Dialer;
