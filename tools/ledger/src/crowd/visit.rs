@@ -144,10 +144,10 @@ impl Crowd {
     /// Counts the users that are present now.
     pub(super) fn census(&self) -> Census {
         let mut census = Census::default();
-        for it in &self.clients {
-            let Some(user) = it.role.user else { continue };
-            let live = it.current.and_then(|index| self.links.get(index));
-            let Some(link) = live.filter(|link| link.stage == Stage::Live) else { continue };
+        // A client that moves has two connections for a moment, and both count.
+        for (_, link) in &self.links {
+            let Some(it) = self.clients.get(link.client as usize) else { continue };
+            let (Some(user), Stage::Joining | Stage::Live) = (it.role.user, &link.stage) else { continue };
             *census.present.entry(it.channel).or_default().entry(user).or_default() += 1;
             if let Some(view) = &link.roster {
                 census.views.push((it.channel, link.slot, view.clone()));

@@ -14,7 +14,7 @@ use super::{Proxies, Run, Setting, say};
 use crate::arguments::{Cluster, Common, Store};
 use crate::clock::{self, Micros, SECOND, rest, wait_until};
 use crate::crowd::role::SECRET;
-use crate::crowd::{Kind, Order, Role, Visits};
+use crate::crowd::{Kind, Order, Role, Seen, Visits};
 use crate::gateway::{Place, Program};
 use crate::report::Report;
 use operator::{Operator, Users};
@@ -163,8 +163,11 @@ fn end(report: &mut Report, run: &Run, given: &[operator::Given]) -> Result<(), 
     let mut wrong = Vec::new();
     wait_until(PATIENCE, || {
         wrong = membership::wrong(&run.places);
-        untrue.look_again(run);
         late.look_again();
+        // A roster that is true while a client is still on its way back may not be true after that.
+        if is_settled(run) {
+            untrue.look_again(run);
+        }
         let is_true = wrong.is_empty() && untrue.is_empty() && late.is_empty();
         if !is_true {
             rest(LOOK_AGAIN);
@@ -180,8 +183,8 @@ fn end(report: &mut Report, run: &Run, given: &[operator::Given]) -> Result<(), 
     );
     // Once more everything, because what was true once must still be.
     wrong = membership::wrong(&run.places);
+    let untrue = presence::wrong(run)?;
     let census = presence::census(run)?;
-    let untrue = presence::wrong(run, &census);
     report.judge("gateways that do not name exactly the living ones", wrong.len(), 0, wrong.is_empty());
     report.judge("rosters and views that are not true", untrue.len(), 0, untrue.is_empty());
     report.show("users / connections / channels / views of watchers compared", census.text());
@@ -195,6 +198,11 @@ fn end(report: &mut Report, run: &Run, given: &[operator::Given]) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// True while all clients that are wanted are connected.
+fn is_settled(run: &Run) -> bool {
+    run.workers.iter().all(|worker| worker.settled() >= Seen::read(&worker.seen.wanted))
 }
 
 /// Judges the memory of each process that lived long enough.

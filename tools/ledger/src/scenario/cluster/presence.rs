@@ -1,6 +1,7 @@
 //! Rosters as the gateways show them and as watchers know them, against the truth.
 
 use super::super::Run;
+use crate::clock::rest;
 use crate::crowd::message::channel_name;
 use crate::crowd::role::user_number;
 use crate::crowd::{Census, Order, View};
@@ -15,6 +16,9 @@ use std::time::Duration;
 /// The time limit for the crowd to count.
 const CENSUS_WITHIN: Duration = Duration::from_secs(10);
 const EXAMPLES: usize = 5;
+/// The looks at a channel before it counts as untrue, and the time between them.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// The connections of each user.
 type Members = BTreeMap<u32, u64>;
@@ -79,9 +83,15 @@ impl Untrue {
     }
 }
 
-/// Everything that is not true now.
-pub fn wrong(run: &Run, truth: &Truth) -> Vec<String> {
-    compare(run, truth, &(0..run.channels()).collect()).into_values().flatten().collect()
+/// Compares all channels once more, and returns everything that is not true. Clients may still move for balance, so a channel counts
+/// if it is not true in each of three looks.
+pub fn wrong(run: &Run) -> Result<Vec<String>, String> {
+    let mut found = compare(run, &census(run)?, &(0..run.channels()).collect());
+    for _ in 1..LOOKS {
+        rest(BETWEEN_LOOKS);
+        found = compare(run, &census(run)?, &found.into_keys().collect());
+    }
+    Ok(found.into_values().flatten().collect())
 }
 
 /// The untrue parts of these channels.
