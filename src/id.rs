@@ -34,6 +34,10 @@ pub const PERSONAL_PREFIX: &str = "$user:";
 pub struct ChannelName(Arc<str>);
 
 impl ChannelName {
+    /// The rule, for messages to people.
+    pub const RULE: &str =
+        "1 to 128 bytes of A-Z, a-z, 0-9, '_', '.', ':' and '-', or '$user:' and more of them";
+
     /// Checks length and alphabet.
     pub fn parse(text: &str) -> Result<ChannelName, NameFault> {
         ChannelName::check(text).map(|()| ChannelName(Arc::from(text)))
@@ -109,6 +113,9 @@ impl fmt::Display for ChannelName {
 pub struct UserName(Arc<str>);
 
 impl UserName {
+    /// The rule, for messages to people.
+    pub const RULE: &str = "1 to 128 bytes without control characters";
+
     /// Checks the length and refuses control characters. Any other text is escaped when it is sent.
     pub fn parse(text: &str) -> Result<UserName, NameFault> {
         if text.is_empty() {
@@ -363,6 +370,12 @@ mod tests {
         assert_eq!(ChannelName::parse("$user:$"), Err(NameFault::Alphabet));
         assert!(ChannelName::parse("$user:ann:40x").is_ok_and(|name| name.is_personal()));
         assert!(!ChannelName::parse("user:ann").expect("a name").is_personal());
+    }
+
+    #[test]
+    fn rules_for_people_have_the_bounds() {
+        assert!(ChannelName::RULE.starts_with(&format!("1 to {CHANNEL_BYTES_MAX} bytes")));
+        assert!(UserName::RULE.starts_with(&format!("1 to {USER_BYTES_MAX} bytes")));
     }
 
     #[test]

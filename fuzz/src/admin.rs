@@ -4,6 +4,7 @@
 //! the token no path is looked at; only methods that change something lead to an action; a refusal is JSON, and its
 //! headers cannot be split.
 
+use seawall::admin::order_path::OrderQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
 use seawall::admin::route::{AdminTask, wish};
 use seawall::job::admin::AdminQuestion;
@@ -53,10 +54,10 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Presence(_)
         | AdminTask::Progress
         | AdminTask::Cluster
-        | AdminTask::Block(_)
-        | AdminTask::Orders
-        | AdminTask::Order(_) => false,
-        AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Give(_) => true,
+        | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
+            false
+        }
+        AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission,

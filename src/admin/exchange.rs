@@ -1,7 +1,7 @@
 //! One request over a blocking socket, with a deadline for each step.
 
+use super::refusal::AdminRefusal;
 use super::request::{self, BodyWait, ReceivedRequest, RequestStep};
-use super::route::AdminRefusal;
 use crate::clock::Now;
 use crate::net::listener::{ReadFailure, read_more};
 use crate::wire::request::{HeadLimits, HttpFault, Method};

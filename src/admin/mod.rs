@@ -4,9 +4,13 @@
 //! from asking whether the process lives. One thread per connection, few of them, one request each. A peer that is slow to send
 //! its request gives way to the next (see [`seats`](crate::net::seats)), so no peer locks out another.
 
+mod bodies;
 mod exchange;
 mod lookup;
+mod names;
 mod order;
+pub mod order_path;
+pub mod refusal;
 pub mod request;
 pub mod route;
 
@@ -29,8 +33,9 @@ use crate::net::seats::{Seat, Seats};
 use crate::wire::request::{After, HeadLimits, Method};
 use crate::wire::response::{self, ResponseOptions};
 use exchange::Unheard;
+use refusal::AdminRefusal;
 use request::ReceivedRequest;
-use route::{AdminRefusal, AdminTask, AdminView};
+use route::{AdminTask, AdminView};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
@@ -174,10 +179,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 }
                 None => refuse(out, method, &AdminRefusal::presence_silent()),
             },
-            Ok(AdminTask::Give(wish)) => self.give(out, method, wish, peer),
-            Ok(AdminTask::Block(user)) => self.block_of(out, method, &user),
-            Ok(AdminTask::Orders) => self.list_orders(out, method),
-            Ok(AdminTask::Order(id)) => self.report_order(out, method, id),
+            Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

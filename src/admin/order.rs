@@ -1,11 +1,12 @@
 //! Orders to all instances by operators, and their progress.
 
-use super::route::{AdminRefusal, OrderWish};
+use super::order_path::{OrderQuestion, OrderWish};
+use super::refusal::AdminRefusal;
 use super::{Admin, refuse, tell};
 use crate::clock::Now;
 use crate::cluster::order::ClusterOrder;
 use crate::cluster::order_body;
-use crate::id::{OrderId, UserName};
+use crate::id::OrderId;
 use crate::job::orders::OrderReport;
 use crate::wire::api::problem::ApiProblem;
 use crate::wire::json;
@@ -16,7 +17,18 @@ use std::net::SocketAddr;
 const LISTED_MAX: usize = 50;
 
 impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
-    pub(super) fn give(&self, out: &mut Vec<u8>, method: Method, wish: OrderWish, peer: SocketAddr) {
+    pub(super) fn order(&self, out: &mut Vec<u8>, method: Method, question: OrderQuestion, peer: SocketAddr) {
+        match question {
+            OrderQuestion::Give(wish) => self.give(out, method, wish, peer),
+            OrderQuestion::Block(user) => {
+                tell_json(out, method, |out| out.extend(self.orders.describe_block(&user)));
+            }
+            OrderQuestion::List => self.list_orders(out, method),
+            OrderQuestion::Progress(id) => self.report_order(out, method, id),
+        }
+    }
+
+    fn give(&self, out: &mut Vec<u8>, method: Method, wish: OrderWish, peer: SocketAddr) {
         match self.place(wish, peer) {
             Ok(report) => {
                 self.metrics.admin.count_action("order");
@@ -38,18 +50,14 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         Ok(report)
     }
 
-    pub(super) fn block_of(&self, out: &mut Vec<u8>, method: Method, user: &UserName) {
-        tell_json(out, method, |out| out.extend(self.orders.describe_block(user)));
-    }
-
-    pub(super) fn report_order(&self, out: &mut Vec<u8>, method: Method, id: OrderId) {
+    fn report_order(&self, out: &mut Vec<u8>, method: Method, id: OrderId) {
         match self.orders.report(id) {
             Some(report) => tell_json(out, method, |out| report.write(out)),
             None => refuse(out, method, &AdminRefusal::unknown_order()),
         }
     }
 
-    pub(super) fn list_orders(&self, out: &mut Vec<u8>, method: Method) {
+    fn list_orders(&self, out: &mut Vec<u8>, method: Method) {
         let log = self.orders.log();
         let reports = log.newest().take(LISTED_MAX).filter_map(|order| self.orders.report(order.id));
         tell_json(out, method, |out| {

@@ -1,6 +1,6 @@
 //! A request out of the bytes that have arrived. No socket and no clock.
 
-use super::route::AdminRefusal;
+use super::refusal::AdminRefusal;
 use crate::metrics::scrape::MetricsFormat;
 use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
 

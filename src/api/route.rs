@@ -244,7 +244,7 @@ fn user(name: &str) -> Result<UserName, Unrouted> {
 }
 
 fn no_user() -> Unrouted {
-    let detail = "the user in the path must be 1 to 128 bytes without control characters";
+    let detail = format!("the user in the path must be {}; it is sub of the user's token", UserName::RULE);
     (ApiProblem::lasting(ProblemCode::Malformed, detail), None)
 }
 

@@ -56,9 +56,8 @@ pub fn revoke(text: &str, now_unix_ms: u64) -> Result<ClusterOrder, ApiProblem> 
         (Some(jti), None, None) => RevokedTokens::One(text_of("jti", jti, 1, JTI_BYTES_MAX)?.into()),
         (None, Some(user), Some(issued_before)) => {
             let name = text_of("user", user, 1, USER_BYTES_MAX)?;
-            let name = UserName::parse(&name).map_err(|_| {
-                malformed(format!("user must be 1 to {USER_BYTES_MAX} bytes without control characters"))
-            })?;
+            let name =
+                UserName::parse(&name).map_err(|_| malformed(format!("user must be {}", UserName::RULE)))?;
             RevokedTokens::IssuedBefore(name, milliseconds("issued_before", issued_before)?)
         }
         _ => {

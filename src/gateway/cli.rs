@@ -1,33 +1,31 @@
 //! The command line: arguments become a configuration, and the command runs with it.
 
+mod argument;
+mod run;
+mod settings;
 mod user;
 mod which;
 
 use super::cluster_command::ClusterArguments;
-use super::config::sources::{ConfigSources, FileSource, Flag};
-use super::config::{self, Config, show};
+use super::config::{self, show};
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
-use super::lookup_command::{self, LookupSubject};
-use super::order_command::{self, OrderTask};
+use super::lookup_command::LookupSubject;
+use super::order_command::OrderTask;
 use super::output;
 use super::presence_command;
 use super::rebalance_command;
-use super::running::RunningGateway;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
-use clap::{Arg, ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use std::path::{Path, PathBuf};
+use run::{configured, looking_up, operating, ordering};
+use settings::Settings;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use user::{UserCommand, UserTask};
 use which::Which;
-
-/// The file that is read, if it exists, unless `--config` names another.
-const DEFAULT_FILE: &str = "seawall.toml";
-/// The file that commands about a running gateway read if there is no configuration here. `serve` never does.
-const SYSTEM_FILE: &str = "/etc/seawall/seawall.toml";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -135,7 +133,7 @@ enum CliCommand {
     /// Print the users that are present in a channel of the running gateway
     Presence {
         /// The channel
-        #[arg(value_name = "CHANNEL")]
+        #[arg(value_name = "CHANNEL", value_parser = argument::channel)]
         channel: String,
         #[command(flatten)]
         which: Which,
@@ -143,7 +141,7 @@ enum CliCommand {
     /// Print which instances have carried an order out, and the sessions that it closed; exit with 1 if one has not
     Order {
         /// The number of the order, which the command that gave it printed
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", value_parser = argument::order)]
         number: u64,
         #[command(flatten)]
         which: Which,
@@ -187,7 +185,7 @@ enum ConnectionCommand {
     /// Print the user, the times and the end of the session on a connection, open or among the last 4096 of its reactor that ended
     Show {
         /// The name of the connection, from `connected` or a report
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = argument::connection)]
         id: String,
         #[command(flatten)]
         which: Which,
@@ -209,66 +207,13 @@ enum StoreCommand {
     Version,
 }
 
-/// All values are text: the table of settings checks them like any other source.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Configuration")]
-struct Settings {
-    /// The configuration file [default: ./seawall.toml if it exists]
-    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    config: Option<PathBuf>,
-    /// The address of the client listener [default: 127.0.0.1:8080]
-    #[arg(long, global = true, value_name = "ADDR")]
-    listen: Option<String>,
-    /// The folder of the SQLite store [default: data]
-    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    data: Option<String>,
-    /// The number of reactor threads; 0 is one per core [default: 0]
-    #[arg(long, global = true, value_name = "N", allow_hyphen_values = true)]
-    reactors: Option<String>,
-    /// Serve /echo, which sends each message back
-    #[arg(long, global = true)]
-    echo: bool,
-    /// The format of the log on stderr: text or json [default: text]
-    #[arg(long, global = true, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// The least severe level that is logged: error, warn, info or debug [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
-}
-
-impl Settings {
-    fn sources(self) -> ConfigSources {
-        let flags = [
-            ("--listen", self.listen),
-            ("--data", self.data),
-            ("--reactors", self.reactors),
-            ("--echo", self.echo.then(|| "true".to_owned())),
-            ("--log-format", self.log_format),
-            ("--log-level", self.log_level),
-        ];
-        ConfigSources {
-            file: self.config.map_or_else(|| FileSource::IfPresent(DEFAULT_FILE.into()), FileSource::Named),
-            variables: std::env::vars_os().collect(),
-            flags: flags
-                .into_iter()
-                .filter_map(|(name, value)| value.map(|value| Flag { name, value }))
-                .collect(),
-        }
-    }
-}
-
-/// The flags that only `serve` reads. The other commands accept them, and do not list them in their help.
-const FLAGS_OF_SERVE: [(&str, ArgAction); 2] = [("echo", ArgAction::SetTrue), ("reactors", ArgAction::Set)];
-
 fn command() -> Command {
     let command = CommandLine::command();
     let names: Vec<String> = command.get_subcommands().map(|each| each.get_name().to_owned()).collect();
-    names.into_iter().filter(|name| name != "serve").fold(command, |command, name| {
-        command.mut_subcommand(name, |verb| {
-            let hidden = |(name, action)| Arg::new(name).long(name).action(action).hide(true);
-            verb.args(FLAGS_OF_SERVE.map(hidden))
-        })
-    })
+    names
+        .into_iter()
+        .filter(|name| name != "serve")
+        .fold(command, |command, name| command.mut_subcommand(name, settings::accept_flags_of_serve))
 }
 
 /// Runs the command that the arguments of this process name.
@@ -343,66 +288,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn ordering(settings: Settings, which: &Which, task: &OrderTask) -> ExitCode {
-    operating(settings, which, |config, running| order_command::run(&config, running, task))
-}
-
-fn looking_up(settings: Settings, which: &Which, subject: &LookupSubject) -> ExitCode {
-    operating(settings, which, |config, running| lookup_command::show(&config, running, subject))
-}
-
-/// Runs a command about a running gateway.
-fn operating(
-    settings: Settings,
-    which: &Which,
-    act: impl FnOnce(Config, Option<&RunningGateway>) -> ExitCode,
-) -> ExitCode {
-    let sources = settings.sources();
-    let is_default = sources.are_absent();
-    with_configuration(&sources, |config| {
-        let is_asked =
-            |running: &RunningGateway| which.instance.as_ref().is_none_or(|name| *name == running.instance);
-        let found = match RunningGateway::in_folder(&config.store.data).filter(is_asked) {
-            Some(running) => Ok(Some(running)),
-            None if is_default || which.instance.is_some() => {
-                RunningGateway::of_units(which.instance.as_deref())
-            }
-            None => Ok(None),
-        };
-        match found {
-            Ok(None) if is_default && Path::new(SYSTEM_FILE).exists() => {
-                let sources =
-                    ConfigSources { file: FileSource::Named(SYSTEM_FILE.into()), ..sources.clone() };
-                with_configuration(&sources, |config| {
-                    let running = RunningGateway::in_folder(&config.store.data);
-                    act(config, running.as_ref())
-                })
-            }
-            Ok(running) => act(config, running.as_ref()),
-            Err(message) => {
-                output::fail(&message);
-                ExitCode::FAILURE
-            }
-        }
-    })
-}
-
-fn configured(settings: Settings, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    with_configuration(&settings.sources(), act)
-}
-
-fn with_configuration(sources: &ConfigSources, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match config::load(sources) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                output::warn(&warning.to_string());
-            }
-            act(config)
-        }
-        Err(error) => output::refuse(&error),
-    }
-}
-
 fn version() -> String {
     let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
     let target = format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS);
@@ -426,6 +311,27 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_argument_is_named_with_its_bound_and_where_the_right_one_is_found() {
+        let long = "x".repeat(129);
+        let cases: [(&[&str], &str, &str); 9] = [
+            (&["presence", "a b"], "<CHANNEL>", "1 to 128 bytes of A-Z"),
+            (&["presence", ""], "<CHANNEL>", "as in subscribe of a client"),
+            (&["user", "disconnect", ""], "<NAME>", "1 to 128 bytes without control characters, as in sub"),
+            (&["user", "sessions", &long], "<NAME>", "1 to 128 bytes"),
+            (&["user", "block", "ann", "--until", "tomorrow"], "--until <MS>", "must be Unix milliseconds"),
+            (&["user", "block", "ann", "--until", "+5"], "--until <MS>", "a whole number from 0 to"),
+            (&["user", "block", "ann", "--reason", &long], "--reason <TEXT>", "at most 64 bytes"),
+            (&["connection", "show", "7f"], "<ID>", "16 hexadecimal digits"),
+            (&["order", "last"], "<N>", "which the command that gave it printed"),
+        ];
+        for (arguments, argument, says) in cases {
+            let line = ["seawall"].iter().chain(arguments);
+            let error = command().try_get_matches_from(line).expect_err(says).to_string();
+            assert!(error.contains(argument) && error.contains(says), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `seawall cluster`: the instances that serve together, their states and their load, as the running gateway knows them.
 
 use super::config::Config;
-use super::output;
+use super::output::{self, counted};
 use super::remote::Remote;
 use super::running::RunningGateway;
 use clap::Args;
@@ -141,8 +141,7 @@ fn row(instance: &Value, leader: Option<&str>, mean: f64, now: u64) -> Option<Ta
 fn summary(body: &Value) -> Option<String> {
     let totals = &body["totals"];
     let (instances, connections) = (totals["instances"].as_u64()?, totals["connections"].as_u64()?);
-    let plural = if instances == 1 { "" } else { "s" };
-    let mut out = format!("{instances} instance{plural}, {connections} connections");
+    let mut out = format!("{}, {}", counted(instances, "instance"), counted(connections, "connection"));
     let spread = &body["spread"];
     if let (Some(min), Some(max)) = (spread["min_over_mean"].as_f64(), spread["max_over_mean"].as_f64()) {
         write!(out, ", spread {min:.2}–{max:.2}").ok()?;

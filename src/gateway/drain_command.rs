@@ -1,7 +1,7 @@
 //! `seawall drain`: begins or watches a drain of the running gateway, through its admin listener.
 
 use super::config::Config;
-use super::output;
+use super::output::{self, counted};
 use super::remote::{Remote, RemoteFailure};
 use super::running::RunningGateway;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -54,10 +54,10 @@ struct DrainReport {
 fn begin(remote: &Remote) -> Result<ExitCode, String> {
     let before = ask(remote, "GET").map_err(|failure| remote.message(failure))?;
     let report = ask(remote, "POST").map_err(|failure| remote.message(failure))?;
-    let (connections, left_s) = (report.connections, report.left_s());
+    let (connections, left_s) = (counted(report.connections, "connection"), report.left_s());
     let began = if before.since.is_some() { "already draining" } else { "draining" };
     Ok(output::print(&format!(
-        "{began}: {}, {connections} connections; exits within {left_s} s, earlier if all clients leave\n\
+        "{began}: {}, {connections}; exits within {left_s} s, earlier if all clients leave\n\
          to watch: seawall drain --status\n",
         report.phase
     )))
@@ -66,9 +66,9 @@ fn begin(remote: &Remote) -> Result<ExitCode, String> {
 fn watch(remote: &Remote) -> Result<ExitCode, String> {
     let mut last = ask(remote, "GET").map_err(|failure| remote.message(failure))?;
     if last.since.is_none() {
-        let connections = last.connections;
+        let connections = counted(last.connections, "connection");
         return Ok(output::print(&format!(
-            "serving, {connections} connections; not draining (seawall drain begins a drain)\n"
+            "serving, {connections}; not draining (seawall drain begins a drain)\n"
         )));
     }
     let mut display = ProgressDisplay::new(last.connections + last.moved + last.stragglers);
@@ -121,9 +121,10 @@ impl DrainReport {
     }
 
     fn line(&self) -> String {
-        let DrainReport { phase, connections, moved, stragglers, .. } = self;
+        let DrainReport { phase, moved, stragglers, .. } = self;
+        let connections = counted(self.connections, "connection");
         format!(
-            "{phase}: {connections} connections left, {moved} moved, {stragglers} closed; exits within {} s",
+            "{phase}: {connections} left, {moved} moved, {stragglers} closed; exits within {} s",
             self.left_s()
         )
     }

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::config::certificate::date;
 use super::lookup_command::{encoded, message};
-use super::output;
+use super::output::{self, counted};
 use super::remote::{Remote, RemoteAnswer};
 use super::running::RunningGateway;
 use serde_json::{Map, Value};
@@ -130,7 +130,7 @@ fn block(user: &str, body: &Value) -> Option<String> {
 fn progress(body: &Value) -> Option<(String, Completeness)> {
     let (order, kind, closed) = (body["order"].as_u64()?, body["kind"].as_str()?, body["closed"].as_u64()?);
     let is_complete = body["complete"].as_bool()?;
-    let mut text = format!("order {order} ({kind}): {closed} sessions closed\n");
+    let mut text = format!("order {order} ({kind}): {} closed\n", counted(closed, "session"));
     for instance in body["instances"].as_array()? {
         let name = instance["name"].as_str()?;
         match (instance["done"].as_bool()?, instance["closed"].as_u64()) {

@@ -20,6 +20,11 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
+/// A number with a noun, whose plural ends in `s`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Writes `text` to stdout if a program reads it. A failure is ignored, because a gateway must serve without a reader as well.
 pub(super) fn inform(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());

@@ -3,6 +3,7 @@
 //! Without that variable nothing is sent. The watchdog is fed only while every reactor turns. If one hangs, systemd ends the
 //! process: clients can recover from that, but not from a gateway that is silent.
 
+use super::output::counted;
 use crate::clock::Now;
 use crate::job::Outlook;
 use crate::metrics::vitals::Vitals;
@@ -137,17 +138,14 @@ impl LastReport {
             lines.push_str("STOPPING=1\n");
         }
         if self.status.as_ref() != Some(status) {
-            let Status { connections, health, .. } = status;
+            let (connections, health) = (counted(status.connections, "connection"), status.health);
             let _infallible = match (status.stopping, status.silent) {
-                (true, _) => writeln!(lines, "STATUS=draining; {connections} connections left"),
+                (true, _) => writeln!(lines, "STATUS=draining; {connections} left"),
                 (false, Some((reactor, seconds))) => {
-                    writeln!(
-                        lines,
-                        "STATUS=reactor {reactor} made no turn for {seconds} s; {connections} connections"
-                    )
+                    writeln!(lines, "STATUS=reactor {reactor} made no turn for {seconds} s; {connections}")
                 }
                 (false, None) => {
-                    writeln!(lines, "STATUS=serving; {connections} connections; health {health}")
+                    writeln!(lines, "STATUS=serving; {connections}; health {health}")
                 }
             };
             self.status = Some(status.clone());

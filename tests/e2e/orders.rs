@@ -213,10 +213,10 @@ fn operator_gives_orders_and_sees_their_progress() {
     };
     let mut ann = connect_as(&gateway, "ann b");
     let text = run(&["user", "disconnect", "ann b", "--reason", "bye", "--stay-away"]);
-    assert!(text.contains("(disconnect): 1 sessions closed"), "{text}");
+    assert!(text.contains("(disconnect): 1 session closed"), "{text}");
     ann.expect_close().is(4504, "disconnected");
     let mut ann = connect_as(&gateway, "ann b");
-    assert!(run(&["user", "block", "ann b", "--reason", "spam"]).contains("(block): 1 sessions closed"));
+    assert!(run(&["user", "block", "ann b", "--reason", "spam"]).contains("(block): 1 session closed"));
     ann.expect_close().is(4503, "forbidden");
     assert!(run(&["user", "show", "ann b"]).contains("until unblocked: spam"));
     run(&["user", "unblock", "ann b"]);
@@ -230,6 +230,6 @@ fn operator_gives_orders_and_sees_their_progress() {
         orders["orders"].as_array().expect("a list").iter().filter_map(|one| one["kind"].as_str()).collect();
     assert_eq!(kinds, ["revoke", "unblock", "block", "disconnect"]);
     let number = orders["orders"][3]["order"].to_string();
-    assert!(run(&["order", &number]).contains("(disconnect): 1 sessions closed"));
+    assert!(run(&["order", &number]).contains("(disconnect): 1 session closed"));
     until(SOON, "it is logged", || gateway.output().contains("by=\"operator\""));
 }

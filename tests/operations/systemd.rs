@@ -62,7 +62,7 @@ fn supervisor_is_notified_of_start_status_reload_and_stop() {
     supervisor.until("READY=1");
     supervisor.until("STATUS=serving; 0 connections; health ok");
     let client = Client::connect(&gateway);
-    supervisor.until("STATUS=serving; 1 connections; health ok");
+    supervisor.until("STATUS=serving; 1 connection; health ok");
     gateway.signal(Signal::HUP);
     let since = supervisor.until("RELOADING=1");
     assert_eq!(since, "RELOADING=1");

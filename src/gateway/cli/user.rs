@@ -1,5 +1,6 @@
 //! `seawall user …`: the sessions of a user, and orders about them.
 
+use super::argument;
 use super::which::Which;
 use crate::gateway::lookup_command::LookupSubject;
 use crate::gateway::order_command::{CliComeback, OrderTask};
@@ -10,17 +11,17 @@ pub(super) enum UserCommand {
     /// Print the open sessions of a user, and those among the last that ended
     Sessions {
         /// The user: `sub` of its token
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
         which: Which,
     },
     /// End the sessions of a user on all instances; exit with 1 if one has not answered
     Disconnect {
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         /// For the user, at most 64 bytes
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = argument::reason)]
         reason: Option<String>,
         /// Ask the clients to stay away. Without it they connect again
         #[arg(long)]
@@ -30,27 +31,27 @@ pub(super) enum UserCommand {
     },
     /// End the sessions of a user on all instances, and refuse the user until the block ends
     Block {
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         /// For operators, at most 64 bytes
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = argument::reason)]
         reason: Option<String>,
         /// The end of the block, in Unix milliseconds [default: until the user is unblocked]
-        #[arg(long, value_name = "MS")]
+        #[arg(long, value_name = "MS", value_parser = argument::unix_ms)]
         until: Option<u64>,
         #[command(flatten)]
         which: Which,
     },
     /// End the block of a user
     Unblock {
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
         which: Which,
     },
     /// Print whether a user is blocked, since when, until when and why
     Show {
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
         which: Which,

@@ -4,9 +4,7 @@
 //! refused: they may change what the sender means. `data` is never looked into; it is kept byte for byte.
 
 use super::problem::{ApiProblem, ProblemCode};
-use crate::id::{
-    CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, Offset, USER_BYTES_MAX, UserName,
-};
+use crate::id::{ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, Offset, USER_BYTES_MAX, UserName};
 use crate::wire::command::Content;
 use crate::wire::scan::{Broken, IntegerFault, JsonKind, Raw, Scanner};
 use std::fmt;
@@ -330,11 +328,8 @@ fn channel(name: &str, raw: Raw<'_>) -> Result<ChannelName, ApiProblem> {
 
 /// Reads a channel's name; `name` is the place it came from.
 pub fn channel_name(name: &str, text: &str) -> Result<ChannelName, ApiProblem> {
-    ChannelName::parse(text).map_err(|_| {
-        malformed(format!(
-            "{name} must be a channel name: 1 to {CHANNEL_BYTES_MAX} bytes of A-Z, a-z, 0-9, '_', '.', ':' and '-', or '$user:' and more"
-        ))
-    })
+    ChannelName::parse(text)
+        .map_err(|_| malformed(format!("{name} must be a channel name: {}", ChannelName::RULE)))
 }
 
 /// Reads a body that is one object.

@@ -1,0 +1,60 @@
+//! The bodies of operators' requests.
+
+use super::refusal::AdminRefusal;
+use crate::health::breaker::Forced;
+use crate::health::snapshot::AdmissionMode;
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How long a state may be forced: a forgotten order ends within a day.
+const MINUTES: RangeInclusive<u64> = 1..=1_440;
+
+pub(super) const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
+const WITHIN: &str = r#"{"within_percent":3..100}, or no body for the one of the settings"#;
+const MODE: &str = r#"{"mode":"enforce"|"observe"}"#;
+
+pub(super) fn force(body: &[u8]) -> Result<(Forced, Duration), AdminRefusal> {
+    let members = members(body, &["to", "minutes"], FORCE)?;
+    let to = [Forced::Open, Forced::Closed]
+        .into_iter()
+        .find(|forced| members.get("to").and_then(Value::as_str) == Some(forced.as_str()))
+        .ok_or_else(|| AdminRefusal::body_wrong("to must be \"open\" or \"closed\"", FORCE))?;
+    let minutes = members.get("minutes").and_then(Value::as_u64).filter(|minutes| MINUTES.contains(minutes));
+    let minutes = minutes
+        .ok_or_else(|| AdminRefusal::body_wrong("minutes must be a whole number from 1 to 1440", FORCE))?;
+    Ok((to, Duration::from_secs(minutes * 60)))
+}
+
+pub(super) fn mode(body: &[u8]) -> Result<AdmissionMode, AdminRefusal> {
+    let members = members(body, &["mode"], MODE)?;
+    [AdmissionMode::Enforce, AdmissionMode::Observe]
+        .into_iter()
+        .find(|mode| members.get("mode").and_then(Value::as_str) == Some(mode.as_str()))
+        .ok_or_else(|| AdminRefusal::body_wrong("mode must be \"enforce\" or \"observe\"", MODE))
+}
+
+/// The body of an order to rebalance, which may be empty.
+pub(super) fn within(body: &[u8]) -> Result<Option<u32>, AdminRefusal> {
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let members = members(body, &["within_percent"], WITHIN)?;
+    let Some(value) = members.get("within_percent") else { return Ok(None) };
+    let percent = value.as_u64().and_then(|percent| u32::try_from(percent).ok());
+    let percent = percent.filter(|percent| (3..=100).contains(percent));
+    percent.map(Some).ok_or_else(|| {
+        AdminRefusal::body_wrong("within_percent must be a whole number from 3 to 100", WITHIN)
+    })
+}
+
+/// The members of a JSON object. An unknown one is rejected, because it may be a misspelling.
+fn members(body: &[u8], known: &[&str], form: &'static str) -> Result<Map<String, Value>, AdminRefusal> {
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+        AdminRefusal::body_wrong(format_args!("the body is no JSON object ({error})"), form)
+    })?;
+    match members.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(members),
+        Some(key) => Err(AdminRefusal::body_wrong(format_args!("unknown member {key:?}"), form)),
+    }
+}

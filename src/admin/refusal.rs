@@ -1,0 +1,115 @@
+//! Refusals of the admin listener: a status, a word for programs, and a sentence that says what to send instead.
+
+use crate::wire::api::problem::ApiProblem;
+use crate::wire::json;
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// A request that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminRefusal {
+    pub status: u16,
+    pub headers: Vec<(&'static str, &'static str)>,
+    word: &'static str,
+    pub(super) message: String,
+}
+
+impl AdminRefusal {
+    pub(super) fn new(status: u16, word: &'static str, message: impl Into<String>) -> AdminRefusal {
+        AdminRefusal { status, headers: Vec::new(), word, message: message.into() }
+    }
+
+    /// `{"error":"…","message":"…"}`, as on the public listener.
+    pub fn body(&self) -> String {
+        let mut out = Vec::with_capacity(256);
+        json::object(&mut out, |out| {
+            json::text(out, "error", self.word);
+            json::text(out, "message", &self.message);
+        });
+        out.push(b'\n');
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    pub(super) fn unauthorized() -> AdminRefusal {
+        AdminRefusal {
+            headers: vec![("WWW-Authenticate", "Bearer realm=\"seawall admin\"")],
+            ..AdminRefusal::new(
+                401,
+                "unauthorized",
+                "send Authorization: Bearer with the token: admin.token, or the file admin.token in store.data; \
+                 the first lines of seawall name it",
+            )
+        }
+    }
+
+    pub(super) fn method(allow: &'static str) -> AdminRefusal {
+        let message = format!("this path takes {allow}");
+        AdminRefusal {
+            headers: vec![("Allow", allow)],
+            ..AdminRefusal::new(405, "method_not_allowed", message)
+        }
+    }
+
+    pub(super) fn unknown_path() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "no such path; GET /health/dependencies is one, docs/admin.md lists all, and `seawall --help` the commands for operators",
+        )
+    }
+
+    pub(super) fn unknown_dependency(known: &[Arc<str>]) -> AdminRefusal {
+        let known = known.join(", ");
+        AdminRefusal::new(404, "not_found", format!("no dependency has this name; there are: {known}"))
+    }
+
+    pub(super) fn not_held() -> AdminRefusal {
+        let message = "gateway is this process itself: it can be looked at, and not be forced";
+        AdminRefusal::new(409, "not_forced", message)
+    }
+
+    pub(super) fn no_length() -> AdminRefusal {
+        AdminRefusal::new(411, "length_required", "send the body with a Content-Length")
+    }
+
+    pub(super) fn body_too_large(bound: usize) -> AdminRefusal {
+        AdminRefusal::new(413, "body_too_large", format!("a body has at most {bound} bytes here"))
+    }
+
+    pub(super) fn no_answer() -> AdminRefusal {
+        let message = "the watch thread did not answer within a second: the process ends or is starved; \
+                       an action may have been done all the same, so look before it is repeated";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn reactor_silent() -> AdminRefusal {
+        let message = "a reactor did not answer within a second: see /health/live, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn presence_silent() -> AdminRefusal {
+        let message = "the presence thread did not answer within a second: see the log, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn unknown_order() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "no such order; orders are kept for an hour, and GET /orders lists the last 50",
+        )
+    }
+
+    /// The refusal of an order, in the words of the server API.
+    pub(super) fn of(problem: &ApiProblem) -> AdminRefusal {
+        AdminRefusal::new(problem.code.status(), problem.code.word(), problem.detail.to_string())
+    }
+
+    pub(super) fn unknown_session(message: String) -> AdminRefusal {
+        AdminRefusal::new(404, "not_found", message)
+    }
+
+    pub(super) fn body_wrong(what: impl Display, form: &str) -> AdminRefusal {
+        AdminRefusal::new(400, "malformed", format!("{what}; send {form}"))
+    }
+}
