@@ -1,6 +1,7 @@
 //! The bodies of operators' requests.
 
 use super::refusal::AdminRefusal;
+use crate::cluster::rebalance_body::{self, RebalanceWish};
 use crate::health::breaker::Forced;
 use crate::health::snapshot::AdmissionMode;
 use serde_json::{Map, Value};
@@ -11,7 +12,6 @@ use std::time::Duration;
 const MINUTES: RangeInclusive<u64> = 1..=1_440;
 
 pub(super) const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
-const WITHIN: &str = r#"{"within_percent":3..100}, or no body for the one of the settings"#;
 const MODE: &str = r#"{"mode":"enforce"|"observe"}"#;
 
 pub(super) fn force(body: &[u8]) -> Result<(Forced, Duration), AdminRefusal> {
@@ -34,18 +34,15 @@ pub(super) fn mode(body: &[u8]) -> Result<AdmissionMode, AdminRefusal> {
         .ok_or_else(|| AdminRefusal::body_wrong("mode must be \"enforce\" or \"observe\"", MODE))
 }
 
-/// The body of an order to rebalance, which may be empty.
-pub(super) fn within(body: &[u8]) -> Result<Option<u32>, AdminRefusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    let members = members(body, &["within_percent"], WITHIN)?;
-    let Some(value) = members.get("within_percent") else { return Ok(None) };
-    let percent = value.as_u64().and_then(|percent| u32::try_from(percent).ok());
-    let percent = percent.filter(|percent| (3..=100).contains(percent));
-    percent.map(Some).ok_or_else(|| {
-        AdminRefusal::body_wrong("within_percent must be a whole number from 3 to 100", WITHIN)
-    })
+/// The body of a request to spread connections, which may be empty.
+pub(super) fn rebalance(body: &[u8]) -> Result<RebalanceWish, AdminRefusal> {
+    rebalance_body::read(text(body)?).map_err(|problem| AdminRefusal::of(&problem))
+}
+
+/// The text of a body.
+pub(super) fn text(body: &[u8]) -> Result<&str, AdminRefusal> {
+    std::str::from_utf8(body)
+        .map_err(|_| AdminRefusal::new(400, "malformed", "the body is not UTF-8; send a JSON object"))
 }
 
 /// The members of a JSON object. An unknown one is rejected, because it may be a misspelling.

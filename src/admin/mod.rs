@@ -15,6 +15,8 @@ pub mod request;
 pub mod route;
 
 use crate::clock::Now;
+use crate::cluster::forecast::SpreadForecast;
+use crate::cluster::rebalance_body::{RebalancePurpose, RebalanceWish};
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::job::delivery::Monitor;
@@ -25,7 +27,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
-use crate::metrics::rebalance::ROUND;
+use crate::metrics::rebalance::{ROUND, RoundBegun};
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::net::listener;
@@ -159,13 +161,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Ok(AdminTask::Cluster) => {
                 tell(out, method, 200, "application/json", &self.cluster.report().json());
             }
-            Ok(AdminTask::Rebalance(within)) => {
-                let within = self.vitals.rebalance.order(within, (self.clock)().at);
-                self.metrics.admin.count_action("rebalance");
-                tracing::info!(%peer, within_percent = within, "rebalance ordered by operator");
-                let body = format!(r#"{{"within_percent":{within},"for_s":{}}}"#, ROUND.as_secs());
-                tell(out, method, 202, "application/json", &body);
-            }
+            Ok(AdminTask::Rebalance(wish)) => self.rebalance(out, method, wish, peer),
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
             Ok(AdminTask::Presence(wish)) => match self.presence.page(wish) {
                 Some(page) => {
@@ -191,6 +187,25 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
             Ok(AdminTask::Ask(ask)) => self.ask(out, method, ask, peer),
         }
+    }
+
+    /// Begins a round in which the instances spread their connections, or forecasts one.
+    fn rebalance(&self, out: &mut Vec<u8>, method: Method, wish: RebalanceWish, peer: SocketAddr) {
+        let rebalance = &self.vitals.rebalance;
+        let (status, body) = match wish.purpose {
+            RebalancePurpose::Forecast => {
+                let within = rebalance.wanted_percent(wish.within_percent);
+                let report = self.cluster.report();
+                (200, SpreadForecast::new(&report, within, ROUND.as_secs()).json())
+            }
+            RebalancePurpose::Round => {
+                let within = rebalance.order(wish.within_percent, (self.clock)().at);
+                self.metrics.admin.count_action("rebalance");
+                tracing::info!(%peer, within_percent = within, "rebalance ordered by operator");
+                (202, RoundBegun { within_percent: within }.json())
+            }
+        };
+        tell(out, method, status, "application/json", &body);
     }
 
     /// The progress of a drain.

@@ -1,5 +1,6 @@
 //! The paths of orders about users: a method, a path and a body become a question, or a refusal.
 
+use super::bodies::text;
 use super::names;
 use super::refusal::AdminRefusal;
 use crate::id::{OrderId, UserName};
@@ -60,14 +61,16 @@ impl OrderPath<'_> {
         let give = |order| Ok(OrderQuestion::Give(order));
         match (self, method) {
             (OrderPath::Disconnect(name), Method::Post) => {
-                give(OrderWish::Disconnect(names::user(name)?, text(body)?))
+                give(OrderWish::Disconnect(names::user(name)?, text(body)?.to_owned()))
             }
-            (OrderPath::Block(name), Method::Put) => give(OrderWish::Block(names::user(name)?, text(body)?)),
+            (OrderPath::Block(name), Method::Put) => {
+                give(OrderWish::Block(names::user(name)?, text(body)?.to_owned()))
+            }
             (OrderPath::Block(name), Method::Delete) => give(OrderWish::Unblock(names::user(name)?)),
             (OrderPath::Block(name), Method::Get | Method::Head) => {
                 Ok(OrderQuestion::Block(names::user(name)?))
             }
-            (OrderPath::Revoke, Method::Post) => give(OrderWish::Revoke(text(body)?)),
+            (OrderPath::Revoke, Method::Post) => give(OrderWish::Revoke(text(body)?.to_owned())),
             (OrderPath::List, Method::Get | Method::Head) => Ok(OrderQuestion::List),
             (OrderPath::Progress(number), Method::Get | Method::Head) => {
                 Ok(OrderQuestion::Progress(names::order(number)?))
@@ -77,11 +80,6 @@ impl OrderPath<'_> {
             (OrderPath::List | OrderPath::Progress(_), _) => Err(AdminRefusal::method("GET, HEAD")),
         }
     }
-}
-
-fn text(body: &[u8]) -> Result<String, AdminRefusal> {
-    String::from_utf8(body.to_vec())
-        .map_err(|_| AdminRefusal::new(400, "malformed", "the body is not UTF-8; send a JSON object"))
 }
 
 #[cfg(test)]

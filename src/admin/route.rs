@@ -1,9 +1,10 @@
 //! Routing: a method, a path and a body become a task, or a refusal that says what to send instead.
 
-use super::bodies::{force, mode, within};
+use super::bodies::{force, mode, rebalance};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
 use super::refusal::AdminRefusal;
+use crate::cluster::rebalance_body::RebalanceWish;
 use crate::job::admin::{AdminAction, AdminQuestion};
 use crate::job::lookup::Wanted;
 use crate::roster::PageWish;
@@ -18,8 +19,8 @@ pub enum AdminTask {
     Ask(AdminQuestion),
     /// The instances of the cluster.
     Cluster,
-    /// To spread connections evenly over the instances: within this many percent of the mean, or as the settings say.
-    Rebalance(Option<u32>),
+    /// To spread connections evenly over the instances, or to say what that would move.
+    Rebalance(RebalanceWish),
     /// Sessions, by their connection or user.
     LookUp(Wanted),
     /// A page of the roster of a channel.
@@ -84,7 +85,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
         (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
-        (AdminPath::Rebalance, Method::Post) => Ok(AdminTask::Rebalance(within(body)?)),
+        (AdminPath::Rebalance, Method::Post) => rebalance(body).map(AdminTask::Rebalance),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
         (AdminPath::Connection(name), Method::Get | Method::Head) => {
@@ -159,6 +160,7 @@ impl AdminPath<'_> {
 mod tests {
     use super::super::bodies::FORCE;
     use super::*;
+    use crate::cluster::rebalance_body::RebalancePurpose;
     use crate::health::breaker::Forced;
     use crate::health::snapshot::AdmissionMode;
     use serde_json::Value;
@@ -265,17 +267,11 @@ mod tests {
             );
             serde_json::from_str::<Value>(&refusal.body()).expect("JSON");
         }
-        let rebalance = |body: &[u8]| wish(Method::Post, "/cluster/rebalance", body);
-        assert_eq!(rebalance(b""), Ok(AdminTask::Rebalance(None)));
-        assert_eq!(rebalance(br#"{"within_percent":3}"#), Ok(AdminTask::Rebalance(Some(3))));
-        for body in [r#"{"within_percent":2}"#, r#"{"within_percent":101}"#, r#"{"within":5}"#, "5"] {
-            let refusal = refused(Method::Post, "/cluster/rebalance", body);
-            assert!(
-                refusal.status == 400 && refusal.message.contains("3..100"),
-                "{body}: {}",
-                refusal.message
-            );
-        }
+        let rebalance = wish(Method::Post, "/cluster/rebalance", br#"{"within_percent":3}"#);
+        let expected = RebalanceWish { within_percent: Some(3), purpose: RebalancePurpose::Round };
+        assert_eq!(rebalance, Ok(AdminTask::Rebalance(expected)));
+        let refusal = refused(Method::Post, "/cluster/rebalance", r#"{"within_percent":2}"#);
+        assert!(refusal.status == 400 && refusal.message.contains("from 3 to 100"), "{}", refusal.message);
         let observe = wish(Method::Put, "/health/admission", br#"{"mode":"observe"}"#);
         assert_eq!(
             observe,

@@ -24,6 +24,7 @@ use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
+use crate::metrics::vitals::Vitals;
 use crate::net::listener;
 use crate::net::seats::{Seat, Seats};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -53,6 +54,8 @@ pub struct Api<C> {
     pub outlook: Arc<Outlook>,
     pub cluster: Arc<ClusterBoard>,
     pub orders: Arc<OrderBoard>,
+    /// Knows the rounds in which connections are spread.
+    pub vitals: Arc<Vitals>,
     pub counters: Arc<ApiCounters>,
     pub clock: C,
 }
@@ -88,6 +91,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             outlook,
             cluster,
             orders,
+            vitals,
             counters,
             clock,
         } = self;
@@ -107,6 +111,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             outlook,
             cluster,
             orders,
+            vitals,
             counters,
             clock,
         });

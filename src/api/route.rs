@@ -22,6 +22,7 @@ pub(super) enum ApiEndpoint {
     History,
     Presence,
     Cluster,
+    Rebalance,
     Disconnect,
     Block,
     ShowBlock,
@@ -43,7 +44,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 17] = [
+pub(super) const TABLE: [RouteRow; 18] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", &[ApiRight::Publish]),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", &[ApiRight::Publish]),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", &[ApiRight::Publish]),
@@ -54,6 +55,7 @@ pub(super) const TABLE: [RouteRow; 17] = [
     row(ApiEndpoint::History, Method::Get, "/v1/channels/{channel}/history", &[ApiRight::History]),
     row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", &[ApiRight::Presence]),
     row(ApiEndpoint::Cluster, Method::Get, "/v1/cluster", &[ApiRight::Cluster]),
+    row(ApiEndpoint::Rebalance, Method::Post, "/v1/cluster/rebalance", &[ApiRight::Rebalance]),
     row(ApiEndpoint::Disconnect, Method::Post, "/v1/users/{user}/disconnect", &[ApiRight::Disconnect]),
     row(ApiEndpoint::Block, Method::Put, "/v1/users/{user}/block", &[ApiRight::Block]),
     row(ApiEndpoint::ShowBlock, Method::Get, "/v1/users/{user}/block", &[ApiRight::Block]),
@@ -86,6 +88,7 @@ impl ApiEndpoint {
             ApiEndpoint::History => "history",
             ApiEndpoint::Presence => "presence",
             ApiEndpoint::Cluster => "cluster",
+            ApiEndpoint::Rebalance => "rebalance",
             ApiEndpoint::Disconnect => "disconnect",
             ApiEndpoint::Block => "block",
             ApiEndpoint::ShowBlock => "block_show",
@@ -219,6 +222,7 @@ fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
         | ApiEndpoint::Revoke
         | ApiEndpoint::Presence
         | ApiEndpoint::Cluster
+        | ApiEndpoint::Rebalance
         | ApiEndpoint::OpenApi => {
             let channel = channel_name("the path", &decoded(name)?).map_err(|problem| (problem, None))?;
             Ok(Named::Channel(channel))

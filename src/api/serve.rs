@@ -6,7 +6,11 @@ use super::publish::{HeaderKey, Outcome};
 use super::read::HistoryPart;
 use super::route::ApiEndpoint;
 use super::server::{ApiPolicy, ApiServer};
+use crate::auth::api_key::ApiKey;
 use crate::clock::{Moment, Now};
+use crate::cluster::forecast::SpreadForecast;
+use crate::cluster::rebalance_body::{self, RebalancePurpose};
+use crate::metrics::rebalance::{ROUND, RoundBegun};
 use crate::net::seats::Seat;
 use crate::net::secured::SecuredStream;
 use crate::net::served::ServedStream;
@@ -215,6 +219,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 self.presence(key, channel, &head.query).map(ApiAnswer::json)
             }
             ApiEndpoint::Cluster => Ok(ApiAnswer::json(self.cluster.report().json().into_bytes())),
+            ApiEndpoint::Rebalance => self.rebalance(key, text, from.address),
             ApiEndpoint::Disconnect
             | ApiEndpoint::Block
             | ApiEndpoint::ShowBlock
@@ -222,6 +227,25 @@ impl<C: Fn() -> Now> ApiServer<C> {
             | ApiEndpoint::Revoke
             | ApiEndpoint::Order => self.order(routed, key, text, from.address).map(ApiAnswer::json),
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
+        }
+    }
+
+    /// Begins a round in which the instances spread their connections, or forecasts one.
+    fn rebalance(&self, key: &ApiKey, text: &str, address: IpAddr) -> Result<ApiAnswer, ApiProblem> {
+        let (wish, rebalance) = (rebalance_body::read(text)?, &self.vitals.rebalance);
+        match wish.purpose {
+            RebalancePurpose::Forecast => {
+                let within = rebalance.wanted_percent(wish.within_percent);
+                let forecast = SpreadForecast::new(&self.cluster.report(), within, ROUND.as_secs());
+                Ok(ApiAnswer::json(forecast.json().into_bytes()))
+            }
+            RebalancePurpose::Round => {
+                let within_percent = rebalance.order(wish.within_percent, self.now());
+                let by = format!("api:{}", key.name());
+                tracing::info!(target: "audit", within_percent, by, %address, "rebalance ordered");
+                let body = RoundBegun { within_percent }.json().into_bytes();
+                Ok(ApiAnswer { status: 202, ..ApiAnswer::json(body) })
+            }
         }
     }
 

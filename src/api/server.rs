@@ -10,6 +10,7 @@ use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
+use crate::metrics::vitals::Vitals;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::request::HeadLimits;
@@ -48,6 +49,7 @@ pub(super) struct ApiServer<C> {
     pub(super) outlook: Arc<Outlook>,
     pub(super) cluster: Arc<ClusterBoard>,
     pub(super) orders: Arc<OrderBoard>,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) counters: Arc<ApiCounters>,
     pub(super) clock: C,
 }

@@ -32,10 +32,12 @@ pub enum ApiRight {
     Disconnect,
     /// To block users and revoke tokens.
     Block,
+    /// To spread connections over the instances.
+    Rebalance,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 8] = [
+    pub const ALL: [ApiRight; 9] = [
         ApiRight::Publish,
         ApiRight::Signal,
         ApiRight::History,
@@ -44,6 +46,7 @@ impl ApiRight {
         ApiRight::Cluster,
         ApiRight::Disconnect,
         ApiRight::Block,
+        ApiRight::Rebalance,
     ];
 
     /// The word in `rights`.
@@ -57,6 +60,7 @@ impl ApiRight {
             ApiRight::Cluster => "cluster",
             ApiRight::Disconnect => "disconnect",
             ApiRight::Block => "block",
+            ApiRight::Rebalance => "rebalance",
         }
     }
 

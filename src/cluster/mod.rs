@@ -16,9 +16,11 @@
 //! | [`duty`] | whether this instance leads |
 //! | [`report`] | what operators see of all that |
 //! | [`spread`] | how many clients this instance asks to move, and where to |
+//! | [`forecast`] | what a round of all instances would move, without moving anything |
 
 pub mod audit;
 pub mod duty;
+pub mod forecast;
 pub mod incarnation;
 pub mod instance;
 pub mod liveness;
@@ -27,6 +29,7 @@ mod order_args;
 pub mod order_body;
 pub mod order_counts;
 pub mod own_users;
+pub mod rebalance_body;
 pub mod report;
 pub mod restrictions;
 pub mod spread;

@@ -70,7 +70,7 @@ pub fn revoke(text: &str, now_unix_ms: u64) -> Result<ClusterOrder, ApiProblem> 
 }
 
 /// Reads an object with these members. An empty body is one without members.
-fn members<'a, const COUNT: usize>(
+pub(super) fn members<'a, const COUNT: usize>(
     text: &'a str,
     names: [&'static str; COUNT],
 ) -> Result<[Option<Raw<'a>>; COUNT], ApiProblem> {

@@ -19,12 +19,12 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// A decision waits until the live instances have not changed for this long: clients of one that left are still arriving.
 const CALM: Duration = Duration::from_secs(30);
 /// The share of the own connections that is asked in a second at most.
-const STEP: f64 = 0.01;
+pub(super) const STEP: f64 = 0.01;
 /// An instance asks until it has this share of the mean. While another one lacks connections it asks down to the mean itself:
 /// otherwise a hundred instances, each a hundredth over the mean, would leave one empty.
 const ENOUGH: f64 = 1.01;
 /// While turns take longer, nothing is asked: a reactor that is busy gets no more work.
-const TURN_MAX: Duration = Duration::from_millis(50);
+pub(super) const TURN_MAX: Duration = Duration::from_millis(50);
 /// Without this gain, as a share of the mean, in this time, returning clients mean that nothing leads them elsewhere.
 const GAIN: f64 = 0.01;
 const GAIN_WITHIN: Duration = Duration::from_secs(60);
@@ -188,22 +188,14 @@ impl Spread {
             self.state = SpreadState::Even;
             return Vec::new();
         };
-        let all = sight.connections + sight.others.iter().map(|other| other.connections).sum::<u64>();
-        let mean = all as f64 / (sight.others.len() + 1) as f64;
+        let shares = MeanShares::of(sight.others, sight.connections, within);
         let own = sight.connections.saturating_sub(sight.moves.waiting) as f64;
-        let lacks = |other: &InstanceLoad| (other.connections as f64) < mean * (1.0 - within);
-        let one_lacks = sight.others.iter().any(lacks);
-        let surplus = own - mean * if one_lacks { 1.0 } else { ENOUGH };
-        let is_over = own > mean * (1.0 + within) || (one_lacks && surplus > 0.0);
-        // A round that has begun goes on until the surplus is gone.
-        let goes_on = self.state == SpreadState::Moving && surplus > 0.0;
-        if sight.others.is_empty() || !(is_over || goes_on) {
-            return self.rest(SpreadState::Even);
-        }
+        let surplus = shares.surplus(own, self.state).filter(|_| !sight.others.is_empty());
+        let Some(surplus) = surplus else { return self.rest(SpreadState::Even) };
         let is_calm = now.since(self.since) >= CALM
             && sight.picture == Picture::Whole
             && sight.longest_turn <= TURN_MAX;
-        if self.state == SpreadState::Returning || self.is_in_vain(now, own / mean, sight.moves) {
+        if self.state == SpreadState::Returning || self.is_in_vain(now, own / shares.mean, sight.moves) {
             return self.rest(SpreadState::Returning);
         }
         if !is_calm {
@@ -213,7 +205,7 @@ impl Spread {
         self.credit += surplus.min(sight.connections as f64 * STEP);
         let count = self.credit.max(0.0).floor();
         self.credit -= count;
-        draw(sight.others, mean, count as usize, random)
+        draw(sight.others, shares, count as usize, random)
     }
 
     fn watch(&mut self, now: Moment, others: &[InstanceLoad]) {
@@ -247,9 +239,46 @@ impl Spread {
     }
 }
 
+/// The share of each instance: the mean, and whether one lacks connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MeanShares {
+    pub(super) mean: f64,
+    /// The distance from the mean that is even enough, as a part of it.
+    within: f64,
+    one_lacks: bool,
+}
+
+impl MeanShares {
+    /// The shares of these instances and of another one.
+    fn of(others: &[InstanceLoad], own: u64, within: f64) -> MeanShares {
+        let counts = others.iter().map(|other| other.connections as f64).chain([own as f64]);
+        MeanShares::among(counts, within)
+    }
+
+    /// The shares of instances with these connections.
+    pub(super) fn among(counts: impl Iterator<Item = f64> + Clone, within: f64) -> MeanShares {
+        let mean = counts.clone().sum::<f64>() / counts.clone().count().max(1) as f64;
+        let one_lacks = counts.into_iter().any(|count| count < mean * (1.0 - within));
+        MeanShares { mean, within, one_lacks }
+    }
+
+    /// The connections that an instance has over its share; `None` if it has none, or if they are even enough. A round that has
+    /// begun goes on until the surplus is gone.
+    pub(super) fn surplus(self, own: f64, before: SpreadState) -> Option<f64> {
+        let surplus = own - self.mean * if self.one_lacks { 1.0 } else { ENOUGH };
+        let is_over = self.one_lacks || own > self.mean * (1.0 + self.within);
+        (surplus > 0.0 && (is_over || before == SpreadState::Moving)).then_some(surplus)
+    }
+
+    /// The connections that an instance lacks.
+    pub(super) fn lack(self, count: f64) -> f64 {
+        (self.mean - count).max(0.0)
+    }
+}
+
 /// Draws an instance for each of `count` clients, each with a probability in proportion to the connections it lacks.
-fn draw(others: &[InstanceLoad], mean: f64, count: usize, random: &mut Random) -> Vec<Arc<str>> {
-    let lacks = |other: &InstanceLoad| (mean - other.connections as f64).max(0.0);
+fn draw(others: &[InstanceLoad], shares: MeanShares, count: usize, random: &mut Random) -> Vec<Arc<str>> {
+    let lacks = |other: &InstanceLoad| shares.lack(other.connections as f64);
     let whole: f64 = others.iter().map(lacks).sum();
     let one = |random: &mut Random| {
         let mut place = f64::from(random.f32()) * whole;

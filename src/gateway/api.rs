@@ -10,6 +10,7 @@ use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
+use crate::metrics::vitals::Vitals;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::request::HeadLimits;
 use rustls::ServerConfig;
@@ -42,6 +43,7 @@ pub(super) struct ApiParts {
     pub(super) secured: Option<Arc<ServerConfig>>,
     pub(super) cluster: Arc<ClusterBoard>,
     pub(super) orders: Arc<OrderBoard>,
+    pub(super) vitals: Arc<Vitals>,
 }
 
 impl PreparedApi {
@@ -90,7 +92,7 @@ impl PreparedApi {
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
         let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
-        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, orders } = parts;
+        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, orders, vitals } = parts;
         let policy = policy(config, secured.as_ref()).map_err(io::Error::other)?;
         let api = Api {
             policy,
@@ -102,6 +104,7 @@ impl PreparedApi {
             outlook,
             cluster,
             orders,
+            vitals,
             counters,
             clock,
         };

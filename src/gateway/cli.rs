@@ -15,7 +15,7 @@ use super::lookup_command::LookupSubject;
 use super::order_command::OrderTask;
 use super::output;
 use super::presence_command;
-use super::rebalance_command;
+use super::rebalance_command::RebalanceArguments;
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -102,6 +102,8 @@ enum CliCommand {
     },
     /// Spread the clients of all instances evenly for 15 minutes: full instances ask clients to move, and close none
     Rebalance {
+        #[command(flatten)]
+        arguments: RebalanceArguments,
         #[command(flatten)]
         which: Which,
     },
@@ -245,8 +247,8 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Cluster { arguments, which }) => {
             operating(settings, &which, |config, running| arguments.run(&config, running))
         }
-        Some(CliCommand::Rebalance { which }) => {
-            operating(settings, &which, |config, running| rebalance_command::rebalance(&config, running))
+        Some(CliCommand::Rebalance { arguments, which }) => {
+            operating(settings, &which, |config, running| arguments.run(&config, running))
         }
         Some(CliCommand::Health { ready, which }) => {
             let question = if ready { HealthQuestion::Ready } else { HealthQuestion::Live };
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn wrong_argument_is_named_with_its_bound_and_where_the_right_one_is_found() {
         let long = "x".repeat(129);
-        let cases: [(&[&str], &str, &str); 9] = [
+        let cases: [(&[&str], &str, &str); 10] = [
             (&["presence", "a b"], "<CHANNEL>", "1 to 128 bytes of A-Z"),
             (&["presence", ""], "<CHANNEL>", "as in subscribe of a client"),
             (&["user", "disconnect", ""], "<NAME>", "1 to 128 bytes without control characters, as in sub"),
@@ -325,6 +327,7 @@ mod tests {
             (&["user", "block", "ann", "--until", "+5"], "--until <MS>", "a whole number from 0 to"),
             (&["user", "block", "ann", "--reason", &long], "--reason <TEXT>", "at most 64 bytes"),
             (&["connection", "show", "7f"], "<ID>", "16 hexadecimal digits"),
+            (&["rebalance", "--within", "2"], "--within <PERCENT>", "a whole number from 3 to 100"),
             (&["order", "last"], "<N>", "which the command that gave it printed"),
         ];
         for (arguments, argument, says) in cases {

@@ -89,6 +89,7 @@ impl Threads {
             secured: setup.tls.clone(),
             cluster: Arc::clone(&registry.board),
             orders: Arc::clone(&board),
+            vitals: Arc::clone(&setup.engine.vitals),
         };
         let store = store.start(StoreEnds {
             mailboxes: Arc::clone(mailboxes),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 18] = [
+pub const ENDPOINTS: [&str; 19] = [
     "publish",
     "batch",
     "broadcast",
@@ -17,6 +17,7 @@ pub const ENDPOINTS: [&str; 18] = [
     "history",
     "presence",
     "cluster",
+    "rebalance",
     "disconnect",
     "block",
     "block_show",

@@ -14,6 +14,19 @@ use std::time::Duration;
 /// A round that an operator orders lasts this long. A hundredth of the connections a second moves all of them in less.
 pub const ROUND: Duration = Duration::from_secs(15 * 60);
 
+/// The answer to an order.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundBegun {
+    pub within_percent: u32,
+}
+
+impl RoundBegun {
+    /// The text of the answer, JSON with a line break.
+    pub fn json(self) -> String {
+        format!("{{\"within_percent\":{},\"for_s\":{}}}\n", self.within_percent, ROUND.as_secs())
+    }
+}
+
 /// The part of one reactor.
 #[derive(Debug, Default)]
 pub struct ReactorMoves {
@@ -78,10 +91,15 @@ impl Rebalance {
 
     /// Begins a round of [`ROUND`] at all instances, and returns its `within_percent`: the given one, or that of the settings.
     pub fn order(&self, within_percent: Option<u32>, now: Moment) -> u32 {
-        let within_percent = within_percent.unwrap_or(self.settings.load().within_percent);
+        let within_percent = self.wanted_percent(within_percent);
         self.ordered.store(Arc::new(OrderedRound { within_percent, until: now + ROUND }));
         self.orders.fetch_add(1, Ordering::Release);
         within_percent
+    }
+
+    /// The given distance from the mean in percent, or that of the settings.
+    pub fn wanted_percent(&self, within_percent: Option<u32>) -> u32 {
+        within_percent.unwrap_or(self.settings.load().within_percent)
     }
 
     /// The number of orders so far.

@@ -184,9 +184,20 @@ fn order_at_an_empty_instance_makes_the_full_one_ask_its_clients() {
     let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(full)).collect();
     until(SOON * 6, "the load is known", || cluster(empty)["totals"]["connections"] == 40);
     let address = Operator::of(empty).address.to_string();
-    let ran = empty.setup().run_with(&["rebalance"], &[("SEAWALL_ADMIN_LISTEN", &address)]);
-    assert!(ran.status.success(), "{ran:?}");
-    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let run = |arguments: &[&str]| {
+        let ran = empty.setup().run_with(arguments, &[("SEAWALL_ADMIN_LISTEN", &address)]);
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let said = run(&["rebalance", "--within", "20", "--dry-run"]);
+    assert!(said.contains("gw-1  40 connections, asks ") && said.contains(" to gw-2; then "), "{said}");
+    assert!(
+        said.contains("gw-2  0 connections, asks none; then ") && said.contains("20 % of the mean of 20"),
+        "{said}"
+    );
+    let ordered = |gateway| cluster(gateway)["instances"][1]["rebalance"]["ordered_s"].clone();
+    assert_eq!(ordered(empty), 0, "a dry run orders nothing");
+    let said = run(&["rebalance"]);
     assert!(said.contains("10 % over the mean"), "{said}");
     let mut drain = None;
     until(SOON * 6, "a client is asked", || {

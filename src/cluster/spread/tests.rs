@@ -257,11 +257,12 @@ fn small_surplus_helps_only_an_instance_that_lacks_connections() {
 #[test]
 fn targets_are_drawn_in_proportion_to_what_they_lack() {
     let others = loads(&[1_500, 700, 900]);
-    let drawn = draw(&others, 1_000.0, 4_000, &mut Random::seeded(3));
+    let drawn = draw(&others, MeanShares::of(&others, 900, 0.1), 4_000, &mut Random::seeded(3));
     let share = |name: &str| drawn.iter().filter(|it| &***it == name).count() as f64 / drawn.len() as f64;
     assert_eq!(share("gw-0"), 0.0);
     assert!((share("gw-1") - 0.75).abs() < 0.03 && (share("gw-2") - 0.25).abs() < 0.03);
-    assert!(draw(&loads(&[1_000]), 1_000.0, 5, &mut Random::seeded(3)).is_empty());
+    let even = loads(&[1_000]);
+    assert!(draw(&even, MeanShares::of(&even, 1_000, 0.1), 5, &mut Random::seeded(3)).is_empty());
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! The forecast of a round: what all instances would ask their clients, by the rule of [`spread`](super::spread), if every client moved to
+//! the instance that it was asked to move to. It moves nothing.
+
+use super::instance::InstanceState;
+use super::report::{ClusterReport, InstanceReport};
+use super::spread::{MeanShares, STEP, SpreadState, TURN_MAX};
+use serde::Serialize;
+use std::cmp::Reverse;
+
+/// A smaller surplus is none: the rest of a division.
+const SURPLUS_MIN: f64 = 0.01;
+
+/// The instances of a report, a second at a time.
+struct Simulation {
+    counts: Vec<f64>,
+    /// The clients that moved, by the instance that they left and the one that they moved to.
+    moved: Vec<Vec<f64>>,
+    states: Vec<SpreadState>,
+}
+
+/// The forecast.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpreadForecast {
+    pub within_percent: u32,
+    /// Connections of an instance if all have the same number.
+    pub mean: f64,
+    /// The length of the round; 0 if nothing is moved.
+    pub seconds: u64,
+    /// The largest first.
+    pub moves: Vec<ForecastMove>,
+    /// The instances whose connections are known, by name.
+    pub instances: Vec<ForecastInstance>,
+    /// The reasons why no instance begins before something changes; empty if there is none.
+    pub waits_for: Vec<String>,
+}
+
+/// Clients that one instance would ask to move to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForecastMove {
+    pub from: String,
+    pub to: String,
+    pub clients: u64,
+}
+
+/// One instance before and after the round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForecastInstance {
+    pub name: String,
+    pub connections: u64,
+    pub after: u64,
+}
+
+impl SpreadForecast {
+    /// Computes a round of at most `seconds_max` seconds. An instance that drains, or whose load is not known, takes no part.
+    pub fn new(report: &ClusterReport, within_percent: u32, seconds_max: u64) -> SpreadForecast {
+        let alive = |one: &&InstanceReport| one.state == InstanceState::Alive.as_str();
+        let known: Vec<(&str, u64)> = report
+            .instances
+            .iter()
+            .filter(alive)
+            .filter_map(|one| Some((&*one.name, one.stats.as_ref()?.connections)))
+            .collect();
+        let within = f64::from(within_percent) / 100.0;
+        let mut simulation = Simulation::new(known.iter().map(|(_, connections)| *connections as f64));
+        let mean = MeanShares::among(simulation.counts.iter().copied(), within).mean;
+        let seconds = (0..seconds_max).take_while(|_| simulation.second(within)).count() as u64;
+        let name = |at: usize| known.get(at).map(|(name, _)| (*name).to_owned()).unwrap_or_default();
+        let pairs = simulation.moved.iter().enumerate().flat_map(|(from, row)| {
+            row.iter().enumerate().map(move |(to, clients)| (from, to, clients.round() as u64))
+        });
+        let mut moves: Vec<ForecastMove> = pairs
+            .filter(|(_, _, clients)| *clients > 0)
+            .map(|(from, to, clients)| ForecastMove { from: name(from), to: name(to), clients })
+            .collect();
+        moves.sort_by_key(|step| Reverse(step.clients));
+        let after = simulation.counts.iter().map(|count| count.round() as u64);
+        let instances = known.iter().zip(after).map(|((name, connections), after)| ForecastInstance {
+            name: (*name).to_owned(),
+            connections: *connections,
+            after,
+        });
+        SpreadForecast {
+            within_percent,
+            // Three decimals are enough.
+            mean: (mean * 1_000.0).round() / 1_000.0,
+            seconds: if moves.is_empty() { 0 } else { seconds },
+            instances: instances.collect(),
+            waits_for: waits_for(report),
+            moves,
+        }
+    }
+
+    /// The text of the answer, JSON with a line break.
+    pub fn json(&self) -> String {
+        // Numbers, strings and structs of them have a JSON form.
+        let mut text = serde_json::to_string(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+impl Simulation {
+    fn new(counts: impl Iterator<Item = f64>) -> Simulation {
+        let counts: Vec<f64> = counts.collect();
+        let moved = vec![vec![0.0; counts.len()]; counts.len()];
+        Simulation { states: vec![SpreadState::Even; counts.len()], counts, moved }
+    }
+
+    /// One second of all instances; false if none asks a client.
+    fn second(&mut self, within: f64) -> bool {
+        let before = self.counts.clone();
+        let shares = MeanShares::among(before.iter().copied(), within);
+        let whole: f64 = before.iter().map(|count| shares.lack(*count)).sum();
+        let mut asks = false;
+        for (from, (own, state)) in before.iter().zip(&mut self.states).enumerate() {
+            let surplus =
+                shares.surplus(*own, *state).filter(|surplus| *surplus > SURPLUS_MIN && whole > 0.0);
+            *state = if surplus.is_some() { SpreadState::Moving } else { SpreadState::Even };
+            let Some(surplus) = surplus else { continue };
+            asks = true;
+            let asked = surplus.min(own * STEP);
+            for (to, other) in before.iter().enumerate() {
+                let part = asked * shares.lack(*other) / whole;
+                for (at, by) in [(from, -part), (to, part)] {
+                    if let Some(count) = self.counts.get_mut(at) {
+                        *count += by;
+                    }
+                }
+                if let Some(cell) = self.moved.get_mut(from).and_then(|row| row.get_mut(to)) {
+                    *cell += part;
+                }
+            }
+        }
+        asks
+    }
+}
+
+/// The reasons why the instances ask nothing yet.
+fn waits_for(report: &ClusterReport) -> Vec<String> {
+    let mut waits = Vec::new();
+    for InstanceReport { name, state, stats, .. } in &report.instances {
+        let is_state = |wanted: InstanceState| *state == wanted.as_str();
+        if is_state(InstanceState::Gone) || is_state(InstanceState::Left) {
+            continue;
+        }
+        if !is_state(InstanceState::Alive) {
+            waits.push(format!("{name} is {state}"));
+        } else if stats.is_none() {
+            waits.push(format!("the load of {name} is not known"));
+        }
+        let turn_ms = stats.as_ref().map_or(0.0, |stats| stats.turn_ms);
+        if turn_ms > TURN_MAX.as_millis() as f64 {
+            waits.push(format!("turns of {name} take {turn_ms:.0} ms, more than {}", TURN_MAX.as_millis()));
+        }
+    }
+    if !report.shared_names.is_empty() {
+        let names = report.shared_names.join(", ");
+        waits.push(format!("several instances are named {names}: give each its own server.instance"));
+    }
+    if report.redis.as_ref().is_some_and(|redis| !redis.up) {
+        waits.push("this instance does not reach Redis".into());
+    }
+    waits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::stats::InstanceStats;
+
+    fn instance(name: &str, state: InstanceState, connections: Option<u64>) -> InstanceReport {
+        let stats = connections.map(|connections| InstanceStats { connections, ..InstanceStats::default() });
+        InstanceReport { name: name.into(), state: state.as_str(), age_ms: 0, stats }
+    }
+
+    fn report(connections: &[u64]) -> ClusterReport {
+        let instances = connections
+            .iter()
+            .enumerate()
+            .map(|(at, count)| instance(&format!("gw-{}", at + 1), InstanceState::Alive, Some(*count)));
+        ClusterReport { complete: true, instances: instances.collect(), ..ClusterReport::default() }
+    }
+
+    fn step(from: &str, to: &str, clients: u64) -> ForecastMove {
+        ForecastMove { from: from.into(), to: to.into(), clients }
+    }
+
+    #[test]
+    fn full_instances_fill_the_empty_one_in_the_time_of_the_rule() {
+        let forecast = SpreadForecast::new(&report(&[1_500, 1_500, 0]), 10, 900);
+        assert_eq!((forecast.mean, forecast.waits_for.len()), (1_000.0, 0));
+        // Both give a hundredth a second, so the empty one has 90 % of the mean after 30 seconds, and each of them 1,050 or less.
+        assert!((30..60).contains(&forecast.seconds), "{forecast:?}");
+        assert_eq!(forecast.moves.len(), 2);
+        for (at, from) in [(0, "gw-1"), (1, "gw-2")] {
+            let ForecastMove { clients, .. } = forecast.moves[at].clone();
+            assert_eq!(forecast.moves[at], step(from, "gw-3", clients));
+            assert!((450..=500).contains(&clients), "{forecast:?}");
+        }
+        let after: u64 = forecast.instances.iter().map(|one| one.after).sum();
+        assert!((2_999..=3_001).contains(&after), "{forecast:?}");
+    }
+
+    #[test]
+    fn even_instances_and_a_single_one_move_nothing() {
+        for connections in [&[1_000, 1_040, 960][..], &[500], &[0, 0], &[]] {
+            let forecast = SpreadForecast::new(&report(connections), 10, 900);
+            assert_eq!((forecast.seconds, forecast.moves.len()), (0, 0), "{forecast:?}");
+        }
+        assert!(!SpreadForecast::new(&report(&[1_000, 1_040, 960]), 3, 900).moves.is_empty());
+    }
+
+    #[test]
+    fn single_client_moves_if_it_is_over() {
+        let forecast = SpreadForecast::new(&report(&[3, 1]), 10, 900);
+        assert_eq!(forecast.moves, [step("gw-1", "gw-2", 1)]);
+        assert_eq!(forecast.instances[1].after, 2);
+    }
+
+    #[test]
+    fn obstacles_are_named() {
+        let mut report = report(&[1_500, 500]);
+        report.instances.push(instance("gw-3", InstanceState::Draining, Some(9)));
+        report.instances.push(instance("gw-4", InstanceState::Alive, None));
+        report.instances.push(instance("gw-5", InstanceState::Gone, None));
+        report.shared_names.push("gw-1".into());
+        if let Some(stats) = &mut report.instances[0].stats {
+            stats.turn_ms = 80.4;
+        }
+        let forecast = SpreadForecast::new(&report, 10, 900);
+        assert_eq!(
+            forecast.waits_for,
+            [
+                "turns of gw-1 take 80 ms, more than 50",
+                "gw-3 is draining",
+                "the load of gw-4 is not known",
+                "several instances are named gw-1: give each its own server.instance",
+            ]
+        );
+        assert_eq!(forecast.instances.len(), 2, "the others take no part");
+        assert!(forecast.json().starts_with(r#"{"within_percent":10,"mean":1000.0,"seconds":"#));
+    }
+}
