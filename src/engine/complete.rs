@@ -5,6 +5,7 @@ use super::peer::{Reading, Stage};
 use super::pending::{Request, Unanswered};
 use super::recover::{Recovery, Retry};
 use super::slots::SlotId;
+use crate::clock::Moment;
 use crate::hub::ChannelId;
 use crate::id::{ChannelName, CommandId, Key};
 use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page, ReadError, Ticket};
@@ -76,9 +77,10 @@ impl Engine {
         self.gathering.quota = self.gathering.quota.saturating_sub(1);
         match completion {
             Completion::Appended { ticket, outcome } => {
-                if let Some(Request::Append { slot, id, channel, key }) = self.pending.take(ticket) {
+                if let Some(Request::Append { slot, id, channel, key, asked }) = self.pending.take(ticket) {
                     if outcome.is_ok() {
                         self.tally.published.add(1);
+                        self.note_published(asked);
                     }
                     self.appended(slot, id, &channel, key.as_ref(), AppendOutcome::Answered(outcome));
                 }
@@ -109,6 +111,13 @@ impl Engine {
                 _ if outcome.is_ok() => self.release(AuthJob::ReleaseAddress { address }),
                 _ => {}
             },
+        }
+    }
+
+    /// Records the time from a publish command to its acknowledgement.
+    fn note_published(&self, asked: Moment) {
+        if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.basis.id.0)) {
+            vitals.publishes.record(self.now.at.since(asked));
         }
     }
 
@@ -197,7 +206,7 @@ impl Engine {
             Unanswered::Refused => self.tally.recoveries_refused.add(u64::from(request.is_recovery())),
         }
         match request {
-            Request::Append { slot, id, channel, key } => {
+            Request::Append { slot, id, channel, key, asked: _ } => {
                 let outcome = match why {
                     Unanswered::Late => AppendOutcome::Late,
                     Unanswered::Refused => AppendOutcome::QueueFull,

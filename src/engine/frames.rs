@@ -148,6 +148,7 @@ impl Engine {
             && let Some(life) = chat.session.take_life()
         {
             self.ended.push(chat.name, &life, address, ending, self.now);
+            self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum Request {
         id: CommandId,
         channel: ChannelName,
         key: Option<Key>,
+        /// The moment at which the command was read.
+        asked: Moment,
     },
     /// A page of history.
     History {

@@ -75,7 +75,7 @@ impl Engine {
             let outcome = AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms }));
             return self.appended(slot, id, &channel, key.as_ref(), outcome);
         }
-        let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone() };
+        let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone(), asked };
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
             Job::Append(Append { ticket, channel, user, key, change, creation, data })
         });

@@ -206,6 +206,7 @@ fn costly_fan_out_waits_for_appends_at_most_as_long_as_the_last_one_took() {
         id: CommandId(1),
         channel: ChannelName::parse("c").expect("valid"),
         key: None,
+        asked: crate::clock::Moment::ZERO,
     };
     let engine = &mut stage.engine;
     let start = engine.now.at;

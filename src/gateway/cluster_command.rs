@@ -53,12 +53,14 @@ impl ClusterArguments {
     }
 }
 
-const HEAD: [&str; 11] =
-    ["NAME", "STATE", "UP", "CONNS", "±MEAN", "SUBS", "PUB/S", "DELIV/S", "MEM", "CPU", "TURN"];
+const HEAD: [&str; 13] = [
+    "NAME", "STATE", "UP", "CONNS", "±MEAN", "CLOSE/S", "SUBS", "PUB/S", "P99", "DELIV/S", "MEM", "CPU",
+    "TURN",
+];
 
 /// A row: its cells, or the first two and a sentence.
 enum TableRow {
-    Known([String; HEAD.len()]),
+    Known(Box<[String; HEAD.len()]>),
     Unknown([String; 2], String),
 }
 
@@ -75,7 +77,7 @@ fn table(body: &str) -> Option<String> {
     let mut widths = HEAD.map(|head| head.chars().count());
     for row in &rows {
         let cells: &[String] = match row {
-            TableRow::Known(cells) => cells,
+            TableRow::Known(cells) => cells.as_slice(),
             TableRow::Unknown(cells, _) => cells,
         };
         for (width, cell) in widths.iter_mut().zip(cells) {
@@ -85,7 +87,7 @@ fn table(body: &str) -> Option<String> {
     let mut out = line(&HEAD.map(String::from), &widths);
     for row in &rows {
         match row {
-            TableRow::Known(cells) => out.push_str(&line(cells, &widths)),
+            TableRow::Known(cells) => out.push_str(&line(cells.as_slice(), &widths)),
             TableRow::Unknown(cells, sentence) => {
                 let start = line(cells, &widths);
                 writeln!(out, "{}  {sentence}", start.trim_end_matches('\n')).ok()?;
@@ -123,19 +125,33 @@ fn row(instance: &Value, leader: Option<&str>, mean: f64, now: u64) -> Option<Ta
     let up = Duration::from_millis(now.saturating_sub(number("since")?));
     let [name, state] = start;
     let over = if mean > 0.0 { (connections as f64 / mean - 1.0) * 100.0 } else { 0.0 };
-    Some(TableRow::Known([
+    Some(TableRow::Known(Box::new([
         name,
         state,
         duration(up),
         connections.to_string(),
         format!("{over:+.1} %"),
+        closes(&instance["closes_per_s"]),
         number("subscriptions")?.to_string(),
         number("publishes_per_s")?.to_string(),
+        number("publish_p99_us").map_or("–".into(), milliseconds),
         number("deliveries_per_s")?.to_string(),
         format!("{} MB", number("memory_bytes")? / 1_000_000),
         format!("{} %", number("cpu_percent")?),
         format!("{:.0} ms", instance["turn_ms"].as_f64()?),
-    ]))
+    ])))
+}
+
+/// The ends of WebSockets a second; of an older version, which does not count them, a dash.
+fn closes(by_code: &Value) -> String {
+    let Some(by_code) = by_code.as_object() else { return "–".into() };
+    by_code.values().filter_map(Value::as_u64).sum::<u64>().to_string()
+}
+
+/// Microseconds in milliseconds, with a decimal below ten.
+fn milliseconds(us: u64) -> String {
+    let ms = us as f64 / 1_000.0;
+    if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }
 
 fn summary(body: &Value) -> Option<String> {
@@ -182,7 +198,8 @@ mod tests {
     const BODY: &str = r#"{"now":90000000,"complete":false,"leader":"gw-1","redis":{"up":false,"latency_us":210},
         "instances":[
           {"name":"gw-1","state":"alive","age_ms":0,"version":"0.1.0","since":0,"phase":"serving","connections":30,
-           "connections_max":100,"subscriptions":41,"connects_per_s":1,"publishes_per_s":2,"deliveries_per_s":3,
+           "connections_max":100,"subscriptions":41,"connects_per_s":1,"publishes_per_s":2,"publish_p99_us":13900,"deliveries_per_s":3,
+           "closes_per_s":{"1006":1,"1011":0,"1012":0,"1013":0,"4408":0,"other":2},
            "memory_bytes":26000000,"cpu_percent":8,"turn_ms":2.1,"level":"ok","order":0},
           {"name":"gw-2","state":"isolated","age_ms":400},
           {"name":"gw-30","state":"gone","age_ms":74000}],
@@ -192,8 +209,8 @@ mod tests {
     #[test]
     fn answer_is_a_table_that_says_what_it_does_not_know() {
         let expected = "\
-NAME    STATE        UP  CONNS   ±MEAN  SUBS  PUB/S  DELIV/S    MEM  CPU  TURN
-gw-1 *  alive     1d 1h     30  +0.0 %    41      2        3  26 MB  8 %  2 ms
+NAME    STATE        UP  CONNS   ±MEAN  CLOSE/S  SUBS  PUB/S    P99  DELIV/S    MEM  CPU  TURN
+gw-1 *  alive     1d 1h     30  +0.0 %        3    41      2  14 ms        3  26 MB  8 %  2 ms
 gw-2    isolated  its load is not known
 gw-30   gone      last seen 1m 14s ago
 2 instances, 30 connections, spread 1.00–1.00; gw-1 leads; incomplete; this instance does not reach Redis
@@ -202,6 +219,11 @@ several instances are named gw-2: give each its own server.instance
         assert_eq!(table(BODY).expect("a table"), expected);
         assert_eq!(table("<html>"), None);
         assert_eq!(table("{}"), None);
+    }
+
+    #[test]
+    fn publish_latencies_have_a_decimal_while_they_are_short() {
+        assert_eq!([700, 9_940, 9_960, 250_000].map(milliseconds), ["0.7 ms", "9.9 ms", "10 ms", "250 ms"]);
     }
 
     #[test]

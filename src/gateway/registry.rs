@@ -23,6 +23,7 @@ pub(super) struct PreparedRegistry {
     board: Arc<ClusterBoard>,
     counters: Arc<ClusterCounters>,
     duty: LeaderDuty,
+    url: Arc<str>,
 }
 
 impl PreparedRegistry {
@@ -39,6 +40,7 @@ impl PreparedRegistry {
             counters: Arc::default(),
             // The folder of the embedded store has one owner.
             duty: if config.store.postgres().is_some() { LeaderDuty::Free } else { LeaderDuty::Sole },
+            url: Arc::from(config.admin.url.as_deref().unwrap_or_default()),
         })
     }
 
@@ -68,7 +70,7 @@ impl PreparedRegistry {
         vitals: &Arc<Vitals>,
         outlook: &Arc<Outlook>,
     ) -> (RegistryParts, Arc<ClusterBoard>) {
-        let PreparedRegistry { signs, sender: _, events, board, counters, duty } = self;
+        let PreparedRegistry { signs, sender: _, events, board, counters, duty, url } = self;
         let known = Arc::clone(&board);
         let parts = RegistryParts {
             redis: bus.map(PreparedBus::redis),
@@ -77,6 +79,7 @@ impl PreparedRegistry {
             events,
             board,
             counters,
+            url,
             metrics: Arc::clone(metrics),
             vitals: Arc::clone(vitals),
             outlook: Arc::clone(outlook),

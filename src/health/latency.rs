@@ -1,4 +1,4 @@
-//! Percentiles of probe durations, in a fixed number of buckets.
+//! Percentiles of durations, in a fixed number of buckets.
 //!
 //! Each power of two has eight buckets, so a percentile is at most an eighth too high. Two halves alternate: a
 //! percentile covers the last five to ten minutes, and forgetting costs one swap.
@@ -12,7 +12,8 @@ const HALF: Duration = Duration::from_secs(5 * 60);
 const FINE_BITS: u32 = 3;
 /// Everything below 2⁶ = 64 µs shares one bucket, as does everything from 2²⁶ µs, over a minute.
 const BITS: std::ops::Range<u32> = 6..26;
-const BUCKETS: usize = ((BITS.end - BITS.start) << FINE_BITS) as usize + 2;
+/// The number of buckets.
+pub const BUCKETS: usize = ((BITS.end - BITS.start) << FINE_BITS) as usize + 2;
 
 /// Recent durations; see the module.
 #[derive(Clone, Debug)]
@@ -25,11 +26,10 @@ pub struct Latency {
 #[derive(Clone, Debug)]
 struct Half {
     buckets: [u32; BUCKETS],
-    total: u64,
 }
 
 impl Half {
-    const EMPTY: Half = Half { buckets: [0; BUCKETS], total: 0 };
+    const EMPTY: Half = Half { buckets: [0; BUCKETS] };
 }
 
 impl Default for Latency {
@@ -52,34 +52,34 @@ impl Latency {
         let [newest, _] = &mut self.halves;
         if let Some(count) = newest.buckets.get_mut(bucket(latency)) {
             *count = count.saturating_add(1);
-            newest.total += 1;
         }
     }
 
     /// The duration that `percent` percent of the probes do not exceed, at most an eighth too high; `None` if there
     /// are no probes.
     pub fn percentile(&self, percent: u8) -> Option<Duration> {
-        let total: u64 = self.halves.iter().map(|half| half.total).sum();
-        // With at least one probe, the lowest rank is 1.
-        let rank = (total * u64::from(percent.min(100))).div_ceil(100).max(1);
-        let mut seen = 0;
-        for index in 0..BUCKETS {
-            seen += self
-                .halves
-                .iter()
-                .filter_map(|half| half.buckets.get(index))
-                .copied()
-                .map(u64::from)
-                .sum::<u64>();
-            if seen >= rank {
-                return Some(upper(index));
-            }
-        }
-        None
+        let [newest, oldest] = &self.halves;
+        let counts = newest.buckets.iter().zip(&oldest.buckets);
+        percentile_of(counts.map(|(new, old)| u64::from(*new) + u64::from(*old)), percent)
     }
 }
 
-fn bucket(latency: Duration) -> usize {
+/// The duration that `percent` percent of those counted do not exceed, at most an eighth too high; `None` if there are none.
+/// `counts` has one number for each bucket.
+pub fn percentile_of(counts: impl Iterator<Item = u64> + Clone, percent: u8) -> Option<Duration> {
+    let total: u64 = counts.clone().sum();
+    // With at least one duration, the lowest rank is 1.
+    let rank = (total * u64::from(percent.min(100))).div_ceil(100).max(1);
+    let mut seen = 0;
+    counts.enumerate().find_map(|(index, count)| {
+        seen += count;
+        (seen >= rank).then(|| upper(index))
+    })
+}
+
+/// The bucket of a duration.
+#[inline]
+pub fn bucket(latency: Duration) -> usize {
     let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
     let bits = us.checked_ilog2().unwrap_or(0);
     if bits < BITS.start {

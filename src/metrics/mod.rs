@@ -10,6 +10,7 @@ pub mod bus;
 pub mod cluster;
 pub mod drain;
 pub mod duration;
+pub mod latency;
 pub mod presence;
 pub mod reactor;
 pub mod rebalance;

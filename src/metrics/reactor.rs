@@ -39,6 +39,8 @@ pub struct ReactorCounters {
     pub returns_other: Cell,
     /// Sessions that reached `connected`.
     pub connected: Cell,
+    /// Sessions whose connection broke, or whose client left without a close frame.
+    pub lost: Cell,
     /// Plain HTTP requests served, including health reports with status 503.
     pub requests: Cell,
     /// HTTP requests refused, indexed like [`HttpFault::REASONS`].

@@ -24,7 +24,7 @@ use super::auth::AuthCounters;
 use super::bus::BusCounters;
 use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
-use super::reactor::ReactorCounters;
+use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::reload::ReloadCounters;
 use super::store::StoreCounters;
 use super::tls::TlsCounters;
@@ -122,9 +122,29 @@ impl Metrics {
         };
         LoadTotals {
             connected: sum(|reactor| &reactor.connected),
+            closes: self.closes(),
             delivered: sum(|reactor| &reactor.deliveries),
             subscriptions: sum(|reactor| &reactor.subscriptions),
             published: values::read(&self.store.appends),
+        }
+    }
+
+    /// The ends of sessions so far.
+    fn closes(&self) -> CloseTotals {
+        let of = |code: u16| -> u64 {
+            let index = CLOSE_CODES.iter().position(|known| *known == code);
+            let cells = self.reactors.iter().filter_map(|reactor| reactor.closes.get(index?));
+            cells.map(Cell::read).sum()
+        };
+        let all: u64 = self.reactors.iter().flat_map(|reactor| &reactor.closes).map(Cell::read).sum();
+        let (unavailable, restart, over_capacity, silent) = (of(1011), of(1012), of(1013), of(4408));
+        CloseTotals {
+            lost: self.reactors.iter().map(|reactor| reactor.lost.read()).sum(),
+            unavailable,
+            restart,
+            over_capacity,
+            silent,
+            other: all.saturating_sub(unavailable + restart + over_capacity + silent),
         }
     }
 
@@ -167,11 +187,23 @@ pub struct Commands {
     pub all: u64,
 }
 
+/// Ends of sessions since the start, as in [`CloseRates`](crate::wire::stats::CloseRates).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseTotals {
+    pub lost: u64,
+    pub unavailable: u64,
+    pub restart: u64,
+    pub over_capacity: u64,
+    pub silent: u64,
+    pub other: u64,
+}
+
 /// Totals since the start, except `subscriptions`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadTotals {
     /// Sessions that became `connected`.
     pub connected: u64,
+    pub closes: CloseTotals,
     /// Publications delivered, counted once for each subscriber.
     pub delivered: u64,
     /// Publications stored, those of the server API included.

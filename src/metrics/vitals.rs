@@ -2,6 +2,7 @@
 
 use super::Cell;
 use super::drain::Drain;
+use super::latency::LatencyCells;
 use super::rebalance::Rebalance;
 use crate::clock::Moment;
 use crate::drain::{DrainPhase, Plan};
@@ -26,6 +27,8 @@ pub struct ReactorVitals {
     /// The end of the last turn.
     pub turned: Cell,
     pub connections: Cell,
+    /// From reading a publish command to its acknowledgement.
+    pub publishes: LatencyCells,
     /// The longest turn of each recent second: the second in the high half, microseconds in the low half.
     longest: [Cell; TURN_MEMORY_S as usize + 2],
 }

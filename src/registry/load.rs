@@ -4,10 +4,11 @@ use crate::clock::Moment;
 use crate::drain::DrainPhase;
 use crate::health::dependency::State;
 use crate::job::Outlook;
-use crate::metrics::scrape::{LoadTotals, Metrics};
+use crate::metrics::latency::LatencyCounts;
+use crate::metrics::scrape::{CloseTotals, LoadTotals, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::metrics::watch::STATES;
-use crate::wire::stats::InstanceStats;
+use crate::wire::stats::{CloseRates, InstanceStats};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,18 +21,74 @@ pub(super) struct LoadMeter {
     metrics: Arc<Metrics>,
     vitals: Arc<Vitals>,
     outlook: Arc<Outlook>,
+    /// `admin.url`
+    url: Arc<str>,
     /// The totals at the end of the last measurement.
-    last: (Moment, LoadTotals, Duration),
+    last: LoadReading,
     rates: LoadRates,
+}
+
+/// The totals at one time.
+struct LoadReading {
+    at: Moment,
+    totals: LoadTotals,
+    cpu: Duration,
+    publishes: LatencyCounts,
+}
+
+impl LoadReading {
+    fn take(metrics: &Metrics, vitals: &Vitals, at: Moment) -> LoadReading {
+        let publishes = LatencyCounts::of(vitals.reactors.iter().map(|reactor| &reactor.publishes));
+        LoadReading { at, totals: metrics.load(), cpu: vitals.cpu(), publishes }
+    }
 }
 
 /// Rates over the last measurement, a second.
 #[derive(Clone, Copy, Debug, Default)]
 struct LoadRates {
     connects: u64,
+    closes: CloseRates,
+    /// Percentiles of publishes, in microseconds.
+    publish_p50_us: Option<u32>,
+    publish_p99_us: Option<u32>,
     publishes: u64,
     deliveries: u64,
     cpu_percent: u64,
+}
+
+impl LoadRates {
+    fn between(before: &LoadReading, now: &LoadReading) -> LoadRates {
+        let seconds = now.at.since(before.at).as_secs_f64();
+        let rate = |total: fn(&LoadTotals) -> u64| {
+            let count = total(&now.totals).saturating_sub(total(&before.totals));
+            (count as f64 / seconds).round() as u64
+        };
+        let close = |total: fn(&CloseTotals) -> u64| {
+            let count = total(&now.totals.closes).saturating_sub(total(&before.totals.closes));
+            // A few closes are more than none.
+            (count as f64 / seconds).ceil() as u32
+        };
+        let percentile = |percent| {
+            let us = now.publishes.percentile_since(&before.publishes, percent)?.as_micros();
+            Some(u32::try_from(us).unwrap_or(u32::MAX))
+        };
+        LoadRates {
+            connects: rate(|totals| totals.connected),
+            closes: CloseRates {
+                lost: close(|closes| closes.lost),
+                unavailable: close(|closes| closes.unavailable),
+                restart: close(|closes| closes.restart),
+                over_capacity: close(|closes| closes.over_capacity),
+                silent: close(|closes| closes.silent),
+                other: close(|closes| closes.other),
+            },
+            publish_p50_us: percentile(50),
+            publish_p99_us: percentile(99),
+            publishes: rate(|totals| totals.published),
+            deliveries: rate(|totals| totals.delivered),
+            cpu_percent: (now.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds * 100.0).round() as u64,
+        }
+    }
 }
 
 impl LoadMeter {
@@ -39,10 +96,11 @@ impl LoadMeter {
         metrics: Arc<Metrics>,
         vitals: Arc<Vitals>,
         outlook: Arc<Outlook>,
+        url: Arc<str>,
         now: Moment,
     ) -> LoadMeter {
-        let last = (now, metrics.load(), vitals.cpu());
-        LoadMeter { metrics, vitals, outlook, last, rates: LoadRates::default() }
+        let last = LoadReading::take(&metrics, &vitals, now);
+        LoadMeter { metrics, vitals, outlook, url, last, rates: LoadRates::default() }
     }
 
     /// True while this instance drains or ends.
@@ -52,22 +110,13 @@ impl LoadMeter {
 
     /// The load now, with rates over five seconds. `order` is the number of the last order that was carried out.
     pub(super) fn measure(&mut self, order: u64, now: Moment) -> InstanceStats {
-        let (totals, cpu) = (self.metrics.load(), self.vitals.cpu());
-        let (then, before, cpu_before) = self.last;
-        let period = now.since(then);
-        if period >= RATES_PERIOD {
-            let rate = |now: u64, before: u64| {
-                (now.saturating_sub(before) as f64 / period.as_secs_f64()).round() as u64
-            };
-            self.rates = LoadRates {
-                connects: rate(totals.connected, before.connected),
-                publishes: rate(totals.published, before.published),
-                deliveries: rate(totals.delivered, before.delivered),
-                cpu_percent: (cpu.saturating_sub(cpu_before).as_secs_f64() / period.as_secs_f64() * 100.0)
-                    .round() as u64,
-            };
-            self.last = (now, totals, cpu);
+        let reading = LoadReading::take(&self.metrics, &self.vitals, now);
+        let subscriptions = reading.totals.subscriptions;
+        if now.since(self.last.at) >= RATES_PERIOD {
+            self.rates = LoadRates::between(&self.last, &reading);
+            self.last = reading;
         }
+        let snapshot = self.outlook.snapshot();
         let turn =
             self.vitals.reactors.iter().map(|reactor| reactor.longest_turn(now)).max().unwrap_or_default();
         InstanceStats {
@@ -76,17 +125,22 @@ impl LoadMeter {
             phase: self.vitals.drain.phase().as_str().to_owned(),
             connections: self.vitals.connections(),
             connections_max: self.vitals.connections_max(),
-            subscriptions: totals.subscriptions,
+            subscriptions,
             connects_per_s: self.rates.connects,
+            closes_per_s: self.rates.closes,
             publishes_per_s: self.rates.publishes,
             deliveries_per_s: self.rates.deliveries,
+            publish_p50_us: self.rates.publish_p50_us,
+            publish_p99_us: self.rates.publish_p99_us,
             memory_bytes: self.vitals.memory_bytes(),
             cpu_percent: self.rates.cpu_percent,
             turn_ms: turn.as_micros() as f64 / 1_000.0,
-            level: self.outlook.snapshot().level.as_str().to_owned(),
+            level: snapshot.level.as_str().to_owned(),
             store: self.state_of("store"),
             bus: self.state_of("bus"),
+            revision: snapshot.revision,
             order,
+            url: self.url.to_string(),
             rebalance: self.vitals.rebalance.stats(now),
         }
     }

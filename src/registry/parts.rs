@@ -30,6 +30,8 @@ pub struct RegistryParts {
     pub events: Receiver<RegistryEvent>,
     pub board: Arc<ClusterBoard>,
     pub counters: Arc<ClusterCounters>,
+    /// `admin.url`, or nothing.
+    pub url: Arc<str>,
     /// The load of this instance.
     pub metrics: Arc<Metrics>,
     pub vitals: Arc<Vitals>,

@@ -74,8 +74,19 @@ struct RedisSide {
 
 impl<C: Fn() -> Now> RegistryWorker<C> {
     pub(super) fn new(parts: RegistryParts, clock: C) -> RegistryWorker<C> {
-        let RegistryParts { redis, duty, signs, events, board, counters, metrics, vitals, outlook, segments } =
-            parts;
+        let RegistryParts {
+            redis,
+            duty,
+            signs,
+            events,
+            board,
+            counters,
+            url,
+            metrics,
+            vitals,
+            outlook,
+            segments,
+        } = parts;
         let now = clock().at;
         let redis = redis.map(|RegistryRedis { target, prefix }| RedisSide {
             link: RegistryLink::new(target),
@@ -88,7 +99,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             stats_at: now,
         });
         RegistryWorker {
-            load: LoadMeter::new(metrics, vitals, outlook, now),
+            load: LoadMeter::new(metrics, vitals, outlook, url, now),
             lease: OwnLease::new(signs.origin),
             liveness: Liveness::new(signs.origin),
             clock,

@@ -22,10 +22,18 @@ pub struct InstanceStats {
     pub subscriptions: u64,
     /// Sessions that became `connected`, a second.
     pub connects_per_s: u64,
+    /// Ends of WebSockets, a second, by close code; less than one counts as one.
+    pub closes_per_s: CloseRates,
     /// Publications acknowledged a second.
     pub publishes_per_s: u64,
     /// Publications delivered to subscribers, a second.
     pub deliveries_per_s: u64,
+    /// The time from a client's publish command to its acknowledgement that half of them do not exceed; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_p50_us: Option<u32>,
+    /// The time that 99 % of them do not exceed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_p99_us: Option<u32>,
     /// Resident memory.
     pub memory_bytes: u64,
     /// Of one core; four busy cores are 400.
@@ -40,10 +48,38 @@ pub struct InstanceStats {
     /// The state of its bus; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bus: Option<String>,
+    /// The revision of its `status`.
+    pub revision: u64,
     /// The number of the last order that it has carried out.
     pub order: u64,
+    /// The address of its admin listener for operators elsewhere; empty if none is set, or if it does not fit.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
     /// Its part in spreading connections.
     pub rebalance: RebalanceStats,
+}
+
+/// Ends of WebSockets a second, by close code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloseRates {
+    /// The connection broke, or the client left without a close frame.
+    #[serde(rename = "1006")]
+    pub lost: u32,
+    /// A critical dependency is down.
+    #[serde(rename = "1011")]
+    pub unavailable: u32,
+    /// The instance drains or ends.
+    #[serde(rename = "1012")]
+    pub restart: u32,
+    /// A bound is reached, or too many clients arrive at once.
+    #[serde(rename = "1013")]
+    pub over_capacity: u32,
+    /// The client fell silent or reads nothing.
+    #[serde(rename = "4408")]
+    pub silent: u32,
+    /// All other codes, those of clients that leave among them.
+    pub other: u32,
 }
 
 /// The part of an instance in spreading connections.
@@ -66,10 +102,15 @@ pub struct RebalanceStats {
 }
 
 impl InstanceStats {
-    /// The JSON text.
+    /// The JSON text, without `url` if it does not fit.
     pub fn encode(&self) -> String {
         // A struct of numbers and strings has a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+        let text = |stats: &InstanceStats| serde_json::to_string(stats).unwrap_or_default();
+        let whole = text(self);
+        match whole.len() <= STATS_BYTES_MAX {
+            true => whole,
+            false => text(&InstanceStats { url: String::new(), ..self.clone() }),
+        }
     }
 
     /// Reads the JSON text; `None` if it is too long or something else.
@@ -84,6 +125,7 @@ impl InstanceStats {
             Some(&stats.version),
             Some(&stats.phase),
             Some(&stats.level),
+            Some(&stats.url),
             Some(&stats.rebalance.state),
             stats.store.as_ref(),
             stats.bus.as_ref(),
@@ -96,39 +138,65 @@ impl InstanceStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::INTEGER_MAX;
 
     #[test]
     fn stats_are_read_as_written_and_the_largest_fit() {
-        let text = || "x".repeat(20);
+        // The longest words have 14 letters, and no count exceeds what a browser represents exactly.
+        let text = || "x".repeat(16);
         let stats = InstanceStats {
             version: text(),
-            since: u64::MAX,
+            since: INTEGER_MAX,
             phase: text(),
-            connections: u64::MAX,
-            connections_max: u64::MAX,
-            subscriptions: u64::MAX,
-            connects_per_s: u64::MAX,
-            publishes_per_s: u64::MAX,
-            deliveries_per_s: u64::MAX,
-            memory_bytes: u64::MAX,
-            cpu_percent: u64::MAX,
+            connections: INTEGER_MAX,
+            connections_max: INTEGER_MAX,
+            subscriptions: INTEGER_MAX,
+            connects_per_s: INTEGER_MAX,
+            closes_per_s: CloseRates {
+                lost: u32::MAX,
+                unavailable: u32::MAX,
+                restart: u32::MAX,
+                over_capacity: u32::MAX,
+                silent: u32::MAX,
+                other: u32::MAX,
+            },
+            publishes_per_s: INTEGER_MAX,
+            deliveries_per_s: INTEGER_MAX,
+            publish_p50_us: Some(u32::MAX),
+            publish_p99_us: Some(u32::MAX),
+            memory_bytes: INTEGER_MAX,
+            cpu_percent: INTEGER_MAX,
             turn_ms: 12_345.678,
             level: text(),
             store: Some(text()),
             bus: Some(text()),
-            order: u64::MAX,
+            revision: INTEGER_MAX,
+            order: INTEGER_MAX,
+            url: String::new(),
             rebalance: RebalanceStats {
                 state: text(),
                 ordered_percent: Some(u32::MAX),
                 ordered_s: u32::MAX,
-                moved: u64::MAX,
-                stayed: u64::MAX,
-                returned: u64::MAX,
+                moved: INTEGER_MAX,
+                stayed: INTEGER_MAX,
+                returned: INTEGER_MAX,
             },
         };
         let encoded = stats.encode();
         assert!(encoded.len() <= STATS_BYTES_MAX, "{} bytes", encoded.len());
         assert_eq!(InstanceStats::parse(encoded.as_bytes()), Some(stats));
+    }
+
+    #[test]
+    fn url_is_written_only_if_it_fits() {
+        let stats = |bytes: usize| InstanceStats {
+            url: "u".repeat(bytes),
+            connections: 7,
+            ..InstanceStats::default()
+        };
+        let read = |bytes: usize| InstanceStats::parse(stats(bytes).encode().as_bytes()).expect("it fits");
+        assert_eq!(read(128), stats(128));
+        assert_eq!(read(STATS_BYTES_MAX), stats(0));
     }
 
     #[test]

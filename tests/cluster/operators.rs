@@ -4,6 +4,7 @@ use crate::cluster::rig::{Rig, cluster, settled};
 use crate::support::backend::{Backend, READER, with_api};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Operator};
+use serde_json::json;
 
 #[test]
 fn command_metrics_and_api_show_both_instances_and_their_load() {
@@ -32,6 +33,29 @@ fn command_metrics_and_api_show_both_instances_and_their_load() {
     assert!(table.contains("2 instances, "), "{table}");
     let json: serde_json::Value = serde_json::from_str(&run(&["cluster", "--json"])).expect("JSON");
     assert_eq!(json["totals"]["instances"], 2);
+}
+
+#[test]
+fn load_of_another_instance_has_its_closes_its_publish_latency_and_its_address() {
+    let rig = Rig::start();
+    let one = rig.setup("gw-1").start();
+    let two = rig.setup("gw-2").env("SEAWALL_ADMIN_URL", "https://gw-2.example.com/seawall").start();
+    settled(&[&one, &two]);
+    let load = || cluster(&one)["instances"][1].clone();
+    assert_eq!(load()["url"], "https://gw-2.example.com/seawall");
+    assert_eq!(load().get("publish_p99_us"), None, "there was no publish");
+    let mut client = Client::connect(&two);
+    until(SOON + SOON, "publishes are timed", || {
+        client.publish("c", json!("x"));
+        let load = load();
+        let (p50, p99) = (load["publish_p50_us"].as_u64(), load["publish_p99_us"].as_u64());
+        p50.is_some_and(|p50| p50 > 0) && p99 >= p50
+    });
+    assert_eq!(load()["closes_per_s"]["1006"], 0);
+    drop(client);
+    until(SOON + SOON, "the lost connection is counted", || load()["closes_per_s"]["1006"] == 1);
+    assert_eq!(two.metric("seawall_sessions_lost_total"), 1.0);
+    assert!(load()["revision"].as_u64() >= Some(1));
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Writer {
             events: events_in,
             board: Arc::default(),
             counters: Arc::default(),
+            url: Arc::from(""),
             metrics: Arc::new(Metrics::new(1, name, sources)),
             vitals: Arc::new(Vitals::new(1, 10, 10, 10, clock().at)),
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),

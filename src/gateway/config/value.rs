@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 /// No scheme makes longer secrets; a larger file is the wrong file.
 pub(super) const SECRET_BYTES_MAX: usize = 4_096;
 
+/// Room for a name and a path; every instance shows it in the load of this one.
+const PAGE_BYTES_MAX: usize = 128;
+
 /// Bytes that no log, error or listing shows, and that are overwritten when they are dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -68,6 +71,8 @@ pub(super) enum TextForm {
     Origin,
     Host,
     TokenPattern,
+    /// The address of a page.
+    Page,
 }
 
 pub(super) const fn between(min: u64, max: u64) -> Accepts {
@@ -157,6 +162,7 @@ impl TextForm {
             TextForm::Name => name(text),
             TextForm::Origin => origin(text),
             TextForm::Host => host(text),
+            TextForm::Page => page(text),
             TextForm::TokenPattern => TokenPattern::parse(text).map(|pattern| pattern.to_string()),
         }
     }
@@ -171,6 +177,9 @@ impl TextForm {
             }
             TextForm::TokenPattern => {
                 "a beginning, one set of letters and one length, like \"gwt_[A-Za-z0-9_-]{20,200}\""
+            }
+            TextForm::Page => {
+                "an address like \"https://gw-1.example.com/seawall\" of at most 128 bytes, without user, query and fragment"
             }
             TextForm::Host => "host names like \"chat.local\", without a port",
         }
@@ -211,6 +220,16 @@ fn origin(text: &str) -> Option<String> {
 fn host(text: &str) -> Option<String> {
     let authority: http::uri::Authority = text.parse().ok()?;
     (authority.host() == text).then(|| text.to_ascii_lowercase())
+}
+
+/// The address of a page, which has no secret in it.
+fn page(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let authority = rest.split('/').next().filter(|authority| !authority.is_empty())?;
+    let is_plain = text.len() <= PAGE_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.contains(['@', '?', '#', '"', '\\']);
+    (is_plain && authority.parse::<http::uri::Authority>().is_ok()).then(|| text.to_owned())
 }
 
 /// A value as a listing shows it.

@@ -61,7 +61,12 @@ impl Scrape {
             let total = self.reactors.iter().filter_map(|r| r.closes.get(index)).map(Cell::read).sum();
             (&label[..], total)
         });
-        sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)
+        sheet.labelled("closes", "Close frames sent, by code", MetricType::Counter, closes)?;
+        sheet.counter(
+            "sessions_lost",
+            "Sessions whose connection broke, or whose client left without a close frame",
+            self.sum(|r| &r.lost),
+        )
     }
 
     fn returns(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
