@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// The name of the auth service among the dependencies.
+const AUTH: &str = "auth";
 /// How long a request waits until its body fits among the bodies in work.
 const BODIES_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -110,6 +112,13 @@ impl<C: Fn() -> Now> ApiServer<C> {
             Some(Err(BackendRefusal::Wait(wait))) => {
                 let detail = "too many bad tokens came from this address; this one was not looked at";
                 return Err(ApiProblem::passing(ProblemCode::RateLimited, detail, retry_ms(wait)));
+            }
+            Some(Err(BackendRefusal::NewerKeys(wait))) => {
+                let detail = "no key at hand signed the token; newer keys of auth.jwks_url are fetched, so repeat the request";
+                return Err(ApiProblem {
+                    dependency: Some(AUTH),
+                    ..ApiProblem::passing(ProblemCode::Unavailable, detail, retry_ms(wait))
+                });
             }
             Some(Err(BackendRefusal::Bad(fault))) => Some(fault),
             None => None,

@@ -36,7 +36,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
-pub use tokens::TokenCheck;
+pub use tokens::{BackendKeySet, TokenCheck};
 
 /// Bytes of all bodies that are read or worked on at once.
 const BODIES_BYTES_MAX: usize = 64 << 20;

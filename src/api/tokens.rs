@@ -3,8 +3,11 @@
 use crate::auth::api_key::ApiKey;
 use crate::auth::backend_token::{BackendFault, verify_backend};
 use crate::auth::backend_tokens::{BackendTokens, TokenMemory};
+use crate::auth::known::TokenHash;
 use crate::auth::token::{TokenFault, Verifier};
-use crate::clock::Now;
+use crate::auth::trust::TrustMark;
+use crate::clock::{Moment, Now};
+use crate::job::issuer_keys::{FetchedKeys, IssuerKeys};
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +17,16 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct TokenCheck {
     verifier: Verifier,
+    key_set: Option<BackendKeySet>,
     memory: Mutex<BackendTokens>,
+}
+
+/// The key set that verifies tokens of backends, in addition to the configured keys.
+#[derive(Clone, Debug)]
+pub struct BackendKeySet {
+    /// Its address.
+    pub mark: TrustMark,
+    pub keys: Arc<IssuerKeys>,
 }
 
 /// The reason why a token is not accepted.
@@ -22,12 +34,14 @@ pub(super) enum BackendRefusal {
     Bad(BackendFault),
     /// Too many bad tokens came from this address; this one was not looked at.
     Wait(Duration),
+    /// Its key may be in a newer key set, which is there after this time.
+    NewerKeys(Duration),
 }
 
 impl TokenCheck {
     /// `salt` for the hashes of tokens, which are all that is kept of them.
-    pub fn new(verifier: Verifier, salt: [u8; 16]) -> TokenCheck {
-        TokenCheck { verifier, memory: Mutex::new(BackendTokens::new(salt)) }
+    pub fn new(verifier: Verifier, key_set: Option<BackendKeySet>, salt: [u8; 16]) -> TokenCheck {
+        TokenCheck { verifier, key_set, memory: Mutex::new(BackendTokens::new(salt)) }
     }
 
     /// The key that the token makes.
@@ -41,8 +55,29 @@ impl TokenCheck {
             TokenMemory::Wait(wait) => return Err(BackendRefusal::Wait(wait)),
             TokenMemory::Unknown(hash) => hash,
         };
+        let FetchedKeys { set, began } =
+            self.key_set.as_ref().map(|BackendKeySet { mark, keys }| keys.of(*mark)).unwrap_or_default();
         // Without the lock, because it takes as long as dozens of other requests.
-        let outcome = verify_backend(&self.verifier, token, now.unix_ms);
+        let outcome = verify_backend(&self.verifier, &set, token, now.unix_ms);
+        if let Err(BackendFault::NoKeyYet(_)) = outcome
+            && let Some(wait) = self.wait_for_keys(hash, began, from, now.at)
+        {
+            return Err(BackendRefusal::NewerKeys(wait));
+        }
         self.memory.lock().learn(hash, from, outcome, now).map_err(BackendRefusal::Bad)
+    }
+
+    /// Has newer keys fetched for a token whose key is not at hand; `None` if they were fetched since it came first.
+    fn wait_for_keys(
+        &self,
+        hash: TokenHash,
+        began: Option<Moment>,
+        from: IpAddr,
+        now: Moment,
+    ) -> Option<Duration> {
+        let BackendKeySet { mark, keys } = self.key_set.as_ref()?;
+        let first = self.memory.lock().without_key(hash, from, now);
+        let is_newer = began.is_some_and(|began| began > first);
+        (!is_newer).then(|| keys.request(*mark, now))
     }
 }

@@ -4,8 +4,9 @@
 //! is a user's.
 
 use super::api_key::{ApiKey, ApiRates, ApiRight, Authorship};
+use super::key_set::KeySet;
 use super::permission::ClaimFault;
-use super::token::{TokenFault, Verifier, subject};
+use super::token::{TokenFault, TokenForm, Unverified, Verifier, subject};
 use serde::Deserialize;
 
 /// The bound on a rate, as in `[[api.keys]]`.
@@ -25,6 +26,8 @@ pub struct BackendToken {
 pub enum BackendFault {
     /// No token like this is accepted.
     Token(TokenFault),
+    /// No key at hand signed it; one of a newer key set may have.
+    NoKeyYet(TokenFault),
     /// It has no claim `api`.
     NoClaim,
     /// `api` has the wrong shape.
@@ -36,7 +39,7 @@ impl BackendFault {
     pub const fn text(self) -> &'static str {
         match self {
             BackendFault::Token(TokenFault::WrongAudience) => "the token's aud does not contain api.audience",
-            BackendFault::Token(fault) => fault.text(),
+            BackendFault::Token(fault) | BackendFault::NoKeyYet(fault) => fault.text(),
             BackendFault::NoClaim => "the token has no claim api, so it is a user's and no backend's",
             BackendFault::BadClaim => {
                 "the claim api must be {rights, channels}, lists of words, with as_user, publishes_per_s, signals_per_s or none"
@@ -48,6 +51,17 @@ impl BackendFault {
 impl From<TokenFault> for BackendFault {
     fn from(fault: TokenFault) -> BackendFault {
         BackendFault::Token(fault)
+    }
+}
+
+impl From<Unverified> for BackendFault {
+    fn from(unverified: Unverified) -> BackendFault {
+        match unverified {
+            Unverified::Open(fault, TokenForm::Jwt) => BackendFault::NoKeyYet(fault),
+            Unverified::Open(fault, TokenForm::Opaque) | Unverified::Refused(fault) => {
+                BackendFault::Token(fault)
+            }
+        }
     }
 }
 
@@ -68,13 +82,14 @@ const fn signals_per_s() -> u32 {
     ApiRates::SIGNALS_PER_S
 }
 
-/// Verifies the token of a backend at `now_unix_ms` with the configured keys alone.
+/// Verifies the token of a backend at `now_unix_ms` with the configured keys and those of a key set.
 pub fn verify_backend(
     verifier: &Verifier,
+    fetched: &KeySet,
     token: &str,
     now_unix_ms: u64,
 ) -> Result<BackendToken, BackendFault> {
-    verifier.read_claims(token, now_unix_ms, |claims, expires_unix_ms| {
+    verifier.read_claims(token, fetched, now_unix_ms, |claims, expires_unix_ms| {
         let name = subject(claims.sub)?;
         let json = claims.api.ok_or(BackendFault::NoClaim)?;
         let claim: ApiClaim = serde_json::from_str(json.get()).map_err(|_| BackendFault::BadClaim)?;
@@ -124,7 +139,7 @@ mod tests {
         });
         change(&mut claims);
         let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).expect("a token");
-        verify_backend(&verifier(), &token, NOW)
+        verify_backend(&verifier(), &KeySet::default(), &token, NOW)
     }
 
     #[test]
@@ -166,6 +181,9 @@ mod tests {
         assert_eq!(fault(|claims| claims["sub"] = json!("s".repeat(124))), token(TokenFault::BadSubject));
         assert_eq!(fault(|claims| claims["api"]["channels"] = json!(["a*b"])), token(TokenFault::BadPattern));
         assert!(BackendFault::BadClaim.text().contains("rights"));
-        assert_eq!(verify_backend(&verifier(), "x.y.z", NOW), Err(token(TokenFault::Malformed)));
+        assert_eq!(
+            verify_backend(&verifier(), &KeySet::default(), "x.y.z", NOW),
+            Err(token(TokenFault::Malformed))
+        );
     }
 }

@@ -42,6 +42,8 @@ pub struct BackendTokens {
     salt: [u8; 16],
     good: Recent<(Arc<ApiKey>, Option<u64>)>,
     bad: Recent<BackendFault>,
+    /// Tokens whose key was not at hand, and when they came first.
+    keyless: Recent<Moment>,
     bad_rate: Option<Rate>,
     addresses: BTreeMap<Party, Meter>,
 }
@@ -54,6 +56,7 @@ impl BackendTokens {
             salt,
             good: Recent::new(TOKENS_MAX, usize::MAX),
             bad: Recent::new(TOKENS_MAX, usize::MAX),
+            keyless: Recent::new(TOKENS_MAX, usize::MAX),
             bad_rate: Rate::per_minute(per_minute, burst),
             addresses: BTreeMap::new(),
         }
@@ -102,6 +105,16 @@ impl BackendTokens {
                 Err(fault)
             }
         }
+    }
+
+    /// Remembers a token whose key is not at hand, and returns when it came first. It counts as a bad one of its address.
+    pub fn without_key(&mut self, hash: TokenHash, from: IpAddr, now: Moment) -> Moment {
+        self.count(Party::of(from), now);
+        if let Some(first) = self.keyless.find(&hash) {
+            return *first;
+        }
+        self.keyless.insert(hash, now, 0);
+        now
     }
 
     fn wait_of(&mut self, address: &Party, now: Moment) -> Option<Duration> {
@@ -178,6 +191,17 @@ mod tests {
         let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
         assert!(matches!(tokens.look("bad20", elsewhere, at(0)), TokenMemory::Unknown(_)));
         unknown(&mut tokens, "bad20", at(1));
+    }
+
+    #[test]
+    fn token_without_a_key_keeps_the_moment_at_which_it_came_and_counts_as_bad() {
+        let mut tokens = BackendTokens::new([1; 16]);
+        let hash = unknown(&mut tokens, "a", at(0));
+        assert_eq!(tokens.without_key(hash, FROM, at(0).at), at(0).at);
+        for s in 0..19 {
+            assert_eq!(tokens.without_key(hash, FROM, at(s / 19).at), at(0).at);
+        }
+        assert!(matches!(tokens.look("a", FROM, at(0)), TokenMemory::Wait(_)));
     }
 
     #[test]

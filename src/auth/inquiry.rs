@@ -107,7 +107,7 @@ impl<W> Inquiry<W> {
             calls: CallQueue::new(settings.callers),
             flights: HashMap::new(),
         });
-        let (set, parked) = (KeySet::default(), Vec::new());
+        let (set, parked) = (Arc::default(), Vec::new());
         let keys = Keys { set, pause: key_set_pause, last: None, fetch: Fetch::No, parked };
         Inquiry {
             verifier,
@@ -363,7 +363,12 @@ impl<W> Inquiry<W> {
 
     /// Takes the result of a fetch that began at `began`; `None` if it brought no key set. A token that came later and whose key
     /// is not in the set waits for the next fetch. One that came before is refused, and again without a wait until then.
-    pub fn keys_fetched(&mut self, fetched: Option<KeySet>, began: Moment, now: Now) -> Vec<Judgement<W>> {
+    pub fn keys_fetched(
+        &mut self,
+        fetched: Option<Arc<KeySet>>,
+        began: Moment,
+        now: Now,
+    ) -> Vec<Judgement<W>> {
         self.keys.fetch = Fetch::No;
         self.keys.last = Some(now.at);
         let Some(set) = fetched else { return Vec::new() };

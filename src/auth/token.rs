@@ -175,15 +175,16 @@ impl Verifier {
         }
     }
 
-    /// Hands the claims of a token to `read`, with the end of its validity, if a configured key signed it and it is meant for this
-    /// gateway and valid now.
-    pub(super) fn read_claims<T, E: From<TokenFault>>(
+    /// Hands the claims of a token to `read`, with the end of its validity, if a configured key or one of `fetched` signed it and it
+    /// is meant for this gateway and valid now.
+    pub(super) fn read_claims<T, E: From<TokenFault> + From<Unverified>>(
         &self,
         token: &str,
+        fetched: &KeySet,
         now_unix_ms: u64,
         read: impl FnOnce(&RawClaims<'_>, Option<u64>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (parts, _) = self.signed(token, &KeySet::default()).map_err(Unverified::fault)?;
+        let (parts, _) = self.signed(token, fetched)?;
         self.read(&parts, now_unix_ms, read)
     }
 
@@ -275,19 +276,11 @@ fn claims_of(
 
 /// A token without a good signature of a key at hand.
 #[derive(Clone, Copy, Debug)]
-enum Unverified {
+pub(super) enum Unverified {
     /// For good.
     Refused(TokenFault),
     /// Another source may accept it.
     Open(TokenFault, TokenForm),
-}
-
-impl Unverified {
-    const fn fault(self) -> TokenFault {
-        match self {
-            Unverified::Refused(fault) | Unverified::Open(fault, _) => fault,
-        }
-    }
 }
 
 /// The claims that are read, each as JSON, so that a wrong type is a separate fault. Other claims are ignored.

@@ -1,11 +1,13 @@
 //! The server API before its threads start, and its part of a reload.
 
 use super::config::Config;
-use super::config::prepare::backend_verifier;
-use crate::api::{Api, ApiPolicy, RunningApi, TokenCheck};
+use super::config::prepare::{backend_verifier, key_set_mark};
+use super::watch::ProbeShares;
+use crate::api::{Api, ApiPolicy, BackendKeySet, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::issuer_keys::IssuerKeys;
 use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
@@ -28,6 +30,8 @@ pub(super) enum PreparedApi {
         address: SocketAddr,
         scheme: &'static str,
         counters: Arc<ApiCounters>,
+        /// The key set that the auth worker fetches.
+        issuer_keys: Arc<IssuerKeys>,
     },
     Off,
 }
@@ -48,7 +52,7 @@ pub(super) struct ApiParts {
 
 impl PreparedApi {
     /// Binds the address.
-    pub(super) fn new(config: &Config) -> Result<PreparedApi, String> {
+    pub(super) fn new(config: &Config, shared: &ProbeShares) -> Result<PreparedApi, String> {
         let Some(listen) = config.api.listen else { return Ok(PreparedApi::Off) };
         let failed = |error| {
             format!(
@@ -58,7 +62,8 @@ impl PreparedApi {
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let scheme = if config.api.tls { "https" } else { "http" };
-        Ok(PreparedApi::Ready { listener, address, scheme, counters: Arc::default() })
+        let (counters, issuer_keys) = (Arc::default(), Arc::clone(&shared.issuer_keys));
+        Ok(PreparedApi::Ready { listener, address, scheme, counters, issuer_keys })
     }
 
     /// The number of threads that wait for answers of the store.
@@ -91,9 +96,9 @@ impl PreparedApi {
         parts: ApiParts,
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
-        let PreparedApi::Ready { listener, counters, .. } = self else { return Ok(None) };
+        let PreparedApi::Ready { listener, counters, issuer_keys, .. } = self else { return Ok(None) };
         let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, orders, vitals } = parts;
-        let policy = policy(config, secured.as_ref()).map_err(io::Error::other)?;
+        let policy = policy(config, secured.as_ref(), &issuer_keys).map_err(io::Error::other)?;
         let api = Api {
             policy,
             connections: config.api.connections as usize,
@@ -113,11 +118,15 @@ impl PreparedApi {
 }
 
 /// The settings that a reload may change. `secured`: TLS as on the listener of clients.
-pub(super) fn policy(config: &Config, secured: Option<&Arc<ServerConfig>>) -> Result<ApiPolicy, String> {
+pub(super) fn policy(
+    config: &Config,
+    secured: Option<&Arc<ServerConfig>>,
+    issuer_keys: &Arc<IssuerKeys>,
+) -> Result<ApiPolicy, String> {
     let (api, limits) = (&config.api, &config.limits);
     Ok(ApiPolicy {
         keys: ApiKeys::new(api.keys.iter().map(|key| key.key.clone()).collect()),
-        tokens: token_check(config)?,
+        tokens: token_check(config, issuer_keys)?,
         secured: secured.filter(|_| api.tls).map(Arc::clone),
         bounds: ApiBounds {
             per_request: api.per_request as usize,
@@ -131,10 +140,11 @@ pub(super) fn policy(config: &Config, secured: Option<&Arc<ServerConfig>>) -> Re
 }
 
 /// The check of tokens for `api.audience`. Another configuration forgets the earlier tokens.
-fn token_check(config: &Config) -> Result<Option<Arc<TokenCheck>>, String> {
+fn token_check(config: &Config, issuer_keys: &Arc<IssuerKeys>) -> Result<Option<Arc<TokenCheck>>, String> {
     let Some(audience) = &config.api.audience else { return Ok(None) };
     let verifier = backend_verifier(&config.auth, audience).map_err(|fault| format!("auth.keys: {fault}"))?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| format!("the system gives no random numbers: {error}"))?;
-    Ok(Some(Arc::new(TokenCheck::new(verifier, salt))))
+    let keys = |mark| BackendKeySet { mark, keys: Arc::clone(issuer_keys) };
+    Ok(Some(Arc::new(TokenCheck::new(verifier, key_set_mark(&config.auth).map(keys), salt))))
 }

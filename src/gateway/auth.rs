@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::config::auth::{AuthSection, IntrospectionConfig};
-use super::config::prepare::{introspection_endpoint, key_set_endpoint, trust_rules, verifier};
+use super::config::prepare::{introspection_endpoint, key_set_endpoint, key_set_mark, trust_rules, verifier};
 use super::config::url::Url;
 use super::presence;
 use crate::auth::census::Census;
@@ -13,6 +13,7 @@ use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
 use crate::introspect::service::{AuthService, Introspection, KeySetSource, RecheckMode};
 use crate::introspect::{EarlierAnswers, TokenTrust};
+use crate::job::issuer_keys::IssuerKeys;
 use crate::job::known_token::KnownToken;
 use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::Endpoint;
@@ -27,6 +28,7 @@ pub(super) struct AuthLinks {
     /// Where results of calls are reported.
     pub(super) evidence: Option<EvidenceSender>,
     pub(super) known_token: Arc<KnownToken>,
+    pub(super) issuer_keys: Arc<IssuerKeys>,
 }
 
 /// The keys and the service that tokens are checked with; `None` if auth is off.
@@ -35,7 +37,7 @@ pub(super) fn trust(
     links: AuthLinks,
     edition: TrustEdition,
 ) -> Result<Option<TokenTrust>, String> {
-    let AuthLinks { outlook, evidence, known_token } = links;
+    let AuthLinks { outlook, evidence, known_token, issuer_keys } = links;
     let auth = &config.auth;
     if !auth.is_on() {
         return Ok(None);
@@ -43,9 +45,9 @@ pub(super) fn trust(
     let (introspection, key_set) = endpoints(auth)?;
     let service = (introspection.is_some() || key_set.is_some()).then(|| AuthService {
         introspection: introspection.map(|endpoint| introspection_of(&auth.introspection, endpoint)),
-        key_set: key_set.map(|endpoint| {
+        key_set: key_set.zip(key_set_mark(auth)).map(|(endpoint, mark)| {
             let (refresh, pause) = (auth.jwks.refresh, auth.jwks.pause);
-            KeySetSource { endpoint, refresh, pause }
+            KeySetSource { endpoint, mark, refresh, pause }
         }),
         source: config.server.source_address,
         timeout: auth.timeout,
@@ -53,6 +55,7 @@ pub(super) fn trust(
         outlook,
         evidence,
         known_token,
+        issuer_keys,
     });
     let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
     Ok(Some(TokenTrust { verifier, service, edition }))

@@ -205,6 +205,7 @@ impl Reloader {
                     outlook: Arc::clone(&setup.engine.outlook),
                     evidence: None,
                     known_token: Arc::clone(&self.shared.known_token),
+                    issuer_keys: Arc::clone(&self.shared.issuer_keys),
                 };
                 (auth::trust(config, links, next)?, next)
             }
@@ -216,7 +217,7 @@ impl Reloader {
             revision: watch::revision(self.before(), config, &self.instance.0, &self.shared)?,
             trust,
             policy: auth::policy(config, policy.auth, self.instance.clone(), edition),
-            api: api::policy(config, secured.as_ref())?,
+            api: api::policy(config, secured.as_ref(), &self.shared.issuer_keys)?,
             secured,
         })
     }

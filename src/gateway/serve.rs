@@ -83,7 +83,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let registry = PreparedRegistry::new(&config, &instance)?;
     let bus = PreparedBus::new(&config, &watched, registry.origin())?;
     let store = open_store(&config, &instance, registry.member(bus.as_ref()), &watched)?;
-    let (admin, api) = (PreparedAdmin::new(&config)?, PreparedApi::new(&config)?);
+    let (admin, api) = (PreparedAdmin::new(&config)?, PreparedApi::new(&config, watched.shared())?);
     let counters = metric_sources(&watched, bus.as_ref(), &registry, &api);
     let metrics = metrics(reactors, &instance, counters, clock);
     let vitals = vitals(&config, &bounds, reactors, clock);

@@ -10,6 +10,7 @@ use crate::health::finding::Evidence;
 use crate::health::report::dependencies::{ReportAudience, all};
 use crate::introspect::service::AUTH;
 use crate::job::delivery::Monitor;
+use crate::job::issuer_keys::IssuerKeys;
 use crate::job::known_token::KnownToken;
 use crate::job::probing::Probing;
 use crate::job::{EvidenceSender, Outlook};
@@ -42,13 +43,15 @@ pub(super) struct PreparedWatch {
     shared: ProbeShares,
 }
 
-/// The state that probes share with workers.
+/// The state that probes and workers share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProbeShares {
     /// The state of the bus's delivery.
     pub(super) monitor: Arc<Monitor>,
     /// The last token that the auth service called active.
     pub(super) known_token: Arc<KnownToken>,
+    /// The key set that the auth worker fetches.
+    pub(super) issuer_keys: Arc<IssuerKeys>,
 }
 
 impl PreparedWatch {
@@ -111,6 +114,7 @@ impl PreparedWatch {
             outlook: Arc::clone(&self.outlook),
             evidence: self.reporter(AUTH),
             known_token: Arc::clone(&self.shared.known_token),
+            issuer_keys: Arc::clone(&self.shared.issuer_keys),
         }
     }
 

@@ -5,11 +5,14 @@
 
 use super::service::{Caller, Clock, KeySetSource, ServiceNews, add, outage};
 use crate::auth::key_set::KeySet;
+use crate::auth::trust::TrustMark;
 use crate::backoff::spread;
+use crate::job::issuer_keys::IssuerKeys;
 use crate::net::deadline::now;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
 use std::time::Duration;
@@ -27,15 +30,20 @@ const SPREAD_PERCENT: u8 = 10;
 pub(super) fn start(
     caller: Caller,
     source: &KeySetSource,
+    issuer_keys: Arc<IssuerKeys>,
     wishes: Receiver<()>,
     clock: Clock,
 ) -> io::Result<()> {
-    let fetcher = Fetcher { caller, refresh: source.refresh, wishes, last: None, failing: false };
+    let KeySetSource { mark, refresh, .. } = *source;
+    let fetcher = Fetcher { caller, issuer_keys, mark, refresh, wishes, last: None, failing: false };
     Builder::new().name("key-set".into()).spawn(move || fetcher.run(&clock)).map(|_| ())
 }
 
 struct Fetcher {
     caller: Caller,
+    issuer_keys: Arc<IssuerKeys>,
+    /// The address of the key set.
+    mark: TrustMark,
     refresh: Duration,
     wishes: Receiver<()>,
     /// Keys of the last successful fetch, and entries in it that should not be public.
@@ -48,11 +56,12 @@ impl Fetcher {
         let mut random = fastrand::Rng::new();
         loop {
             let began = clock().at;
-            let fetched = self.fetch();
+            let fetched = self.fetch().map(Arc::new);
             if fetched.is_some() {
                 self.caller.counters.key_set_unix_ms.store(clock().unix_ms, Ordering::Relaxed);
             }
             let got_one = fetched.is_some();
+            self.issuer_keys.fetched(self.mark, fetched.clone(), began, clock().at);
             if self.caller.news.send(ServiceNews::Keys(fetched, began)).is_err() {
                 return;
             }

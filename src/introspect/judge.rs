@@ -13,6 +13,7 @@ use crate::auth::known::Person;
 use crate::auth::token::{Judged, Verifier};
 use crate::auth::token_trace::TokenTrace;
 use crate::clock::{Moment, Now};
+use crate::job::issuer_keys::KeySetFetches;
 use crate::job::{Denied, Occasion, SnapshotReader, Ticket, UNANSWERED};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -110,9 +111,11 @@ impl TokenJudge {
             if let Some(source) = &service.key_set {
                 let (sender, taken) = bounded(1);
                 let caller = Caller::new(service, &source.endpoint, counters, &news_in);
-                let clock = Arc::clone(clock);
-                fetcher::start(caller, source, taken, clock)?;
-                settings.key_set_pause = Some(source.pause);
+                let (clock, keys) = (Arc::clone(clock), Arc::clone(&service.issuer_keys));
+                let (mark, pause) = (source.mark, source.pause);
+                keys.follow(Some(KeySetFetches { mark, requests: sender.clone(), pause }));
+                fetcher::start(caller, source, keys, taken, clock)?;
+                settings.key_set_pause = Some(pause);
                 fetches = Some(sender);
             }
         }

@@ -8,12 +8,14 @@ use crate::auth::key_set::KeySet;
 use crate::auth::known::{CacheBounds, TokenHash};
 use crate::auth::token::{Claims, TokenFault, Verifier};
 use crate::auth::token_pattern::TokenPattern;
+use crate::auth::trust::TrustMark;
 use crate::clock::{Moment, Now};
 use crate::health::advice::look_at;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault};
 use crate::health::snapshot::{AdmissionMode, Snapshot};
 use crate::health::template::Template;
+use crate::job::issuer_keys::IssuerKeys;
 use crate::job::known_token::KnownToken;
 use crate::job::{EvidenceSender, Outlook, SnapshotReader};
 use crate::metrics::auth::ServiceCounters;
@@ -56,6 +58,8 @@ pub struct AuthService {
     pub evidence: Option<EvidenceSender>,
     /// Keeps the last active token for the probe, if tokens are checked again.
     pub known_token: Arc<KnownToken>,
+    /// Keeps the key set for the server API.
+    pub issuer_keys: Arc<IssuerKeys>,
 }
 
 /// Introspection of tokens (RFC 7662).
@@ -84,6 +88,8 @@ pub enum RecheckMode {
 #[derive(Clone)]
 pub struct KeySetSource {
     pub endpoint: Endpoint,
+    /// Its address.
+    pub mark: TrustMark,
     /// The time between two fetches.
     pub refresh: Duration,
     /// The shortest time between two fetches caused by unknown keys.
@@ -103,7 +109,7 @@ pub(super) enum ServiceNews {
     /// The service's answer about a token; `None`: it was not asked, or did not answer.
     Judged(TokenHash, Option<Result<Claims, TokenFault>>),
     /// The key set and the start of its fetch; `None`: the fetch failed.
-    Keys(Option<KeySet>, Moment),
+    Keys(Option<Arc<KeySet>>, Moment),
 }
 
 /// The outage of the auth service in mode `enforce`. In mode `observe` the service is called all the same.

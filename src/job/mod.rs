@@ -6,6 +6,7 @@ pub mod bus;
 pub mod callers;
 pub mod delivery;
 mod instance_orders;
+pub mod issuer_keys;
 pub mod known_token;
 pub mod lane;
 pub mod lookup;

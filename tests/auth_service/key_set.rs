@@ -2,6 +2,7 @@
 
 use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state};
 use crate::servers::Answer;
+use crate::support::backend::{Backend, is_problem};
 use crate::support::token::{asymmetric, claims, signed};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway};
@@ -44,6 +45,43 @@ fn keys_rotate_without_a_restart() {
     refused(&gateway, &old).is(4501, "unauthenticated");
     let forged = signed(&claims("ann"), Algorithm::EdDSA, Some("new"), &asymmetric(Algorithm::EdDSA).0);
     refused(&gateway, &forged).is(4501, "unauthenticated");
+}
+
+/// The token of a backend.
+fn backend_token(algorithm: Algorithm, kid: &str) -> String {
+    let mut claims = claims("shop");
+    claims["aud"] = "seawall-api".into();
+    claims["api"] = json!({"rights": ["history"], "channels": ["*"]});
+    signed(&claims, algorithm, Some(kid), &asymmetric(algorithm).0)
+}
+
+#[test]
+fn backend_with_a_published_key_is_accepted_and_one_with_a_newer_key_after_a_fetch() {
+    let mut issuer = Issuer::start();
+    issuer.publishes(&[published(Algorithm::RS256, "old")]);
+    let setup = issuer.trusted().toml("[api]\nlisten = \"127.0.0.1:0\"\naudience = \"seawall-api\"\n");
+    let gateway = setup.env("SEAWALL_AUTH_JWKS_PAUSE_MS", "100").start();
+    let path = "/v1/channels/room.7";
+    let asks = |token: &str| Backend::with(&gateway, token).get(path);
+    let old = backend_token(Algorithm::RS256, "old");
+    until(SOON, "the keys are fetched", || asks(&old).status == 200);
+    let new = backend_token(Algorithm::ES256, "new");
+    issuer.publishes(&[published(Algorithm::ES256, "new")]);
+    let problem = is_problem(&asks(&new), 503, "unavailable");
+    assert_eq!(problem["dependency"], "auth", "{problem}");
+    assert!(problem["retry_ms"].as_u64().is_some_and(|wait| wait <= 600), "{problem}");
+    until(SOON, "the new key is fetched", || asks(&new).status == 200);
+    assert_eq!(asks(&old).status, 200, "a token that was accepted is looked up until its exp");
+    let other = backend_token(Algorithm::RS256, "old").replace('.', "-");
+    is_problem(&asks(&other), 401, "unauthorized");
+    let unknown = backend_token(Algorithm::EdDSA, "never");
+    until(SOON, "the token is refused for good", || {
+        let response = asks(&unknown);
+        assert!([401, 503].contains(&response.status), "{response:?}");
+        response.status == 401
+    });
+    issuer.server.stop();
+    assert_eq!(asks(&new).status, 200, "the keys stay in use while the issuer is down");
 }
 
 #[test]

@@ -4,11 +4,12 @@ use super::waiter::Waiter;
 use crate::auth::key_set::KeySet;
 use crate::auth::party::Party;
 use crate::clock::Moment;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The issuer's keys, and the waiters for newer ones.
 pub(super) struct Keys<W> {
-    pub(super) set: KeySet,
+    pub(super) set: Arc<KeySet>,
     /// `None` if no key set is fetched.
     pub(super) pause: Option<Duration>,
     /// When the last fetch ended.

@@ -217,7 +217,7 @@ fn refused_signature_is_remembered_until_the_keys_change() {
     inquiry.refused.insert(TokenHash::of(forged, &[7; 16]), refused(), 0);
     assert_eq!(inquiry.check(forged, at(0)), refused());
     assert_ne!(inquiry.check("eyJhbGciOiJIUzI1NiJ9.e30.BBBB", at(0)), refused());
-    inquiry.keys_fetched(Some(KeySet::default()), at(0).at, at(1));
+    inquiry.keys_fetched(Some(Arc::default()), at(0).at, at(1));
     assert!(inquiry.refused.is_empty());
     for n in 0..2 * REFUSED_MAX {
         inquiry.refused.insert(TokenHash::of(&n.to_string(), &[7; 16]), refused(), 0);
@@ -229,7 +229,7 @@ fn refused_signature_is_remembered_until_the_keys_change() {
 fn with_keys() -> Inquiry<u8> {
     let mut inquiry = Inquiry { asking: None, ..inquiry(8) };
     inquiry.keys.pause = Some(Duration::from_secs(5));
-    assert!(inquiry.keys_fetched(Some(KeySet::default()), at(0).at, at(0)).is_empty());
+    assert!(inquiry.keys_fetched(Some(Arc::default()), at(0).at, at(0)).is_empty());
     inquiry
 }
 
@@ -248,7 +248,7 @@ fn token_with_an_unknown_key_waits_for_a_fetch_that_begins_after_it_came() {
     assert!(inquiry.tick(at(4_900), Reach::Up).is_empty() && !inquiry.take_fetch());
     assert!(inquiry.tick(at(5_000), Reach::Up).is_empty() && inquiry.take_fetch());
     assert_eq!(present_unknown(&mut inquiry, 2, 5_100), None, "a fetch is under way");
-    let judged = inquiry.keys_fetched(Some(KeySet::default()), at(5_050).at, at(5_200));
+    let judged = inquiry.keys_fetched(Some(Arc::default()), at(5_050).at, at(5_200));
     let judged: Vec<_> = judged.into_iter().map(named).collect();
     assert_eq!(judged, [(1, Err(Rejection::Token(TokenFault::Malformed)))]);
     assert_eq!(inquiry.waiting(), 1, "the second came after that fetch began");

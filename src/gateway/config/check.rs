@@ -85,10 +85,11 @@ impl ContradictionCheck<'_> {
         {
             self.fault("api.tls", ConfigFault::NeedsSetting { setting: CERTIFICATE });
         }
-        if api.audience.is_none() || !self.report.accepted(&["auth.keys", "auth.secret", "api.audience"]) {
+        let sources = ["auth.keys", "auth.secret", "auth.jwks_url", "api.audience"];
+        if api.audience.is_none() || !self.report.accepted(&sources) {
             return;
         }
-        if self.config.auth.key_configs().is_empty() {
+        if self.config.auth.key_configs().is_empty() && self.config.auth.jwks.url.is_none() {
             self.fault("api.audience", ConfigFault::Api(ApiFault::NoTokenKey));
         }
     }

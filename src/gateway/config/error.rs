@@ -336,7 +336,7 @@ impl fmt::Display for ApiFault {
                 "needs a key: add [[api.keys]] with name, secret_file, rights and channels, or api.audience, or set it to \"off\"",
             ),
             ApiFault::NoTokenKey => {
-                f.write_str("needs a key that verifies the tokens: add [[auth.keys]]; auth.jwks_url is not used for it")
+                f.write_str("needs a key that verifies the tokens: add [[auth.keys]] or auth.jwks_url")
             }
         }
     }

@@ -84,9 +84,10 @@ pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFa
     Verifier::with_auth_service(verifier_config(auth))
 }
 
-/// The verifier of the tokens of backends: the configured keys, for another audience.
+/// The verifier of the tokens of backends, for another audience.
 pub(in crate::gateway) fn backend_verifier(auth: &AuthSection, audience: &str) -> Result<Verifier, KeyFault> {
-    Verifier::new(VerifierConfig { audience: Some(audience.to_owned()), ..verifier_config(auth) })
+    let config = VerifierConfig { audience: Some(audience.to_owned()), ..verifier_config(auth) };
+    Verifier::with_auth_service(config)
 }
 
 fn verifier_config(auth: &AuthSection) -> VerifierConfig {
@@ -98,7 +99,7 @@ fn verifier_config(auth: &AuthSection) -> VerifierConfig {
         token_type: auth.token_type.clone(),
         expiry: auth.expiry,
         lifetime_max: (!auth.lifetime_max.is_zero()).then_some(auth.lifetime_max),
-        key_set: address_mark(auth.jwks.url.as_ref()),
+        key_set: key_set_mark(auth),
         service: address_mark(auth.introspection.url.as_ref()),
     }
 }
@@ -108,10 +109,15 @@ pub(in crate::gateway) fn trust_rules(auth: &AuthSection, edition: TrustEdition)
     TrustRules {
         edition,
         keys: auth.key_configs().iter().map(KeyConfig::mark).collect(),
-        key_set: address_mark(auth.jwks.url.as_ref()),
+        key_set: key_set_mark(auth),
         service: address_mark(auth.introspection.url.as_ref()),
         issuer: auth.issuer.as_deref().map(TrustMark::of),
     }
+}
+
+/// The address of the key set, if one is fetched.
+pub(in crate::gateway) fn key_set_mark(auth: &AuthSection) -> Option<TrustMark> {
+    address_mark(auth.jwks.url.as_ref())
 }
 
 fn address_mark(url: Option<&Url>) -> Option<TrustMark> {

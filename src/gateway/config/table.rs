@@ -300,7 +300,7 @@ settings! {
     api.tls = false, Switch, Restart:
         "Serves the API with TLS, with the certificate of `[tls]`. Without it, the API is plain HTTP.";
     api.audience = none, Text(TextForm::Any), Reload:
-        "The value that the `aud` of a backend's token must contain. Its signature must be by a key of `[[auth.keys]]`, and its rights are in the claim `api`. Default: tokens are not accepted.";
+        "The value that the `aud` of a backend's token must contain. Its signature must be by a key of `[[auth.keys]]` or of `auth.jwks_url`, and its rights are in the claim `api`. Default: tokens are not accepted.";
     api.connections = 64, between(1, 1_024), Restart:
         "Connections of backends that are served at once. An idle one gives way to a new one. With several keys, each may have half of the requests in progress.";
     api.in_flight = 2048, between(16, 2_048), Restart:
