@@ -11,7 +11,7 @@ use std::time::Duration;
 #[test]
 fn publications_and_signals_of_one_instance_reach_the_other() {
     let rig = Rig::start();
-    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let (mut here, mut there) = (Client::connect(&one), Client::connect(&two));
     here.subscribe("c");
     there.subscribe("c");
@@ -35,8 +35,8 @@ fn publications_and_signals_of_one_instance_reach_the_other() {
 #[test]
 fn subscriber_misses_nothing_after_the_subscribed_reply() {
     let rig = Rig::start();
-    let one = rig.setup("gw-1").env("SEAWALL_BUS_URL", &rig.redis.url()).start();
-    let two = rig.gateway("gw-2");
+    let one = rig.proxied("gw-1").env("SEAWALL_BUS_URL", &rig.redis.url()).start();
+    let two = rig.delivering("gw-2");
     delivers(&one);
     rig.proxy.set(Mode::Slow(Pace { bytes_per_s: None, latency: Duration::from_millis(150) }));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
@@ -51,7 +51,7 @@ fn subscriber_misses_nothing_after_the_subscribed_reply() {
 #[test]
 fn channel_is_followed_while_it_has_subscribers() {
     let rig = Rig::start();
-    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let mut publisher = Client::connect(&one);
     let follows = |count: f64| {
         until(SOON, "channels are followed", || two.metric("seawall_bus_channels") == count);
@@ -75,7 +75,7 @@ fn channel_is_followed_while_it_has_subscribers() {
 #[test]
 fn stopping_gateway_sends_all_it_acknowledged() {
     let rig = Rig::start();
-    let (mut one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (mut one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
     subscriber.subscribe("c");
     for number in 0..20 {
@@ -91,8 +91,8 @@ fn stopping_gateway_sends_all_it_acknowledged() {
 #[test]
 fn systems_with_different_prefixes_share_no_messages() {
     let rig = Rig::start();
-    let one = rig.gateway("gw-1");
-    let other = rig.setup("gw-2").env("SEAWALL_BUS_PREFIX", "other").start();
+    let one = rig.delivering("gw-1");
+    let other = rig.proxied("gw-2").env("SEAWALL_BUS_PREFIX", "other").start();
     delivers(&other);
     let (mut publisher, mut stranger) = (Client::connect(&one), Client::connect(&other));
     stranger.subscribe("c");

@@ -147,7 +147,7 @@ fn each(ways: &[Way]) {
 }
 
 fn fails(rig: &mut Rig, way: &Way) {
-    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
     let channel = way.name.replace([' ', '/'], "-");
     subscriber.subscribe(&channel);
@@ -213,7 +213,7 @@ fn fails(rig: &mut Rig, way: &Way) {
 fn gateway_starts_without_its_bus_and_connects_later() {
     let mut rig = Rig::start();
     rig.redis.stop();
-    let (one, two) = (rig.setup("gw-1").start(), rig.setup("gw-2").start());
+    let (one, two) = (rig.proxied("gw-1").start(), rig.proxied("gw-2").start());
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
     subscriber.subscribe("c");
     publisher.publish("c", json!(1));
@@ -229,7 +229,7 @@ fn gateway_starts_without_its_bus_and_connects_later() {
 #[test]
 fn thousand_channels_are_followed_again_after_a_bus_outage() {
     let mut rig = Rig::start();
-    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let mut publisher = Client::connect(&one);
     let mut subscribers: Vec<Client> = (0..10).map(|_| Client::connect(&two)).collect();
     for (number, client) in subscribers.iter_mut().enumerate() {
@@ -263,7 +263,7 @@ fn subscriptions(rig: &Rig) -> usize {
 #[test]
 fn bus_that_refuses_subscriptions_is_retried_with_a_pause() {
     let rig = Rig::start();
-    let gateway = rig.gateway("gw-1");
+    let gateway = rig.delivering("gw-1");
     let mut client = Client::connect(&gateway);
     rig.redis.deny_channels();
     client.next_status("degraded", SOON);

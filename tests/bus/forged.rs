@@ -67,7 +67,7 @@ fn key(rig: &Rig) -> BusKey {
 #[test]
 fn publisher_in_redis_can_neither_forge_nor_hide_a_message_nor_send_raw_bytes() {
     let rig = Rig::start();
-    let (one, two) = (rig.gateway("gw-1"), rig.gateway("gw-2"));
+    let (one, two) = (rig.delivering("gw-1"), rig.delivering("gw-2"));
     let (mut publisher, mut subscriber) = (Client::connect(&one), Client::connect(&two));
     subscriber.subscribe("c");
     publisher.publish("c", json!("first"));
@@ -106,7 +106,7 @@ fn publisher_in_redis_can_neither_forge_nor_hide_a_message_nor_send_raw_bytes() 
 #[test]
 fn message_of_a_newer_kind_is_ignored_and_counted() {
     let rig = Rig::start();
-    let two = rig.gateway("gw-2");
+    let two = rig.delivering("gw-2");
     let mut subscriber = Client::connect(&two);
     subscriber.subscribe("c");
     let mut bytes = sealed(&key(&rig), &forged(1, b""));

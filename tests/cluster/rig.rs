@@ -1,4 +1,4 @@
-//! The rig of these tests: a store, a Redis, a proxy to it for one gateway, and gateways.
+//! The rig of tests with several instances: a store, a Redis, a proxy in front of it, and gateways.
 
 use crate::servers::{Postgres, Redis};
 use crate::support::wait::{SOON, comes_true, until};
@@ -36,9 +36,9 @@ impl Rig {
             .env("SEAWALL_SERVER_INSTANCE", name)
     }
 
-    /// A gateway that reaches Redis through the proxy.
-    pub fn proxied(&self, name: &str) -> Gateway {
-        self.setup(name).env("SEAWALL_BUS_URL", &self.redis.url_through(self.proxy.address())).start()
+    /// The setup of a gateway that reaches Redis through the proxy.
+    pub fn proxied(&self, name: &str) -> Setup {
+        self.setup(name).env("SEAWALL_BUS_URL", &self.redis.url_through(self.proxy.address()))
     }
 
     /// Gateways that see each other, with one leader.

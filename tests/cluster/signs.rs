@@ -51,7 +51,7 @@ fn death_of_redis_ends_no_instance_and_rows_judge() {
 #[test]
 fn instance_that_lost_only_redis_is_isolated_and_not_gone() {
     let rig = Rig::start();
-    let two = rig.proxied("gw-2");
+    let two = rig.proxied("gw-2").start();
     let one = rig.setup("gw-1").start();
     settled(&[&one, &two]);
     rig.proxy.set(Mode::Refuse);
