@@ -15,7 +15,7 @@ pub mod request;
 pub mod route;
 
 use crate::clock::Now;
-use crate::cluster::forecast::SpreadForecast;
+use crate::cluster::forecast::{RoundBegun, SpreadForecast};
 use crate::cluster::rebalance_body::{RebalancePurpose, RebalanceWish};
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
@@ -27,7 +27,7 @@ use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
 use crate::metrics::drain::Began;
-use crate::metrics::rebalance::{ROUND, RoundBegun};
+use crate::metrics::rebalance::ROUND;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::net::listener;
@@ -191,18 +191,17 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     /// Begins a round in which the instances spread their connections, or forecasts one.
     fn rebalance(&self, out: &mut Vec<u8>, method: Method, wish: RebalanceWish, peer: SocketAddr) {
-        let rebalance = &self.vitals.rebalance;
+        let (rebalance, report) = (&self.vitals.rebalance, self.cluster.report());
         let (status, body) = match wish.purpose {
             RebalancePurpose::Forecast => {
                 let within = rebalance.wanted_percent(wish.within_percent);
-                let report = self.cluster.report();
                 (200, SpreadForecast::new(&report, within, ROUND.as_secs()).json())
             }
             RebalancePurpose::Round => {
                 let within = rebalance.order(wish.within_percent, (self.clock)().at);
                 self.metrics.admin.count_action("rebalance");
                 tracing::info!(%peer, within_percent = within, "rebalance ordered by operator");
-                (202, RoundBegun { within_percent: within }.json())
+                (202, RoundBegun::new(&report, within, ROUND.as_secs()).json())
             }
         };
         tell(out, method, status, "application/json", &body);

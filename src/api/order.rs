@@ -35,7 +35,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             _ => order_body::revoke(text, now_unix_ms)?,
         };
         self.queues()?;
-        self.check_store()?;
+        self.check_store("nothing was done")?;
         let by = format!("api:{}", key.name());
         let (kind, arguments) = (order.kind().word(), order.args());
         let report = self.orders.place(order, &by).map_err(|fault| {

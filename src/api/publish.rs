@@ -92,7 +92,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         header: &HeaderKey<'_>,
     ) -> Result<Vec<Outcome>, ApiProblem> {
         let queues = self.queues()?;
-        self.check_store()?;
+        self.check_store("nothing was stored")?;
         self.admit(key, ApiUse::Publications(items.len()))?;
         let mut outcomes = Vec::with_capacity(items.len());
         let mut permitted_items = Vec::with_capacity(items.len());

@@ -8,9 +8,9 @@ use super::route::ApiEndpoint;
 use super::server::{ApiPolicy, ApiServer};
 use crate::auth::api_key::ApiKey;
 use crate::clock::{Moment, Now};
-use crate::cluster::forecast::SpreadForecast;
+use crate::cluster::forecast::{RoundBegun, SpreadForecast};
 use crate::cluster::rebalance_body::{self, RebalancePurpose};
-use crate::metrics::rebalance::{ROUND, RoundBegun};
+use crate::metrics::rebalance::ROUND;
 use crate::net::seats::Seat;
 use crate::net::secured::SecuredStream;
 use crate::net::served::ServedStream;
@@ -233,17 +233,18 @@ impl<C: Fn() -> Now> ApiServer<C> {
     /// Begins a round in which the instances spread their connections, or forecasts one.
     fn rebalance(&self, key: &ApiKey, text: &str, address: IpAddr) -> Result<ApiAnswer, ApiProblem> {
         let (wish, rebalance) = (rebalance_body::read(text)?, &self.vitals.rebalance);
+        let report = self.cluster.report();
         match wish.purpose {
             RebalancePurpose::Forecast => {
                 let within = rebalance.wanted_percent(wish.within_percent);
-                let forecast = SpreadForecast::new(&self.cluster.report(), within, ROUND.as_secs());
+                let forecast = SpreadForecast::new(&report, within, ROUND.as_secs());
                 Ok(ApiAnswer::json(forecast.json().into_bytes()))
             }
             RebalancePurpose::Round => {
                 let within_percent = rebalance.order(wish.within_percent, self.now());
                 let by = format!("api:{}", key.name());
                 tracing::info!(target: "audit", within_percent, by, %address, "rebalance ordered");
-                let body = RoundBegun { within_percent }.json().into_bytes();
+                let body = RoundBegun::new(&report, within_percent, ROUND.as_secs()).json().into_bytes();
                 Ok(ApiAnswer { status: 202, ..ApiAnswer::json(body) })
             }
         }

@@ -112,14 +112,19 @@ impl<C: Fn() -> Now> ApiServer<C> {
     }
 
     /// Refuses a request at once while the store is down: its queue would fill with what is answered late.
-    pub(super) fn check_store(&self) -> Result<(), ApiProblem> {
+    /// `consequence` says what did not happen.
+    pub(super) fn check_store(&self, consequence: &str) -> Result<(), ApiProblem> {
         let snapshot = self.outlook.snapshot();
         let Some(outage) = snapshot.outage_of(STORE) else { return Ok(()) };
         let retry_ms = outage.retry_ms(self.now(), fastrand::f32());
         Err(ApiProblem {
             dependency: Some(STORE),
             reference: Some(outage.reference().to_string()),
-            ..ApiProblem::passing(ProblemCode::Unavailable, "the store is down; nothing was stored", retry_ms)
+            ..ApiProblem::passing(
+                ProblemCode::Unavailable,
+                format!("the store is down; {consequence}"),
+                retry_ms,
+            )
         })
     }
 }

@@ -92,11 +92,36 @@ impl SpreadForecast {
 
     /// The text of the answer, JSON with a line break.
     pub fn json(&self) -> String {
-        // Numbers, strings and structs of them have a JSON form.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.push('\n');
-        text
+        line(self)
     }
+}
+
+/// The answer to an order to begin a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoundBegun {
+    pub within_percent: u32,
+    /// The length of the round at most, in seconds.
+    pub for_s: u64,
+    /// The reasons why no instance begins before something changes; empty if there is none.
+    pub waits_for: Vec<String>,
+}
+
+impl RoundBegun {
+    pub fn new(report: &ClusterReport, within_percent: u32, for_s: u64) -> RoundBegun {
+        RoundBegun { within_percent, for_s, waits_for: waits_for(report) }
+    }
+
+    /// The text of the answer, JSON with a line break.
+    pub fn json(&self) -> String {
+        line(self)
+    }
+}
+
+/// The JSON form of numbers, strings and structs of them.
+fn line(answer: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(answer).unwrap_or_default();
+    text.push('\n');
+    text
 }
 
 impl Simulation {
@@ -158,7 +183,7 @@ fn waits_for(report: &ClusterReport) -> Vec<String> {
         waits.push(format!("several instances are named {names}: give each its own server.instance"));
     }
     if report.redis.as_ref().is_some_and(|redis| !redis.up) {
-        waits.push("this instance does not reach Redis".into());
+        waits.push("this instance does not reach Redis, from which the others learn of an order".into());
     }
     waits
 }
@@ -166,6 +191,7 @@ fn waits_for(report: &ClusterReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::report::RedisReport;
     use crate::wire::stats::InstanceStats;
 
     fn instance(name: &str, state: InstanceState, connections: Option<u64>) -> InstanceReport {
@@ -239,5 +265,9 @@ mod tests {
         );
         assert_eq!(forecast.instances.len(), 2, "the others take no part");
         assert!(forecast.json().starts_with(r#"{"within_percent":10,"mean":1000.0,"seconds":"#));
+        report.redis = Some(RedisReport { up: false, latency_us: 9 });
+        let begun = RoundBegun::new(&report, 5, 900);
+        assert_eq!(begun.waits_for.len(), 5);
+        assert!(begun.json().ends_with("learn of an order\"]}\n"), "{}", begun.json());
     }
 }

@@ -170,6 +170,14 @@ fn summary(body: &Value) -> Option<String> {
     if body["redis"]["up"].as_bool() == Some(false) {
         out.push_str("; this instance does not reach Redis");
     }
+    for dependency in ["store", "bus"] {
+        let is_down = |one: &&Value| one[dependency] == "down";
+        let at = body["instances"].as_array()?.iter().filter(is_down).filter_map(|one| one["name"].as_str());
+        let at: Vec<&str> = at.collect();
+        if !at.is_empty() {
+            write!(out, "; the {dependency} is down at {}", at.join(", ")).ok()?;
+        }
+    }
     out.push('\n');
     let shared: Vec<&str> = body["shared_names"].as_array()?.iter().filter_map(Value::as_str).collect();
     if !shared.is_empty() {
@@ -200,7 +208,7 @@ mod tests {
           {"name":"gw-1","state":"alive","age_ms":0,"version":"0.1.0","since":0,"phase":"serving","connections":30,
            "connections_max":100,"subscriptions":41,"connects_per_s":1,"publishes_per_s":2,"publish_p99_us":13900,"deliveries_per_s":3,
            "closes_per_s":{"1006":1,"1011":0,"1012":0,"1013":0,"4408":0,"other":2},
-           "memory_bytes":26000000,"cpu_percent":8,"turn_ms":2.1,"level":"ok","order":0},
+           "memory_bytes":26000000,"cpu_percent":8,"turn_ms":2.1,"level":"down","store":"down","order":0},
           {"name":"gw-2","state":"isolated","age_ms":400},
           {"name":"gw-30","state":"gone","age_ms":74000}],
         "totals":{"instances":2,"connections":30,"subscriptions":41,"publishes_per_s":2,"deliveries_per_s":3},
@@ -213,7 +221,7 @@ NAME    STATE        UP  CONNS   ±MEAN  CLOSE/S  SUBS  PUB/S    P99  DELIV/S   
 gw-1 *  alive     1d 1h     30  +0.0 %        3    41      2  14 ms        3  26 MB  8 %  2 ms
 gw-2    isolated  its load is not known
 gw-30   gone      last seen 1m 14s ago
-2 instances, 30 connections, spread 1.00–1.00; gw-1 leads; incomplete; this instance does not reach Redis
+2 instances, 30 connections, spread 1.00–1.00; gw-1 leads; incomplete; this instance does not reach Redis; the store is down at gw-1
 several instances are named gw-2: give each its own server.instance
 ";
         assert_eq!(table(BODY).expect("a table"), expected);

@@ -130,12 +130,17 @@ fn block(user: &str, body: &Value) -> Option<String> {
 fn progress(body: &Value) -> Option<(String, Completeness)> {
     let (order, kind, closed) = (body["order"].as_u64()?, body["kind"].as_str()?, body["closed"].as_u64()?);
     let is_complete = body["complete"].as_bool()?;
-    let mut text = format!("order {order} ({kind}): {} closed\n", counted(closed, "session"));
-    for instance in body["instances"].as_array()? {
+    let instances = body["instances"].as_array()?;
+    // Without the bus, an instance says that it is done, but not how many sessions it closed.
+    let is_counted =
+        instances.iter().all(|instance| instance["closed"].is_u64() || instance["done"] == false);
+    let least = if is_counted { "" } else { "at least " };
+    let mut text = format!("order {order} ({kind}): {least}{} closed\n", counted(closed, "session"));
+    for instance in instances {
         let name = instance["name"].as_str()?;
         match (instance["done"].as_bool()?, instance["closed"].as_u64()) {
             (true, Some(closed)) => writeln!(text, "  {name}  done, {closed} closed").ok()?,
-            (true, None) => writeln!(text, "  {name}  done").ok()?,
+            (true, None) => writeln!(text, "  {name}  done, and has not said how many it closed").ok()?,
             (false, _) => writeln!(text, "  {name}  has not answered").ok()?,
         }
     }
@@ -161,7 +166,8 @@ mod tests {
         assert_eq!(outcome, Completeness::Incomplete);
         assert_eq!(
             text,
-            "order 8812 (disconnect): 2 sessions closed\n  gw-1  done, 2 closed\n  gw-2  has not answered\n  gw-3  done\n\
+            "order 8812 (disconnect): at least 2 sessions closed\n  gw-1  done, 2 closed\n  gw-2  has not answered\n  \
+             gw-3  done, and has not said how many it closed\n\
              not complete; ask again: seawall order 8812\n"
         );
         assert_eq!(progress(&json!({})), None);

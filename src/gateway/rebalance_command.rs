@@ -68,10 +68,14 @@ impl RebalanceArguments {
 fn begun(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let (percent, minutes) = (body["within_percent"].as_u64()?, body["for_s"].as_u64()? / 60);
-    Some(format!(
-        "for {minutes} min, instances more than {percent} % over the mean ask clients to move; no connection is closed\n\
-         to watch: seawall cluster --watch\n"
-    ))
+    let mut out = format!(
+        "for {minutes} min, instances more than {percent} % over the mean ask clients to move; no connection is closed\n"
+    );
+    for reason in body["waits_for"].as_array().into_iter().flatten() {
+        writeln!(out, "it waits: {}", reason.as_str()?).ok()?;
+    }
+    out.push_str("to watch: seawall cluster --watch\n");
+    Some(out)
 }
 
 /// The forecast for people: a line for each instance that would ask clients, and for each that would get some.
@@ -126,6 +130,8 @@ mod tests {
     fn answer_of_a_gateway_is_a_sentence() {
         let text = begun(r#"{"within_percent":10,"for_s":900}"#).expect("its own answer");
         assert!(text.starts_with("for 15 min, instances more than 10 % over the mean"), "{text}");
+        let waiting = begun(r#"{"within_percent":10,"for_s":900,"waits_for":["gw-2 is draining"]}"#);
+        assert!(waiting.expect("its own answer").contains("\nit waits: gw-2 is draining\n"));
         assert_eq!(begun("<html>"), None);
     }
 

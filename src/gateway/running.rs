@@ -146,7 +146,10 @@ fn choose(mut found: Vec<RunningGateway>, instance: Option<&str>) -> Result<Opti
         let at = found.iter().position(|gateway| gateway.instance == instance);
         return match at {
             Some(at) => Ok(Some(found.swap_remove(at))),
-            None if found.is_empty() => Err("no gateway runs as a unit of systemd on this machine".into()),
+            None if found.is_empty() => Err(format!(
+                "no running gateway is named {instance} (--instance): none runs with this data folder or as a unit of systemd \
+                 on this machine"
+            )),
             None => {
                 Err(format!("no running gateway is named {instance}; these run:\n{}", described.trim_end()))
             }

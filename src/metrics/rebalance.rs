@@ -14,19 +14,6 @@ use std::time::Duration;
 /// A round that an operator orders lasts this long. A hundredth of the connections a second moves all of them in less.
 pub const ROUND: Duration = Duration::from_secs(15 * 60);
 
-/// The answer to an order.
-#[derive(Clone, Copy, Debug)]
-pub struct RoundBegun {
-    pub within_percent: u32,
-}
-
-impl RoundBegun {
-    /// The text of the answer, JSON with a line break.
-    pub fn json(self) -> String {
-        format!("{{\"within_percent\":{},\"for_s\":{}}}\n", self.within_percent, ROUND.as_secs())
-    }
-}
-
 /// The part of one reactor.
 #[derive(Debug, Default)]
 pub struct ReactorMoves {

@@ -39,7 +39,8 @@ fn command_metrics_and_api_show_both_instances_and_their_load() {
 fn load_of_another_instance_has_its_closes_its_publish_latency_and_its_address() {
     let rig = Rig::start();
     let one = rig.setup("gw-1").start();
-    let two = rig.setup("gw-2").env("SEAWALL_ADMIN_URL", "https://gw-2.example.com/seawall").start();
+    let two = rig.setup("gw-2").unlimited();
+    let two = two.env("SEAWALL_ADMIN_URL", "https://gw-2.example.com/seawall").start();
     settled(&[&one, &two]);
     let load = || cluster(&one)["instances"][1].clone();
     assert_eq!(load()["url"], "https://gw-2.example.com/seawall");
@@ -56,6 +57,35 @@ fn load_of_another_instance_has_its_closes_its_publish_latency_and_its_address()
     until(SOON + SOON, "the lost connection is counted", || load()["closes_per_s"]["1006"] == 1);
     assert_eq!(two.metric("seawall_sessions_lost_total"), 1.0);
     assert!(load()["revision"].as_u64() >= Some(1));
+}
+
+#[test]
+fn commands_name_what_is_gone_and_what_they_wait_for() {
+    let mut rig = Rig::start();
+    let one = with_api(rig.setup("gw-1")).start();
+    let two = rig.setup("gw-2").start();
+    settled(&[&one, &two]);
+    let address = Operator::of(&one).address.to_string();
+    let run = |arguments: &[&str]| {
+        let ran = one.setup().run_with(arguments, &[("SEAWALL_ADMIN_LISTEN", &address)]);
+        format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
+    };
+    rig.redis.kill9();
+    until(SOON, "Redis is missed", || cluster(&one)["redis"]["up"] == false);
+    let said = run(&["rebalance"]);
+    assert!(said.contains("it waits: this instance does not reach Redis"), "{said}");
+    let said = run(&["user", "disconnect", "ann"]);
+    assert!(said.contains("at least 0 sessions closed"), "{said}");
+    assert!(said.contains("gw-2  done, and has not said how many it closed"), "{said}");
+    rig.redis.start_again();
+    rig.store.stop();
+    until(SOON + SOON, "the store is missed at both", || {
+        run(&["cluster"]).contains("no leader is known; the store is down at gw-1, gw-2")
+    });
+    let problem = Backend::of(&one).post("/v1/users/ann/disconnect", &json!({})).json();
+    assert_eq!(problem["detail"], "the store is down; nothing was done", "{problem}");
+    let said = run(&["user", "disconnect", "ann"]);
+    assert!(said.contains("the store is down; nothing was done"), "{said}");
 }
 
 #[test]
