@@ -31,11 +31,6 @@ impl RegistryLink {
         if self.keys.target().is_cluster() { partition } else { Partition::FIRST }
     }
 
-    /// The command that publishes on a topic with the name of a key.
-    pub(super) fn publish_word(&self) -> &'static str {
-        if self.keys.target().is_cluster() { "SPUBLISH" } else { "PUBLISH" }
-    }
-
     /// Carries out commands on keys of one partition in one round trip. An error means that nothing is known.
     pub(super) fn call(&mut self, partition: Partition, commands: &[Cmd]) -> Result<Vec<KeyAnswer>, Cause> {
         let answers = self.keys.ask(partition, commands, CALL_TIMEOUT);

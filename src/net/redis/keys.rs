@@ -84,12 +84,14 @@ impl RedisKeys {
 
     /// The server of a partition.
     fn place(&mut self, partition: Partition) -> Result<Option<NodeAddress>, Trouble> {
-        let RedisKeys { target, dialer, slots, map, .. } = self;
+        let RedisKeys { target, dialer, slots, map, links } = self;
         let Some(target) = target.redis().filter(|target| target.cluster_nodes().is_some()) else {
             return Ok(None);
         };
         if map.master_of(partition).is_none() {
             *map = slots.read(dialer, target, map, deadline(target))?;
+            let masters = map.masters();
+            links.retain(|place, _| place.as_ref().is_some_and(|node| masters.contains(node)));
         }
         match map.master_of(partition) {
             Some(master) => Ok(Some(master.clone())),

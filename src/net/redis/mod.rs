@@ -11,18 +11,18 @@ mod server;
 pub(crate) use address::RedisTarget;
 pub(crate) use connection::{RedisConnection, is_text, trouble_of};
 
+use super::deadline::first_of;
 use super::dial::Dialer;
 use super::trouble::Trouble;
 use crate::follow::slot_map::SlotMap;
 use crate::health::finding::Fault;
-use crate::wire::slot::Partition;
 use address::RedisPlace;
 use cluster::SlotReader;
 use std::time::Instant;
 
 impl RedisConnection {
-    /// Connects to the server, to the master that a Sentinel names, or to the first partition's master of a cluster; authenticates
-    /// and selects the database.
+    /// Connects to the server, to the master that a Sentinel names, or to any master of a cluster; authenticates and selects the
+    /// database.
     ///
     /// # Errors
     ///
@@ -39,9 +39,11 @@ impl RedisConnection {
             }
             RedisPlace::Cluster(_) => {
                 let map = SlotReader::new().read(dialer, target, &SlotMap::empty(), deadline)?;
-                let none = || Trouble::new(Fault::NotReady, "no master has the first slots of the cluster");
-                let master = map.master_of(Partition::FIRST).ok_or_else(none)?;
-                return RedisConnection::open(dialer, &target.at(master), deadline);
+                let masters = map.masters().into_iter().collect();
+                let none = Trouble::new(Fault::NotReady, "no slot of the cluster has a master");
+                return first_of(masters, deadline, none, |master, until| {
+                    RedisConnection::open(dialer, &target.at(master), until)
+                });
             }
         };
         connection.select(target.database)?;
