@@ -13,6 +13,8 @@ const JUDGED: Micros = 600 * SECOND;
 /// The memory may rise by so much a minute over the last two thirds, and so much from the median of the second third to that of the last.
 const GROWTH_KIB_PER_MIN: f64 = 64.0;
 const GROWTH_FACTOR: f64 = 1.05;
+/// Bounded memory that fills slowly: the last sessions that ended (1 MiB), the last orders, and waits of an outage that leave gaps.
+const FILLING_BYTES: f64 = 2_097_152.0;
 /// Connections move between the gateways all the time; each takes less than this much.
 const CONNECTION_BYTES: f64 = 2_048.0;
 
@@ -111,7 +113,7 @@ impl Memory {
 
     /// True if it does not grow. `mean` is the mean number of connections: as many more may have come.
     pub fn is_flat(&self, mean: f64) -> bool {
-        let moved = mean * CONNECTION_BYTES;
+        let moved = mean * CONNECTION_BYTES + FILLING_BYTES;
         let minutes = seconds(self.watched) / 60.0 * 2.0 / 3.0;
         self.growth <= GROWTH_KIB_PER_MIN + moved / 1_024.0 / minutes
             && self.ratio <= GROWTH_FACTOR + moved / self.most.max(1.0)
@@ -160,9 +162,11 @@ mod tests {
     fn flat_memory_is_flat_and_growth_is_seen() {
         let flat = memory(|at| 20e6 + at.min(100.0) * 50e3);
         assert!(flat.is_judged() && flat.is_flat(100.0), "{flat:?}");
-        let growing = memory(|at| 20e6 + at * 4_000.0);
-        assert!((growing.growth - 234.4).abs() < 0.1 && !growing.is_flat(100.0), "{growing:?}");
-        let late = memory(|at| if at < 700.0 { 20e6 } else { 23e6 });
+        let filling = memory(|at| 15e6 + at * 1_500.0);
+        assert!((filling.growth - 87.9).abs() < 0.1 && filling.is_flat(30.0), "{filling:?}");
+        let growing = memory(|at| 20e6 + at * 8_000.0);
+        assert!(!growing.is_flat(100.0), "{growing:?}");
+        let late = memory(|at| if at < 700.0 { 20e6 } else { 24e6 });
         assert!(!late.is_flat(100.0), "{late:?}");
     }
 
