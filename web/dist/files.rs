@@ -8,6 +8,13 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
+        path: "/assets/page-17ddd1dbf7.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"17ddd1dbf72ec2ff47a386df0bbb1232\"",
+        kind: FileKind::Part,
+        bytes: include_bytes!("assets/page-17ddd1dbf7.js"),
+    },
+    File {
         path: "/assets/page-89aeeed1e1.css",
         media_type: "text/css; charset=utf-8",
         etag: "\"89aeeed1e1edb5820c06ace03b6fd6e6\"",
@@ -15,23 +22,16 @@
         bytes: include_bytes!("assets/page-89aeeed1e1.css"),
     },
     File {
-        path: "/assets/page-a66b368877.js",
-        media_type: "text/javascript; charset=utf-8",
-        etag: "\"a66b36887785bd30266d678bd9462196\"",
-        kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-a66b368877.js"),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"20f1d15972feef3d9f6dc7749531703d\"",
+        etag: "\"d061cd4c1f21dff0549c5adbd119b855\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"e1f3f9cabee1ab8026bb713397628b4b\"",
+        etag: "\"a28ad6b151e29d8d29721d9112ee71c3\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },
@@ -45,7 +45,7 @@
     File {
         path: "/seawall-client-presence.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"a8c7b0e03ec647cb5d34fbffe8ce2823\"",
+        etag: "\"74f84edee040e9254a32bbef483cae0c\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client-presence.js"),
     },
@@ -59,7 +59,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"c6757fb8d97e4bdfad7215e6eade1205\"",
+        etag: "\"9010041d0f953490f9d6f1965fa51bca\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

@@ -4,7 +4,7 @@ import type { ChannelState, Failure } from './api.js';
 import { advised } from './close.js';
 import { hear, reset, skip, take, wants } from './cursor.js';
 import { PAGE, WINDOW } from './limits.js';
-import { TRANSIENT_CODES, type Ask, type Event, type Sub, type Turn } from './state.js';
+import { TRANSIENT_CODES, type Ask, type Event, type Request, type Sub, type Turn } from './state.js';
 import { publicationOf, type Begin, type Frame, type WireError, type WirePage, type WirePublication } from './wire.js';
 
 /** Adds a subscription that the app wants. */
@@ -17,10 +17,11 @@ export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
   });
 }
 
-/** Records that the app enters or leaves a roster. */
-export function enter({ s }: Turn, name: string, { channel, state }: { channel?: string; state?: string }): void {
+/** Records that the app entered or left a roster: a state that the gateway refused must not be part of the next subscribe. */
+export function enter({ s }: Turn, { name, body }: Pick<Request, 'name' | 'body'>): void {
+  const { channel, state } = body as { channel?: string; state?: string };
   const sub = s.subs.get(channel!);
-  if (sub && name !== 'presence') sub.present = name === 'present' ? { state } : undefined;
+  if (sub && name && name !== 'presence') sub.present = name === 'present' ? { state } : undefined;
 }
 
 /** Removes a subscription that the app no longer wants. */

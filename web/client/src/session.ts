@@ -135,8 +135,8 @@ export function wakeAt(s: SessionState): number {
 }
 
 function request(t: Turn, { request, body, name }: Event & { is: 'history' }): void {
-  // The next connection begins with it.
-  if (name) channels.enter(t, name, body);
+  // The next connection begins with it, even if no reply comes.
+  if (name === 'absent') channels.enter(t, { name, body });
   if (t.s.requests.size >= REQUESTS_MAX) {
     return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} history requests are in progress: await them first.` } });
   }
@@ -159,7 +159,11 @@ function pages(t: Turn): void {
 }
 
 function answer(t: Turn, request: number, page?: object, failure?: Failure): void {
-  if (t.s.requests.delete(request)) t.do({ do: 'answer', request, page, failure });
+  const asked = t.s.requests.get(request);
+  if (!asked) return;
+  t.s.requests.delete(request);
+  if (!failure) channels.enter(t, asked);
+  t.do({ do: 'answer', request, page, failure });
 }
 
 function failRequests(t: Turn): void {

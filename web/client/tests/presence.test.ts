@@ -72,6 +72,23 @@ test('a long roster is read page by page, and a change meanwhile is not lost', a
   assert.deepEqual(seen.sort(), ['join a', 'join b', 'join c', 'join e', 'leave a']);
 });
 
+test('users who left a long roster while the connection was away are not on it', async () => {
+  const room = new Room();
+  const [roster, seen] = room.roster();
+  let page: unknown = { ...head(1, 3), members: [user('c')] };
+  room.page = () => Promise.resolve(page);
+  room.take({ ...head(1, 3), members: [user('a'), user('b')], more: true });
+  await new Promise(setImmediate);
+  assert.deepEqual([...roster.value.members.keys()], ['a', 'b', 'c']);
+  room.state.set({ phase: 'waiting' });
+  page = { ...head(7, 3), members: [user('e')] };
+  room.take({ ...head(7, 3), members: [user('b'), user('d')], more: true });
+  assert.equal(roster.value.members.size, 4, 'the list of before stays until all pages are read');
+  await new Promise(setImmediate);
+  assert.deepEqual([...roster.value.members.keys()], ['b', 'd', 'e']);
+  assert.deepEqual(seen.sort(), ['join a', 'join b', 'join c', 'join d', 'join e', 'leave a', 'leave c']);
+});
+
 test('the roster ends with its handle, and is not complete while the connection is away', () => {
   const room = new Room();
   const [roster] = room.roster();
@@ -104,4 +121,18 @@ test('a subscription takes its use of the roster to every connection, with the l
   other.tell({ is: 'history', request: 1, body: { channel: 'c1' }, name: 'absent' });
   other.closed(1006).pass(500).opened();
   assert.deepEqual(other.asked('connect').body['recover'], [{ channel: 'c1', epoch: 'e', offset: 0 }]);
+});
+
+test('a state that the gateway refused is not part of the next subscribe', () => {
+  for (const code of ['forbidden', 'too_large', 'overloaded'] as const) {
+    const bench = new Bench().online();
+    bench.tell({ is: 'subscribe', channel: 'c1', present: { state: 'active' } });
+    const { id } = bench.asked('subscribe');
+    bench.frame({ id, subscribed: { channel: 'c1', epoch: 'e', head: 0, floor: 1 } });
+    bench.tell({ is: 'history', request: 1, body: { channel: 'c1', state: 'away' }, name: 'present' });
+    bench.frame({ id: bench.asked('present').id, error: { code, message: 'no' } });
+    bench.closed(1006).pass(500).opened();
+    const [cursor] = bench.asked('connect').body['recover'] as object[];
+    assert.deepEqual(cursor, { channel: 'c1', epoch: 'e', offset: 0, present: { state: 'active' } });
+  }
 });
