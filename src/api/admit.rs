@@ -3,11 +3,14 @@
 use super::exchange::{ApiHead, ContentType, DeclaredBody, Sender};
 use super::publish::BUSY_RETRY_MS;
 use super::route::{self, Routed};
-use super::server::{ApiPolicy, ApiServer, retry_ms};
+use super::server::{ApiPolicy, ApiServer, STORE, retry_ms};
 use super::tokens::BackendRefusal;
 use crate::admission::places::share;
 use crate::auth::api_key::{ApiKey, ApiRight};
+use crate::auth::backend_token::BackendFault;
+use crate::auth::token::TokenFault;
 use crate::clock::Now;
+use crate::cluster::restrictions::Restriction;
 use crate::job::places::{Places, TakenPlaces};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -33,6 +36,12 @@ pub(super) struct Admitted {
     pub(super) key: Option<Arc<ApiKey>>,
     /// The bytes of the body.
     pub(super) length: usize,
+}
+
+/// The judgement of a good token by the orders.
+enum Revocation {
+    None,
+    Revoked,
 }
 
 /// A request that was refused before its body was read.
@@ -108,7 +117,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
         // A token has dots; a wrong secret without them costs no more than its comparison.
         let token = secret.filter(|secret| secret.contains(&b'.')).zip(policy.tokens.as_ref());
         let refusal = match token.map(|(token, check)| check.check(token, from, (self.clock)())) {
-            Some(Ok(key)) => return Ok(key),
+            Some(Ok(key)) => match self.unrevoked(&key)? {
+                Revocation::None => return Ok(key),
+                Revocation::Revoked => Some(BackendFault::Token(TokenFault::Revoked)),
+            },
             Some(Err(BackendRefusal::Wait(wait))) => {
                 let detail = "too many bad tokens came from this address; this one was not looked at";
                 return Err(ApiProblem::passing(ProblemCode::RateLimited, detail, retry_ms(wait)));
@@ -133,6 +145,23 @@ impl<C: Fn() -> Now> ApiServer<C> {
             (None, None) => "send the header Authorization: Bearer with a secret of [[api.keys]]".into(),
         };
         Err(ApiProblem::lasting(ProblemCode::Unauthorized, detail))
+    }
+
+    /// Compares the token that made a key with the revocations, at each request because it is verified only once.
+    fn unrevoked(&self, key: &ApiKey) -> Result<Revocation, ApiProblem> {
+        let Some((user, stamp)) = key.revocable() else { return Ok(Revocation::None) };
+        match self.orders.judge(user, stamp) {
+            Some((_, None)) => Ok(Revocation::None),
+            Some((_, Some(Restriction::Blocked | Restriction::Revoked))) => Ok(Revocation::Revoked),
+            None => Err(ApiProblem {
+                dependency: Some(STORE),
+                ..ApiProblem::passing(
+                    ProblemCode::Unavailable,
+                    "the revocations of tokens have not been read from the store yet; nothing was done",
+                    1_000,
+                )
+            }),
+        }
     }
 
     /// Waits until the body fits among those in work. One that is larger than the key's share counts as the share.

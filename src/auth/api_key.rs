@@ -4,7 +4,7 @@
 //! token instead, which makes a key for as long as it is valid.
 
 use super::permission::{ClaimFault, Patterns};
-use crate::id::{ChannelName, UserName};
+use crate::id::{ChannelName, TokenStamp, UserName};
 use crate::rate::Rate;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -103,6 +103,8 @@ pub struct ApiKey {
     party: Arc<str>,
     /// `None`: a token made the key.
     digest: Option<[u8; 32]>,
+    /// Of the token that made the key.
+    stamp: Option<TokenStamp>,
     rights: Vec<ApiRight>,
     channels: Patterns,
     authorship: Authorship,
@@ -135,7 +137,17 @@ impl ApiKey {
         let author = UserName::parse(&format!("{AUTHOR_PREFIX}{name}")).map_err(|_| ClaimFault::Shape)?;
         let (name, party) = (Arc::from(name), Arc::from(format!("token:{name}")));
         let channels = Patterns::parse(channels)?;
-        Ok(ApiKey { name, party, digest: None, rights, channels, authorship, author, rates })
+        Ok(ApiKey { name, party, digest: None, stamp: None, rights, channels, authorship, author, rates })
+    }
+
+    /// The same with the facts by which the token can be revoked.
+    pub fn stamped(self, stamp: TokenStamp) -> ApiKey {
+        ApiKey { stamp: Some(stamp), ..self }
+    }
+
+    /// The user that a revocation names, and the facts about the token; `None` if no token made the key.
+    pub fn revocable(&self) -> Option<(&UserName, TokenStamp)> {
+        self.stamp.map(|stamp| (&self.author, stamp))
     }
 
     /// The name, for logs.

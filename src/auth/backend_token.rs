@@ -6,7 +6,7 @@
 use super::api_key::{ApiKey, ApiRates, ApiRight, Authorship};
 use super::key_set::KeySet;
 use super::permission::ClaimFault;
-use super::token::{TokenFault, TokenForm, Unverified, Verifier, subject};
+use super::token::{TokenFault, TokenForm, Unverified, Verifier, stamp, subject};
 use serde::Deserialize;
 
 /// The bound on a rate, as in `[[api.keys]]`.
@@ -105,7 +105,7 @@ pub fn verify_backend(
             ClaimFault::Shape => TokenFault::BadSubject,
             fault => fault.into(),
         })?;
-        Ok(BackendToken { key, expires_unix_ms })
+        Ok(BackendToken { key: key.stamped(stamp(claims.iat, claims.jti)), expires_unix_ms })
     })
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::auth::key::{Algorithm, KeyConfig, KeyMaterial};
     use crate::auth::token::VerifierConfig;
-    use crate::id::ChannelName;
+    use crate::id::{ChannelName, TokenId, TokenStamp};
     use jsonwebtoken::{EncodingKey, Header, encode};
     use serde_json::{Value, json};
 
@@ -150,6 +150,10 @@ mod tests {
         assert!(key.has(ApiRight::Publish) && key.has(ApiRight::History) && !key.has(ApiRight::Signal));
         let covers = |name| key.covers(&ChannelName::parse(name).expect("a name"));
         assert!(covers("room.1") && !covers("lobby"));
+        let named =
+            verified(|claims| (claims["jti"], claims["iat"]) = ("a".into(), 7.into())).expect("good").key;
+        let stamp = TokenStamp { issued_s: 7, jti: TokenId::of("a") };
+        assert_eq!(named.revocable().map(|(user, stamp)| (user.as_str(), stamp)), Some(("$api:shop", stamp)));
         assert_eq!(key.author(None).expect("its own").as_str(), "$api:shop");
         assert_eq!(key.author(Some(crate::id::UserName::anonymous())), None);
         assert_eq!(key.rates(), ApiRates::new(5, ApiRates::SIGNALS_PER_S));

@@ -11,7 +11,7 @@ pub use crate::auth::key::{Algorithm, KeyConfig, KeyFault, KeyMaterial, KeyProbl
 pub use fault::TokenFault;
 pub(super) use signature::Parts;
 pub use signature::TokenForm;
-pub(super) use values::{decode, object, subject};
+pub(super) use values::{decode, object, stamp, subject};
 
 use crate::auth::key::{self, KeyChanges, VerifyingKey};
 use crate::auth::key_set::KeySet;
@@ -25,7 +25,7 @@ use signature::{Header, Signer};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use values::{milliseconds, names, present, rate, stamp, string, whole_ms};
+use values::{milliseconds, names, present, rate, string, whole_ms};
 
 /// The bound on the bytes of a token, because it is read before anything is known of its sender. A token must also
 /// fit twice into the head of an upgrade.

@@ -38,7 +38,7 @@ pub fn moment_of(unix_ms: u64, store_unix_ms: u64, now: Moment) -> Moment {
 }
 
 /// The restrictions after an order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Restrictions {
     /// The last order that is applied; `None` until the store has been read.
     as_of: Option<OrderId>,
@@ -50,6 +50,20 @@ pub struct Restrictions {
 }
 
 impl Restrictions {
+    /// The restrictions that these orders make, each with its time and the store's, where `last` is the last order of all.
+    pub fn of<'a>(
+        orders: impl IntoIterator<Item = (&'a ClusterOrder, u64, u64)>,
+        last: OrderId,
+        now: Moment,
+    ) -> Restrictions {
+        let mut restrictions = Restrictions::default();
+        for (order, made_unix_ms, store_unix_ms) in orders {
+            restrictions.apply(order, made_unix_ms, store_unix_ms, now);
+        }
+        restrictions.note(last);
+        restrictions
+    }
+
     /// The last order that is applied. `None`: the store has not been read, so no token can be accepted.
     pub fn as_of(&self) -> Option<OrderId> {
         self.as_of
@@ -91,11 +105,12 @@ impl Restrictions {
             }
             ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {
                 let ends = moment_of(*until_unix_ms, store_unix_ms, now);
+                // A repetition only adds, as in the store.
                 match tokens {
                     RevokedTokens::One(jti) => {
-                        self.tokens.insert(TokenId::of(jti), ends);
+                        let until = self.tokens.entry(TokenId::of(jti)).or_insert(ends);
+                        *until = (*until).max(ends);
                     }
-                    // A repetition only adds, as in the store.
                     RevokedTokens::IssuedBefore(user, unix_ms) => {
                         let (before, until) = self.users.entry(user.clone()).or_insert((*unix_ms, ends));
                         (*before, *until) = ((*before).max(*unix_ms), (*until).max(ends));
@@ -162,7 +177,8 @@ mod tests {
         let mut restrictions = Restrictions::default();
         restrictions.apply(&revoke(RevokedTokens::One("a".into()), 1_020), 0, 1_000, at(0));
         restrictions.apply(&revoke(RevokedTokens::IssuedBefore(user("ann"), 10_001), 1_030), 0, 1_000, at(0));
-        // Neither takes anything back.
+        // None of them takes anything back.
+        restrictions.apply(&revoke(RevokedTokens::One("a".into()), 1_010), 0, 1_000, at(0));
         restrictions.apply(&revoke(RevokedTokens::IssuedBefore(user("ann"), 5_000), 1_010), 0, 1_000, at(0));
         let refuse = |name, issued_s, jti, ms| {
             restrictions.refuse(&user(name), TokenStamp { issued_s, jti }, at(ms))

@@ -5,8 +5,9 @@ use super::slots::SlotId;
 use crate::auth::token::TokenFault;
 use crate::close::CloseReason;
 use crate::cluster::order::{ClusterOrder, RevokeOrder};
+use crate::cluster::restrictions::Restriction;
 use crate::id::{OrderId, UserName};
-use crate::job::orders::{LoggedOrder, OrderLog};
+use crate::job::orders::{LoggedOrder, OrderGap, OrderLog, end_by};
 use crate::job::{AuthJob, Counted, Denied, Identity};
 use crate::limits::ORDERED_PER_TURN;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(super) struct OrderRound {
     done: OrderId,
     /// Being carried out together, with the sessions that each closed.
     current: Vec<(Arc<LoggedOrder>, u64)>,
+    /// The gap in the orders that this round makes up for.
+    gap: Option<Arc<OrderGap>>,
     /// Peers to be examined for them.
     left: Vec<SlotId>,
     /// Orders that this reactor was the last to carry out.
@@ -28,7 +31,11 @@ pub(super) struct OrderRound {
 impl OrderRound {
     /// True exactly when no order is to be carried out.
     pub(super) fn is_done(&self) -> bool {
-        self.current.is_empty() && self.log.last == self.done
+        !self.is_in_progress() && self.log.last == self.done
+    }
+
+    fn is_in_progress(&self) -> bool {
+        !self.current.is_empty() || self.gap.is_some()
     }
 }
 
@@ -59,10 +66,13 @@ impl Engine {
         if self.rounds.ordering.is_done() {
             return;
         }
-        if self.rounds.ordering.current.is_empty() {
+        if !self.rounds.ordering.is_in_progress() {
             let OrderRound { log, done, .. } = &self.rounds.ordering;
-            self.rounds.ordering.current =
-                log.after(*done).iter().map(|order| (Arc::clone(order), 0)).collect();
+            // Orders that the store held at the start are done, also if they became known after this engine began.
+            let undone = log.after(*done).iter().filter(|order| !order.is_done());
+            let gap = log.gap_after(*done).map(Arc::clone);
+            self.rounds.ordering.current = undone.map(|order| (Arc::clone(order), 0)).collect();
+            self.rounds.ordering.gap = gap;
             self.rounds.ordering.done = self.rounds.ordering.log.last;
             self.rounds.ordering.left = self.peers.ids();
         }
@@ -73,6 +83,9 @@ impl Engine {
             }
         }
         if self.rounds.ordering.left.is_empty() {
+            if let Some(gap) = self.rounds.ordering.gap.take() {
+                gap.arrive();
+            }
             for (order, closed) in self.rounds.ordering.current.drain(..) {
                 order.count(closed);
                 if order.arrive() {
@@ -86,13 +99,21 @@ impl Engine {
     fn ordered_end(&mut self, id: SlotId) -> Option<CloseReason> {
         let chat = self.peers.get(id)?.chat()?;
         let session = chat.session.ordered(chat.name)?;
-        let orders = &self.rounds.ordering.current;
+        let OrderRound { current: orders, gap, log, .. } = &self.rounds.ordering;
         let found = orders.iter().enumerate().find_map(|(at, (order, _))| {
+            let reason = order.order.ends(&session, order.made)?;
+            // Only now, because it looks at all later orders.
             let is_lifted = matches!(order.order, ClusterOrder::Block(_))
                 && is_unblocked(orders.iter().skip(at).map(|(order, _)| order), session.user);
-            if is_lifted { None } else { order.order.ends(&session, order.made).map(|reason| (at, reason)) }
+            (!is_lifted).then_some((at, reason))
         });
-        let (at, reason) = found?;
+        let Some((at, reason)) = found else {
+            let gap = gap.as_ref()?;
+            let restriction = gap.restriction(&session, self.now.at)?;
+            let is_lifted =
+                restriction == Restriction::Blocked && is_unblocked(log.after(gap.last).iter(), session.user);
+            return (!is_lifted).then(|| end_by(restriction));
+        };
         if let Some((_, closed)) = self.rounds.ordering.current.get_mut(at) {
             *closed += 1;
         }

@@ -1,5 +1,6 @@
 //! The last orders, as the reactors read them: a pointer that is compared once a turn.
 
+use super::order_gap::OrderGap;
 use crate::clock::Moment;
 use crate::cluster::order::ClusterOrder;
 use crate::id::OrderId;
@@ -30,11 +31,11 @@ pub struct LoggedOrder {
 }
 
 impl LoggedOrder {
-    pub fn new(stored: &StoredOrder, order: ClusterOrder, now: Moment, reactors: usize) -> LoggedOrder {
+    pub fn new(stored: &StoredOrder, order: ClusterOrder, made: Moment, reactors: usize) -> LoggedOrder {
         LoggedOrder {
             id: stored.id,
             order,
-            made: now - stored.age(),
+            made,
             made_unix_ms: stored.made_unix_ms,
             by: stored.by.clone(),
             closed: AtomicU64::new(0),
@@ -47,9 +48,10 @@ impl LoggedOrder {
         self.closed.fetch_add(closed, Ordering::Relaxed);
     }
 
-    /// Notes that one more reactor has carried it out. True exactly for the last one.
+    /// Notes that one more reactor has carried it out. True exactly for the last one; more than all change nothing.
     pub fn arrive(&self) -> bool {
-        self.left.fetch_sub(1, Ordering::AcqRel) == 1
+        let one_less = |left: usize| left.checked_sub(1);
+        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less) == Ok(1)
     }
 
     /// True exactly when all reactors have carried it out.
@@ -76,7 +78,8 @@ pub struct StoredOrder {
 }
 
 impl StoredOrder {
-    fn age(&self) -> std::time::Duration {
+    /// The time since it was made, by the clock of the store.
+    pub fn age(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.store_unix_ms.saturating_sub(self.made_unix_ms))
     }
 }
@@ -87,11 +90,20 @@ pub struct OrderLog {
     /// The last order that is known; those of unknown kinds count.
     pub last: OrderId,
     orders: Vec<Arc<LoggedOrder>>,
+    /// Until all reactors have compared their sessions.
+    gap: Option<Arc<OrderGap>>,
+    /// Orders up to this one may be missing.
+    whole_after: OrderId,
 }
 
 impl OrderLog {
     pub fn new(last: OrderId, orders: Vec<Arc<LoggedOrder>>) -> OrderLog {
-        OrderLog { last, orders }
+        OrderLog { last, orders, gap: None, whole_after: OrderId(0) }
+    }
+
+    /// The gap that a reactor which has carried out all up to `done` has to make up for.
+    pub fn gap_after(&self, done: OrderId) -> Option<&Arc<OrderGap>> {
+        self.gap.as_ref().filter(|gap| gap.last > done)
     }
 
     /// The orders after this one.
@@ -111,15 +123,17 @@ impl OrderLog {
 
     /// True exactly when all orders after this one are kept.
     pub fn reaches(&self, id: OrderId) -> bool {
-        self.orders.len() < ORDERS_KEPT || self.orders.first().is_some_and(|oldest| oldest.id <= id)
+        let is_kept =
+            self.orders.len() < ORDERS_KEPT || self.orders.first().is_some_and(|oldest| oldest.id <= id);
+        is_kept && self.whole_after <= id
     }
 
     /// The last order up to which all are carried out.
     pub fn done(&self) -> OrderId {
-        match self.orders.iter().find(|order| !order.is_done()) {
-            Some(undone) => OrderId(undone.id.0.saturating_sub(1)),
-            None => self.last,
-        }
+        let undone = self.orders.iter().find(|order| !order.is_done());
+        let undone = undone.map(|order| OrderId(order.id.0.saturating_sub(1)));
+        let gap = self.gap.as_ref().filter(|gap| !gap.is_done()).map(|gap| gap.before);
+        undone.into_iter().chain(gap).fold(self.last, OrderId::min)
     }
 
     /// The orders that are not carried out.
@@ -133,13 +147,23 @@ impl OrderLog {
         let surplus = (self.orders.len() + more.len()).saturating_sub(ORDERS_KEPT);
         let done = self.orders.iter().take(surplus).take_while(|order| order.is_done()).count();
         let kept = self.orders.get(done..).unwrap_or_default();
-        OrderLog { last, orders: kept.iter().cloned().chain(more).collect() }
+        let gap = self.gap.clone().filter(|gap| !gap.is_done());
+        let orders = kept.iter().cloned().chain(more).collect();
+        OrderLog { last, orders, gap, whole_after: self.whole_after }
+    }
+
+    /// The log after a gap, with the orders of it that exist.
+    #[must_use]
+    pub fn after_gap(&self, gap: OrderGap, more: Vec<Arc<LoggedOrder>>) -> OrderLog {
+        let (last, whole_after) = (gap.last, gap.last);
+        OrderLog { gap: Some(Arc::new(gap)), whole_after, ..self.with(last, more) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::restrictions::Restrictions;
     use crate::id::UserName;
 
     fn order(id: u64) -> Arc<LoggedOrder> {
@@ -148,13 +172,10 @@ mod tests {
             id: OrderId(id),
             order: None,
             made_unix_ms: 1_000,
-            store_unix_ms: 1_003,
+            store_unix_ms: 1_000,
             by: "test".into(),
         };
-        let now = Moment::from_micros(10_000);
-        let logged = LoggedOrder::new(&stored, ClusterOrder::Unblock(user), now, 2);
-        assert_eq!(logged.made, Moment::from_micros(7_000));
-        Arc::new(logged)
+        Arc::new(LoggedOrder::new(&stored, ClusterOrder::Unblock(user), Moment::ZERO, 2))
     }
 
     #[test]
@@ -169,6 +190,24 @@ mod tests {
         assert!(!first.arrive() && first.arrive());
         assert_eq!((log.done(), log.undone()), (OrderId(7), 0));
         assert!(log.find(OrderId(5)).is_some() && log.find(OrderId(4)).is_none());
+    }
+
+    #[test]
+    fn orders_before_the_end_of_a_gap_are_not_done_until_all_sessions_are_compared() {
+        let log = OrderLog::default().with(OrderId(3), vec![]);
+        let gap = OrderGap::new(OrderId(3), OrderId(9), Restrictions::default(), 2);
+        let log = log.after_gap(gap, vec![]);
+        assert_eq!((log.last, log.done()), (OrderId(9), OrderId(3)));
+        assert!(!log.reaches(OrderId(8)) && log.reaches(OrderId(9)));
+        let gap = Arc::clone(log.gap_after(OrderId(3)).expect("a gap"));
+        gap.arrive();
+        let log = log.with(OrderId(10), vec![order(10)]);
+        assert!(log.gap_after(OrderId(8)).is_some() && log.gap_after(OrderId(9)).is_none());
+        assert_eq!(log.done(), OrderId(3));
+        gap.arrive();
+        assert_eq!(log.done(), OrderId(9));
+        let log = log.with(OrderId(11), vec![]);
+        assert!(log.gap_after(OrderId(3)).is_none() && !log.reaches(OrderId(8)), "it is forgotten");
     }
 
     #[test]

@@ -12,20 +12,37 @@ pub struct InstanceProgress {
     pub done: bool,
     /// The sessions that it closed, if it said so.
     pub closed: Option<u64>,
+    /// It is expected to carry the order out soon.
+    pub is_awaited: bool,
 }
 
-/// The progress of an order at the instances that live.
+/// The knowledge of the instances that an order concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceListing {
+    /// All are known.
+    Current,
+    /// Others may have begun since they were read.
+    Outdated,
+}
+
+/// The progress of an order at the instances that have not said goodbye.
 #[derive(Clone, Debug)]
 pub struct OrderReport {
     pub order: Arc<LoggedOrder>,
     /// The own instance first, then the others by name.
     pub instances: Vec<InstanceProgress>,
+    pub listing: InstanceListing,
 }
 
 impl OrderReport {
     /// True exactly when all instances have carried it out.
     pub fn is_complete(&self) -> bool {
-        self.instances.iter().all(|instance| instance.done)
+        self.listing == InstanceListing::Current && self.instances.iter().all(|instance| instance.done)
+    }
+
+    /// True if waiting may make it complete.
+    pub fn is_awaited(&self) -> bool {
+        self.listing == InstanceListing::Outdated || self.instances.iter().any(|instance| instance.is_awaited)
     }
 
     /// The sessions that are known to be closed.

@@ -4,23 +4,24 @@
 //! token, and then the log, which the reactors read once a turn. Threads that wait for an order wait here; reactors never do.
 
 use super::bus::{Bus, OrderNote};
+pub use super::order_gap::{OrderGap, end_by};
 pub use super::order_log::{LoggedOrder, ORDERS_KEPT, OrderLog, OrderReader, StoredOrder};
 pub use super::order_report::{InstanceProgress, OrderReport};
+pub use super::order_request::{OrderFault, OrderRequest};
 use super::wake::wake;
 use super::{Mailbox, instance_orders::InstanceOrders};
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::cluster::order::ClusterOrder;
 use crate::cluster::order_counts::OrderCounters;
 use crate::cluster::restrictions::{Block, Restriction, Restrictions};
 use crate::id::{OrderId, TokenStamp, UserName};
-use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::json;
 use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Requests that wait for the store.
@@ -29,61 +30,13 @@ const REQUESTS: usize = 64;
 const ROOM_TIMEOUT: Duration = Duration::from_millis(500);
 /// The wait for the commit of an order, less than the time in which a backend expects its answer.
 const COMMIT_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// A commit begins within this time or not at all: an order that its requester takes for failed would surprise a user who has
+/// signed in again since. It leaves time for the commit itself.
+const BEGIN_TIMEOUT: Duration = Duration::from_millis(3_500);
 /// The wait for all instances to carry an order out.
 const DONE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time between two looks at the reactors while a thread waits for them.
 const GLANCE: Duration = Duration::from_millis(2);
-
-/// A request to commit an order, and the way back.
-#[derive(Debug)]
-pub struct OrderRequest {
-    pub order: ClusterOrder,
-    /// The key or operator that gives it.
-    pub by: Box<str>,
-    pub reply: Sender<Result<OrderId, OrderFault>>,
-}
-
-/// The reason why an order was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderFault {
-    /// As many blocks or revocations exist as may.
-    TooMany,
-    /// Nothing was stored.
-    Unavailable,
-    /// Nothing was stored, because too many orders wait.
-    Overloaded,
-    /// The order may or may not have been stored.
-    Unconfirmed,
-}
-
-impl OrderFault {
-    /// The answer to the application or operator that gave the order.
-    pub fn problem(self) -> ApiProblem {
-        match self {
-            OrderFault::TooMany => ApiProblem::lasting(
-                ProblemCode::TooMany,
-                "100000 blocks, or as many revocations, exist already; remove some, or give them an until",
-            ),
-            OrderFault::Unavailable => ApiProblem {
-                dependency: Some("store"),
-                ..ApiProblem::passing(ProblemCode::Unavailable, "the store is down; nothing was done", 1_000)
-            },
-            OrderFault::Overloaded => ApiProblem::passing(
-                ProblemCode::Overloaded,
-                "too many orders wait; nothing was done; repeat the request",
-                500,
-            ),
-            OrderFault::Unconfirmed => ApiProblem {
-                dependency: Some("store"),
-                ..ApiProblem::passing(
-                    ProblemCode::Unconfirmed,
-                    "the order may or may not have been given; a repetition does no harm",
-                    1_000,
-                )
-            },
-        }
-    }
-}
 
 /// The source of the time, the same as the reactors'.
 pub type BoardClock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -113,6 +66,8 @@ pub struct OrderBoard {
     requests: Sender<OrderRequest>,
     /// Set when an order was heard of that does not follow the last one.
     behind: AtomicBool,
+    /// The beginning of the last reading of the store that gave all orders: a [`Moment`] in microseconds.
+    read: AtomicU64,
 }
 
 impl fmt::Debug for OrderBoard {
@@ -135,6 +90,7 @@ impl OrderBoard {
             changed: Condvar::new(),
             requests,
             behind: AtomicBool::new(false),
+            read: AtomicU64::new(0),
         };
         (Arc::new(board), inbox)
     }
@@ -209,26 +165,70 @@ impl OrderBoard {
     /// Takes what the store holds at the start: restrictions, as orders, and the orders of the last hour, which earlier processes
     /// carried out. `last` is the last order of the store.
     pub fn begin(&self, restrictions: &[StoredOrder], orders: &[StoredOrder], last: OrderId) {
-        let now = (self.parts.clock)().at;
+        let now = self.now();
         let mut current = self.restrictions.write();
-        *current = Restrictions::default();
-        for stored in restrictions {
-            if let Some(order) = &stored.order {
-                current.apply(order, stored.made_unix_ms, stored.store_unix_ms, now);
-            }
-        }
-        current.note(last);
+        *current = Restrictions::of(restrictions.iter().filter_map(known_order), last, now);
         self.count(&current);
         let newest = orders.get(orders.len().saturating_sub(ORDERS_KEPT)..).unwrap_or_default();
-        let logged = newest
-            .iter()
-            .filter_map(|stored| Some(Arc::new(LoggedOrder::new(stored, stored.order.clone()?, now, 0))));
+        let logged = newest.iter().filter_map(|stored| {
+            let made = now - stored.age();
+            Some(Arc::new(LoggedOrder::new(stored, stored.order.clone()?, made, 0)))
+        });
         self.log.store(Arc::new(OrderLog::new(last, logged.collect())));
+    }
+
+    /// Takes what the store holds when orders may be missing: it is read for the first time while reactors run already, or orders
+    /// after the last known one have been deleted. The reactors carry out the orders that exist, and compare all sessions with
+    /// the restrictions. Of more than [`ORDERS_KEPT`] orders only the newest are carried out.
+    pub fn catch_up(&self, restrictions: &[StoredOrder], orders: &[StoredOrder], last: OrderId) {
+        let now = self.now();
+        let mut current = self.restrictions.write();
+        let log = self.log.load_full();
+        if current.as_of().is_some_and(|as_of| as_of >= last) {
+            return;
+        }
+        let missed = orders.get(orders.partition_point(|order| order.id <= log.last)..).unwrap_or_default();
+        let room = ORDERS_KEPT.saturating_sub(log.undone());
+        let newest = missed.get(missed.len().saturating_sub(room)..).unwrap_or_default();
+        let taken: Vec<_> = newest.iter().filter_map(|stored| self.logged(stored, now)).collect();
+        *current = Restrictions::of(restrictions.iter().filter_map(known_order), last, now);
+        self.count(&current);
+        if log.last < last {
+            tracing::info!(after = log.last.0, last = last.0, carried_out = taken.len(), "orders caught up");
+            let gap = OrderGap::new(log.done(), last, current.clone(), self.parts.mailboxes.len());
+            self.log.store(Arc::new(log.after_gap(gap, taken)));
+        }
+        drop(current);
+        self.parts.mailboxes.iter().for_each(wake);
+    }
+
+    /// An order to be carried out, unless this version does not know its kind. It was made after the last reading of the store
+    /// that lacked it began: its age alone would be too large after this machine was suspended, because monotonic clocks may
+    /// not run meanwhile.
+    fn logged(&self, stored: &StoredOrder, now: Moment) -> Option<Arc<LoggedOrder>> {
+        let Some(order) = &stored.order else {
+            tracing::warn!(order = stored.id.0, "order of a newer version ignored");
+            return None;
+        };
+        self.parts.counters.take(order.kind());
+        let made = (now - stored.age()).max(Moment::from_micros(self.read.load(Ordering::Relaxed)));
+        let reactors = self.parts.mailboxes.len();
+        Some(Arc::new(LoggedOrder::new(stored, order.clone(), made, reactors)))
+    }
+
+    /// The time by which orders are measured.
+    pub fn now(&self) -> Moment {
+        (self.parts.clock)().at
+    }
+
+    /// Notes that all orders are taken that the store held when a reading began at `asked`.
+    pub fn note_read(&self, asked: Moment) {
+        self.read.fetch_max(asked.micros(), Ordering::Relaxed);
     }
 
     /// Takes orders that follow the last one, in order; earlier ones are skipped. Takes none while too many are not carried out.
     pub fn take(&self, orders: &[StoredOrder]) {
-        let now = (self.parts.clock)().at;
+        let now = self.now();
         let mut restrictions = self.restrictions.write();
         let Some(mut last) = restrictions.as_of() else { return };
         let log = self.log.load_full();
@@ -242,15 +242,10 @@ impl OrderBoard {
             }
             room -= 1;
             last = stored.id;
-            match &stored.order {
-                Some(order) => {
-                    restrictions.apply(order, stored.made_unix_ms, stored.store_unix_ms, now);
-                    self.parts.counters.take(order.kind());
-                    let reactors = self.parts.mailboxes.len();
-                    taken.push(Arc::new(LoggedOrder::new(stored, order.clone(), now, reactors)));
-                }
-                None => tracing::warn!(order = stored.id.0, "order of a newer version ignored"),
+            if let Some((order, made_unix_ms, store_unix_ms)) = known_order(stored) {
+                restrictions.apply(order, made_unix_ms, store_unix_ms, now);
             }
+            taken.extend(self.logged(stored, now));
         }
         if last == known {
             return;
@@ -307,17 +302,23 @@ impl OrderBoard {
         self.changed.notify_all();
     }
 
-    /// The other instances that the store lists: process, name, last order done, and the age of the row.
-    pub fn see(&self, rows: impl IntoIterator<Item = (u64, Arc<str>, OrderId, Duration)>) {
-        let now = (self.parts.clock)().at;
-        self.others.lock().see(rows, now);
+    /// The other instances that the store lists: process, name, last order done, and the age of the row. `as_of` is the newest
+    /// order that was known when the reading began.
+    pub fn see(&self, rows: impl IntoIterator<Item = (u64, Arc<str>, OrderId, Duration)>, as_of: OrderId) {
+        self.others.lock().see(rows, as_of);
         self.changed.notify_all();
     }
 
+    /// Notes that the store belongs to this process alone.
+    pub fn see_no_others(&self) {
+        self.see([], OrderId(u64::MAX));
+    }
+
     /// Has an order committed, and waits until all instances have carried it out, or for a second.
+    #[allow(clippy::disallowed_methods, reason = "threads that wait own the time of their waits")]
     pub fn place(&self, order: ClusterOrder, by: &str) -> Result<OrderReport, OrderFault> {
         let (reply, committed) = bounded(1);
-        let request = OrderRequest { order, by: by.into(), reply };
+        let request = OrderRequest { order, by: by.into(), deadline: Instant::now() + BEGIN_TIMEOUT, reply };
         self.requests.send_timeout(request, ROOM_TIMEOUT).map_err(|_| OrderFault::Overloaded)?;
         let id = committed.recv_timeout(COMMIT_TIMEOUT).map_err(|_| OrderFault::Unconfirmed)??;
         self.wait(id).ok_or(OrderFault::Unconfirmed)
@@ -329,7 +330,7 @@ impl OrderBoard {
         let deadline = Instant::now() + DONE_TIMEOUT;
         loop {
             let report = self.report(id)?;
-            if report.is_complete() || Instant::now() >= deadline {
+            if !report.is_awaited() || Instant::now() >= deadline {
                 return Some(report);
             }
             // Reactors finish without a notification, because they hold no locks.
@@ -340,14 +341,18 @@ impl OrderBoard {
     /// The progress of an order; `None` if it is not known, or too old.
     pub fn report(&self, id: OrderId) -> Option<OrderReport> {
         let order = Arc::clone(self.log.load().find(id)?);
-        let now = (self.parts.clock)().at;
+        let done = order.is_done();
         let own = InstanceProgress {
             name: Arc::clone(&self.parts.instance),
-            done: order.is_done(),
-            closed: order.is_done().then(|| order.closed()),
+            done,
+            closed: done.then(|| order.closed()),
+            is_awaited: !done,
         };
-        let others = self.others.lock().reports(id, now);
-        Some(OrderReport { order, instances: std::iter::once(own).chain(others).collect() })
+        let (others, listing) = {
+            let others = self.others.lock();
+            (others.reports(id), others.listing(id))
+        };
+        Some(OrderReport { order, instances: std::iter::once(own).chain(others).collect(), listing })
     }
 
     fn count(&self, restrictions: &Restrictions) {
@@ -356,3 +361,11 @@ impl OrderBoard {
         self.parts.counters.revocations.store(revocations as u64, Ordering::Relaxed);
     }
 }
+
+/// The order, when it was made, and when it was read, if this version knows its kind.
+fn known_order(stored: &StoredOrder) -> Option<(&ClusterOrder, u64, u64)> {
+    stored.order.as_ref().map(|order| (order, stored.made_unix_ms, stored.store_unix_ms))
+}
+
+#[cfg(test)]
+mod tests;

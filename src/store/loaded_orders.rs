@@ -1,10 +1,10 @@
-//! Restrictions and orders that a store holds when a process starts.
+//! Restrictions and orders that a store holds when a process starts, or has missed some.
 
 use crate::cluster::order::ClusterOrder;
 use crate::id::OrderId;
 use crate::job::orders::{OrderBoard, StoredOrder};
 
-/// The tables at the start.
+/// The tables at the start, or after orders may have been missed.
 #[derive(Debug, Default)]
 pub(super) struct LoadedOrders {
     /// Blocks and revocations, as the orders that made them.
@@ -15,8 +15,14 @@ pub(super) struct LoadedOrders {
 }
 
 impl LoadedOrders {
+    /// Gives them to a board before the reactors begin.
     pub(super) fn give(&self, board: &OrderBoard) {
         board.begin(&self.restrictions, &self.orders, self.last);
+    }
+
+    /// Gives them to a board that may have missed orders.
+    pub(super) fn give_late(&self, board: &OrderBoard) {
+        board.catch_up(&self.restrictions, &self.orders, self.last);
     }
 }
 

@@ -107,3 +107,21 @@ fn instance_learns_of_the_orders_of_others_and_full_tables_take_no_more() {
     assert_eq!(refusal(&third, "u2", "a"), Some(Restriction::Blocked));
     assert_eq!(refusal(&third, "u1", "a"), None, "it has ended");
 }
+
+#[test]
+fn instance_that_missed_orders_which_were_deleted_learns_the_restrictions() {
+    let server = Postgres::start();
+    let rig = instance(&server, 1);
+    rig.orders.place(block("ann"), "test").expect("placed");
+    // In one transaction, as if the instance had been cut off for hours: the orders that it missed are gone, except the last.
+    server.sql(
+        "BEGIN; DELETE FROM seawall.orders; DELETE FROM seawall.blocks;
+         INSERT INTO seawall.blocks VALUES ('bob', NULL, '', now());
+         SELECT nextval(pg_get_serial_sequence('seawall.orders', 'id'));
+         INSERT INTO seawall.orders (kind, args, made, by) VALUES ('unblock', '{\"user\": \"cat\"}', now(), 'test'); COMMIT",
+    );
+    until(SOON, "it knows that bob is blocked", || refusal(&rig, "bob", "a") == Some(Restriction::Blocked));
+    assert_eq!(refusal(&rig, "ann", "a"), None, "her block was lifted meanwhile");
+    let report = rig.orders.place(block("eve"), "test").expect("placed");
+    assert!(report.is_complete(), "{report:?}");
+}

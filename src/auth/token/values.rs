@@ -79,7 +79,7 @@ pub(in crate::auth) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<
 }
 
 /// The facts by which a token can be revoked. An `iat` or `jti` of another type counts as none.
-pub(super) fn stamp(iat: Option<&RawValue>, jti: Option<&RawValue>) -> TokenStamp {
+pub(in crate::auth) fn stamp(iat: Option<&RawValue>, jti: Option<&RawValue>) -> TokenStamp {
     let issued_ms = iat.and_then(|date| milliseconds(date).ok()).unwrap_or(0);
     TokenStamp {
         issued_s: u32::try_from(issued_ms / 1_000).unwrap_or(u32::MAX),

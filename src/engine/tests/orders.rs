@@ -3,8 +3,9 @@
 use super::*;
 use crate::close::Comeback;
 use crate::cluster::order::{BlockOrder, ClusterOrder, Disconnect};
+use crate::cluster::restrictions::Restrictions;
 use crate::id::OrderId;
-use crate::job::orders::{LoggedOrder, OrderLog, StoredOrder};
+use crate::job::orders::{LoggedOrder, OrderBoard, OrderGap, OrderLog, StoredOrder};
 
 const TOKEN: &str = r#"{"id":1,"connect":{"token":"t"}}"#;
 
@@ -15,10 +16,17 @@ fn connected(stage: &mut Stage) -> Client {
     client
 }
 
+fn stored(id: u64, order: Option<ClusterOrder>) -> StoredOrder {
+    StoredOrder { id: OrderId(id), order, made_unix_ms: 0, store_unix_ms: 0, by: "test".into() }
+}
+
 fn logged(id: u64, order: ClusterOrder, made: Moment) -> Arc<LoggedOrder> {
-    let (made_unix_ms, store_unix_ms) = (0, 0);
-    let stored = StoredOrder { id: OrderId(id), order: None, made_unix_ms, store_unix_ms, by: "test".into() };
-    Arc::new(LoggedOrder::new(&stored, order, made, 1))
+    Arc::new(LoggedOrder::new(&stored(id, None), order, made, 1))
+}
+
+fn block_order() -> ClusterOrder {
+    let user = UserName::anonymous();
+    ClusterOrder::Block(BlockOrder { user, until_unix_ms: None, reason: "".into() })
 }
 
 fn disconnect(id: u64, made: Moment) -> Arc<LoggedOrder> {
@@ -32,8 +40,7 @@ fn disconnect(id: u64, made: Moment) -> Arc<LoggedOrder> {
 }
 
 fn block(id: u64, made: Moment) -> Arc<LoggedOrder> {
-    let block = BlockOrder { user: UserName::anonymous(), until_unix_ms: None, reason: "".into() };
-    logged(id, ClusterOrder::Block(block), made)
+    logged(id, block_order(), made)
 }
 
 /// Hands the engine a log with these orders.
@@ -97,4 +104,52 @@ fn block_that_was_lifted_meanwhile_ends_no_session() {
     stage.turn();
     assert!(!stage.has(client, "bye"));
     assert!(stage.engine.take_finished_orders().len() == 2 && lifted.is_done());
+}
+
+#[test]
+fn order_of_the_start_that_becomes_known_after_the_engine_began_is_not_carried_out_again() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let (board, _) = OrderBoard::alone(Arc::from([]));
+    stage.engine.begin_orders(board.log());
+    let client = connected(&mut stage);
+    board.begin(&[], &[stored(1, Some(block_order()))], OrderId(1));
+    stage.engine.handle_orders(board.log());
+    stage.turn();
+    assert!(stage.engine.take_finished_orders().is_empty() && !stage.has(client, "bye"));
+    let log = board.log();
+    assert_eq!((log.done(), log.undone()), (OrderId(1), 0));
+}
+
+/// The log after a gap up to order 5, in which the anonymous user was blocked.
+fn after_gap(orders: Vec<Arc<LoggedOrder>>) -> Arc<OrderLog> {
+    let order = block_order();
+    let restrictions = Restrictions::of([(&order, 0, 0)], OrderId(5), Moment::ZERO);
+    let gap = OrderGap::new(OrderId(0), OrderId(5), restrictions, 1);
+    let last = orders.last().map_or(OrderId(5), |order| order.id);
+    Arc::new(OrderLog::default().after_gap(gap, Vec::new()).with(last, orders))
+}
+
+#[test]
+fn sessions_are_compared_with_the_restrictions_after_a_gap_in_the_orders() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = connected(&mut stage);
+    let log = after_gap(Vec::new());
+    stage.engine.handle_orders(Arc::clone(&log));
+    assert_eq!(log.done(), OrderId(0));
+    stage.turn();
+    assert!(stage.has(client, r#""code":4503"#));
+    assert_eq!(log.done(), OrderId(5));
+    let later = connected(&mut stage);
+    stage.turn();
+    assert!(!stage.has(later, "bye"), "they are compared once");
+}
+
+#[test]
+fn block_of_a_gap_that_was_lifted_after_it_ends_no_session() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = connected(&mut stage);
+    let lifted = logged(6, ClusterOrder::Unblock(UserName::anonymous()), stage.engine.now().at);
+    stage.engine.handle_orders(after_gap(vec![lifted]));
+    stage.turn();
+    assert!(!stage.has(client, "bye") && stage.engine.take_finished_orders().len() == 1);
 }

@@ -99,14 +99,14 @@ impl CanaryWorker {
 
     /// Renews the row, and passes on what the others' rows say.
     fn renew(&mut self, number: u64, key: KeyState) -> Result<(), CallFault> {
-        let asked = monotonic();
+        let (asked, as_of) = (monotonic(), self.orders.board.log().last);
         let called = self.call(number, Goodbye::NotSaid);
         if let (Ok(rows), Some(bus), KeyState::Given) = (&called, &self.member.bus, key) {
             bus.canary(Committed { number, seen: self.canaries(rows) });
         }
         let (rows, outcome) = match called {
             Ok(rows) => {
-                self.orders.see(&rows, self.member.signs.origin);
+                self.orders.see(&rows, self.member.signs.origin, as_of);
                 (Some(rows), Ok(()))
             }
             Err(fault) => {

@@ -49,7 +49,7 @@ impl PostgresOrders {
         self.read = Some(monotonic());
         let looked = match self.board.is_read() {
             true => self.read_on(connection),
-            false => load(connection).map(|loaded| loaded.give(&self.board)),
+            false => self.catch_up(connection),
         };
         if let Err(fault) = looked {
             tracing::debug!(cause = %fault.cause.text, "orders not read");
@@ -63,31 +63,48 @@ impl PostgresOrders {
         }
     }
 
-    /// Takes the rows of all instances; `own` is this process.
-    pub(super) fn see(&self, rows: &[InstanceRow], own: u64) {
+    /// Takes the rows of all instances; `own` is this process, and `as_of` the newest order when the reading began.
+    pub(super) fn see(&self, rows: &[InstanceRow], own: u64, as_of: OrderId) {
         let others = rows.iter().filter(|row| row.origin != own && row.leaving == Goodbye::NotSaid);
-        self.board.see(others.map(|row| (row.origin, Arc::clone(&row.name), OrderId(row.done), row.age)));
+        let others = others.map(|row| (row.origin, Arc::clone(&row.name), OrderId(row.done), row.age));
+        self.board.see(others, as_of);
     }
 
     fn read_on(&self, connection: &mut StoreConnection) -> Result<(), CallFault> {
         loop {
-            let last = self.board.log().last;
-            let orders = orders_after(connection, last, READ_MAX)?;
-            let Some(newest) = orders.last().map(|order| order.id) else { return Ok(()) };
+            let (asked, last) = (self.board.now(), self.board.log().last);
+            let OrdersRead { orders, follow } = orders_after(connection, last, READ_MAX)?;
+            if !follow && !orders.is_empty() {
+                return self.catch_up(connection);
+            }
             self.board.take(&orders);
             // Fewer are taken while too many are not carried out.
-            if (orders.len() as i64) < READ_MAX || self.board.log().last < newest {
+            if orders.last().is_some_and(|newest| self.board.log().last < newest.id) {
+                return Ok(());
+            }
+            if (orders.len() as i64) < READ_MAX {
+                self.board.note_read(asked);
                 return Ok(());
             }
         }
     }
 
+    /// Reads everything, because orders may be missing.
+    fn catch_up(&self, connection: &mut StoreConnection) -> Result<(), CallFault> {
+        let asked = self.board.now();
+        load(connection)?.give_late(&self.board);
+        self.board.note_read(asked);
+        Ok(())
+    }
+
     /// Commits an order, takes it and announces it.
     pub(super) fn place(&self, connection: &mut StoreConnection, request: OrderRequest) {
-        let OrderRequest { order, by, reply } = request;
-        let placed = self.commit(connection, &order, &by);
+        let placed = match request.is_late() {
+            true => Err(OrderFault::Overloaded),
+            false => self.commit(connection, &request.order, &request.by),
+        };
         // The requester may have given up.
-        let _ = reply.try_send(placed);
+        let _ = request.reply.try_send(placed);
     }
 
     fn commit(
@@ -137,21 +154,26 @@ pub(super) fn load(connection: &mut StoreConnection) -> Result<LoadedOrders, Cal
     let row = rows.first().ok_or_else(CallFault::incomplete)?;
     let last = garbled(row.try_get::<i64>(0))?;
     let first = (last - ORDERS_KEPT as i64).max(0);
-    let mut orders = orders_after(connection, OrderId(natural(first)), ORDERS_KEPT as i64)?;
+    let mut orders = orders_after(connection, OrderId(natural(first)), ORDERS_KEPT as i64)?.orders;
     orders.retain(|order| order.id.0 <= natural(last));
     let mut restrictions = blocks(connection)?;
     restrictions.extend(revocations(connection)?);
     Ok(LoadedOrders { restrictions, orders, last: OrderId(natural(last)) })
 }
 
-fn orders_after(
-    connection: &mut StoreConnection,
-    last: OrderId,
-    most: i64,
-) -> Result<Vec<StoredOrder>, CallFault> {
+/// Orders after a certain one.
+struct OrdersRead {
+    orders: Vec<StoredOrder>,
+    /// No order between that one and the first of these was deleted: the sweep deletes the oldest first, and never the last.
+    follow: bool,
+}
+
+fn orders_after(connection: &mut StoreConnection, last: OrderId, most: i64) -> Result<OrdersRead, CallFault> {
+    // In one statement, so that no sweep comes between. The first order of all has the number 1.
     let rows = connection.read(
         &format!(
-            "SELECT id, kind, args::text, by, (pg_catalog.date_part('epoch', made) * 1000)::bigint, {NOW_MS}
+            "SELECT id, kind, args::text, by, (pg_catalog.date_part('epoch', made) * 1000)::bigint, {NOW_MS},
+                    EXISTS (SELECT FROM seawall.orders AS o WHERE o.id = greatest($1, 1))
              FROM seawall.orders WHERE id > $1 ORDER BY id LIMIT $2"
         ),
         &[(&integer(last.0), Type::INT8), (&most, Type::INT8)],
@@ -165,7 +187,9 @@ fn orders_after(
             by: row.try_get::<&str>(3)?.into(),
         })
     };
-    garbled(rows.iter().map(order).collect())
+    let follow = |row: &Row| row.try_get::<bool>(6);
+    let follow = garbled(rows.first().map_or(Ok(true), follow))?;
+    Ok(OrdersRead { orders: garbled(rows.iter().map(order).collect())?, follow })
 }
 
 fn blocks(connection: &mut StoreConnection) -> Result<Vec<StoredOrder>, CallFault> {
@@ -216,7 +240,8 @@ fn sweep(connection: &mut StoreConnection) -> Result<(), CallFault> {
         connection.query(
             &format!(
                 "DELETE FROM seawall.{table} WHERE ctid = ANY (ARRAY(
-                     SELECT ctid FROM seawall.{table} WHERE until < pg_catalog.clock_timestamp() LIMIT $1))"
+                     SELECT ctid FROM seawall.{table} WHERE until < pg_catalog.clock_timestamp() LIMIT $1))
+                     AND until < pg_catalog.clock_timestamp()"
             ),
             &[(&SWEEP_ROWS, Type::INT8)],
         )?;

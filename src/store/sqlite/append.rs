@@ -170,6 +170,9 @@ impl SqliteAppender {
         self.swept = now;
         self.orders.board.sweep();
         let now_ms = self.clock.unix_ms();
+        if self.log.read_orders(&self.orders.board, now_ms).is_err() {
+            tracing::debug!("orders not read");
+        }
         if let Verdict::Trusted(_) = self.trust.look(now, now_ms)
             && let Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) =
                 self.log.sweep_orders(now_ms)

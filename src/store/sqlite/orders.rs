@@ -21,9 +21,16 @@ const TOKENS_OF_USER: i64 = 1;
 /// Reads the tables at the start.
 pub(super) fn load(connection: &Connection, now_ms: u64) -> rusqlite::Result<LoadedOrders> {
     let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM orders", [], |row| row.get(0))?;
-    let first = (last - ORDERS_KEPT as i64).max(0);
+    let first = OrderId(natural((last - ORDERS_KEPT as i64).max(0)));
+    let orders = orders_after(connection, first, now_ms)?;
+    let mut restrictions = blocks(connection, now_ms)?;
+    restrictions.extend(revocations(connection, now_ms)?);
+    Ok(LoadedOrders { restrictions, orders, last: OrderId(natural(last)) })
+}
+
+fn orders_after(connection: &Connection, last: OrderId, now_ms: u64) -> rusqlite::Result<Vec<StoredOrder>> {
     let mut statement =
-        connection.prepare("SELECT id, kind, args, made, by FROM orders WHERE id > ?1 ORDER BY id")?;
+        connection.prepare_cached("SELECT id, kind, args, made, by FROM orders WHERE id > ?1 ORDER BY id")?;
     let order = |row: &Row<'_>| {
         let (kind, args) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
         Ok(StoredOrder {
@@ -34,10 +41,7 @@ pub(super) fn load(connection: &Connection, now_ms: u64) -> rusqlite::Result<Loa
             by: row.get_ref(4)?.as_str()?.into(),
         })
     };
-    let orders = statement.query_map([first], order)?.collect::<rusqlite::Result<_>>()?;
-    let mut restrictions = blocks(connection, now_ms)?;
-    restrictions.extend(revocations(connection, now_ms)?);
-    Ok(LoadedOrders { restrictions, orders, last: OrderId(natural(last)) })
+    statement.query_map([integer(last.0)], order)?.collect()
 }
 
 fn blocks(connection: &Connection, now_ms: u64) -> rusqlite::Result<Vec<StoredOrder>> {
@@ -73,17 +77,34 @@ fn revocations(connection: &Connection, now_ms: u64) -> rusqlite::Result<Vec<Sto
 impl Log {
     /// Commits an order, lets the board take it, and answers.
     pub(super) fn place_order(&mut self, request: OrderRequest, board: &OrderBoard, now_ms: u64) {
-        let OrderRequest { order, by, reply } = request;
-        let placed = match board.log().undone() {
-            undone if undone >= ORDERS_KEPT / 2 => Err(OrderFault::Overloaded),
-            _ => self.commit_order(&order, &by, now_ms),
+        let is_full = board.log().undone() >= ORDERS_KEPT / 2;
+        let placed = match is_full || request.is_late() {
+            true => Err(OrderFault::Overloaded),
+            false => self
+                .read_orders(board, now_ms)
+                .and_then(|()| self.commit_order(&request.order, &request.by, now_ms)),
         };
+        let OrderRequest { order, by, reply, .. } = request;
         if let Ok(id) = placed {
             let order = Some(order);
             board.take(&[StoredOrder { id, order, made_unix_ms: now_ms, store_unix_ms: now_ms, by }]);
         }
         // The requester may have given up.
         let _ = reply.try_send(placed);
+    }
+
+    /// Takes orders whose commit reported a failure, but which the file has after all.
+    pub(super) fn read_orders(&mut self, board: &OrderBoard, now_ms: u64) -> Result<(), OrderFault> {
+        let last = board.log().last;
+        let read = self.connection().and_then(|connection| orders_after(connection, last, now_ms));
+        match read {
+            Ok(orders) => board.take(&orders),
+            Err(error) => {
+                self.recover(&BatchFault::NotStored(error));
+                return Err(OrderFault::Unavailable);
+            }
+        }
+        Ok(())
     }
 
     fn commit_order(&mut self, order: &ClusterOrder, by: &str, now_ms: u64) -> Result<OrderId, OrderFault> {

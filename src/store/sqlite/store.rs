@@ -100,6 +100,7 @@ impl SqliteStore {
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
         let StoreEnds { mailboxes, callers, appends, reads, counters, orders } = ends;
         self.orders.give(&orders.board);
+        orders.board.see_no_others();
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
         let answers = Answers::new(mailboxes, callers, None, Arc::clone(&counters));

@@ -4,5 +4,6 @@ mod log;
 mod measure;
 mod model;
 mod opening;
+mod orders;
 mod support;
 mod threads;

@@ -1,0 +1,68 @@
+//! The request to commit an order, and the reasons why it may fail.
+
+use crate::cluster::order::ClusterOrder;
+use crate::id::OrderId;
+use crate::wire::api::problem::{ApiProblem, ProblemCode};
+use crossbeam_channel::Sender;
+use std::time::Instant;
+
+/// A request to commit an order, and the way back.
+#[derive(Debug)]
+pub struct OrderRequest {
+    pub order: ClusterOrder,
+    /// The key or operator that gives it.
+    pub by: Box<str>,
+    /// The commit must begin earlier.
+    pub deadline: Instant,
+    pub reply: Sender<Result<OrderId, OrderFault>>,
+}
+
+impl OrderRequest {
+    /// True from its deadline on: nothing may be stored.
+    #[allow(clippy::disallowed_methods, reason = "requests carry a deadline of the thread that waits")]
+    pub fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+/// The reason why an order was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderFault {
+    /// As many blocks or revocations exist as may.
+    TooMany,
+    /// Nothing was stored.
+    Unavailable,
+    /// Nothing was stored, because too many orders wait.
+    Overloaded,
+    /// The order may or may not have been stored.
+    Unconfirmed,
+}
+
+impl OrderFault {
+    /// The answer to the application or operator that gave the order.
+    pub fn problem(self) -> ApiProblem {
+        match self {
+            OrderFault::TooMany => ApiProblem::lasting(
+                ProblemCode::TooMany,
+                "100000 blocks, or as many revocations, exist already; remove some, or give them an until",
+            ),
+            OrderFault::Unavailable => ApiProblem {
+                dependency: Some("store"),
+                ..ApiProblem::passing(ProblemCode::Unavailable, "the store is down; nothing was done", 1_000)
+            },
+            OrderFault::Overloaded => ApiProblem::passing(
+                ProblemCode::Overloaded,
+                "too many orders wait; nothing was done; repeat the request",
+                500,
+            ),
+            OrderFault::Unconfirmed => ApiProblem {
+                dependency: Some("store"),
+                ..ApiProblem::passing(
+                    ProblemCode::Unconfirmed,
+                    "the order may or may not have been given; a repetition does no harm",
+                    1_000,
+                )
+            },
+        }
+    }
+}
