@@ -91,6 +91,12 @@ impl Meter {
         Ok(())
     }
 
+    /// Releases `count` events that were admitted and did not happen.
+    pub fn give_back(&mut self, rate: Rate, count: usize) {
+        let cost_us = rate.period_us.saturating_mul(count as u64);
+        self.0 = Moment::from_micros(self.0.micros().saturating_sub(cost_us));
+    }
+
     /// Limits the debt from a slower rate, so that no wait is longer than after a full burst at this rate.
     pub fn cap(&mut self, rate: Rate, now: Moment) {
         let most = now.micros().saturating_add(rate.tolerance_us).saturating_add(rate.period_us);

@@ -96,7 +96,7 @@ impl AdminRefusal {
         AdminRefusal::new(
             404,
             "not_found",
-            "no such order; orders are kept for an hour, and GET /orders lists the last 50",
+            "this instance knows no such order: it keeps the newest 1024, and GET /orders lists the last 50",
         )
     }
 

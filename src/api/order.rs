@@ -3,6 +3,7 @@
 use super::route::{ApiEndpoint, Named, Routed};
 use super::server::ApiServer;
 use crate::auth::api_key::ApiKey;
+use crate::auth::api_meters::ApiUse;
 use crate::clock::Now;
 use crate::cluster::order::ClusterOrder;
 use crate::cluster::order_body;
@@ -23,7 +24,8 @@ impl<C: Fn() -> Now> ApiServer<C> {
         let order = match (routed.endpoint, &routed.named) {
             (ApiEndpoint::Order, Named::Order(id)) => {
                 let report = self.orders.report(*id).ok_or_else(|| {
-                    let detail = "no such order; orders are kept for an hour";
+                    let detail =
+                        "this instance knows no such order: it keeps the newest 1024, and learns of others' within 2.4 s";
                     ApiProblem::lasting(ProblemCode::NotFound, detail)
                 })?;
                 return Ok(body(&report));
@@ -36,6 +38,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         };
         self.queues()?;
         self.check_store("nothing was done")?;
+        self.admit(key, ApiUse::Order)?;
         let by = format!("api:{}", key.name());
         let (kind, arguments) = (order.kind().word(), order.args());
         let report = self.orders.place(order, &by).map_err(|fault| {

@@ -32,6 +32,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// True if there was no room for the item, so the store does not know it.
+    fn is_unsent(&self) -> bool {
+        self.result.as_ref().is_err_and(|problem| problem.code == ProblemCode::Overloaded)
+    }
+
     /// The stored publication, as it is answered.
     pub(super) fn published(&self) -> Result<PublishedReply<'_>, &ApiProblem> {
         let appended = self.result.as_ref()?;
@@ -127,6 +132,8 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 break;
             }
         }
+        let unsent = outcomes.iter().filter(|outcome| outcome.is_unsent()).count();
+        self.shared.meters.lock().give_back(key, unsent);
         for outcome in &outcomes {
             self.counters.count(match &outcome.result {
                 Ok(Appended { attempt: Attempt::First, .. }) => ItemOutcome::Stored,

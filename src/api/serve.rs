@@ -124,6 +124,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         let admitted = match self.admitted(seat, head, &policy, peer) {
             Ok(admitted) => admitted,
             Err(Refused { endpoint, problem, allow }) => {
+                seat.waits();
                 let mut answer = ApiAnswer::problem(&problem);
                 answer.headers.extend(allow.map(|methods| ("Allow", methods)));
                 // A body that is not read would be taken for the next request.
@@ -134,6 +135,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
         };
         let endpoint = admitted.routed.endpoint.word();
+        if admitted.key.is_none() {
+            // A peer without a key that does not read its answers must not keep a place that a backend needs.
+            seat.waits();
+        }
         let _bytes = match self.room_for_body(&admitted) {
             Ok(taken) => taken,
             Err(problem) => {

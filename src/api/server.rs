@@ -102,11 +102,12 @@ impl<C: Fn() -> Now> ApiServer<C> {
     /// Counts the use of a key's rate, or refuses the request.
     pub(super) fn admit(&self, key: &ApiKey, use_of: ApiUse) -> Result<(), ApiProblem> {
         self.shared.meters.lock().admit(key, use_of, self.now()).map_err(|wait| {
-            let setting = match use_of {
+            let bound = match use_of {
                 ApiUse::Publications(_) => "publishes_per_s",
                 ApiUse::Signal => "signals_per_s",
+                ApiUse::Order => "100 orders a second",
             };
-            let detail = format!("the key {:?} has used up its {setting}; nothing was done", key.name());
+            let detail = format!("the key {:?} has used up its {bound}; nothing was done", key.name());
             ApiProblem::passing(ProblemCode::RateLimited, detail, retry_ms(wait))
         })
     }

@@ -83,16 +83,24 @@ pub enum Authorship {
 pub struct ApiRates {
     pub publishes: Option<Rate>,
     pub signals: Option<Rate>,
+    pub orders: Option<Rate>,
 }
 
 impl ApiRates {
     /// The signals of a key without a rate of its own. Each goes to every instance and is encoded for every subscriber.
     pub const SIGNALS_PER_S: u32 = 1_000;
 
+    /// Disconnects, blocks and revocations of a key. Each is a commit, and every instance examines all its sessions.
+    pub const ORDERS_PER_S: u32 = 100;
+
     /// Rates per second, as many at once after a pause of a second. 0 is no bound.
     pub fn new(publishes_per_s: u32, signals_per_s: u32) -> ApiRates {
         let rate = |per_s| Rate::new(per_s, per_s);
-        ApiRates { publishes: rate(publishes_per_s), signals: rate(signals_per_s) }
+        ApiRates {
+            publishes: rate(publishes_per_s),
+            signals: rate(signals_per_s),
+            orders: rate(ApiRates::ORDERS_PER_S),
+        }
     }
 }
 

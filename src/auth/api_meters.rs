@@ -18,6 +18,7 @@ pub enum ApiUse {
     /// This many publications of one request.
     Publications(usize),
     Signal,
+    Order,
 }
 
 /// The meters of all backends. Those at rest are removed when there is no room for another.
@@ -30,6 +31,7 @@ pub struct ApiMeters {
 struct BackendMeters {
     publishes: RateMeter,
     signals: RateMeter,
+    orders: RateMeter,
 }
 
 /// A meter and the rate that it measures. Another rate begins with a new meter.
@@ -46,6 +48,7 @@ impl ApiMeters {
         let (rate, count) = match use_of {
             ApiUse::Publications(count) => (rates.publishes, count),
             ApiUse::Signal => (rates.signals, 1),
+            ApiUse::Order => (rates.orders, 1),
         };
         let Some(rate) = rate else { return Ok(()) };
         if !self.backends.contains_key(key.party()) && self.backends.len() >= BACKENDS_MAX {
@@ -58,17 +61,27 @@ impl ApiMeters {
         let of_use = match use_of {
             ApiUse::Publications(_) => &mut meters.publishes,
             ApiUse::Signal => &mut meters.signals,
+            ApiUse::Order => &mut meters.orders,
         };
         if of_use.rate != Some(rate) {
             *of_use = RateMeter { rate: Some(rate), meter: Meter::default() };
         }
         of_use.meter.admit_together(rate, count, now)
     }
+
+    /// Releases publications that were admitted and not handed to the store.
+    pub fn give_back(&mut self, key: &ApiKey, publications: usize) {
+        if let (Some(rate), Some(meters)) = (key.rates().publishes, self.backends.get_mut(key.party()))
+            && meters.publishes.rate == Some(rate)
+        {
+            meters.publishes.meter.give_back(rate, publications);
+        }
+    }
 }
 
 impl BackendMeters {
     fn at_rest(&self, now: Moment) -> bool {
-        self.publishes.meter.at_rest(now) && self.signals.meter.at_rest(now)
+        [&self.publishes, &self.signals, &self.orders].iter().all(|of_use| of_use.meter.at_rest(now))
     }
 }
 
@@ -89,6 +102,11 @@ mod tests {
         assert!(meters.admit(&a, ApiUse::Publications(110), now).is_ok());
         let wait = meters.admit(&a, ApiUse::Publications(1), now).expect_err("it used more than a burst");
         assert_eq!(wait, Duration::from_millis(10_100));
+        meters.give_back(&a, 105);
+        assert!(meters.admit(&a, ApiUse::Publications(5), now).is_ok(), "only 5 of them were stored");
+        assert!(meters.admit(&a, ApiUse::Publications(1), now).is_err());
+        assert!((0..100).all(|_| meters.admit(&free, ApiUse::Order, now).is_ok()));
+        assert!(meters.admit(&free, ApiUse::Order, now).is_err(), "each key has a rate of orders");
         assert!(meters.admit(&b, ApiUse::Publications(1), now).is_ok());
         assert!((0..2).all(|_| meters.admit(&a, ApiUse::Signal, now).is_ok()), "another rate");
         assert!(meters.admit(&a, ApiUse::Signal, now).is_err());

@@ -16,6 +16,9 @@ const DEPTH_MAX: u32 = 2;
 const CONNECTION_FORM: &str =
     "the name of a connection, 1 to 16 hexadecimal digits, as in connected.connection";
 
+/// The farthest end of a revocation, in milliseconds: a year. Nothing else removes one, so far ends would fill the table for decades.
+const REVOCATION_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1_000;
+
 /// Reads the body of a disconnect: `{"reason"?,"reconnect"?,"except"?,"connection"?}`.
 pub fn disconnect(user: UserName, text: &str) -> Result<ClusterOrder, ApiProblem> {
     let [reason, reconnect, except, only] = members(text, ["reason", "reconnect", "except", "connection"])?;
@@ -52,6 +55,12 @@ pub fn revoke(text: &str, now_unix_ms: u64) -> Result<ClusterOrder, ApiProblem> 
         )
     })?;
     let until_unix_ms = future("until", until, now_unix_ms)?;
+    let latest = now_unix_ms.saturating_add(REVOCATION_MS_MAX);
+    if until_unix_ms > latest {
+        return Err(malformed(format!(
+            "until is {until_unix_ms}: send at most {latest}, a year ahead, and revoke tokens that live longer again"
+        )));
+    }
     let tokens = match (jti, user, issued_before) {
         (Some(jti), None, None) => RevokedTokens::One(text_of("jti", jti, 1, JTI_BYTES_MAX)?.into()),
         (None, Some(user), Some(issued_before)) => {
@@ -206,6 +215,7 @@ mod tests {
         let order = revoke(r#"{"user":"ann","issued_before":5,"until":1001}"#, NOW).expect("an order");
         assert_eq!(order.args(), r#"{"user":"ann","issued_before":5,"until":1001}"#);
         assert!(revoke(r#"{"jti":"a","until":1001}"#, NOW).is_ok());
+        assert!(revoke(r#"{"jti":"a","until":31622401000}"#, NOW).is_ok());
     }
 
     #[test]
@@ -227,6 +237,7 @@ mod tests {
             (block(ann(), r#"{"until":1.5}"#, NOW), "until must be Unix milliseconds"),
             (block(UserName::anonymous(), "{}", NOW), "turn auth on"),
             (revoke(r#"{"jti":"a"}"#, NOW), "until is missing"),
+            (revoke(r#"{"jti":"a","until":31622401001}"#, NOW), "send at most 31622401000, a year ahead"),
             (revoke(r#"{"jti":"","until":1001}"#, NOW), "jti must be 1 to 256 bytes"),
             (revoke(r#"{"user":"ann","until":1001}"#, NOW), "send jti for one token"),
             (revoke(r#"{"jti":"a","user":"ann","until":1001}"#, NOW), "send jti for one token"),

@@ -9,8 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Timeout to connect, and of one response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of one response. An order takes up to 6 s: half a second in the queue, 4.5 s until its commit, and one for the instances.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The report of a gateway with many dependencies.
 const RESPONSE_BYTES_MAX: u64 = 4 << 20;
 
@@ -127,7 +129,7 @@ impl Remote {
     }
 
     fn call(&self, method: &str, path: &str, body: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, RESPONSE_TIMEOUT)?;
+        let mut stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
         stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
         let (address, token) = (self.address, &*self.token);

@@ -26,7 +26,9 @@ pub struct LoggedOrder {
     /// The key or operator that gave it.
     pub by: Box<str>,
     closed: AtomicU64,
-    /// Reactors that have not carried it out.
+    /// Reactors that carry it out; 0: earlier processes did.
+    reactors: usize,
+    /// Those of them that have not.
     left: AtomicUsize,
 }
 
@@ -39,6 +41,7 @@ impl LoggedOrder {
             made_unix_ms: stored.made_unix_ms,
             by: stored.by.clone(),
             closed: AtomicU64::new(0),
+            reactors,
             left: AtomicUsize::new(reactors),
         }
     }
@@ -57,6 +60,11 @@ impl LoggedOrder {
     /// True exactly when all reactors have carried it out.
     pub fn is_done(&self) -> bool {
         self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// The sessions that it closed on this instance in all; `None`: it is not done, or earlier processes did it.
+    pub fn closed_in_all(&self) -> Option<u64> {
+        (self.reactors > 0 && self.is_done()).then(|| self.closed())
     }
 
     /// The sessions that it closed on this instance so far.

@@ -1,6 +1,6 @@
 //! The request to commit an order, and the reasons why it may fail.
 
-use crate::cluster::order::ClusterOrder;
+use crate::cluster::order::{ClusterOrder, OrderKind};
 use crate::id::OrderId;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crossbeam_channel::Sender;
@@ -28,8 +28,10 @@ impl OrderRequest {
 /// The reason why an order was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderFault {
-    /// As many blocks or revocations exist as may.
-    TooMany,
+    /// As many blocks exist as may, in all or of this author.
+    TooManyBlocks,
+    /// The same with revocations.
+    TooManyRevocations,
     /// Nothing was stored.
     Unavailable,
     /// Nothing was stored, because too many orders wait.
@@ -39,12 +41,21 @@ pub enum OrderFault {
 }
 
 impl OrderFault {
+    /// The refusal of an order of this kind because its table is full.
+    pub fn too_many(kind: OrderKind) -> OrderFault {
+        if kind == OrderKind::Revoke { OrderFault::TooManyRevocations } else { OrderFault::TooManyBlocks }
+    }
+
     /// The answer to the application or operator that gave the order.
     pub fn problem(self) -> ApiProblem {
         match self {
-            OrderFault::TooMany => ApiProblem::lasting(
+            OrderFault::TooManyBlocks => ApiProblem::lasting(
                 ProblemCode::TooMany,
-                "100000 blocks, or as many revocations, exist already; remove some, or give them an until",
+                "100000 blocks exist, or 50000 by this key or by operators; unblock users, or give blocks an until",
+            ),
+            OrderFault::TooManyRevocations => ApiProblem::lasting(
+                ProblemCode::TooMany,
+                "100000 revocations exist, or 50000 by this key or by operators; wait until some have ended, and send the earliest until",
             ),
             OrderFault::Unavailable => ApiProblem {
                 dependency: Some("store"),

@@ -345,7 +345,7 @@ impl OrderBoard {
         let own = InstanceProgress {
             name: Arc::clone(&self.parts.instance),
             done,
-            closed: done.then(|| order.closed()),
+            closed: order.closed_in_all(),
             is_awaited: !done,
         };
         let (others, listing) = {

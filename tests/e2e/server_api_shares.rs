@@ -5,7 +5,9 @@ use crate::support::backend::{Backend, KEY, READER, address_of, is_problem, setu
 use crate::support::wait::{SOON, until};
 use rustix::process::Signal;
 use serde_json::json;
+use std::io::Write as _;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 const SLOW: &str = "slow-0123456789012345678901234567890123456789";
 
@@ -53,6 +55,25 @@ fn backend_that_holds_connections_leaves_half_of_them_to_others() {
         raw.write(body.as_bytes());
         assert_eq!(raw.response().status, 200);
     }
+}
+
+#[test]
+fn peers_without_a_key_that_do_not_read_leave_a_place_to_a_backend() {
+    let gateway = setup().env("SEAWALL_API_CONNECTIONS", "2").start();
+    let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: api\r\n\r\n".repeat(400);
+    let unread: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address_of(&gateway)).expect("it listens");
+            stream.write_all(request.as_bytes()).expect("sent");
+            stream
+        })
+        .collect();
+    until(SOON, "some answers are on their way", || {
+        unread.iter().all(|stream| stream.peek(&mut [0]).is_ok_and(|length| length > 0))
+    });
+    let begun = Instant::now();
+    assert_eq!(Backend::of(&gateway).get("/v1/channels/room.7").status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
 #[test]

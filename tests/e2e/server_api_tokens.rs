@@ -78,3 +78,24 @@ fn address_with_bad_tokens_has_to_wait_and_a_known_token_is_accepted_meanwhile()
     is_problem(&bad(99), 429, "rate_limited");
     assert_eq!(Backend::with(&gateway, &good).get(path).status, 200);
 }
+
+#[test]
+fn token_of_a_backend_that_is_revoked_is_refused_from_the_next_request_on() {
+    let gateway = start();
+    let mut claims = backend_claims();
+    claims["jti"] = "b-1".into();
+    claims["api"]["rights"] = json!(["history", "block"]);
+    let mut backend = Backend::with(&gateway, &token(&claims));
+    let path = "/v1/channels/room.7";
+    assert_eq!(backend.get(path).status, 200, "it is known to be good");
+    claims["jti"] = "b-2".into();
+    let mut other = Backend::with(&gateway, &token(&claims));
+    let until = (unix_s() + 3_600) * 1_000;
+    assert_eq!(other.post("/v1/tokens/revoke", &json!({"jti": "b-1", "until": until})).status, 200);
+    let problem = is_problem(&backend.get(path), 401, "unauthorized");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("revoked")), "{problem}");
+    assert_eq!(other.get(path).status, 200);
+    let all = json!({"user": "$api:shop", "issued_before": unix_s() * 1_000, "until": until});
+    assert_eq!(other.post("/v1/tokens/revoke", &all).status, 200);
+    is_problem(&other.get(path), 401, "unauthorized");
+}

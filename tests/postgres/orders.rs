@@ -95,12 +95,18 @@ fn instance_learns_of_the_orders_of_others_and_full_tables_take_no_more() {
         })
     });
     server.sql(
-        "INSERT INTO seawall.blocks SELECT 'u' || n, NULL, '', now() FROM generate_series(1, 99999) AS n",
+        "INSERT INTO seawall.blocks SELECT 'u' || n, NULL, '', now(), 'n' || n FROM generate_series(1, 99999) AS n",
     );
-    assert_eq!(one.orders.place(block("bob"), "test").expect_err("no room"), OrderFault::TooMany);
+    assert_eq!(one.orders.place(block("bob"), "test").expect_err("no room"), OrderFault::TooManyBlocks);
     one.orders.place(block("ann"), "test").expect("one that is blocked already");
     one.orders.place(ClusterOrder::Unblock(user("ann")), "test").expect("placed");
     two.orders.place(block("bob"), "test").expect("there is room again");
+    server.sql("DELETE FROM seawall.blocks WHERE user_name NOT IN ('u1', 'u2')");
+    let filled = "INSERT INTO seawall.blocks SELECT 'v' || n, NULL, '', now(), 'test' FROM generate_series(1, 50000) AS n";
+    server.sql(filled);
+    assert_eq!(two.orders.place(block("eve"), "test").expect_err("its share"), OrderFault::TooManyBlocks);
+    two.orders.place(block("eve"), "other").expect("a share of its own");
+    server.sql("DELETE FROM seawall.blocks WHERE user_name LIKE 'v%'");
     // A restriction that has ended is not read; the sweep of the next minute deletes it.
     server.sql("UPDATE seawall.blocks SET until = now() - interval '1 s' WHERE user_name = 'u1'");
     let third = instance(&server, 3);
@@ -116,7 +122,7 @@ fn instance_that_missed_orders_which_were_deleted_learns_the_restrictions() {
     // In one transaction, as if the instance had been cut off for hours: the orders that it missed are gone, except the last.
     server.sql(
         "BEGIN; DELETE FROM seawall.orders; DELETE FROM seawall.blocks;
-         INSERT INTO seawall.blocks VALUES ('bob', NULL, '', now());
+         INSERT INTO seawall.blocks VALUES ('bob', NULL, '', now(), 'test');
          SELECT nextval(pg_get_serial_sequence('seawall.orders', 'id'));
          INSERT INTO seawall.orders (kind, args, made, by) VALUES ('unblock', '{\"user\": \"cat\"}', now(), 'test'); COMMIT",
     );

@@ -85,6 +85,8 @@ fn restrictions_whose_orders_were_deleted_are_read_again() {
     let stage = Stage::new();
     stage.board.begin(&[block(0, "ann")], &[disconnect(3, SECOND)], OrderId(3));
     assert_eq!(stage.board.log().done(), OrderId(3), "earlier processes did it");
+    let report = stage.board.report(OrderId(3)).expect("known");
+    assert_eq!(report.instances[0].closed, None, "nothing is known of what they closed");
     // Order 5 blocked bob and was deleted since, as was the one that lifted the block of ann.
     stage.board.catch_up(&[block(0, "bob")], &[disconnect(9, SECOND)], OrderId(9));
     assert!(stage.blocked("bob") && !stage.blocked("ann"));

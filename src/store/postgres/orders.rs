@@ -12,6 +12,7 @@ use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::columns::{integer, natural};
 use crate::store::loaded_orders::{LoadedOrders, restriction};
+use crate::store::retention::Rest;
 use crossbeam_channel::Receiver;
 use postgres_types::Type;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 const READ_MAX: i64 = 256;
 /// Between two sweeps of what has ended.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
-/// Rows that one statement deletes, because each has a deadline. In a minute fewer are made.
+/// Rows that one statement deletes, because each has a deadline.
 const SWEEP_ROWS: i64 = 10_000;
 
 const NOW_MS: &str = "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint";
@@ -31,12 +32,12 @@ pub(super) struct PostgresOrders {
     pub(super) board: Arc<OrderBoard>,
     pub(super) requests: Receiver<OrderRequest>,
     read: Option<Instant>,
-    swept: Instant,
+    sweep_at: Instant,
 }
 
 impl PostgresOrders {
     pub(super) fn new(board: Arc<OrderBoard>, requests: Receiver<OrderRequest>) -> PostgresOrders {
-        PostgresOrders { board, requests, read: None, swept: monotonic() }
+        PostgresOrders { board, requests, read: None, sweep_at: monotonic() + SWEEP_PERIOD }
     }
 
     /// Reads the orders that other instances made, if the last time was `period` ago or more are known to exist, and deletes what
@@ -54,12 +55,17 @@ impl PostgresOrders {
         if let Err(fault) = looked {
             tracing::debug!(cause = %fault.cause.text, "orders not read");
         }
-        if self.swept.elapsed() >= SWEEP_PERIOD {
-            self.swept = monotonic();
-            self.board.sweep();
-            if let Err(fault) = sweep(connection) {
-                tracing::debug!(cause = %fault.cause.text, "orders not swept");
-            }
+        let now = monotonic();
+        if now < self.sweep_at {
+            return;
+        }
+        self.sweep_at = now + SWEEP_PERIOD;
+        self.board.sweep();
+        match sweep(connection) {
+            // At the next look.
+            Ok(Rest::Some) => self.sweep_at = now,
+            Ok(Rest::None) => {}
+            Err(fault) => tracing::debug!(cause = %fault.cause.text, "orders not swept"),
         }
     }
 
@@ -135,7 +141,7 @@ impl PostgresOrders {
                 Fate::Unknown => OrderFault::Unconfirmed,
             }
         })?;
-        let Some(row) = rows.first() else { return Err(OrderFault::TooMany) };
+        let Some(row) = rows.first() else { return Err(OrderFault::too_many(order.kind())) };
         let number = |at| row.try_get::<i64>(at).map(natural).map(OrderId);
         let (Ok(id), Ok(previous)) = (number(0), number(1)) else { return Err(OrderFault::Unconfirmed) };
         // With those of other instances before it. If this fails, the next look finds it.
@@ -234,8 +240,8 @@ fn revocations(connection: &mut StoreConnection) -> Result<Vec<StoredOrder>, Cal
     garbled(rows.iter().map(revocation).collect())
 }
 
-/// Deletes what has ended, and orders of more than an hour ago except the last one.
-fn sweep(connection: &mut StoreConnection) -> Result<(), CallFault> {
+/// Deletes what has ended, and orders of more than an hour ago except the last one, some at a time.
+fn sweep(connection: &mut StoreConnection) -> Result<Rest, CallFault> {
     for table in ["blocks", "revocations"] {
         connection.query(
             &format!(
@@ -246,15 +252,19 @@ fn sweep(connection: &mut StoreConnection) -> Result<(), CallFault> {
             &[(&SWEEP_ROWS, Type::INT8)],
         )?;
     }
-    connection.query(
-        "DELETE FROM seawall.orders WHERE id IN (
-             SELECT id FROM seawall.orders
-             WHERE made < pg_catalog.clock_timestamp() - interval '1 hour'
-                 AND id < (SELECT max(id) FROM seawall.orders)
-             ORDER BY id LIMIT $1)",
+    let deleted = connection.query(
+        "WITH deleted AS (
+             DELETE FROM seawall.orders WHERE id IN (
+                 SELECT id FROM seawall.orders
+                 WHERE made < pg_catalog.clock_timestamp() - interval '1 hour'
+                     AND id < (SELECT max(id) FROM seawall.orders)
+                 ORDER BY id LIMIT $1)
+             RETURNING id)
+         SELECT count(*) FROM deleted",
         &[(&SWEEP_ROWS, Type::INT8)],
     )?;
-    Ok(())
+    let deleted = garbled(deleted.first().map_or(Ok(0), |row| row.try_get::<i64>(0)))?;
+    Ok(if deleted < SWEEP_ROWS { Rest::None } else { Rest::Some })
 }
 
 fn garbled<T>(read: Result<T, Trouble>) -> Result<T, CallFault> {

@@ -32,6 +32,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(5);
 const ORDERS_AT_ONCE: usize = 8;
 /// Between two sweeps of orders and restrictions that have ended.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// The same while there is more.
+const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the end of the process waits for deletes in progress.
 const ERASING_AT_END: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ pub(super) struct SqliteAppender {
     clock: WallClock,
     jobs: Receiver<Append>,
     orders: OrderEnds,
-    swept: Instant,
+    sweep_at: Instant,
     answers: Answers,
     counters: Arc<StoreCounters>,
     checkpoints: Checkpoints,
@@ -102,7 +104,7 @@ impl SqliteAppender {
             clock,
             jobs,
             orders,
-            swept: now,
+            sweep_at: now + SWEEP_PERIOD,
             answers,
             counters,
             checkpoints,
@@ -164,20 +166,23 @@ impl SqliteAppender {
             self.log.place_order(request, &self.orders.board, self.clock.unix_ms());
         }
         let now = monotonic();
-        if now.saturating_duration_since(self.swept) < SWEEP_PERIOD {
+        if now < self.sweep_at {
             return;
         }
-        self.swept = now;
+        self.sweep_at = now + SWEEP_PERIOD;
         self.orders.board.sweep();
         let now_ms = self.clock.unix_ms();
         if self.log.read_orders(&self.orders.board, now_ms).is_err() {
             tracing::debug!("orders not read");
         }
-        if let Verdict::Trusted(_) = self.trust.look(now, now_ms)
-            && let Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) =
-                self.log.sweep_orders(now_ms)
-        {
-            tracing::debug!(%error, "orders not swept");
+        let Verdict::Trusted(_) = self.trust.look(now, now_ms) else { return };
+        match self.log.sweep_orders(now_ms) {
+            // The next batch of appends comes first.
+            Ok(Rest::Some) => self.sweep_at = now + SWEEP_AGAIN,
+            Ok(Rest::None) => {}
+            Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) => {
+                tracing::debug!(%error, "orders not swept");
+            }
         }
     }
 

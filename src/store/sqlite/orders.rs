@@ -7,12 +7,13 @@ use crate::id::{OrderId, UserName};
 use crate::job::orders::{ORDERS_KEPT, OrderBoard, OrderFault, OrderRequest, StoredOrder};
 use crate::store::columns::{integer, natural};
 use crate::store::loaded_orders::{LoadedOrders, restriction};
+use crate::store::retention::Rest;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// How long an order is kept, in milliseconds.
 const AGE_MAX_MS: u64 = 3_600_000;
-/// Rows that one sweep deletes of a table. In a minute fewer are made.
-const SWEEP_ROWS: i64 = 10_000;
+/// Rows that one sweep deletes of a table, because appends wait meanwhile.
+const SWEEP_ROWS: u32 = 1_000;
 
 /// The kinds in `revocations`.
 const ONE_TOKEN: i64 = 0;
@@ -109,7 +110,7 @@ impl Log {
 
     fn commit_order(&mut self, order: &ClusterOrder, by: &str, now_ms: u64) -> Result<OrderId, OrderFault> {
         let committed = self.transaction(|connection| {
-            if !change(connection, order, now_ms)? {
+            if !change(connection, order, by, now_ms)? {
                 return Ok(None);
             }
             connection
@@ -118,7 +119,7 @@ impl Log {
             Ok(Some(OrderId(natural(connection.last_insert_rowid()))))
         });
         match committed {
-            Ok(id) => id.ok_or(OrderFault::TooMany),
+            Ok(id) => id.ok_or_else(|| OrderFault::too_many(order.kind())),
             Err(fault) => {
                 self.recover(&fault);
                 let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = &fault;
@@ -131,10 +132,12 @@ impl Log {
         }
     }
 
-    /// Deletes restrictions that have ended, and orders of more than an hour ago except the last one. Call it about once a minute.
-    pub(super) fn sweep_orders(&mut self, now_ms: u64) -> Result<(), BatchFault> {
+    /// Deletes restrictions that have ended, and orders of more than an hour ago except the last one, some at a time. Call it about
+    /// once a minute, and again while there is a rest.
+    pub(super) fn sweep_orders(&mut self, now_ms: u64) -> Result<Rest, BatchFault> {
         let (now, old) = (integer(now_ms), integer(now_ms.saturating_sub(AGE_MAX_MS)));
         let swept = self.transaction(|connection| {
+            let mut rest = Rest::None;
             for (sql, before) in [
                 ("DELETE FROM blocks WHERE user_name IN (SELECT user_name FROM blocks WHERE until < ?1 LIMIT ?2)", now),
                 (
@@ -148,16 +151,18 @@ impl Log {
                     old,
                 ),
             ] {
-                connection.prepare_cached(sql)?.execute(params![before, SWEEP_ROWS])?;
+                if connection.prepare_cached(sql)?.execute(params![before, SWEEP_ROWS])? >= SWEEP_ROWS as usize {
+                    rest = Rest::Some;
+                }
             }
-            Ok(())
+            Ok(rest)
         });
         swept.inspect_err(|fault| self.recover(fault))
     }
 }
 
 /// Changes the tables of restrictions. False: there is no room for another.
-fn change(connection: &Connection, order: &ClusterOrder, now_ms: u64) -> rusqlite::Result<bool> {
+fn change(connection: &Connection, order: &ClusterOrder, by: &str, now_ms: u64) -> rusqlite::Result<bool> {
     match order {
         ClusterOrder::Disconnect(_) => Ok(true),
         ClusterOrder::Block(BlockOrder { user, until_unix_ms, reason }) => {
@@ -165,14 +170,16 @@ fn change(connection: &Connection, order: &ClusterOrder, now_ms: u64) -> rusqlit
             let known = "SELECT 1 FROM blocks WHERE user_name = ?1";
             let known: Option<i64> =
                 connection.query_row(known, [user.as_str()], |row| row.get(0)).optional()?;
-            if known.is_none() && count(connection, "SELECT count(*) FROM blocks")? >= RESTRICTIONS_MAX {
+            if known.is_none() && !has_room(connection, "blocks", by)? {
                 return Ok(false);
             }
             connection
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO blocks (user_name, until, reason, made) VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT INTO blocks (user_name, until, reason, made, by) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (user_name) DO UPDATE
+                         SET until = excluded.until, reason = excluded.reason, made = excluded.made",
                 )?
-                .execute(params![user.as_str(), until, reason, integer(now_ms)])?;
+                .execute(params![user.as_str(), until, reason, integer(now_ms), by])?;
             Ok(true)
         }
         ClusterOrder::Unblock(user) => {
@@ -189,21 +196,25 @@ fn change(connection: &Connection, order: &ClusterOrder, now_ms: u64) -> rusqlit
             let known = "SELECT 1 FROM revocations WHERE kind = ?1 AND name = ?2";
             let known: Option<i64> =
                 connection.query_row(known, params![kind, name], |row| row.get(0)).optional()?;
-            if known.is_none() && count(connection, "SELECT count(*) FROM revocations")? >= RESTRICTIONS_MAX {
+            if known.is_none() && !has_room(connection, "revocations", by)? {
                 return Ok(false);
             }
             connection
                 .prepare_cached(
-                    "INSERT INTO revocations (kind, name, issued_before, until) VALUES (?1, ?2, ?3, ?4)
+                    "INSERT INTO revocations (kind, name, issued_before, until, by) VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (kind, name) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before),
                          until = max(until, excluded.until)",
                 )?
-                .execute(params![kind, name, before, integer(*until_unix_ms)])?;
+                .execute(params![kind, name, before, integer(*until_unix_ms), by])?;
             Ok(true)
         }
     }
 }
 
-fn count(connection: &Connection, sql: &str) -> rusqlite::Result<u32> {
-    connection.query_row(sql, [], |row| row.get(0))
+/// True if the table takes another row of this author, of whom it takes half as many as of all.
+fn has_room(connection: &Connection, table: &str, by: &str) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT count(*), count(*) FILTER (WHERE by = ?1) FROM {table}");
+    let counts = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?));
+    let (all, own) = connection.query_row(&sql, [by], counts)?;
+    Ok(all < RESTRICTIONS_MAX && own < RESTRICTIONS_MAX / 2)
 }

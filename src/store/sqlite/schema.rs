@@ -205,12 +205,13 @@ fn orders(connection: &Connection) -> rusqlite::Result<()> {
              made INTEGER NOT NULL,
              by TEXT NOT NULL
          ) STRICT;
-         -- Users who may not connect. until: NULL for a block without an end.
+         -- Users who may not connect. until: NULL for a block without an end. by: of whose share it is.
          CREATE TABLE blocks (
              user_name TEXT PRIMARY KEY,
              until INTEGER,
              reason TEXT NOT NULL,
-             made INTEGER NOT NULL
+             made INTEGER NOT NULL,
+             by TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;
          -- Tokens that are refused before they expire. kind: 0 one token, by its jti; 1 all tokens of a user
          -- issued before `issued_before`.
@@ -219,6 +220,7 @@ fn orders(connection: &Connection) -> rusqlite::Result<()> {
              name TEXT NOT NULL,
              issued_before INTEGER,
              until INTEGER NOT NULL,
+             by TEXT NOT NULL,
              PRIMARY KEY (kind, name)
          ) STRICT, WITHOUT ROWID;",
     )

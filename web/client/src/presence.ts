@@ -107,7 +107,7 @@ class Roster extends Cell<PresenceState> implements Presence {
     }
     this.#revision = revision;
     this.#show(frame, next);
-    // Without the members of before: a user who is on none of the pages has left.
+    // Without the members of before: those on none of the pages have left.
     if (more) void this.#read(new Map(members!.map((one) => [one.user, one])), members!.at(-1)!.user);
     if (reload) void this.#read(new Map());
     if (refreshMs) setTimeout(() => { if (this.#revision) void this.#read(new Map()); }, refreshMs * Math.random());
