@@ -198,6 +198,9 @@ pub const REPLAYS_PER_READ: usize = ARENA_BYTES_MAX / REPLAY_PAGE_BYTES_MAX / 2;
 /// Concurrent recovery reads of one reactor: enough to keep the store's readers busy, and few enough that a page of
 /// history does not wait long.
 pub const RECOVERIES_AT_ONCE: usize = 16;
+/// The same for each user whose recovery reads wait, while more than one user is connected: what the readers hold of one user
+/// delays the others by less than a millisecond.
+pub const RECOVERIES_PER_PARTY: usize = 4;
 /// Recovery reads that wait in one reactor. Over it the newest one of the user with the most is answered `unavailable`.
 pub const RECOVERIES_WAITING_MAX: usize = 8_192;
 /// Bytes of a page that is read for all recoveries of a channel: usually enough for every one of them.
@@ -289,10 +292,15 @@ pub const REFUSALS_AT_ONCE: usize = 256;
 /// Places in the queue of appends. A full queue answers `overloaded`.
 pub const APPEND_QUEUE: usize = 8_192;
 /// Appends that all reactors together hand to the store at once: half of them are written while the others gather. Further
-/// ones wait in their reactors, in turn by user, so that a publish waits for two commits, however many another user has.
+/// ones wait in their reactors, in turn by user.
 pub const APPENDS_AT_ONCE: usize = APPEND_BATCH_MAX;
 /// The least part of these that a reactor has.
 pub const APPENDS_AT_ONCE_MIN: usize = 32;
+/// The same for each user whose appends wait, while more than one user is connected: a publish of another user waits for two
+/// commits, and those are short, because few appends of one user are in them. All users together have [`APPENDS_AT_ONCE`].
+pub const APPENDS_PER_PARTY: usize = 64;
+/// The least part of these that a reactor has.
+pub const APPENDS_PER_PARTY_MIN: usize = 16;
 /// Places in the queue of reads.
 pub const READ_QUEUE: usize = 8_192;
 /// History pages that all reactors together hand to the store at once: two for each reader. The others wait in turn.
@@ -350,6 +358,8 @@ const _: () = {
     assert!(WAITING_MAX + ARRIVALS_OUTSTANDING_MAX <= OUTSTANDING_MAX);
     // With the most reactors (256), what they hand out at once fits into the queues.
     assert!(APPENDS_AT_ONCE <= APPEND_QUEUE && 256 * APPENDS_AT_ONCE_MIN <= APPEND_QUEUE);
+    assert!(APPENDS_PER_PARTY <= APPENDS_AT_ONCE && APPENDS_PER_PARTY_MIN <= APPENDS_AT_ONCE_MIN);
+    assert!(RECOVERIES_PER_PARTY <= RECOVERIES_AT_ONCE);
     assert!(256 * (PAGES_AT_ONCE_MIN + RECOVERIES_AT_ONCE) <= READ_QUEUE);
     assert!(HISTORY_LIMIT_MAX as u64 >= REPLAY_PUBLICATIONS_MAX);
     assert!(CLOSE_REASON_BYTES_MAX + 2 <= 125);

@@ -81,6 +81,11 @@ impl<K: Clone + Ord, T> FairQueue<K, T> {
         self.len
     }
 
+    /// The number of parties with entries.
+    pub fn parties(&self) -> usize {
+        self.turns.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -96,7 +101,9 @@ mod tests {
         let mut queue = FairQueue::default();
         (0..100).for_each(|n| queue.push("many", n));
         queue.push("few", 1_000);
+        assert_eq!(queue.parties(), 2);
         assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(0), Some(1_000), Some(1)));
+        assert_eq!(queue.parties(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::id::UserName;
 use std::net::IpAddr;
 
 /// The party that work is done for. Each has an equal share of what is scarce, whatever the others do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Party {
     /// A client that is not known yet or anonymous, by its address as the census counts it.
     Address(IpAddr),

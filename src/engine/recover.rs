@@ -19,8 +19,8 @@ use crate::hub::{ChannelId, Hub, PageWanted, ReplayPage, SubscriptionId};
 use crate::id::{ChannelName, Offset};
 use crate::job::{Form, Page, PageRequest, Read, Span};
 use crate::limits::{
-    HEADS_PERIOD, RECOVERIES_AT_ONCE, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX, REFILL_RETRY,
-    REPLAY_PAGE_BYTES_MAX, REPLAYS_PER_READ,
+    HEADS_PERIOD, RECOVERIES_AT_ONCE, RECOVERIES_PER_PARTY, RECOVERIES_WAITING_MAX, RECOVERY_PAGE_BYTES_MAX,
+    REFILL_RETRY, REPLAY_PAGE_BYTES_MAX, REPLAYS_PER_READ,
 };
 use crate::wire::command::HistoryRange;
 use std::collections::{HashMap, VecDeque};
@@ -220,7 +220,9 @@ impl Engine {
     /// True exactly when the next read can be made now. It waits while other reactors have filled the queue: a failure would
     /// bring its client back to ask again.
     fn has_recovery_room(&self) -> bool {
-        self.pending.recoveries() < RECOVERIES_AT_ONCE && self.out.read_room > 0
+        let parties = self.reads.recoveries.waiting.parties();
+        let places = self.turns.room.places(RECOVERIES_AT_ONCE, RECOVERIES_PER_PARTY, parties);
+        self.pending.recoveries() < places && self.out.read_room > 0
     }
 
     fn read_recovery(&mut self, recovery: Recovery) {

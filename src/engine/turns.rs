@@ -4,6 +4,9 @@
 //! them. So an engine hands out only as many as keep the store busy. The others wait here, and each user, or each address
 //! of anonymous clients, has its turn. Once all places are taken, the party with the most of them loses its newest.
 //!
+//! The store commits all that it holds at once, and the next job waits for that commit. So the number at the store depends on the
+//! parties whose jobs wait: each adds a share that is committed quickly. A party that is alone delays no other, and has it all.
+//!
 //! While few jobs are outstanding, none waits and nothing is counted by party.
 
 use super::Engine;
@@ -16,8 +19,38 @@ use crate::auth::party::Party;
 use crate::clock::Moment;
 use crate::job::Ticket;
 use crate::limits::{
-    APPENDS_AT_ONCE, APPENDS_AT_ONCE_MIN, OUTSTANDING_MAX, PAGES_AT_ONCE, PAGES_AT_ONCE_MIN, WAITING_MAX,
+    APPENDS_AT_ONCE, APPENDS_AT_ONCE_MIN, APPENDS_PER_PARTY, APPENDS_PER_PARTY_MIN, OUTSTANDING_MAX,
+    PAGES_AT_ONCE, PAGES_AT_ONCE_MIN, WAITING_MAX,
 };
+use crate::metrics::vitals::Crowd;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+/// Peers that are looked at, at most, to see whether more than one party is connected: a single user has fewer.
+const LOOKED_AT_MAX: usize = 256;
+
+/// How long room is shared after the last sight of a second party.
+const SHARED_FOR: Duration = Duration::from_secs(10);
+
+/// The room at the store for the jobs of the parties that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum StoreRoom {
+    /// All of it: no other party was connected for a while.
+    #[default]
+    Whole,
+    /// A share for each of the parties.
+    Shared,
+}
+
+impl StoreRoom {
+    /// The number of jobs that may be at the store at once, `all` at most.
+    pub(super) fn places(self, all: usize, share: usize, parties: usize) -> usize {
+        match self {
+            StoreRoom::Whole => all,
+            StoreRoom::Shared => (share * parties.max(1)).min(all),
+        }
+    }
+}
 
 /// A kind of job whose number at the store is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +64,9 @@ pub(super) enum StoreLine {
 pub(super) struct Turns {
     appends: FairQueue<Party, (Ticket, Job)>,
     pages: FairQueue<Party, (Ticket, Job)>,
+    pub(super) room: StoreRoom,
+    /// Room is shared until then: a party that comes back now and then finds short commits.
+    shared_until: Moment,
 }
 
 impl Turns {
@@ -102,7 +138,9 @@ impl Engine {
         let reactors = self.setup.reactors.max(1);
         match line {
             StoreLine::Appends => {
-                self.pending.appends() < (APPENDS_AT_ONCE / reactors).max(APPENDS_AT_ONCE_MIN)
+                let all = (APPENDS_AT_ONCE / reactors).max(APPENDS_AT_ONCE_MIN);
+                let share = (all * APPENDS_PER_PARTY / APPENDS_AT_ONCE).max(APPENDS_PER_PARTY_MIN);
+                self.pending.appends() < self.turns.room.places(all, share, self.turns.appends.parties())
             }
             StoreLine::Pages => {
                 self.pending.pages() < (PAGES_AT_ONCE / reactors).max(PAGES_AT_ONCE_MIN)
@@ -110,4 +148,33 @@ impl Engine {
             }
         }
     }
+
+    /// Looks for the parties with sessions, here and at the other reactors, and returns the former. Call about once a second.
+    pub fn look_around(&mut self) -> Crowd {
+        let (crowd, now) = (self.crowd(), self.now.at);
+        if self.setup.vitals.crowd().and(crowd) == Crowd::Several {
+            self.turns.shared_until = now + SHARED_FOR;
+        }
+        self.turns.room = if now < self.turns.shared_until { StoreRoom::Shared } else { StoreRoom::Whole };
+        crowd
+    }
+
+    /// The parties with sessions here.
+    fn crowd(&self) -> Crowd {
+        let chats = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.chat().is_some());
+        let mut crowd = Crowd::Empty;
+        for peer in chats.take(LOOKED_AT_MAX) {
+            crowd = crowd.and(Crowd::One(number_of(&peer.party())));
+            if crowd == Crowd::Several {
+                break;
+            }
+        }
+        crowd
+    }
+}
+
+fn number_of(party: &Party) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    party.hash(&mut hasher);
+    hasher.finish().max(2)
 }

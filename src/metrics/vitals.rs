@@ -29,6 +29,8 @@ pub struct ReactorVitals {
     pub connections: Cell,
     /// From reading a publish command to its acknowledgement.
     pub publishes: LatencyCells,
+    /// The users of its sessions about a second ago: a [`Crowd`].
+    pub crowd: Cell,
     /// The longest turn of each recent second: the second in the high half, microseconds in the low half.
     longest: [Cell; TURN_MEMORY_S as usize + 2],
 }
@@ -59,6 +61,44 @@ impl ReactorVitals {
         let began = Moment::from_micros(self.began.read());
         let lasts = if began.micros() > self.turned.read() { now.since(began) } else { Duration::ZERO };
         lasts.max(Duration::from_micros(past))
+    }
+}
+
+/// The users with sessions, as far as shares depend on them: a user that is alone needs no share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crowd {
+    #[default]
+    Empty,
+    /// One user, or one address of anonymous clients: a hash of it.
+    One(u64),
+    Several,
+}
+
+impl Crowd {
+    /// The users of both.
+    pub fn and(self, other: Crowd) -> Crowd {
+        match (self, other) {
+            (Crowd::Empty, crowd) | (crowd, Crowd::Empty) => crowd,
+            (Crowd::One(one), Crowd::One(other)) if one == other => self,
+            (_, _) => Crowd::Several,
+        }
+    }
+
+    /// As a number for a [`Cell`].
+    pub fn to_cell(self) -> u64 {
+        match self {
+            Crowd::Empty => 0,
+            Crowd::Several => 1,
+            Crowd::One(number) => number.max(2),
+        }
+    }
+
+    fn of_cell(number: u64) -> Crowd {
+        match number {
+            0 => Crowd::Empty,
+            1 => Crowd::Several,
+            number => Crowd::One(number),
+        }
     }
 }
 
@@ -120,6 +160,12 @@ impl Vitals {
     /// The open connections of all reactors.
     pub fn connections(&self) -> u64 {
         self.reactors.iter().map(|reactor| reactor.connections.read()).sum()
+    }
+
+    /// The users of all reactors, each as of about a second ago.
+    pub fn crowd(&self) -> Crowd {
+        let crowds = self.reactors.iter().map(|reactor| Crowd::of_cell(reactor.crowd.read()));
+        crowds.fold(Crowd::Empty, Crowd::and)
     }
 
     /// The first reactor that made no turn for [`SILENCE_MAX`], and for how long. Returns none during
@@ -230,6 +276,25 @@ mod tests {
         assert_eq!(reactor.longest_turn(ms(3_620_000)), Duration::from_secs(7));
         reactor.note_turn(ms(3_613_000), ms(3_620_500));
         assert_eq!(reactor.longest_turn(ms(3_621_000)), Duration::from_millis(7_500));
+    }
+
+    #[test]
+    fn crowd_is_one_only_if_all_reactors_have_the_same_user_or_none() {
+        let vitals = Vitals::new(3, 10, 10, 10, ms(0));
+        let crowds = |crowds: [Crowd; 3]| {
+            vitals
+                .reactors
+                .iter()
+                .zip(crowds)
+                .for_each(|(reactor, crowd)| reactor.crowd.set(crowd.to_cell()));
+            vitals.crowd()
+        };
+        let (empty, ann, bob) = (Crowd::Empty, Crowd::One(7), Crowd::One(8));
+        assert_eq!(crowds([empty; 3]), empty);
+        assert_eq!(crowds([ann, empty, ann]), ann);
+        assert_eq!(crowds([ann, empty, bob]), Crowd::Several);
+        assert_eq!(crowds([empty, Crowd::Several, empty]), Crowd::Several);
+        assert_eq!(Crowd::One(1).to_cell(), 2, "no other state");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub use clock::Clock;
 pub use listener::{Port, listen};
 pub use renew::{Setups, ShellSetup};
 
+use crate::clock::Moment;
 use crate::drain::DrainPhase;
 use crate::engine::{Engine, FollowMode, Job, Readiness};
 use crate::id::ReactorId;
@@ -85,6 +86,8 @@ pub struct Reactor {
     secrecy: secure::Secrecy,
     /// The ended sessions that were logged.
     logged_ends: u64,
+    /// When this reactor looks again for the users with sessions.
+    look_around_at: Moment,
 }
 
 impl Reactor {
@@ -121,6 +124,7 @@ impl Reactor {
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
             logged_ends: 0,
+            look_around_at: Moment::ZERO,
             orders,
             setup,
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A turn longer than this counts as slow.
 const SLOW_TURN: Duration = Duration::from_millis(10);
+/// Between two looks for the users with sessions, on which shares depend.
+const LOOK_AROUND_PERIOD: Duration = Duration::from_secs(1);
 
 impl Reactor {
     pub(super) fn observe(&mut self) {
@@ -35,6 +37,10 @@ impl Reactor {
         if let Some(vitals) = self.setup.engine.vitals.reactors.get(usize::from(self.id.0)) {
             vitals.note_turn(began, end);
             vitals.connections.set(self.engine.len() as u64);
+            if end >= self.look_around_at {
+                self.look_around_at = end + LOOK_AROUND_PERIOD;
+                vitals.crowd.set(self.engine.look_around().to_cell());
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod drain_operators;
 mod edits_and_deletes;
 mod fair_shares;
 mod fair_table;
+mod fair_times;
 mod fd_limit;
 mod frames_bad;
 mod frames_good;

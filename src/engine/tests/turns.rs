@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::job::{AppendError, Appended, Attempt};
-use crate::limits::{APPENDS_AT_ONCE, PAGES_AT_ONCE, RECOVERIES_WAITING_MAX, WAITING_MAX};
+use crate::limits::{
+    APPENDS_AT_ONCE, APPENDS_PER_PARTY, PAGES_AT_ONCE, RECOVERIES_PER_PARTY, RECOVERIES_WAITING_MAX,
+    WAITING_MAX,
+};
+use crate::metrics::vitals::Crowd;
 
 /// The other address.
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 7];
@@ -143,4 +147,61 @@ fn recovery_of_another_address_is_next_at_the_store_and_displaces_the_longest_li
     });
     assert!(asked.into_iter().any(|channel| channel.as_str() == "lobby"));
     assert!(stage.has(other, r#""id":2,"subscribed""#));
+}
+
+/// Has the engine look for parties, as its shell does once a second.
+fn look_around(stage: &mut Stage) -> Crowd {
+    stage.engine.look_around()
+}
+
+#[test]
+fn one_address_has_few_appends_at_the_store_while_another_is_connected() {
+    let (mut stage, hog, other) = two();
+    assert_eq!(look_around(&mut stage), Crowd::Several);
+    say_many(&mut stage, hog, 1_000, publish);
+    assert_eq!(
+        (stage.appends.len(), stage.engine.turns.len()),
+        (APPENDS_PER_PARTY, 1_000 - APPENDS_PER_PARTY)
+    );
+    stage.say(other, r#"{"id":2,"publish":{"channel":"lobby","data":1}}"#);
+    stage.turn();
+    assert_eq!(stage.appends.len(), APPENDS_PER_PARTY + 2, "one of each, and the other has no more");
+    let place = stage.appends.iter().position(|append| append.channel.as_str() == "lobby");
+    assert!(place.is_some_and(|place| place <= APPENDS_PER_PARTY + 1), "{place:?}");
+    let mut made = 0;
+    while let Some(Append { ticket, .. }) = stage.appends.pop_front() {
+        made += 1;
+        stage.answer(Completion::Appended { ticket, outcome: appended() });
+    }
+    assert_eq!((made, stage.engine.turns.len(), stage.engine.pending.len()), (1_001, 0, 0));
+}
+
+#[test]
+fn one_address_has_few_recoveries_at_the_store_while_another_is_connected() {
+    let (mut stage, hog, other) = two();
+    look_around(&mut stage);
+    say_many(&mut stage, hog, 40, |number| {
+        format!(r#"{{"id":{},"subscribe":{{"channel":"hog{number}"}}}}"#, number + 2)
+    });
+    assert_eq!(stage.engine.pending.recoveries(), RECOVERIES_PER_PARTY);
+    stage.say(other, r#"{"id":2,"subscribe":{"channel":"lobby"}}"#);
+    stage.turn();
+    assert_eq!(stage.engine.pending.recoveries(), RECOVERIES_PER_PARTY + 2, "one of each");
+}
+
+#[test]
+fn crowd_is_one_while_all_sessions_are_of_one_address() {
+    let mut stage = Stage::with(unlimited(), AuthMode::Off);
+    assert_eq!(look_around(&mut stage), Crowd::Empty);
+    let first = stage.chat(&[CONNECT]);
+    stage.chat(&[CONNECT]);
+    stage.turn_until(|stage| stage.engine.tally.connected.read() == 2);
+    assert!(matches!(look_around(&mut stage), Crowd::One(_)));
+    say_many(&mut stage, first, APPENDS_AT_ONCE, publish);
+    assert_eq!(stage.appends.len(), APPENDS_AT_ONCE, "alone, it has all places");
+    // Another reactor serves another party.
+    stage.setup.vitals.reactors[0].crowd.set(Crowd::Several.to_cell());
+    look_around(&mut stage);
+    say_many(&mut stage, first, 1, publish);
+    assert_eq!(stage.appends.len(), APPENDS_AT_ONCE);
 }
