@@ -75,6 +75,8 @@ pub struct DependencyConfig {
     pub parsed: Option<Target>,
     pub expected: HttpExpected,
     pub origin: ValueOrigin,
+    /// Where its `url` is, if the table has one itself.
+    pub url_origin: Option<ValueOrigin>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +123,7 @@ pub(super) struct DependencyTable {
     name: String,
     kind: Option<DependencyKind>,
     url: Option<String>,
+    url_origin: Option<ValueOrigin>,
     address: Option<String>,
     criticality: Option<Criticality>,
     lost: Option<Vec<String>>,
@@ -147,6 +150,7 @@ pub(super) fn read(reader: &mut TableReader<'_>) -> Option<DependencyTable> {
         reader.fault(reader.origin.clone(), "name", ConfigFault::Missing { expected: NAME.into() });
     }
     let table = DependencyTable {
+        url_origin: reader.has("url").then(|| reader.origin_of("url")),
         kind: word(reader, "kind", DependencyKind::ALL, DependencyKind::as_str),
         url: read_url(reader),
         address: reader.take("address", ADDRESS, |raw| address(raw.text()?)),
@@ -311,14 +315,14 @@ fn resolve_one(
         Some(implied) => implied.parsed.clone(),
         None => Some(parsed(kind, &target).map_err(|fault| (target.field(), ConfigFault::Address(fault)))?),
     };
-    let origin = table.origin.clone();
+    let (origin, url_origin) = (table.origin.clone(), table.url_origin.clone());
     // The PostgreSQL of a setting is the store, whose workers make trial calls.
     let ended_by = match (kind, setting) {
         (DependencyKind::Postgres, Some(_)) => EndedBy::Calls,
         (_, Some(_) | None) => EndedBy::Probes,
     };
     let definition = Definition { gate, ended_by, ..definition(table, ready, kind, &target) };
-    Ok(Some(DependencyConfig { definition, target, parsed, expected, origin }))
+    Ok(Some(DependencyConfig { definition, target, parsed, expected, origin, url_origin }))
 }
 
 fn kind(
@@ -410,7 +414,7 @@ fn definition(
 
 /// The table as a listing shows it: with every value, so that nothing depends on a default.
 pub(super) fn lines(config: &DependencyConfig) -> Vec<(&'static str, String)> {
-    let DependencyConfig { definition, target, parsed: _, expected, origin: _ } = config;
+    let DependencyConfig { definition, target, parsed: _, expected, origin: _, url_origin: _ } = config;
     let list: Vec<String> = definition.lost.iter().map(|item| quoted(item)).collect();
     let mut lines = vec![("name", quoted(&definition.name)), ("kind", quoted(definition.kind.as_str()))];
     let has_setting = ready_made(&definition.name).is_some_and(|ready| ready.setting.is_some())

@@ -1,5 +1,6 @@
 //! The check of the access to all files with a secret.
 
+use super::dependency::DependencyTarget;
 use super::error::{ConfigFault, ConfigWarning, ProblemList};
 use super::origin::ValueOrigin;
 use super::secret_file::{FileAccess, SecretFile, SecretFileFault};
@@ -67,7 +68,14 @@ fn inline(config: &Config) -> Option<(String, ValueOrigin)> {
     });
     let backends = config.api.keys.iter().filter(|key| key.file.is_none());
     let backends = backends.map(|key| ("api.keys.secret".to_owned(), key.origin.clone()));
-    settings.chain(tokens).chain(backends).find(|(_, origin)| matches!(origin, ValueOrigin::File { .. }))
+    let dependencies = config.dependencies.iter().filter_map(|dependency| match &dependency.target {
+        DependencyTarget::Url(url) if url.to_string().contains(HIDDEN) => {
+            Some(("dependency.url".to_owned(), dependency.url_origin.clone()?))
+        }
+        DependencyTarget::Url(_) | DependencyTarget::Address(_) => None,
+    });
+    let mut all = settings.chain(tokens).chain(backends).chain(dependencies);
+    all.find(|(_, origin)| matches!(origin, ValueOrigin::File { .. }))
 }
 
 fn files(config: &Config, report: &ProblemList) -> Vec<SecretFile> {
@@ -112,6 +120,16 @@ mod tests {
             ("[store]\nurl = \"postgres://chat@127.0.0.1/chat\"\n".to_owned(), None),
             (format!("[auth]\nsecret_file = {secret:?}\n"), None),
             ("[limits]\nsubscriptions = 9\n".to_owned(), None),
+            (
+                format!(
+                    "[[dependency]]\nname = \"shop\"\nkind = \"redis\"\nurl = \"redis://:{SECRET}@127.0.0.1\"\n"
+                ),
+                Some("dependency.url"),
+            ),
+            (
+                "[[dependency]]\nname = \"shop\"\nkind = \"redis\"\nurl = \"redis://127.0.0.1\"\n".to_owned(),
+                None,
+            ),
         ];
         for (document, key) in documents {
             write(&path, &document).expect("written");
