@@ -45,6 +45,11 @@ TEXT_DELETED_AFTER_S = 3
 TEXT_GONE_S = 60
 TEXT_SIZES = (200, 3_000, 20_000, 60_000)
 MARK = re.compile(rb"gone-([0-9a-f]{12})-(\d+)-")
+# A machine that has other work answers so. The command is repeated with its key, and must succeed in the end.
+BUSY = ("overloaded", "unconfirmed")
+# The end of a subscription whose answer was one of these.
+BUSY_FOLLOWER = (*BUSY, "not_subscribed")
+RETRY_S = 0.5
 PUBLISHED = re.compile(rb'^\{"id":(\d+),"published":\{.*"offset":(\d+)')
 
 
@@ -131,8 +136,12 @@ class Churn:
         self.sent = self.published = self.edits = self.deletes = 0
         self.errors = {}
         self.first_error = None
-        # Functions that take the offset of an answer, by the id of its command.
-        self.then = {}
+        # Answers that show nothing but load, by their code.
+        self.busy = {}
+        # Publishes without an answer, by their id: the link, the fields, and a function that takes the offset.
+        self.open = {}
+        # Publishes to be repeated: the moment, and the same.
+        self.again = []
         self.texts = Texts(self)
         self.start = time.monotonic()
 
@@ -141,10 +150,17 @@ class Churn:
         link.send({"id": self.id, **command})
 
     def publish(self, link, then=None, **fields):
-        self.command(link, publish=fields)
         self.sent += 1
-        if then:
-            self.then[self.id] = then
+        self.attempt(link, fields, then)
+
+    def attempt(self, link, fields, then):
+        self.command(link, publish=fields)
+        self.open[self.id] = (link, fields, then)
+
+    def repeat(self):
+        now = time.monotonic()
+        while self.again and self.again[0][0] <= now:
+            self.attempt(*self.again.pop(0)[1])
 
     def next_publish(self):
         number, self.numbers = self.numbers, self.numbers + 1
@@ -176,29 +192,41 @@ class Churn:
         for _ in range(min(due, int(self.rate))):
             self.next_publish()
         self.texts.turn()
+        self.repeat()
         until = time.monotonic() + TICK_S
         while (left := until - time.monotonic()) > 0:
             for link in [*self.links, self.follower]:
                 link.flush()
             for event, _ in self.poll.select(left):
                 for payload in event.data.frames():
-                    self.take(payload)
+                    self.take(event.data, payload)
 
-    def take(self, payload):
+    def take(self, link, payload):
         if found := PUBLISHED.match(payload):
             self.published += 1
-            if then := self.then.pop(int(found.group(1)), None):
+            _, _, then = self.open.pop(int(found.group(1)), (None, None, None))
+            if then:
                 then(int(found.group(2)))
         elif b'"error"' in payload[:40] or payload.startswith((b'{"bye"', b'{"lag"')):
-            code = json.loads(payload).get("error", {}).get("code", payload[:80].decode())
-            self.errors[code] = self.errors.get(code, 0) + 1
+            self.refused(link, payload)
+
+    def refused(self, link, payload):
+        answer = json.loads(payload)
+        code = answer.get("error", {}).get("code", payload[:80].decode())
+        publish = self.open.pop(answer.get("id"), None)
+        is_busy = code in BUSY if publish else link is self.follower and code in BUSY_FOLLOWER
+        counts = self.busy if is_busy else self.errors
+        counts[code] = counts.get(code, 0) + 1
+        if publish and is_busy:
+            self.again.append((time.monotonic() + RETRY_S, publish))
+        elif not is_busy:
             self.first_error = self.first_error or f"{payload[:200].decode()} after {time.monotonic() - self.start:.0f} s"
 
     def settle(self):
         """Waits for the answers to everything that was sent."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         self.rate, self.texts.next = 0, until
-        while self.published + sum(self.errors.values()) < self.sent and time.monotonic() < until:
+        while (self.open or self.again) and time.monotonic() < until:
             self.turn()
 
 
@@ -320,7 +348,9 @@ class Samples:
 def verdicts(samples, load, seconds, is_judged):
     errors = sum(load.errors.values())
     answers = f"{load.published:,} of {load.sent:,} publishes, {load.edits:,} of them edits and {load.deletes:,} deletes"
-    yield errors == 0 and load.published == load.sent, f"answers: {answers}; {f'{json.dumps(load.errors)}, first {load.first_error}' if errors else 'no error'}"
+    busy = f"; repeated or left out because the machine was busy: {json.dumps(load.busy)}" if load.busy else ""
+    yield errors == 0 and load.published == load.sent, (
+        f"answers: {answers}; " + (f"{json.dumps(load.errors)}, first {load.first_error}" if errors else "no error") + busy)
     rate = load.published / seconds
     yield rate >= 0.98 * load.asked, f"rate: {rate:,.0f} publishes/s of {load.asked:,.0f}"
     texts = load.texts
