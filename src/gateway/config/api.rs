@@ -64,7 +64,7 @@ pub struct ApiSection {
 
 impl Default for ApiSection {
     fn default() -> ApiSection {
-        let (connections, in_flight, body_bytes, per_request) = (64, 2_048, 4 << 20, 1_000);
+        let (connections, in_flight, body_bytes, per_request) = (64, 1_024, 4 << 20, 1_000);
         let (listen, tls, audience, keys) = (None, false, None, Vec::new());
         ApiSection { listen, tls, audience, connections, in_flight, body_bytes, per_request, keys }
     }

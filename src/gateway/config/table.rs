@@ -303,7 +303,7 @@ settings! {
         "The value that the `aud` of a backend's token must contain. Its signature must be by a key of `[[auth.keys]]` or of `auth.jwks_url`, and its rights are in the claim `api`. Default: tokens are not accepted.";
     api.connections = 64, between(1, 1_024), Restart:
         "Connections of backends that are served at once. An idle one gives way to a new one. With several keys, each may have half of the requests in progress.";
-    api.in_flight = 2048, between(16, 2_048), Restart:
+    api.in_flight = 1024, between(16, 2_048), Restart:
         "Publications of the API in the store's queue at once. Further ones wait up to 4 s. At most a quarter of the queue, so that clients always find room. With several keys, each may have half.";
     api.body_bytes = 4194304, between(1_024, 64 << 20), Reload:
         "Bytes of one request's body.";
