@@ -135,6 +135,11 @@ impl UserName {
         UserName(Arc::from("anonymous"))
     }
 
+    /// True for the user of every session if auth is off.
+    pub fn is_anonymous(&self) -> bool {
+        &*self.0 == "anonymous"
+    }
+
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -342,7 +342,8 @@ pub const BUS_INTERESTS: usize = 8_192;
 pub const BUS_MASTERS_MAX: usize = 64;
 /// Other instances that one instance follows. Further ones are not listed until another one has ended.
 pub const INSTANCES_MAX: usize = 1_000;
-/// Events that wait for the registry. A reading of the rows that does not fit is dropped: another comes within 2.4 s.
+/// Events that wait for the registry. A reading of the rows that does not fit is dropped, because another comes within 2.4 s; users that
+/// changed wait in the auth worker; a question is refused.
 pub const REGISTRY_EVENTS: usize = 1_024;
 /// Channels in one read of log positions by the bus while it does not deliver.
 pub const SURVEY_CHANNELS_MAX: usize = 10_000;

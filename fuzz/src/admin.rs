@@ -51,6 +51,7 @@ fn check_task(method: Method, task: &AdminTask) {
     let changes = match task {
         AdminTask::Show(_)
         | AdminTask::LookUp(_)
+        | AdminTask::User(_)
         | AdminTask::Presence(_)
         | AdminTask::Progress
         | AdminTask::Cluster

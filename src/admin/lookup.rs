@@ -3,10 +3,11 @@
 use super::{Admin, AdminRefusal, refuse, tell};
 use crate::clock::Now;
 use crate::engine::ENDED_MAX;
-use crate::id::InstanceName;
+use crate::id::{InstanceName, UserName};
 use crate::job::lookup::{Lookup, SessionRecord, Wanted};
 use crate::job::wake::wake;
 use crate::job::{Broadcast, Mailbox};
+use crate::wire::api::users::{self, UserFacts};
 use crate::wire::json;
 use crate::wire::request::Method;
 use std::cmp::Reverse;
@@ -17,6 +18,18 @@ use std::time::{Duration, Instant};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
+    /// Answers where a user is connected, over all instances.
+    pub(super) fn user(&self, out: &mut Vec<u8>, method: Method, user: UserName) {
+        let is_blocked = self.orders.is_blocked(&user);
+        let Some(found) = self.users.look_up(vec![user]).and_then(|mut found| found.pop()) else {
+            return refuse(out, method, &AdminRefusal::registry_silent());
+        };
+        let mut body = Vec::with_capacity(256);
+        let facts = UserFacts { is_blocked, is_complete: found.is_complete };
+        users::user(&mut body, &found.answer(), facts);
+        tell(out, method, 200, "application/json", &String::from_utf8_lossy(&body));
+    }
+
     pub(super) fn look_up(&self, out: &mut Vec<u8>, method: Method, wanted: Wanted) {
         let Some(sessions) = ask_reactors(&self.mailboxes, wanted.clone()) else {
             return refuse(out, method, &AdminRefusal::reactor_silent());

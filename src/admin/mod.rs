@@ -20,6 +20,7 @@ use crate::cluster::rebalance_body::{RebalancePurpose, RebalanceWish};
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
 use crate::job::delivery::Monitor;
+use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
@@ -81,6 +82,8 @@ pub struct Admin<C> {
     /// Knows the other instances on the bus.
     pub monitor: Arc<Monitor>,
     pub cluster: Arc<ClusterBoard>,
+    /// Knows where users are connected.
+    pub users: UserDirectory,
     pub orders: Arc<OrderBoard>,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
@@ -159,10 +162,11 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 tell(out, method, report.status, HEALTH_TYPE, &report.body);
             }
             Ok(AdminTask::Cluster) => {
-                tell(out, method, 200, "application/json", &self.cluster.report().json());
+                tell(out, method, 200, "application/json", &self.cluster.report().json(None));
             }
             Ok(AdminTask::Rebalance(wish)) => self.rebalance(out, method, wish, peer),
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
+            Ok(AdminTask::User(user)) => self.user(out, method, user),
             Ok(AdminTask::Presence(wish)) => match self.presence.page(wish) {
                 Some(page) => {
                     tell(

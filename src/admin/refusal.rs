@@ -87,6 +87,11 @@ impl AdminRefusal {
         AdminRefusal::new(503, "unavailable", message)
     }
 
+    pub(super) fn registry_silent() -> AdminRefusal {
+        let message = "the registry did not answer within two seconds: see the log, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
     pub(super) fn presence_silent() -> AdminRefusal {
         let message = "the presence thread did not answer within a second: see the log, and ask again";
         AdminRefusal::new(503, "unavailable", message)

@@ -5,6 +5,7 @@ use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
 use super::refusal::AdminRefusal;
 use crate::cluster::rebalance_body::RebalanceWish;
+use crate::id::UserName;
 use crate::job::admin::{AdminAction, AdminQuestion};
 use crate::job::lookup::Wanted;
 use crate::roster::PageWish;
@@ -23,6 +24,8 @@ pub enum AdminTask {
     Rebalance(RebalanceWish),
     /// Sessions, by their connection or user.
     LookUp(Wanted),
+    /// Where a user is connected, over all instances.
+    User(UserName),
     /// A page of the roster of a channel.
     Presence(PageWish),
     /// Orders about users.
@@ -54,6 +57,9 @@ enum AdminPath<'a> {
     Rebalance,
     Drain,
     Connection(&'a str),
+    /// The sessions of a user at this instance.
+    Sessions(&'a str),
+    /// The connections of a user at all instances.
     User(&'a str),
     /// The roster of a channel, after a user.
     Presence(&'a str, Option<&'a str>),
@@ -91,9 +97,10 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Connection(name), Method::Get | Method::Head) => {
             names::connection(name).map(AdminTask::LookUp)
         }
-        (AdminPath::User(name), Method::Get | Method::Head) => {
+        (AdminPath::Sessions(name), Method::Get | Method::Head) => {
             names::sessions_of(name).map(AdminTask::LookUp)
         }
+        (AdminPath::User(name), Method::Get | Method::Head) => names::user(name).map(AdminTask::User),
         (AdminPath::Presence(channel, after), Method::Get | Method::Head) => {
             names::page(channel, after).map(AdminTask::Presence)
         }
@@ -104,6 +111,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Dependency(_)
             | AdminPath::Cluster
             | AdminPath::Connection(_)
+            | AdminPath::Sessions(_)
             | AdminPath::User(_)
             | AdminPath::Presence(..),
             _,
@@ -137,7 +145,7 @@ impl AdminPath<'_> {
             return Some(AdminPath::Connection(name));
         }
         if let Some(name) = path.strip_prefix("/lookup/user/") {
-            return Some(AdminPath::User(name));
+            return Some(AdminPath::Sessions(name));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
@@ -145,6 +153,9 @@ impl AdminPath<'_> {
         }
         if let Some(path) = OrderPath::of(path) {
             return Some(AdminPath::Orders(path));
+        }
+        if let Some(name) = path.strip_prefix("/users/").filter(|name| !name.contains('/')) {
+            return Some(AdminPath::User(name));
         }
         let rest = path.strip_prefix("/health/dependencies/")?;
         match rest.split_once('/') {
@@ -190,6 +201,7 @@ mod tests {
             ("/orders", "GET, HEAD"),
             ("/orders/7", "GET, HEAD"),
             ("/users/ann/block", "GET, HEAD, PUT, DELETE"),
+            ("/users/ann", "GET, HEAD"),
             ("/users/ann/disconnect", "POST"),
             ("/tokens/revoke", "POST"),
         ];
@@ -225,7 +237,7 @@ mod tests {
             "/health/dependencies/a/probe/",
             "/channels/a",
             "/channels/a/other",
-            "/users/ann",
+            "/users/ann/other",
         ] {
             assert_eq!(refused(Method::Get, path, "").status, 404, "{path}");
         }

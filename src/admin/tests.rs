@@ -36,6 +36,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         presence: crate::job::presence::presence(1).0,
         monitor: Arc::default(),
         cluster: Arc::default(),
+        users: UserDirectory::new(crate::job::registry::RegistrySender::pair().0),
         orders: OrderBoard::alone(Arc::from([])).0,
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,

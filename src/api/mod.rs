@@ -15,10 +15,12 @@ mod serve;
 mod server;
 mod signal;
 mod tokens;
+mod users;
 
 use crate::auth::api_meters::ApiMeters;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
@@ -53,6 +55,7 @@ pub struct Api<C> {
     pub mailboxes: Arc<[Mailbox]>,
     pub outlook: Arc<Outlook>,
     pub cluster: Arc<ClusterBoard>,
+    pub users: UserDirectory,
     pub orders: Arc<OrderBoard>,
     /// Knows the rounds in which connections are spread.
     pub vitals: Arc<Vitals>,
@@ -90,6 +93,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             mailboxes,
             outlook,
             cluster,
+            users,
             orders,
             vitals,
             counters,
@@ -110,6 +114,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             mailboxes,
             outlook,
             cluster,
+            directory: users,
             orders,
             vitals,
             counters,

@@ -23,6 +23,8 @@ pub(super) enum ApiEndpoint {
     Presence,
     Cluster,
     Rebalance,
+    User,
+    UsersLookup,
     Disconnect,
     Block,
     ShowBlock,
@@ -44,7 +46,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 18] = [
+pub(super) const TABLE: [RouteRow; 20] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", &[ApiRight::Publish]),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", &[ApiRight::Publish]),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", &[ApiRight::Publish]),
@@ -56,6 +58,8 @@ pub(super) const TABLE: [RouteRow; 18] = [
     row(ApiEndpoint::Presence, Method::Get, "/v1/channels/{channel}/presence", &[ApiRight::Presence]),
     row(ApiEndpoint::Cluster, Method::Get, "/v1/cluster", &[ApiRight::Cluster]),
     row(ApiEndpoint::Rebalance, Method::Post, "/v1/cluster/rebalance", &[ApiRight::Rebalance]),
+    row(ApiEndpoint::User, Method::Get, "/v1/users/{user}", &[ApiRight::Users]),
+    row(ApiEndpoint::UsersLookup, Method::Post, "/v1/users/lookup", &[ApiRight::Users]),
     row(ApiEndpoint::Disconnect, Method::Post, "/v1/users/{user}/disconnect", &[ApiRight::Disconnect]),
     row(ApiEndpoint::Block, Method::Put, "/v1/users/{user}/block", &[ApiRight::Block]),
     row(ApiEndpoint::ShowBlock, Method::Get, "/v1/users/{user}/block", &[ApiRight::Block]),
@@ -89,6 +93,8 @@ impl ApiEndpoint {
             ApiEndpoint::Presence => "presence",
             ApiEndpoint::Cluster => "cluster",
             ApiEndpoint::Rebalance => "rebalance",
+            ApiEndpoint::User => "user",
+            ApiEndpoint::UsersLookup => "users_lookup",
             ApiEndpoint::Disconnect => "disconnect",
             ApiEndpoint::Block => "block",
             ApiEndpoint::ShowBlock => "block_show",
@@ -112,8 +118,9 @@ pub(super) struct Routed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     Nothing,
-    /// A channel, by itself or as a user's.
     Channel(ChannelName),
+    /// The personal channel of a user, and the user.
+    Personal(ChannelName, UserName),
     User(UserName),
     Order(OrderId),
 }
@@ -122,8 +129,16 @@ impl Named {
     /// The channel that the path names.
     pub(super) fn channel(&self) -> Option<ChannelName> {
         match self {
-            Named::Channel(channel) => Some(channel.clone()),
+            Named::Channel(channel) | Named::Personal(channel, _) => Some(channel.clone()),
             Named::Nothing | Named::User(_) | Named::Order(_) => None,
+        }
+    }
+
+    /// The user that the path names.
+    pub(super) fn user(&self) -> Option<UserName> {
+        match self {
+            Named::User(user) | Named::Personal(_, user) => Some(user.clone()),
+            Named::Nothing | Named::Channel(_) | Named::Order(_) => None,
         }
     }
 }
@@ -202,10 +217,12 @@ impl Allowed {
 /// Reads the name in a path.
 fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
     match endpoint {
-        ApiEndpoint::UserPublish | ApiEndpoint::UserSignal => personal_channel(name).map(Named::Channel),
-        ApiEndpoint::Disconnect | ApiEndpoint::Block | ApiEndpoint::ShowBlock | ApiEndpoint::Unblock => {
-            user(name).map(Named::User)
-        }
+        ApiEndpoint::UserPublish | ApiEndpoint::UserSignal => personal_channel(name),
+        ApiEndpoint::User
+        | ApiEndpoint::Disconnect
+        | ApiEndpoint::Block
+        | ApiEndpoint::ShowBlock
+        | ApiEndpoint::Unblock => user(name).map(Named::User),
         ApiEndpoint::Order => {
             let number = name.parse().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
             number.map(|number| Named::Order(OrderId(number))).ok_or_else(|| {
@@ -223,6 +240,7 @@ fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
         | ApiEndpoint::Presence
         | ApiEndpoint::Cluster
         | ApiEndpoint::Rebalance
+        | ApiEndpoint::UsersLookup
         | ApiEndpoint::OpenApi => {
             let channel = channel_name("the path", &decoded(name)?).map_err(|problem| (problem, None))?;
             Ok(Named::Channel(channel))
@@ -239,8 +257,10 @@ fn decoded(name: &str) -> Result<Cow<'_, str>, Unrouted> {
     })
 }
 
-fn personal_channel(name: &str) -> Result<ChannelName, Unrouted> {
-    ChannelName::parse(&personal::channel_of(&user(name)?)).map_err(|_| no_user())
+fn personal_channel(name: &str) -> Result<Named, Unrouted> {
+    let user = user(name)?;
+    let channel = ChannelName::parse(&personal::channel_of(&user)).map_err(|_| no_user())?;
+    Ok(Named::Personal(channel, user))
 }
 
 fn user(name: &str) -> Result<UserName, Unrouted> {
@@ -271,12 +291,17 @@ mod tests {
         let ann = UserName::parse("ann b").expect("a user name");
         assert_eq!(named(Method::Put, "/v1/users/ann%20b/block"), Named::User(ann));
         assert_eq!(named(Method::Get, "/v1/orders/8812"), Named::Order(OrderId(8812)));
+        assert_eq!(named(Method::Post, "/v1/users/lookup"), Named::Nothing);
+        let lookup = UserName::parse("lookup").expect("a user name");
+        assert_eq!(named(Method::Get, "/v1/users/lookup"), Named::User(lookup), "a user may be named so");
     }
 
     #[test]
     fn unknown_path_method_and_name_are_refused() {
         let code = |method, path| route(method, path).expect_err("refused").0.code;
-        for path in ["/", "/v1", "/v1/", "/v2/publish", "/v1/publish/", "/v1/channels/a/b", "/v1/users/ann"] {
+        for path in
+            ["/", "/v1", "/v1/", "/v2/publish", "/v1/publish/", "/v1/channels/a/b", "/v1/users/ann/other"]
+        {
             assert_eq!(code(Method::Post, path), ProblemCode::NotFound, "{path}");
         }
         assert_eq!(code(Method::Get, "/v1/publish"), ProblemCode::MethodNotAllowed);

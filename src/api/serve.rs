@@ -179,8 +179,13 @@ impl<C: Fn() -> Now> ApiServer<C> {
             ApiEndpoint::Publish | ApiEndpoint::UserPublish => {
                 let item = body::publish(text, channel, bounds)?;
                 let header = head.key.as_deref().map_or(HeaderKey::None, HeaderKey::Whole);
+                let hint = self.begin_hint(routed.named.user());
                 let mut outcomes = self.publish(seat, key, vec![item], &header)?;
-                outcomes.pop().ok_or_else(no_outcome).and_then(|outcome| single(&outcome, routed.endpoint))
+                let outcome = outcomes.pop().ok_or_else(no_outcome)?;
+                match routed.endpoint {
+                    ApiEndpoint::UserPublish => personal(&outcome, self.hint(hint)),
+                    _ => single(&outcome),
+                }
             }
             ApiEndpoint::Batch | ApiEndpoint::Broadcast => {
                 let items = match routed.endpoint {
@@ -192,14 +197,9 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
             ApiEndpoint::Signal | ApiEndpoint::UserSignal => {
                 let signal = body::signal(text, channel, bounds)?;
+                let hint = self.begin_hint(routed.named.user());
                 self.signal(key, signal)?;
-                let mut body = Vec::new();
-                json::object(&mut body, |out| {
-                    if routed.endpoint == ApiEndpoint::UserSignal {
-                        answer::online(out);
-                    }
-                });
-                Ok(ApiAnswer { status: 202, ..ApiAnswer::json(body) })
+                Ok(sent(routed.endpoint, self.hint(hint)))
             }
             ApiEndpoint::Channel | ApiEndpoint::History => {
                 let channel = channel.ok_or_else(no_outcome)?;
@@ -220,11 +220,13 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 Ok(ApiAnswer::json(body))
             }
             ApiEndpoint::Presence => {
-                let channel = channel.ok_or_else(no_outcome)?;
-                self.presence(key, channel, &head.query).map(ApiAnswer::json)
+                self.presence(key, channel.ok_or_else(no_outcome)?, &head.query).map(ApiAnswer::json)
             }
-            ApiEndpoint::Cluster => Ok(ApiAnswer::json(self.cluster.report().json().into_bytes())),
+            ApiEndpoint::Cluster => self.cluster(&head.query).map(ApiAnswer::json),
             ApiEndpoint::Rebalance => self.rebalance(key, text, from.address),
+            ApiEndpoint::User | ApiEndpoint::UsersLookup => {
+                self.users(routed.named.user(), text).map(ApiAnswer::json)
+            }
             ApiEndpoint::Disconnect
             | ApiEndpoint::Block
             | ApiEndpoint::ShowBlock
@@ -276,15 +278,30 @@ impl<C: Fn() -> Now> ApiServer<C> {
 }
 
 /// The answer to a single publication.
-fn single(outcome: &Outcome, endpoint: ApiEndpoint) -> Result<ApiAnswer, ApiProblem> {
-    let published = outcome.published().map_err(Clone::clone)?;
+fn single(outcome: &Outcome) -> Result<ApiAnswer, ApiProblem> {
     let mut body = Vec::with_capacity(160);
-    match endpoint {
-        ApiEndpoint::UserPublish => answer::published_to_user(&mut body, &published),
-        _ => answer::published(&mut body, &published),
-    }
+    answer::published(&mut body, &outcome.published().map_err(Clone::clone)?);
     body.push(b'\n');
     Ok(ApiAnswer::json(body))
+}
+
+/// The answer to a publication for a user.
+fn personal(outcome: &Outcome, is_online: Option<bool>) -> Result<ApiAnswer, ApiProblem> {
+    let mut body = Vec::with_capacity(176);
+    answer::published_to_user(&mut body, &outcome.published().map_err(Clone::clone)?, is_online);
+    body.push(b'\n');
+    Ok(ApiAnswer::json(body))
+}
+
+/// The answer to a signal.
+fn sent(endpoint: ApiEndpoint, is_online: Option<bool>) -> ApiAnswer {
+    let mut body = Vec::new();
+    json::object(&mut body, |out| {
+        if endpoint == ApiEndpoint::UserSignal {
+            answer::online(out, is_online);
+        }
+    });
+    ApiAnswer { status: 202, ..ApiAnswer::json(body) }
 }
 
 /// The answer to several publications.

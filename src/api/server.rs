@@ -5,6 +5,7 @@ use crate::auth::api_key::{ApiKey, ApiKeys};
 use crate::auth::api_meters::{ApiMeters, ApiUse};
 use crate::clock::{Moment, Now};
 use crate::job::callers::Callers;
+use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::places::Places;
 use crate::job::registry::ClusterBoard;
@@ -48,6 +49,7 @@ pub(super) struct ApiServer<C> {
     pub(super) mailboxes: Arc<[Mailbox]>,
     pub(super) outlook: Arc<Outlook>,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) directory: UserDirectory,
     pub(super) orders: Arc<OrderBoard>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) counters: Arc<ApiCounters>,

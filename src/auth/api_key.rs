@@ -28,6 +28,8 @@ pub enum ApiRight {
     Presence,
     /// To see the instances and their load.
     Cluster,
+    /// To see where users are connected.
+    Users,
     /// To end sessions.
     Disconnect,
     /// To block users and revoke tokens.
@@ -37,13 +39,14 @@ pub enum ApiRight {
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 9] = [
+    pub const ALL: [ApiRight; 10] = [
         ApiRight::Publish,
         ApiRight::Signal,
         ApiRight::History,
         ApiRight::Moderate,
         ApiRight::Presence,
         ApiRight::Cluster,
+        ApiRight::Users,
         ApiRight::Disconnect,
         ApiRight::Block,
         ApiRight::Rebalance,
@@ -58,6 +61,7 @@ impl ApiRight {
             ApiRight::Moderate => "moderate",
             ApiRight::Presence => "presence",
             ApiRight::Cluster => "cluster",
+            ApiRight::Users => "users",
             ApiRight::Disconnect => "disconnect",
             ApiRight::Block => "block",
             ApiRight::Rebalance => "rebalance",

@@ -58,6 +58,8 @@ pub struct Census {
 #[derive(Debug, Default)]
 struct User {
     connections: u32,
+    /// The first of the connections, in whole seconds of the monotonic clock.
+    since_s: u32,
     account: Arc<Account>,
 }
 
@@ -99,9 +101,23 @@ impl Census {
         if self.per_user != 0 && counted.connections >= self.per_user {
             return UserDecision::TooMany;
         }
-        self.users_connected += usize::from(counted.connections == 0);
+        if counted.connections == 0 {
+            self.users_connected += 1;
+            counted.since_s = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX);
+        }
         counted.connections += 1;
         UserDecision::Granted
+    }
+
+    /// The connections of a user, and the first of them in whole seconds of the monotonic clock.
+    pub fn connections(&self, user: &UserName) -> (u32, u32) {
+        self.users.get(user).map_or((0, 0), |user| (user.connections, user.since_s))
+    }
+
+    /// The same of all users who have connections.
+    pub fn connected(&self) -> impl Iterator<Item = (&UserName, u32, u32)> {
+        let connected = self.users.iter().filter(|(_, user)| user.connections > 0);
+        connected.map(|(name, user)| (name, user.connections, user.since_s))
     }
 
     /// The account of a counted user.
@@ -210,6 +226,21 @@ mod tests {
         census.leave_user(&user("ann"));
         assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::Granted);
         assert_eq!(census.enter_user(&user("ann"), Moment::ZERO), UserDecision::TooMany);
+    }
+
+    #[test]
+    fn connected_users_are_listed_with_the_moment_of_their_first_connection() {
+        let mut census = Census::new(0, 0, None);
+        let at = |s: u64| Moment::from_micros(s * 1_000_000);
+        for (name, second) in [("ann", 5), ("ann", 9), ("bob", 7)] {
+            census.enter_user(&user(name), at(second));
+        }
+        census.leave_user(&user("bob"));
+        assert_eq!(census.connected().collect::<Vec<_>>(), [(&user("ann"), 2, 5)]);
+        assert_eq!(census.connections(&user("bob")).0, 0);
+        census.enter_user(&user("bob"), at(11));
+        assert_eq!(census.connections(&user("bob")), (1, 11));
+        assert_eq!(census.connections(&user("eve")), (0, 0));
     }
 
     #[test]

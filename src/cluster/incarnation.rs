@@ -21,6 +21,8 @@ pub enum LeaseDoubt {
     Late,
     /// Redis has another lease than this process wrote, or none.
     Lost,
+    /// More changes waited than are kept, so that it is not known what Redis lacks.
+    Behind,
 }
 
 impl LeaseDoubt {
@@ -29,6 +31,7 @@ impl LeaseDoubt {
         match self {
             LeaseDoubt::Late => "the last renewal was too long ago",
             LeaseDoubt::Lost => "Redis does not have what was written",
+            LeaseDoubt::Behind => "more changes waited than are kept",
         }
     }
 }
@@ -111,6 +114,11 @@ impl OwnLease {
         }
         (self.confirmed, self.renewed) = (self.sent, Some(begun));
         None
+    }
+
+    /// Gives the incarnation up, because more changes waited than are kept.
+    pub fn fall_behind(&mut self) -> LeaseDoubt {
+        self.doubt(LeaseDoubt::Behind)
     }
 
     /// True once this incarnation has its lease: nothing else may be written before.

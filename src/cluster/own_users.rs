@@ -31,7 +31,7 @@ struct OwnUser {
     since_unix_s: u32,
 }
 
-/// What one bucket lacks in Redis.
+/// The difference between one bucket and Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketChange {
     pub slot: u16,
@@ -127,7 +127,7 @@ impl OwnUsers {
         }
     }
 
-    /// Replaces all users: those that are missing are gone.
+    /// Replaces all users: a user that is missing is gone.
     pub fn recount(&mut self, counts: Vec<UserCount>) {
         let known: BTreeSet<&UserName> = counts.iter().map(|count| &count.user).collect();
         let own = self.buckets.iter().flatten().map(|own| &own.name);
@@ -189,6 +189,11 @@ impl OwnUsers {
     /// The slots from `after` on that have users, in order.
     pub fn occupied(&self, from: u16) -> impl Iterator<Item = u16> {
         (from..SLOTS).filter(|slot| !self.bucket(*slot).is_empty())
+    }
+
+    /// The names of the users of a slot.
+    pub fn names(&self, slot: u16) -> impl Iterator<Item = &str> {
+        self.bucket(slot).iter().map(|own| own.name.as_str())
     }
 
     /// Compares a bucket with what Redis has of it, and marks what differs. Returns the number of differences. Changes that wait are

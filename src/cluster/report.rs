@@ -33,6 +33,23 @@ pub struct ClusterReport {
     pub shared_names: Vec<String>,
 }
 
+/// The number of users, each counted once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ExactUsers {
+    pub exact: u64,
+    /// False: other instances may have users that are not counted.
+    pub complete: bool,
+}
+
+/// A report, with the number of users if it was asked for.
+#[derive(Serialize)]
+struct CountedReport<'a> {
+    #[serde(flatten)]
+    report: &'a ClusterReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<ExactUsers>,
+}
+
 /// The Redis of the bus, as the answering instance reaches it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RedisReport {
@@ -59,6 +76,8 @@ pub struct ClusterTotals {
     /// All living instances.
     pub instances: u64,
     pub connections: u64,
+    /// Counts a user once for each instance.
+    pub users_sum: u64,
     pub subscriptions: u64,
     pub publishes_per_s: u64,
     pub deliveries_per_s: u64,
@@ -152,9 +171,9 @@ impl ClusterReport {
     }
 
     /// The JSON text, with a line feed.
-    pub fn json(&self) -> String {
+    pub fn json(&self, users: Option<ExactUsers>) -> String {
         // Numbers, strings and structs of them have a JSON form.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
+        let mut text = serde_json::to_string(&CountedReport { report: self, users }).unwrap_or_default();
         text.push('\n');
         text
     }
@@ -166,6 +185,7 @@ impl ClusterTotals {
         ClusterTotals {
             instances,
             connections: sum(|stats| stats.connections),
+            users_sum: sum(|stats| stats.users),
             subscriptions: sum(|stats| stats.subscriptions),
             publishes_per_s: sum(|stats| stats.publishes_per_s),
             deliveries_per_s: sum(|stats| stats.deliveries_per_s),
@@ -208,7 +228,7 @@ mod tests {
     fn report(others: &[KnownInstance], redis: Option<RedisReport>) -> Value {
         let facts = ClusterFacts { leader: Some(Arc::from("a")), redis, shared_names: vec![] };
         let report = ClusterReport::new(own(10), others.iter(), facts, NOW);
-        serde_json::from_str(&report.json()).expect("JSON")
+        serde_json::from_str(&report.json(None)).expect("JSON")
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::instance::{InstanceState, KnownInstance};
 use crate::id::{Incarnation, UserName};
+use crate::wire::api::users::UserAnswer;
 use crate::wire::lease::{Lease, LeasePhase};
 use crate::wire::user_fields::UserConnections;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,9 +46,19 @@ impl FoundUser {
     pub fn connections(&self) -> u64 {
         self.instances.iter().map(|at| u64::from(at.connections.connections)).sum()
     }
+
+    /// The form in which applications and operators see it.
+    pub fn answer(&self) -> UserAnswer<'_> {
+        UserAnswer {
+            user: self.user.as_str(),
+            is_online: self.is_online(),
+            connections: self.connections(),
+            instances: self.instances.iter().map(|at| (&*at.instance, at.connections)).collect(),
+        }
+    }
 }
 
-/// What one reading of Redis shows of the writers. It must be made after the fields were read.
+/// The state of the writers in one reading of Redis. It must be made after the fields were read.
 #[derive(Clone, Debug, Default)]
 pub struct WritersReading {
     pub leases: Vec<(Incarnation, Lease)>,
@@ -64,7 +75,7 @@ pub struct CountingWriters {
 }
 
 impl CountingWriters {
-    /// Judges the other instances: those that this one knows, and the reading. Call it with `None` if Redis cannot be read.
+    /// Judges the other instances from what this one knows and from the reading. Call it with `None` if Redis cannot be read.
     pub fn of<'a>(
         own: u64,
         known: impl Iterator<Item = &'a KnownInstance>,
@@ -95,6 +106,11 @@ impl CountingWriters {
     /// The name of the instance whose fields these are; `None` if they do not count.
     pub fn name(&self, incarnation: Incarnation) -> Option<&Arc<str>> {
         self.names.get(&incarnation)
+    }
+
+    /// The incarnations whose fields count.
+    pub fn incarnations(&self) -> BTreeSet<Incarnation> {
+        self.names.keys().copied().collect()
     }
 
     /// The answer for one user, from this instance's connections and the fields of the others.

@@ -10,6 +10,7 @@ use crate::admin::Admin;
 use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
+use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
@@ -53,6 +54,7 @@ pub(super) struct AdminShared {
     pub(super) monitor: Arc<Monitor>,
     pub(super) presence: PresenceQueue,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) users: UserDirectory,
     pub(super) orders: Arc<OrderBoard>,
 }
 
@@ -171,6 +173,7 @@ impl PreparedAdmin {
             monitor,
             presence,
             cluster,
+            users,
             orders,
         } = shared;
         let admin = Admin {
@@ -186,6 +189,7 @@ impl PreparedAdmin {
             monitor,
             presence,
             cluster,
+            users,
             orders,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,

@@ -7,6 +7,7 @@ use crate::api::{Api, ApiPolicy, BackendKeySet, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
 use crate::clock::Now;
 use crate::job::callers::Callers;
+use crate::job::directory::UserDirectory;
 use crate::job::issuer_keys::IssuerKeys;
 use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
@@ -46,6 +47,7 @@ pub(super) struct ApiParts {
     /// TLS as on the listener of clients; `None` without a certificate.
     pub(super) secured: Option<Arc<ServerConfig>>,
     pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) users: UserDirectory,
     pub(super) orders: Arc<OrderBoard>,
     pub(super) vitals: Arc<Vitals>,
 }
@@ -97,7 +99,7 @@ impl PreparedApi {
         clock: impl Fn() -> Now + Send + Sync + 'static,
     ) -> io::Result<Option<RunningApi>> {
         let PreparedApi::Ready { listener, counters, issuer_keys, .. } = self else { return Ok(None) };
-        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, orders, vitals } = parts;
+        let ApiParts { queues, callers, mailboxes, outlook, secured, cluster, users, orders, vitals } = parts;
         let policy = policy(config, secured.as_ref(), &issuer_keys).map_err(io::Error::other)?;
         let api = Api {
             policy,
@@ -108,6 +110,7 @@ impl PreparedApi {
             mailboxes,
             outlook,
             cluster,
+            users,
             orders,
             vitals,
             counters,

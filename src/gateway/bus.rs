@@ -50,7 +50,11 @@ impl PreparedBus {
 
     /// The Redis, for the registry.
     pub(super) fn redis(&self) -> RegistryRedis {
-        RegistryRedis { target: self.config.target.clone(), prefix: Arc::clone(&self.config.prefix) }
+        RegistryRedis {
+            target: self.config.target.clone(),
+            prefix: Arc::clone(&self.config.prefix),
+            users: false,
+        }
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.

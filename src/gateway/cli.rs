@@ -20,7 +20,7 @@ use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use run::{configured, looking_up, operating, ordering};
+use run::{configured, looking_up, operating, ordering, showing};
 use settings::Settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -259,6 +259,7 @@ pub fn main() -> ExitCode {
         }
         Some(CliCommand::User { command }) => match command.task() {
             (UserTask::LookUp(subject), which) => looking_up(settings, &which, &subject),
+            (UserTask::Show(name), which) => showing(settings, &which, name),
             (UserTask::Order(task), which) => ordering(settings, &which, &task),
         },
         Some(CliCommand::Order { number, which }) => {

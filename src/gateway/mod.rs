@@ -33,4 +33,5 @@ mod threads;
 mod tls;
 mod token;
 mod token_command;
+mod user_command;
 mod watch;

@@ -4,15 +4,16 @@ use super::bus::PreparedBus;
 use super::config::Config;
 use crate::cluster::duty::LeaderDuty;
 use crate::id::InstanceName;
-use crate::job::Outlook;
+use crate::job::directory::UserDirectory;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RegistrySender};
+use crate::job::{AuthJob, Outlook};
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
-use crate::registry::RegistryParts;
+use crate::registry::{RegistryParts, RegistryRedis};
 use crate::store::postgres::ClusterMember;
 use crate::wire::envelope::Origin;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
 
 /// The registry's shares with other threads, before it runs.
@@ -24,6 +25,8 @@ pub(super) struct PreparedRegistry {
     counters: Arc<ClusterCounters>,
     duty: LeaderDuty,
     url: Arc<str>,
+    /// Users are registered in Redis.
+    users: bool,
 }
 
 impl PreparedRegistry {
@@ -39,6 +42,7 @@ impl PreparedRegistry {
             board: Arc::default(),
             counters: Arc::default(),
             // The folder of the embedded store has one owner.
+            users: config.registry.users && config.bus.url.is_some(),
             duty: if config.store.postgres().is_some() { LeaderDuty::Free } else { LeaderDuty::Sole },
             url: Arc::from(config.admin.url.as_deref().unwrap_or_default()),
         })
@@ -62,21 +66,23 @@ impl PreparedRegistry {
         Arc::clone(&self.counters)
     }
 
-    /// The parts of the registry, and what it will know. Only the thread of the store keeps a sender.
+    /// The parts of the registry, what it will know of the cluster, and the way to ask it about users.
     pub(super) fn parts(
         self,
         bus: Option<&PreparedBus>,
+        auth: &Sender<AuthJob>,
         metrics: &Arc<Metrics>,
         vitals: &Arc<Vitals>,
         outlook: &Arc<Outlook>,
-    ) -> (RegistryParts, Arc<ClusterBoard>) {
-        let PreparedRegistry { signs, sender: _, events, board, counters, duty, url } = self;
-        let known = Arc::clone(&board);
+    ) -> (RegistryParts, Arc<ClusterBoard>, UserDirectory) {
+        let PreparedRegistry { signs, sender, events, board, counters, duty, users, url } = self;
+        let (known, directory) = (Arc::clone(&board), UserDirectory::new(sender.clone()));
         let parts = RegistryParts {
-            redis: bus.map(PreparedBus::redis),
+            redis: bus.map(|bus| RegistryRedis { users, ..bus.redis() }),
             duty,
             signs,
             events,
+            sender,
             board,
             counters,
             url,
@@ -84,7 +90,8 @@ impl PreparedRegistry {
             vitals: Arc::clone(vitals),
             outlook: Arc::clone(outlook),
             segments: None,
+            auth: auth.clone(),
         };
-        (parts, known)
+        (parts, known, directory)
     }
 }

@@ -104,7 +104,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let others = OtherListeners { admin: admin.describe(), api: api.describe() };
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
-    let (registry, cluster) = registry.parts(bus.as_ref(), &metrics, &vitals, &outlook);
+    let (registry, cluster, users) = registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
     let parts = ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api, orders };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
@@ -118,6 +118,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         monitor: Arc::clone(&probe_shares.monitor),
         presence: rosters,
         cluster,
+        users,
         orders: board,
     };
     admin.start(&config, move || clock.read(), shared).map_err(cannot_start)?;

@@ -12,6 +12,7 @@ use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::callers::Callers;
+use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
@@ -88,6 +89,7 @@ impl Threads {
             outlook: Arc::clone(&setup.engine.outlook),
             secured: setup.tls.clone(),
             cluster: Arc::clone(&registry.board),
+            users: UserDirectory::new(registry.sender.clone()),
             orders: Arc::clone(&board),
             vitals: Arc::clone(&setup.engine.vitals),
         };
@@ -110,6 +112,7 @@ impl Threads {
             jobs: jobs.admit,
             counters,
             orders: Arc::clone(&board),
+            registry: registry.reports(),
         };
         let auth = introspect::start(trust, census, clock, ends)?;
         let clock_of_rosters = setup.clock;

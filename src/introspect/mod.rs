@@ -8,10 +8,12 @@ mod fetcher;
 mod judge;
 mod report;
 pub mod service;
+mod user_reports;
 
 use self::judge::{Asker, TokenJudge, Verdict};
 pub use self::service::Clock;
 use self::service::{AuthService, ServiceNews};
+use self::user_reports::UserReports;
 use crate::auth::census::{AddressDecision, Census, UserDecision};
 use crate::auth::check_queue::CheckQueue;
 pub use crate::auth::inquiry::EarlierAnswers;
@@ -23,9 +25,12 @@ use crate::auth::token::{Judged, TokenFault, Verifier};
 use crate::auth::token_trace::TokenTrace;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition};
 use crate::clock::{Moment, Now};
+use crate::cluster::own_users::UserCount;
 use crate::cluster::restrictions::Restriction;
 use crate::id::{OrderId, TokenStamp, UserName};
 use crate::job::orders::OrderBoard;
+use crate::job::registry::RegistrySender;
+use crate::job::users::{OwnLookup, unix_s};
 use crate::job::{AddressDenied, AuthJob, Completion, Counted, Denied, Identity, Mailbox, Occasion, Ticket};
 use crate::limits::AUTH_QUEUE;
 use crate::metrics::auth::AuthCounters;
@@ -97,6 +102,8 @@ pub struct AuthEnds {
     pub counters: Arc<AuthCounters>,
     /// Knows the blocked users and revoked tokens.
     pub orders: Arc<OrderBoard>,
+    /// The registry of users; `None` if there is none.
+    pub registry: Option<RegistrySender>,
 }
 
 /// Starts the thread `auth` and the threads that call its service. Without trust, auth is
@@ -107,7 +114,7 @@ pub fn start(
     clock: Clock,
     ends: AuthEnds,
 ) -> io::Result<RunningAuth> {
-    let AuthEnds { mailboxes, jobs, counters, orders } = ends;
+    let AuthEnds { mailboxes, jobs, counters, orders, registry } = ends;
     let (judge, news, edition) = match trust {
         Some(TokenTrust { verifier, service, edition }) => {
             let (judge, news) = TokenJudge::start(verifier, service.as_ref(), &counters.service, &clock)?;
@@ -118,8 +125,9 @@ pub fn start(
     let to_wake = vec![false; mailboxes.len()];
     let (renewals, renewed) = bounded(RENEWALS);
     let checks = CheckQueue::new(AUTH_QUEUE);
+    let reports = UserReports::new(registry);
     let mut worker =
-        AuthWorker { judge, news, edition, checks, census, counters, mailboxes, to_wake, orders };
+        AuthWorker { judge, news, edition, checks, census, reports, counters, mailboxes, to_wake, orders };
     let body = move || worker.serve(&jobs, renewed, &clock);
     let thread = std::thread::Builder::new().name("auth".into()).spawn(body)?;
     Ok(RunningAuth { thread, renewals })
@@ -134,6 +142,7 @@ struct AuthWorker {
     /// Tokens that wait for their check.
     checks: CheckQueue<(Box<str>, Waiter<Asker>)>,
     census: Census,
+    reports: UserReports,
     counters: Arc<AuthCounters>,
     mailboxes: Arc<[Mailbox]>,
     /// Reactors that were answered but not yet woken.
@@ -148,7 +157,7 @@ impl AuthWorker {
             let wait = match &self.judge {
                 _ if !self.checks.is_empty() => Duration::ZERO,
                 Some(judge) if judge.is_waited_for() => TICK,
-                Some(_) | None => REST,
+                Some(_) | None => self.reports.wait().unwrap_or(REST),
             };
             select! {
                 recv(jobs) -> job => {
@@ -176,6 +185,7 @@ impl AuthWorker {
             }
             self.inquire(now, TokenJudge::tick);
             self.wake();
+            self.reports.send(&self.census, now);
         }
     }
 
@@ -251,9 +261,24 @@ impl AuthWorker {
                 let outcome = self.arrive(address, now.at);
                 self.answer(ticket, Completion::AddressChecked { ticket, address, outcome });
             }
-            AuthJob::ReleaseUser { user } => self.census.leave_user(&user),
+            AuthJob::ReleaseUser { user } => {
+                self.census.leave_user(&user);
+                self.reports.note(&user);
+            }
+            AuthJob::LookUpUsers(lookup) => self.look_up(*lookup, now),
             AuthJob::ReleaseAddress { address } => self.census.depart(address),
         }
+    }
+
+    /// Answers how many connections users have here.
+    fn look_up(&self, mut lookup: OwnLookup, now: Now) {
+        let users = std::mem::take(&mut lookup.lookup.users).into_iter();
+        let counts = users.map(|user| {
+            let (connections, since_s) = self.census.connections(&user);
+            UserCount { user, connections, since_unix_s: unix_s(since_s, now) }
+        });
+        let counts = counts.collect();
+        lookup.answer(counts);
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Completion) {
@@ -309,7 +334,10 @@ impl AuthWorker {
         let as_of = self.unrestricted(&user, stamp)?;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user, now) {
-                UserDecision::Granted => Counted::Yes,
+                UserDecision::Granted => {
+                    self.reports.note(&user);
+                    Counted::Yes
+                }
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
             Occasion::Refresh(same) | Occasion::Recheck(same) if *same == user => Counted::No,

@@ -2,6 +2,7 @@
 
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::job::lookup::Lookup;
+use crate::job::users::OwnLookup;
 use crate::roster::RosterPush;
 use crate::session::outcome::{
     AddressDenied, AppendChange, AppendError, Appended, Creation, Denied, Identity, Occasion, ReadError,
@@ -106,6 +107,8 @@ pub enum AuthJob {
     ReleaseUser { user: UserName },
     /// Releases an address: a counted connection ended.
     ReleaseAddress { address: IpAddr },
+    /// Answers how many connections users have here.
+    LookUpUsers(Box<OwnLookup>),
 }
 
 /// A reactor's interest in a channel of the bus.

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod bus;
 pub mod callers;
 pub mod delivery;
+pub mod directory;
 mod instance_orders;
 pub mod issuer_keys;
 pub mod known_token;
@@ -21,6 +22,7 @@ pub mod presence;
 pub mod probing;
 pub mod registry;
 pub mod segments;
+pub mod users;
 pub mod wake;
 
 pub use crate::session::outcome::*;

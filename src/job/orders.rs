@@ -138,6 +138,11 @@ impl OrderBoard {
         self.restrictions.read().block_of(user, now).cloned()
     }
 
+    /// True if the user is blocked now.
+    pub fn is_blocked(&self, user: &UserName) -> bool {
+        self.block_of(user).is_some()
+    }
+
     /// The block of a user as JSON, for applications and operators.
     pub fn describe_block(&self, user: &UserName) -> Vec<u8> {
         let mut out = Vec::with_capacity(160);

@@ -1,11 +1,13 @@
 //! The interface of the registry thread: its events, the content of this instance's row, and what the registry knows of the
 //! cluster.
 
+use super::users::{UserLookup, UserTally};
 pub use crate::cluster::instance::{Goodbye, InstanceRow, Leads};
+use crate::cluster::own_users::UserCount;
 use crate::cluster::report::ClusterReport;
 use crate::limits::REGISTRY_EVENTS;
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,6 +18,14 @@ use std::time::Instant;
 pub enum RegistryEvent {
     /// The rows of the instances were read, or could not be.
     Rows(RowsReading),
+    /// Users whose connections changed.
+    Users(Vec<UserCount>),
+    /// All users of this instance: a user that is missing is gone.
+    AllUsers(Vec<UserCount>),
+    /// Where users are connected.
+    LookUp(UserLookup),
+    /// The number of users that are connected to any instance.
+    Tally(Sender<UserTally>),
 }
 
 /// One call of the store for the rows of the instances.
@@ -73,6 +83,30 @@ impl RegistrySender {
     /// Sends a reading, unless the queue is full.
     pub fn rows(&self, reading: RowsReading) {
         let _ = self.0.try_send(RegistryEvent::Rows(reading));
+    }
+
+    /// True if an event probably fits.
+    pub fn has_room(&self) -> bool {
+        !self.0.is_full()
+    }
+
+    /// Reports users whose connections changed; they are returned if the queue is full.
+    pub fn users(&self, counts: Vec<UserCount>) -> Result<(), Vec<UserCount>> {
+        match self.0.try_send(RegistryEvent::Users(counts)) {
+            Err(TrySendError::Full(RegistryEvent::Users(counts))) => Err(counts),
+            // The registry has ended.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Reports all users. False: the queue is full.
+    pub fn all_users(&self, counts: Vec<UserCount>) -> bool {
+        !matches!(self.0.try_send(RegistryEvent::AllUsers(counts)), Err(TrySendError::Full(_)))
+    }
+
+    /// Asks. False: the queue is full, or the registry has ended.
+    pub(super) fn ask(&self, question: RegistryEvent) -> bool {
+        self.0.try_send(question).is_ok()
     }
 }
 

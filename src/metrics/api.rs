@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 19] = [
+pub const ENDPOINTS: [&str; 21] = [
     "publish",
     "batch",
     "broadcast",
@@ -18,6 +18,8 @@ pub const ENDPOINTS: [&str; 19] = [
     "presence",
     "cluster",
     "rebalance",
+    "user",
+    "users_lookup",
     "disconnect",
     "block",
     "block_show",

@@ -14,6 +14,7 @@ pub mod latency;
 pub mod presence;
 pub mod reactor;
 pub mod rebalance;
+pub mod registry;
 pub mod reload;
 pub mod scrape;
 pub mod store;

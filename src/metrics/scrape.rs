@@ -8,6 +8,7 @@ mod connections;
 mod drain;
 mod orders;
 mod presence;
+mod registry;
 mod reload;
 mod sheet;
 mod store;
@@ -25,6 +26,7 @@ use super::bus::BusCounters;
 use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
+use super::registry::RegistryCounters;
 use super::reload::ReloadCounters;
 use super::store::StoreCounters;
 use super::tls::TlsCounters;
@@ -54,6 +56,7 @@ pub struct Metrics {
     pub tls: Arc<TlsCounters>,
     pub reloads: Arc<ReloadCounters>,
     pub presence: Arc<PresenceCounters>,
+    pub registry: Arc<RegistryCounters>,
     pub orders: Arc<OrderCounters>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
@@ -88,6 +91,7 @@ impl Metrics {
             tls: Arc::default(),
             reloads: Arc::default(),
             presence: Arc::default(),
+            registry: Arc::default(),
             orders: Arc::default(),
             bus,
             cluster,
@@ -160,6 +164,7 @@ impl Metrics {
             tls: Arc::clone(&self.tls),
             reloads: Arc::clone(&self.reloads),
             presence: Arc::clone(&self.presence),
+            registry: Arc::clone(&self.registry),
             orders: Arc::clone(&self.orders),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
@@ -250,6 +255,7 @@ impl Collector for Scrape {
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;
         presence::encode(&self.presence, &mut sheet)?;
+        registry::encode(&self.registry, &mut sheet)?;
         cluster::encode(&self.cluster, &mut sheet)?;
         orders::encode(&self.orders, &mut sheet)?;
         if let Some(counters) = &self.api {

@@ -2,15 +2,18 @@
 
 use super::answers::{field, fields, owner, refusal};
 use super::link::{LIFE_S, RegistryLink};
+use crate::cluster::user_lookup::WritersReading;
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::wire::lease::{Lease, TAG};
 use crate::wire::slot::Partition;
 use crate::wire::stats::InstanceStats;
 use ::redis::{Cmd, cmd};
+use std::collections::BTreeSet;
 
 /// The names of the hashes.
 pub(super) struct LeaseStore {
+    prefix: Box<str>,
     leases: String,
     stats: String,
     flushes: String,
@@ -46,7 +49,7 @@ pub(super) struct RenewalBefore {
 impl LeaseStore {
     pub(super) fn new(prefix: &str) -> LeaseStore {
         let of = |letter| format!("{prefix}:{TAG}:{letter}");
-        LeaseStore { leases: of('i'), stats: of('s'), flushes: of('g') }
+        LeaseStore { prefix: Box::from(prefix), leases: of('i'), stats: of('s'), flushes: of('g') }
     }
 
     /// Renews the lease and reads all leases. An error means that nothing is known.
@@ -93,6 +96,28 @@ impl LeaseStore {
             leases: leases.collect(),
             stats: stats.collect(),
         })
+    }
+
+    /// Reads which incarnations have a lease, and a flush number for each of these partitions.
+    pub(super) fn writers(
+        &self,
+        link: &mut RegistryLink,
+        partitions: &BTreeSet<Partition>,
+    ) -> Result<WritersReading, Cause> {
+        let numbered: BTreeSet<Partition> =
+            partitions.iter().map(|partition| link.numbered(*partition)).collect();
+        let mut flushed: Option<BTreeSet<Incarnation>> = None;
+        for partition in numbered {
+            let hash = format!("{}:{{{}}}:g", self.prefix, partition.tag());
+            let answers = link.call(partition, &[cmd("HGETALL").arg(hash).take()])?;
+            let fields = fields(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))?;
+            let found: BTreeSet<Incarnation> = fields.iter().filter_map(|(name, _)| owner(name)).collect();
+            flushed = Some(flushed.map_or(found.clone(), |before| &before & &found));
+        }
+        let answers = link.call(Partition::FIRST, &[cmd("HGETALL").arg(&self.leases).take()])?;
+        let leases = fields(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))?;
+        let leases = leases.iter().filter_map(|(name, value)| Some((owner(name)?, Lease::parse(value)?)));
+        Ok(WritersReading { leases: leases.collect(), flushed: flushed.unwrap_or_default() })
     }
 
     /// Leaves the lease of a process that ends, which others remove, and no stats.

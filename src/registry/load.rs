@@ -108,6 +108,11 @@ impl LoadMeter {
         self.vitals.drain.phase() != DrainPhase::Serving
     }
 
+    /// The users of this instance.
+    pub(super) fn users(&self) -> u64 {
+        self.metrics.auth.users.load(Ordering::Relaxed)
+    }
+
     /// The load now, with rates over five seconds. `order` is the number of the last order that was carried out.
     pub(super) fn measure(&mut self, order: u64, now: Moment) -> InstanceStats {
         let reading = LoadReading::take(&self.metrics, &self.vitals, now);
@@ -125,6 +130,7 @@ impl LoadMeter {
             phase: self.vitals.drain.phase().as_str().to_owned(),
             connections: self.vitals.connections(),
             connections_max: self.vitals.connections_max(),
+            users: self.users(),
             subscriptions,
             connects_per_s: self.rates.connects,
             closes_per_s: self.rates.closes,

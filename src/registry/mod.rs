@@ -9,16 +9,20 @@
 //! |---|---|---|
 //! | `PREFIX:{460}:i` | `ORIGIN.COUNT` → [lease](crate::wire::lease) | every second ± 10 % |
 //! | `PREFIX:{460}:s` | `ORIGIN.COUNT` → [stats](crate::wire::stats) | every five seconds |
+//! | `PREFIX:{TAG}:r:SLOT` | `ORIGIN.COUNT/USER` → [connections](crate::wire::user_fields) | when a user's connections changed |
 //! | `PREFIX:{460}:g` | `ORIGIN.COUNT` → the number of its last flush of [segments](crate::job::segments) | with each flush |
 
 mod answers;
+mod leadership;
 mod lease_store;
 mod link;
 mod load;
 mod parts;
+mod redis_side;
 mod segment_side;
 mod segment_store;
 mod thread;
+mod user_side;
 
 pub use parts::{RegistryParts, RegistryRedis};
 

@@ -10,7 +10,7 @@ use crate::cluster::liveness::Liveness;
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::job::segments::{
-    SEGMENT_READS_MAX, SegmentAudit, SegmentInbox, SegmentKey, SegmentNews, SegmentWrite,
+    HashField, SEGMENT_READS_MAX, SegmentAudit, SegmentInbox, SegmentKey, SegmentNews, SegmentWrite,
 };
 use crate::wire::slot::Partition;
 use std::collections::BTreeMap;
@@ -18,6 +18,15 @@ use std::sync::Arc;
 
 /// Keys audited at once. A larger part of the keys waits for the next second.
 const AUDITS_MAX: usize = 512;
+
+/// The partitions that a flush numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlushExtent {
+    /// The partitions of its writes.
+    Writes,
+    /// All, to show in each that there is nothing else. A single Redis has one number.
+    Everywhere,
+}
 
 /// The end of a flush.
 #[derive(Debug)]
@@ -50,14 +59,18 @@ impl SegmentSide {
         link: &mut RegistryLink,
         lease: &mut OwnLease,
         writes: Vec<SegmentWrite>,
+        extent: FlushExtent,
     ) -> FlushEnd {
         let mut groups: BTreeMap<Partition, Vec<SegmentWrite>> = BTreeMap::new();
+        if extent == FlushExtent::Everywhere {
+            groups.extend(Partition::all().map(|partition| (link.numbered(partition), Vec::new())));
+        }
         for write in writes {
             groups.entry(link.numbered(write.key.partition)).or_default().push(write);
         }
         for (partition, group) in groups {
             let mut rest = &group[..];
-            while !rest.is_empty() {
+            loop {
                 let (now, later) = rest.split_at(fitting(rest));
                 let incarnation = lease.incarnation();
                 let flush = FlushNumber { incarnation, number: lease.send_flush(partition) };
@@ -69,6 +82,9 @@ impl SegmentSide {
                     return FlushEnd::Doubted(doubt);
                 }
                 rest = later;
+                if rest.is_empty() {
+                    break;
+                }
             }
             for SegmentWrite { key: SegmentKey { key, partition }, audit, .. } in group {
                 match audit {
@@ -87,21 +103,48 @@ impl SegmentSide {
     }
 
     /// Reads keys, and answers each.
-    pub(super) fn read(&self, link: &mut RegistryLink, inbox: &SegmentInbox, keys: Vec<SegmentKey>) {
-        let mut groups: BTreeMap<Partition, Vec<SegmentKey>> = BTreeMap::new();
-        for key in keys.into_iter().take(SEGMENT_READS_MAX) {
-            groups.entry(link.numbered(key.partition)).or_default().push(key);
+    pub(super) fn read(&self, link: &mut RegistryLink, inbox: &SegmentInbox, mut keys: Vec<SegmentKey>) {
+        keys.truncate(SEGMENT_READS_MAX);
+        let names: Vec<Arc<str>> = keys.iter().map(|key| Arc::clone(&key.key)).collect();
+        let found = self.fields(link, keys);
+        if let Err(cause) = &found {
+            tracing::debug!(cause = %cause.text, "segments not read");
         }
-        for (partition, keys) in groups {
-            let found = self.store.read(link, partition, &keys);
-            if let Err(cause) = &found {
-                tracing::debug!(cause = %cause.text, "segments not read");
-            }
-            let mut found = found.unwrap_or_default().into_iter();
-            for SegmentKey { key, .. } in keys {
-                inbox.tell(SegmentNews::Read { key, fields: found.next() });
+        let mut found = found.unwrap_or_default().into_iter();
+        for key in names {
+            inbox.tell(SegmentNews::Read { key, fields: found.next() });
+        }
+    }
+
+    /// All fields of keys, in their order.
+    pub(super) fn fields(
+        &self,
+        link: &mut RegistryLink,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<Vec<HashField>>, Cause> {
+        let mut found: Vec<Vec<HashField>> = vec![Vec::new(); keys.len()];
+        for (partition, (places, keys)) in groups(link, keys) {
+            for (place, fields) in places.into_iter().zip(self.store.read(link, partition, &keys)?) {
+                if let Some(found) = found.get_mut(place) {
+                    *found = fields;
+                }
             }
         }
+        Ok(found)
+    }
+
+    /// Keeps keys alive, and reads them.
+    pub(super) fn audited(
+        &self,
+        link: &mut RegistryLink,
+        keys: Vec<SegmentKey>,
+    ) -> Result<Vec<AuditedKey>, Cause> {
+        let mut found = Vec::with_capacity(keys.len());
+        for (partition, (places, keys)) in groups(link, keys) {
+            found.extend(places.into_iter().zip(self.store.audit(link, partition, keys)?));
+        }
+        found.sort_by_key(|(place, _)| *place);
+        Ok(found.into_iter().map(|(_, audited)| audited).collect())
     }
 
     /// Looks at the keys that are due, reports them, and removes what ended incarnations left in them.
@@ -113,29 +156,29 @@ impl SegmentSide {
         inbox: &SegmentInbox,
         now: Moment,
     ) -> Result<(), Cause> {
-        self.leftovers.retain(|incarnation| liveness.is_listed(incarnation), now);
         if !inbox.has_room_for_audits() {
             return Ok(());
         }
-        let mut groups: BTreeMap<Partition, Vec<SegmentKey>> = BTreeMap::new();
-        for (key, partition) in self.ring.next(AUDITS_MAX, now) {
-            groups.entry(link.numbered(partition)).or_default().push(SegmentKey { key, partition });
-        }
+        let keys = self.ring.next(AUDITS_MAX, now).into_iter();
+        let keys = keys.map(|(key, partition)| SegmentKey { key, partition }).collect();
         let own = lease.incarnation();
-        for (partition, keys) in groups {
-            for audited in self.store.audit(link, partition, keys)? {
-                self.clean(link, &audited, own, liveness, now)?;
-                let name = own.to_string();
-                let AuditedKey { key: SegmentKey { key, .. }, fields } = audited;
-                let found = fields.into_iter().find(|(field, _)| *field == name.as_bytes());
-                inbox.tell(SegmentNews::Audited { key, found: found.map(|(_, value)| value) });
-            }
+        for audited in self.audited(link, keys)? {
+            self.clean(link, &audited, own, liveness, now)?;
+            let name = own.to_string();
+            let AuditedKey { key: SegmentKey { key, .. }, fields } = audited;
+            let found = fields.into_iter().find(|(field, _)| *field == name.as_bytes());
+            inbox.tell(SegmentNews::Audited { key, found: found.map(|(_, value)| value) });
         }
         Ok(())
     }
 
+    /// Forgets the incarnations that have a lease after all. Call it before an audit.
+    pub(super) fn begin_audit(&mut self, liveness: &Liveness, now: Moment) {
+        self.leftovers.retain(|incarnation| liveness.is_listed(incarnation), now);
+    }
+
     /// Removes the fields of incarnations that have had no lease for a minute.
-    fn clean(
+    pub(super) fn clean(
         &mut self,
         link: &mut RegistryLink,
         audited: &AuditedKey,
@@ -159,4 +202,15 @@ impl SegmentSide {
         }
         self.store.clean(link, &audited.key, &left)
     }
+}
+
+/// Keys by the partition that is asked for them, each with its place.
+fn groups(link: &RegistryLink, keys: Vec<SegmentKey>) -> BTreeMap<Partition, (Vec<usize>, Vec<SegmentKey>)> {
+    let mut groups: BTreeMap<Partition, (Vec<usize>, Vec<SegmentKey>)> = BTreeMap::new();
+    for (place, key) in keys.into_iter().enumerate() {
+        let (places, keys) = groups.entry(link.numbered(key.partition)).or_default();
+        places.push(place);
+        keys.push(key);
+    }
+    groups
 }

@@ -1,25 +1,24 @@
 //! The thread: events, the renewal of the lease, the judgement of the others, and the report.
 
-use super::lease_store::{LeaseStore, RenewalFinds, RenewalWrites};
-use super::link::RegistryLink;
+use super::leadership::Leadership;
+use super::lease_store::{RenewalFinds, RenewalWrites};
 use super::load::LoadMeter;
-use super::parts::{RegistryParts, RegistryRedis};
-use super::segment_side::{FlushEnd, SegmentSide};
+use super::parts::RegistryParts;
+use super::redis_side::RedisSide;
+use super::segment_side::{FlushEnd, FlushExtent};
 use crate::clock::{Moment, Now};
-use crate::cluster::duty::{LeaderDuty, TERM};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
-use crate::cluster::instance::{InstanceState, Leads};
+use crate::cluster::instance::InstanceState;
 use crate::cluster::liveness::{InstanceChange, Liveness, RowsNeed};
 use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisReport};
-use crate::health::finding::Cause;
 use crate::id::Incarnation;
+use crate::job::AuthJob;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
-use crate::job::segments::{
-    SegmentBatch, SegmentInbox, SegmentJob, SegmentNews, SegmentOutcome, SegmentOwner, SegmentView,
-};
+use crate::job::segments::{SegmentBatch, SegmentInbox, SegmentJob, SegmentNews, SegmentOutcome};
+use crate::job::users::{OwnLookup, TALLY_USERS_MAX, UserLookup, UserTally};
 use crate::metrics::cluster::ClusterCounters;
 use crate::wire::lease::{Lease, LeaseParts, LeasePhase};
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -45,31 +44,18 @@ pub(super) struct RegistryWorker<C> {
     redis: Option<RedisSide>,
     lease: OwnLease,
     liveness: Liveness,
-    duty: LeaderDuty,
-    /// The leader according to the last rows, and until when.
-    leader: Option<(Arc<str>, Moment)>,
+    leadership: Leadership,
     renew_at: Moment,
     /// When the others are judged again without a further sign of life.
     judge_at: Moment,
     /// The segments of another thread; `None` if there is none.
     inbox: Option<SegmentInbox>,
+    /// Answers about users without a registry of them.
+    auth: Sender<AuthJob>,
     /// The content that this incarnation has written completely.
     written: LeaseParts,
     /// The shared names that were logged.
     shared_names: BTreeSet<Arc<str>>,
-}
-
-/// The connection to Redis, and its state.
-struct RedisSide {
-    link: RegistryLink,
-    store: LeaseStore,
-    segments: SegmentSide,
-    /// Own incarnations that ended, whose fields the next renewal removes.
-    ended: Vec<Incarnation>,
-    up: bool,
-    reported: bool,
-    latency: Duration,
-    stats_at: Moment,
 }
 
 impl<C: Fn() -> Now> RegistryWorker<C> {
@@ -79,6 +65,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             duty,
             signs,
             events,
+            sender: _,
             board,
             counters,
             url,
@@ -86,18 +73,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             vitals,
             outlook,
             segments,
+            auth,
         } = parts;
         let now = clock().at;
-        let redis = redis.map(|RegistryRedis { target, prefix }| RedisSide {
-            link: RegistryLink::new(target),
-            store: LeaseStore::new(&prefix),
-            segments: SegmentSide::new(prefix),
-            ended: Vec::new(),
-            up: false,
-            reported: false,
-            latency: Duration::ZERO,
-            stats_at: now,
-        });
+        let redis = redis.map(|redis| RedisSide::new(redis, &metrics.registry, now));
         RegistryWorker {
             load: LoadMeter::new(metrics, vitals, outlook, url, now),
             lease: OwnLease::new(signs.origin),
@@ -108,11 +87,11 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             board,
             counters,
             redis,
-            duty,
-            leader: None,
+            leadership: Leadership::new(duty),
             renew_at: now,
             judge_at: now,
             inbox: segments,
+            auth,
             written: LeaseParts::default(),
             shared_names: BTreeSet::new(),
         }
@@ -125,11 +104,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         loop {
             let now = (self.clock)();
             if self.renew_at <= now.at {
-                self.renew_at = now.at + PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64());
                 self.judge_at = now.at;
                 self.renew(now);
+                self.renew_at = now.at + PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64());
                 self.audit();
             }
+            self.serve_users();
             if self.judge_at <= now.at {
                 self.judge();
                 self.publish();
@@ -155,27 +135,100 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     /// The moment at which a state may change without a further sign of life.
     fn judge_next(&self) -> Moment {
         let now = (self.clock)().at;
-        let term = match self.duty {
-            LeaderDuty::Held(until) if until > now => Some(until),
-            LeaderDuty::Sole | LeaderDuty::Free | LeaderDuty::Held(_) => None,
-        };
+        let term = self.leadership.term(now);
         self.liveness.due(now).into_iter().chain(term).fold(self.renew_at, Moment::min)
     }
 
     /// The time until something is due.
     fn rest(&self) -> Duration {
         let now = (self.clock)().at;
-        self.judge_at.min(self.renew_at).since(now).max(Duration::from_millis(1))
+        let users = self.redis.as_ref().and_then(RedisSide::users_due);
+        let due = users.into_iter().fold(self.judge_at.min(self.renew_at), Moment::min);
+        if due <= now { Duration::ZERO } else { due.since(now).max(Duration::from_millis(1)) }
     }
 
     /// Takes an event and all that wait behind it.
     fn take(&mut self, first: RegistryEvent) {
         let waiting: Vec<_> = self.events.try_iter().take(EVENTS_MAX - 1).collect();
+        let mut lookups = Vec::new();
         for event in std::iter::once(first).chain(waiting) {
-            match event {
-                RegistryEvent::Rows(reading) => self.read_rows(&reading),
+            let now = (self.clock)().at;
+            let users = self.redis.as_mut().and_then(|redis| redis.users.as_mut());
+            match (event, users) {
+                (RegistryEvent::Rows(reading), _) => self.read_rows(&reading),
+                (RegistryEvent::Users(counts), Some(users)) => users.note(counts, now),
+                (RegistryEvent::AllUsers(counts), Some(users)) => users.recount(counts, now),
+                (RegistryEvent::Users(_) | RegistryEvent::AllUsers(_), None) => {}
+                (RegistryEvent::LookUp(lookup), Some(_)) => lookups.push(lookup),
+                (RegistryEvent::LookUp(lookup), None) => self.pass_on(lookup),
+                (RegistryEvent::Tally(reply), _) => self.begin_tally(reply),
             }
         }
+        if let (Some(redis), false) = (&mut self.redis, lookups.is_empty()) {
+            redis.look_up(lookups, &self.lease, &self.liveness, &self.signs.name);
+        }
+    }
+
+    /// Has the auth worker answer where users are connected.
+    fn pass_on(&self, lookup: UserLookup) {
+        let (instance, is_alone) = (Arc::clone(&self.signs.name), self.is_alone());
+        // Without room the asker gets no answer.
+        let _ = self.auth.try_send(AuthJob::LookUpUsers(Box::new(OwnLookup { lookup, instance, is_alone })));
+    }
+
+    /// True if it is known that no other instance lives.
+    fn is_alone(&self) -> bool {
+        self.leadership.is_sole() || self.board.report().is_alone()
+    }
+
+    /// Begins to count all users, unless there are too many.
+    fn begin_tally(&mut self, reply: Sender<UserTally>) {
+        let totals = &self.board.report().totals;
+        let (users, is_complete) = (self.load.users(), self.is_alone());
+        match self.redis.as_mut().and_then(|redis| redis.users.as_mut()) {
+            _ if totals.users_sum > TALLY_USERS_MAX => {
+                let _ = reply.try_send(UserTally::TooMany);
+            }
+            Some(side) => side.begin_tally(reply, &self.liveness),
+            None => {
+                let _ = reply.try_send(UserTally::Counted { users, is_complete });
+            }
+        }
+    }
+
+    /// Writes users whose flush is due, and counts those of the next buckets.
+    fn serve_users(&mut self) {
+        let Some(mut redis) = self.redis.take() else { return };
+        let now = (self.clock)().at;
+        self.check_age(&mut redis);
+        if redis.has_overflowed() {
+            let old = self.lease.incarnation();
+            let doubt = self.lease.fall_behind();
+            self.doubt(doubt, &mut redis, old);
+            self.renew_at = Moment::ZERO;
+        }
+        if redis.flush_at().is_some_and(|due| due <= now) {
+            let incarnation = self.lease.incarnation();
+            let clock = || (self.clock)().at;
+            let outcome = match redis.can_write(&self.lease) {
+                true => redis.flush_users(&mut self.lease, clock),
+                false => None,
+            };
+            match outcome {
+                Some(end) => {
+                    let outcome = self.conclude(&mut redis, incarnation, end);
+                    let was_written = self.written.users;
+                    self.written.users = outcome == SegmentOutcome::Written && redis.are_users_written();
+                    if self.written.users && !was_written {
+                        // So that the others know it at once.
+                        self.renew_at = Moment::ZERO;
+                    }
+                }
+                None => redis.wait(now),
+            }
+        }
+        redis.step_tally(&self.lease, &self.liveness, &self.signs.name);
+        self.redis = Some(redis);
     }
 
     /// Carries out a job for the thread that owns the content of segments.
@@ -198,41 +251,52 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {
         let SegmentBatch { incarnation, writes } = batch;
         let Some(mut redis) = self.redis.take() else { return SegmentOutcome::Failed };
-        // A process that was stopped takes the next incarnation before it writes anything.
-        if let Some(doubt) = self.lease.check_age((self.clock)().at) {
-            self.doubt(doubt, &mut redis, incarnation);
-            self.renew_at = Moment::ZERO;
-        }
+        self.check_age(&mut redis);
         let outcome = if incarnation != self.lease.incarnation() {
             SegmentOutcome::Refused
-        } else if !redis.up || !self.lease.is_held() {
+        } else if !redis.can_write(&self.lease) {
             SegmentOutcome::Failed
         } else {
-            match redis.segments.flush(&mut redis.link, &mut self.lease, writes) {
-                FlushEnd::Written => SegmentOutcome::Written,
-                FlushEnd::Doubted(doubt) => {
-                    self.doubt(doubt, &mut redis, incarnation);
-                    self.renew_at = Moment::ZERO;
-                    SegmentOutcome::Refused
-                }
-                FlushEnd::Failed(cause) => {
-                    self.fail(&mut redis, &cause);
-                    SegmentOutcome::Failed
-                }
-            }
+            let end = redis.segments.flush(&mut redis.link, &mut self.lease, writes, FlushExtent::Writes);
+            self.conclude(&mut redis, incarnation, end)
         };
         self.redis = Some(redis);
         outcome
     }
 
+    /// A process that was stopped takes the next incarnation before it writes anything.
+    fn check_age(&mut self, redis: &mut RedisSide) {
+        let old = self.lease.incarnation();
+        if let Some(doubt) = self.lease.check_age((self.clock)().at) {
+            self.doubt(doubt, redis, old);
+            self.renew_at = Moment::ZERO;
+        }
+    }
+
+    /// Notes the end of a flush.
+    fn conclude(&mut self, redis: &mut RedisSide, incarnation: Incarnation, end: FlushEnd) -> SegmentOutcome {
+        match end {
+            FlushEnd::Written => SegmentOutcome::Written,
+            FlushEnd::Doubted(doubt) => {
+                self.doubt(doubt, redis, incarnation);
+                self.renew_at = Moment::ZERO;
+                SegmentOutcome::Refused
+            }
+            FlushEnd::Failed(cause) => {
+                redis.fail(&self.counters, &cause);
+                SegmentOutcome::Failed
+            }
+        }
+    }
+
     /// Looks at the keys that are due.
     fn audit(&mut self) {
-        let (Some(redis), Some(inbox)) = (&mut self.redis, &self.inbox) else { return };
-        if redis.up && self.lease.is_held() {
+        let Some(redis) = &mut self.redis else { return };
+        if redis.can_write(&self.lease) {
             let now = (self.clock)().at;
-            let RedisSide { link, segments, .. } = redis;
-            if let Err(cause) = segments.audit(link, &self.lease, &self.liveness, inbox, now) {
-                tracing::debug!(cause = %cause.text, "segments not audited");
+            let audited = redis.audit(&self.lease, &self.liveness, self.inbox.as_ref(), now);
+            if let Err(cause) = audited {
+                tracing::debug!(cause = %cause.text, "registry not audited");
             }
         }
     }
@@ -244,14 +308,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             self.judge_at = now;
             return self.liveness.fail_rows();
         };
-        // After an outage of the store the duty is taken again, which is no news.
-        let was_own = self.leader.as_ref().is_some_and(|(name, _)| *name == self.signs.name);
-        let leads = rows.iter().find(|row| row.leads == Leads::Yes);
-        self.leader = leads.map(|row| (Arc::clone(&row.name), asked + TERM));
-        let own = leads.filter(|row| row.origin == self.signs.origin);
-        let before = self.duty.is_held(now);
-        self.duty = self.duty.after(own.map_or(Leads::No, |row| row.leads), asked);
-        if self.duty.is_held(now) && !before && !was_own {
+        if self.leadership.read_rows(rows, &self.signs, asked, now) {
             tracing::info!("leader duty taken");
         }
         self.liveness.read_rows(rows, asked, now);
@@ -262,10 +319,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     fn renew(&mut self, now: Now) {
         let Some(mut redis) = self.redis.take() else { return };
         let mut removed = self.liveness.abandoned(now.at);
-        let old = self.lease.incarnation();
-        if let Some(doubt) = self.lease.check_age(now.at) {
-            self.doubt(doubt, &mut redis, old);
-        }
+        self.check_age(&mut redis);
         for _ in 0..2 {
             let old = self.lease.incarnation();
             removed.append(&mut redis.ended);
@@ -295,7 +349,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             Ok(finds) => finds,
             Err(cause) => {
                 self.liveness.fail_leases();
-                self.fail(redis, &cause);
+                redis.fail(&self.counters, &cause);
                 return None;
             }
         };
@@ -317,17 +371,9 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 doubt.or_else(|| self.lease.check_flush(before.flush.as_deref()))
             }
             Err(cause) => {
-                self.fail(redis, &cause);
+                redis.fail(&self.counters, &cause);
                 None
             }
-        }
-    }
-
-    fn fail(&self, redis: &mut RedisSide, cause: &Cause) {
-        self.counters.renewal_failures.fetch_add(1, Ordering::Relaxed);
-        redis.up = false;
-        if !std::mem::replace(&mut redis.reported, true) {
-            tracing::warn!(cause = %cause.text, look_at = cause.look_at, "lease not renewed; trying again");
         }
     }
 
@@ -336,8 +382,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let count = self.lease.incarnation().count;
         self.signs.count.store(count, Ordering::Relaxed);
         self.written = LeaseParts::default();
-        redis.segments.begin_incarnation();
-        redis.ended.push(old);
+        redis.begin_incarnation(old, (self.clock)().at);
         // The stats are of an incarnation too.
         redis.stats_at = Moment::ZERO;
         self.counters.doubts.store(self.lease.doubts(), Ordering::Relaxed);
@@ -362,12 +407,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             tracing::warn!(%name, hint = "give each instance its own server.instance", "instance name shared");
         }
         self.shared_names = shared.iter().cloned().collect();
-        let is_held = self.duty.is_held(now.at);
-        let leader = match (&self.leader, is_held) {
-            (_, true) => Some(Arc::clone(&self.signs.name)),
-            (Some((name, until)), false) if now.at < *until => Some(Arc::clone(name)),
-            (Some(_) | None, false) => None,
-        };
+        let leader = self.leadership.leader(&self.signs, now.at);
         let redis = self.redis.as_ref().map(|redis| RedisReport {
             up: redis.up,
             latency_us: u64::try_from(redis.latency.as_micros()).unwrap_or(u64::MAX),
@@ -383,27 +423,16 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let facts = ClusterFacts { leader, redis, shared_names: shared };
         let report = ClusterReport::new(own, self.liveness.instances(), facts, now);
         self.counters.note(&report);
-        self.counters.leader.store(u64::from(is_held), Ordering::Relaxed);
+        self.counters.leader.store(self.leadership.is_own(now.at).into(), Ordering::Relaxed);
         self.board.publish(report);
         self.publish_segments(now.at);
     }
 
     /// Publishes what the owner of the content of segments has to know.
     fn publish_segments(&self, now: Moment) {
-        let (Some(inbox), Some(redis)) = (&self.inbox, &self.redis) else { return };
-        let owners = self.liveness.instances().map(|known| SegmentOwner {
-            incarnation: known.incarnation(),
-            name: Arc::clone(&known.name),
-            state: known.state,
-            since: known.since,
-            parts: known.parts(),
-        });
-        inbox.publish(SegmentView {
-            incarnation: self.lease.incarnation(),
-            is_writable: redis.up && self.lease.is_held(),
-            is_readable: self.liveness.reads_leases_since(now).is_some(),
-            owners: owners.collect(),
-        });
+        if let (Some(inbox), Some(redis)) = (&self.inbox, &self.redis) {
+            inbox.publish(redis.view(&self.lease, &self.liveness, now));
+        }
     }
 
     /// Says goodbye, so that the others need not wait.

@@ -19,6 +19,8 @@ pub struct InstanceStats {
     pub phase: String,
     pub connections: u64,
     pub connections_max: u64,
+    /// Users with connections; with auth off none is counted.
+    pub users: u64,
     pub subscriptions: u64,
     /// Sessions that became `connected`, a second.
     pub connects_per_s: u64,
@@ -150,6 +152,7 @@ mod tests {
             phase: text(),
             connections: INTEGER_MAX,
             connections_max: INTEGER_MAX,
+            users: INTEGER_MAX,
             subscriptions: INTEGER_MAX,
             connects_per_s: INTEGER_MAX,
             closes_per_s: CloseRates {

@@ -9,3 +9,4 @@ mod rebalance;
 pub mod rig;
 mod segments;
 mod signs;
+mod users;

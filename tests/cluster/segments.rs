@@ -1,14 +1,15 @@
 //! The writer of segments against a real Redis: what it wrote counts, or it writes under the next incarnation.
 
 use crate::servers::{Redis, Reply};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, size, until};
 use seawall::clock::{Moment, Now};
 use seawall::cluster::duty::LeaderDuty;
 use seawall::cluster::instance::InstanceState;
+use seawall::cluster::own_users::UserCount;
 use seawall::health::definition::DependencyKind;
 use seawall::health::report::Report;
 use seawall::health::snapshot::Snapshot;
-use seawall::id::Incarnation;
+use seawall::id::{Incarnation, UserName};
 use seawall::job::Outlook;
 use seawall::job::registry::{OwnSigns, RegistrySender};
 use seawall::job::segments::{
@@ -21,6 +22,7 @@ use seawall::net::target::Target;
 use seawall::reactor::Clock;
 use seawall::registry::{RegistryParts, RegistryRedis, RunningRegistry};
 use seawall::wire::slot::Partition;
+use seawall::wire::user_fields::{key_of, slot_of};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 struct Writer {
     queue: SegmentQueue,
     registry: Option<RunningRegistry>,
-    _events: RegistrySender,
+    events: RegistrySender,
 }
 
 impl Writer {
@@ -56,10 +58,11 @@ impl Writer {
         let (queue, inbox) = segments(origin);
         let target = Target::parse(DependencyKind::Redis, &redis.url()).expect("an address");
         let parts = RegistryParts {
-            redis: Some(RegistryRedis { target, prefix: Arc::from("s") }),
+            redis: Some(RegistryRedis { target, prefix: Arc::from("s"), users: true }),
             duty: LeaderDuty::Free,
             signs: Arc::new(OwnSigns::new(origin, Arc::clone(&name))),
             events: events_in,
+            sender: events.clone(),
             board: Arc::default(),
             counters: Arc::default(),
             url: Arc::from(""),
@@ -67,10 +70,13 @@ impl Writer {
             vitals: Arc::new(Vitals::new(1, 10, 10, 10, clock().at)),
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
             segments: Some(inbox),
+            auth: crossbeam_channel::bounded(1).0,
         };
         let registry = seawall::registry::start(parts, clock).expect("a thread");
-        let writer = Writer { queue, registry: Some(registry), _events: events };
-        until(SOON, "segments can be written", || writer.queue.view().is_writable);
+        let writer = Writer { queue, registry: Some(registry), events };
+        until(SOON, "segments can be written", || {
+            writer.queue.view().is_writable && number(redis, writer.incarnation()) != Reply::Nothing
+        });
         writer
     }
 
@@ -168,7 +174,8 @@ fn segments_are_written_read_and_numbered() {
     };
     assert_eq!(one.write(first, vec![ends]), SegmentOutcome::Written);
     assert_eq!(two.read("c1").as_deref(), Some(&expected[2..]));
-    assert_eq!(number(&redis, first), Reply::Text("2".into()));
+    // The first one was that of the users, of whom there are none.
+    assert_eq!(number(&redis, first), Reply::Text("3".into()));
     let key = key("c1").key;
     let Reply::Number(life) = redis.command(&["TTL", &key]) else { panic!("no life") };
     assert!((800..=900).contains(&life), "{life}");
@@ -182,7 +189,7 @@ fn flush_of_many_keys_takes_several_pipelines_and_is_read_whole() {
     let writes: Vec<_> =
         (0..2_048).map(|channel| member(incarnation, &format!("c{channel}"), "ann")).collect();
     assert_eq!(one.write(incarnation, writes), SegmentOutcome::Written);
-    assert_eq!(number(&redis, incarnation), Reply::Text("5".into()), "511 writes fit into a pipeline");
+    assert_eq!(number(&redis, incarnation), Reply::Text("6".into()), "511 writes fit into a pipeline");
     assert_eq!(one.read("c2047").map(|fields| fields.len()), Some(2));
 }
 
@@ -239,7 +246,6 @@ fn other_incarnations_are_known_with_their_state_and_complete_parts() {
         owner().map(|owner| (owner.incarnation, owner.state)),
         Some((two.incarnation(), InstanceState::Alive))
     );
-    assert!(redis.command(&["HDEL", "s:{460}:g", "2.1"]) == Reply::Number(0), "it has flushed nothing");
     two.stop();
     until(SOON, "it said goodbye", || owner().is_some_and(|owner| owner.state == InstanceState::Left));
 }
@@ -267,6 +273,44 @@ fn audit_reports_keys_that_were_changed_and_keeps_them_alive() {
     while !matches!(one.news(), SegmentNews::Audited { found: None, .. }) {
         assert!(Instant::now() < deadline, "the missing number is not reported");
     }
+}
+
+#[test]
+fn all_users_are_written_again_after_a_loss() {
+    let users = size("SEAWALL_REGISTRY_USERS", 20_000);
+    let redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let all: Vec<UserCount> = (0..users)
+        .map(|n| UserCount {
+            user: UserName::parse(&format!("user-{n}")).expect("a user name"),
+            connections: 1,
+            since_unix_s: 1_770_000_000,
+        })
+        .collect();
+    for counts in all.chunks(1_024) {
+        until(SOON, "the registry takes them", || one.events.has_room());
+        one.events.users(counts.to_vec()).expect("room");
+    }
+    let last = all.iter().map(|count| slot_of(&count.user)).max().expect("a user");
+    let in_last: Vec<_> = all.iter().filter(|count| slot_of(&count.user) == last).collect();
+    // The slot that is written last has its users.
+    let written = || {
+        let has = |count: &&UserCount| {
+            let field = format!("{}/{}", one.incarnation(), count.user);
+            redis.command(&["HGET", &key_of("s", last), &field]) != Reply::Nothing
+        };
+        in_last.iter().all(has)
+    };
+    until(SOON + SOON, "all are written", written);
+    assert!(redis.command(&["FLUSHALL"]).is_ok());
+    let begun = Instant::now();
+    until(SOON + SOON, "the next incarnation has begun", || one.incarnation().count > 1);
+    let noticed = begun.elapsed();
+    until(SOON + SOON, "all are written again", written);
+    println!(
+        "{users} users: noticed after {noticed:?}, written after another {:?}",
+        begun.elapsed() - noticed
+    );
 }
 
 #[test]

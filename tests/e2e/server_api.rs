@@ -122,15 +122,21 @@ fn user_is_reached_on_all_devices_and_signals_are_not_stored() {
     let (mut phone, mut laptop) = (device(), device());
     let mut backend = Backend::of(&gateway);
     let answer = backend.post("/v1/users/ann%40example.com/publish", &json!({"data": "hello"})).json();
-    assert_eq!((&answer["channel"], &answer["online"]), (&json!("$user:ann:40example.com"), &Value::Null));
+    assert_eq!((&answer["channel"], &answer["online"]), (&json!("$user:ann:40example.com"), &json!(true)));
     for client in [&mut phone, &mut laptop] {
         assert_eq!(client.next_push("publication")["data"], "hello");
     }
     let sent = backend.post("/v1/users/ann%40example.com/signal", &json!({"data": {"ring": true}}));
-    assert_eq!((sent.status, sent.json()), (202, json!({"online": null})));
+    assert_eq!((sent.status, sent.json()), (202, json!({"online": true})));
     for client in [&mut phone, &mut laptop] {
         assert_eq!(client.next_push("signal")["data"], json!({"ring": true}));
     }
+    let found = backend.get("/v1/users/ann%40example.com").json();
+    assert_eq!((&found["connections"], &found["complete"]), (&json!(2), &json!(true)), "{found}");
+    assert_eq!(found["instances"][0]["connections"], 2);
+    assert_eq!(backend.get("/v1/cluster?users=exact").json()["users"], json!({"exact": 1, "complete": true}));
+    let sent = backend.post("/v1/users/eve/signal", &json!({"data": 1}));
+    assert_eq!(sent.json(), json!({"online": false}));
     let position = backend.get("/v1/channels/%24user%3Aann%3A40example.com").json();
     assert_eq!((&position["head"], &position["floor"]), (&json!(1), &json!(1)));
     assert_eq!(backend.get("/v1/channels/nowhere").json()["head"], 0);
@@ -276,7 +282,7 @@ fn commands_of_the_guide_work() {
     };
     assert_eq!(offsets(&results[0]), [2, 3, 4]);
     assert_eq!(offsets(&results[1]), [2, 3, 4], "a repetition finds what is stored");
-    let order = run_documented(&gateway, "sh", &documented("sh", 1));
+    let order = run_documented(&gateway, "sh", &documented("sh", 2));
     assert_eq!((&order["kind"], &order["complete"]), (&json!("disconnect"), &json!(true)), "{order}");
 }
 
@@ -370,5 +376,5 @@ fn every_documented_request_gets_a_documented_answer() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 18);
+    assert_eq!(checked, 20);
 }

@@ -142,7 +142,9 @@ impl Workers {
                 Completion::Presence { ticket, page: Arc::from(&b"{}"[..]) }
             }
             job @ (Job::Read(Read::Survey(_))
-            | Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })
+            | Job::Admit(
+                AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. } | AuthJob::LookUpUsers(_),
+            )
             | Job::Interest(Interest::Leave { .. })
             | Job::Signal { .. }
             | Job::Presence(_)) => panic!("not a job that waits: {job:?}"),

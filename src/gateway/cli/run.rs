@@ -8,6 +8,7 @@ use crate::gateway::lookup_command::{self, LookupSubject};
 use crate::gateway::order_command::{self, OrderTask};
 use crate::gateway::output;
 use crate::gateway::running::RunningGateway;
+use crate::gateway::user_command;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +18,11 @@ const SYSTEM_FILE: &str = "/etc/seawall/seawall.toml";
 /// Runs a command about orders.
 pub(super) fn ordering(settings: Settings, which: &Which, task: &OrderTask) -> ExitCode {
     operating(settings, which, |config, running| order_command::run(&config, running, task))
+}
+
+/// Shows where a user is connected.
+pub(super) fn showing(settings: Settings, which: &Which, user: String) -> ExitCode {
+    operating(settings, which, |config, running| user_command::show(&config, running, user))
 }
 
 /// Runs a command about sessions.

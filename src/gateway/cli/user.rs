@@ -49,7 +49,7 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Print whether a user is blocked, since when, until when and why
+    /// Print where a user is connected, over all instances, and whether the user is blocked
     Show {
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
@@ -61,6 +61,8 @@ pub(super) enum UserCommand {
 /// The task of a command.
 pub(super) enum UserTask {
     LookUp(LookupSubject),
+    /// The connections and the block of this user.
+    Show(String),
     Order(OrderTask),
 }
 
@@ -79,7 +81,7 @@ impl UserCommand {
             UserCommand::Unblock { name, which } => {
                 (UserTask::Order(OrderTask::Unblock { user: name }), which)
             }
-            UserCommand::Show { name, which } => (UserTask::Order(OrderTask::Show { user: name }), which),
+            UserCommand::Show { name, which } => (UserTask::Show(name), which),
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Config {
     pub admin: AdminSection,
     pub api: ApiSection,
     pub presence: PresenceSection,
+    pub registry: RegistrySection,
     pub cluster: RebalanceSettings,
     pub drain: Plan,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
@@ -183,6 +184,12 @@ impl Default for AdminSection {
     }
 }
 
+#[derive(Clone, Debug)]
+pub struct RegistrySection {
+    /// Users are registered in Redis.
+    pub users: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceSection {
     pub enabled: bool,
@@ -192,6 +199,12 @@ pub struct PresenceSection {
     pub members: u32,
     /// Rosters that one connection uses.
     pub channels: u32,
+}
+
+impl Default for RegistrySection {
+    fn default() -> RegistrySection {
+        RegistrySection { users: true }
+    }
 }
 
 impl Default for PresenceSection {

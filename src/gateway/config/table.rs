@@ -319,6 +319,9 @@ settings! {
     presence.channels = 32, between(1, 1_000), Reload:
         "Rosters that one connection is on or watches. More get error `too_large`.";
 
+    registry.users = true, Switch, Restart:
+        "Registers in Redis which users are connected to this instance, so that every instance knows which are online. It needs auth and `bus.url`. `false`: an instance knows its own users alone, and answers that it is not complete while there are others.";
+
     cluster.rebalance as cluster.mode = "off", Word(REBALANCE_MODES), Reload:
         "`auto`: this instance asks its oldest clients to move while it has more connections than the others. No connection is closed. `off`: only when `seawall rebalance` orders it.";
     cluster.rebalance_within_percent as cluster.within_percent = 10, between(3, 100), Reload:
@@ -342,7 +345,7 @@ settings! {
 }
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 14] = [
+pub const SECTIONS: [(&str, &str); 15] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -366,6 +369,7 @@ pub const SECTIONS: [(&str, &str); 14] = [
     ),
     ("api", "The server API, for application backends. See docs/api.md."),
     ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
+    ("registry", "The users that are connected, and where. See docs/cluster.md."),
     ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),
     ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
     ("log", "The log, on stderr."),

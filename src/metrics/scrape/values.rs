@@ -9,6 +9,7 @@ use crate::metrics::bus::BusCounters;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::presence::PresenceCounters;
 use crate::metrics::reactor::ReactorCounters;
+use crate::metrics::registry::RegistryCounters;
 use crate::metrics::reload::ReloadCounters;
 use crate::metrics::store::StoreCounters;
 use crate::metrics::tls::TlsCounters;
@@ -28,6 +29,7 @@ pub(super) struct Scrape {
     pub(super) tls: Arc<TlsCounters>,
     pub(super) reloads: Arc<ReloadCounters>,
     pub(super) presence: Arc<PresenceCounters>,
+    pub(super) registry: Arc<RegistryCounters>,
     pub(super) orders: Arc<OrderCounters>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,

@@ -11,16 +11,19 @@ pub fn published(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
 }
 
 /// Appends a publication that was stored for a user.
-pub fn published_to_user(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
+pub fn published_to_user(out: &mut Vec<u8>, published: &PublishedReply<'_>, is_online: Option<bool>) {
     json::object(out, |out| {
         published_members(out, published);
-        online(out);
+        online(out, is_online);
     });
 }
 
-/// Appends that it is not known if the user is connected somewhere.
-pub fn online(out: &mut Vec<u8>) {
-    json::raw(out, "online", "null");
+/// Appends if the user is connected somewhere; `None`: that is not known.
+pub fn online(out: &mut Vec<u8>, is_online: Option<bool>) {
+    match is_online {
+        Some(is_online) => json::truth(out, "online", is_online),
+        None => json::raw(out, "online", "null"),
+    }
 }
 
 /// The answer to several publications, item by item.
@@ -121,7 +124,7 @@ mod tests {
             json!({"results": [stored(false), failed, stored(true)], "stored": 1, "duplicates": 1, "failed": 1})
         );
         let mut personal = Vec::new();
-        published_to_user(&mut personal, &reply(false));
+        published_to_user(&mut personal, &reply(false), None);
         assert_eq!(serde_json::from_slice::<Value>(&personal).expect("JSON")["online"], Value::Null);
     }
 }
