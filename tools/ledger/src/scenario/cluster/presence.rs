@@ -124,12 +124,51 @@ fn compare(run: &Run, truth: &Truth, channels: &BTreeSet<u16>) -> BTreeMap<u16, 
     found
 }
 
-/// The untrue parts of one channel. While several gateways live, each shows its own clients alone and says so.
+/// The untrue parts of one channel. Gateways that share rosters know everybody; others show their own clients alone, and say so.
 fn untrue<'a>(
     channel: u16,
     present: &Members,
     shown: &BTreeMap<u8, Shown>,
     views: impl Iterator<Item = (u8, &'a View)>,
+) -> Vec<String> {
+    let views: Vec<(u8, &View)> = views.collect();
+    let found = untrue_whole(channel, present, shown, &views);
+    if found.is_empty() || untrue_own(channel, present, shown, &views).is_empty() {
+        Vec::new()
+    } else {
+        found
+    }
+}
+
+/// The untrue parts of a channel whose rosters are shared: each gateway and each watcher knows everybody, and says so.
+fn untrue_whole(
+    channel: u16,
+    present: &Members,
+    shown: &BTreeMap<u8, Shown>,
+    views: &[(u8, &View)],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut check = |what: &str, slot: u8, complete: bool, members: &Members| {
+        if !complete || members != present {
+            let of = if complete { String::new() } else { "not complete, ".to_owned() };
+            found.push(format!("channel {channel}, {what} {slot}: {of}{}", difference(members, present)));
+        }
+    };
+    for (slot, roster) in shown {
+        check("gateway", *slot, roster.complete, &roster.members);
+    }
+    for (slot, view) in views {
+        check("a watcher at gateway", *slot, view.complete, &view.members);
+    }
+    found
+}
+
+/// The untrue parts of a channel of which each gateway shows its own clients alone: while several live, it says so.
+fn untrue_own(
+    channel: u16,
+    present: &Members,
+    shown: &BTreeMap<u8, Shown>,
+    views: &[(u8, &View)],
 ) -> Vec<String> {
     let mut found = Vec::new();
     let mut all = Members::new();
@@ -145,7 +184,7 @@ fn untrue<'a>(
         found.push(format!("channel {channel}, all gateways together: {}", difference(&all, present)));
     }
     for (slot, view) in views {
-        let Some(own) = shown.get(&slot) else { continue };
+        let Some(own) = shown.get(slot) else { continue };
         if view.complete != own.complete || view.members != own.members {
             let of = difference(&view.members, &own.members);
             found.push(format!("channel {channel}, a watcher at gateway {slot}, against the gateway: {of}"));
@@ -163,7 +202,7 @@ fn difference(found: &Members, wanted: &Members) -> String {
         format!("user {user} has {} connections and not {}", count(found), count(wanted))
     };
     let shown: Vec<String> = differs.take(EXAMPLES).map(text).collect();
-    if shown.is_empty() { "only `complete` differs".to_owned() } else { shown.join(", ") }
+    if shown.is_empty() { "with the right members".to_owned() } else { shown.join(", ") }
 }
 
 /// The rosters of these channels at a gateway.
@@ -210,18 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn ghost_missing_user_and_false_completeness_are_found() {
+    fn ghost_and_missing_user_are_found_whether_rosters_are_shared_or_not() {
         let both = || [own(&[(1, 1), (2, 1)]), own(&[(2, 1)])];
-        assert_eq!(found(&[(1, 1), (2, 2)], both()), Vec::<String>::new());
-        assert!(found(&[(2, 2)], both())[0].contains("user 1 has 1 connections and not 0"));
-        assert!(found(&[(1, 1), (2, 2), (3, 1)], both())[0].contains("user 3 has 0 connections"));
-        assert_eq!(found(&[(1, 1)], [complete(&[(1, 1)]), own(&[])]).len(), 1);
+        let all = || complete(&[(1, 1), (2, 2)]);
+        for right in [both(), [all(), all()]] {
+            assert_eq!(found(&[(1, 1), (2, 2)], right), Vec::<String>::new());
+        }
+        for wrong in [both(), [all(), all()]] {
+            assert!(!found(&[(2, 2)], wrong.clone()).is_empty(), "a ghost");
+            assert!(!found(&[(1, 1), (2, 2), (3, 1)], wrong).is_empty(), "one is missing");
+        }
+        let unsure = Shown { complete: false, ..all() };
+        assert!(found(&[(1, 1), (2, 2)], [all(), unsure])[0].contains("gateway 1: not complete"));
+        assert!(!found(&[(1, 1)], [complete(&[(1, 1)]), own(&[])]).is_empty());
     }
 
     #[test]
-    fn view_of_a_watcher_is_that_of_its_gateway() {
-        let shown = [(0, complete(&[(1, 1)]))].into();
-        let present = [(1, 1)].into();
+    fn view_of_a_watcher_is_the_truth() {
+        let (shown, present) = ([(0, complete(&[(1, 1)]))].into(), [(1, 1)].into());
         let mut view = View { complete: true, members: [(1, 1)].into(), ..View::default() };
         assert_eq!(untrue(3, &present, &shown, [(0, &view)].into_iter()), Vec::<String>::new());
         view.members.clear();
