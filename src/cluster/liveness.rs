@@ -32,6 +32,8 @@ const ROWS_GAP: Duration = Duration::from_secs(5);
 const LISTED: Duration = Duration::from_secs(300);
 /// A lease that was not renewed for this time is removed from Redis. Several instances may do it.
 const LEASE_KEPT: Duration = Duration::from_secs(60);
+/// A name counts as shared after this time. An instance that was killed and started again has a living namesake until it is gone.
+pub const SHARED_AFTER: Duration = Duration::from_secs(10);
 /// The leases in Redis that are followed; an incarnation that ends leaves one for a minute.
 const LEASES_MAX: usize = 4 * INSTANCES_MAX;
 
@@ -88,6 +90,8 @@ pub struct Liveness {
     rows_asked: Moment,
     known: BTreeMap<u64, KnownInstance>,
     stored: BTreeMap<Incarnation, StoredLease>,
+    /// The names that several living instances have, and since when.
+    shared: BTreeMap<Arc<str>, Moment>,
 }
 
 /// A change of an instance's state.
@@ -108,6 +112,7 @@ impl Liveness {
             rows_asked: Moment::ZERO,
             known: BTreeMap::new(),
             stored: BTreeMap::new(),
+            shared: BTreeMap::new(),
         }
     }
 
@@ -239,8 +244,18 @@ impl Liveness {
         living.flat_map(of).filter(|due| *due > now).min()
     }
 
+    /// The names that several living instances have had for [`SHARED_AFTER`], `own` among them. Call it after each judgement.
+    pub fn shared_names(&mut self, own: &str, now: Moment) -> Vec<Arc<str>> {
+        let shared = self.names_shared_now(own);
+        let before = std::mem::take(&mut self.shared);
+        let since = |name: Arc<str>| before.get(&name).map_or(now, |since| *since);
+        self.shared = shared.into_iter().map(|name| (Arc::clone(&name), since(name))).collect();
+        let lasting = self.shared.iter().filter(|(_, since)| now.since(**since) >= SHARED_AFTER);
+        lasting.map(|(name, _)| Arc::clone(name)).collect()
+    }
+
     /// The names that several living instances have, `own` among them.
-    pub fn shared_names(&self, own: &str) -> Vec<Arc<str>> {
+    fn names_shared_now(&self, own: &str) -> Vec<Arc<str>> {
         let living = self.known.values().filter(|known| known.state.lives());
         let mut names: Vec<&Arc<str>> = living.map(|known| &known.name).collect();
         names.sort();
@@ -280,7 +295,12 @@ impl Liveness {
     /// The moment from which the silence of its lease counts; `None` if leases say nothing about it.
     fn renewed(&self, known: &KnownInstance, now: Moment) -> Option<Moment> {
         let since = self.leases.readable(now, LEASES_GAP)?;
-        (known.count > 0).then(|| known.lease.renewed.max(since))
+        let renewed = known.lease.renewed;
+        (known.count > 0).then(|| match known.state {
+            // Its silence was judged before. It ends with a renewal, not with an outage of Redis here.
+            InstanceState::Gone | InstanceState::Isolated => renewed,
+            InstanceState::Alive | InstanceState::Draining | InstanceState::Left => renewed.max(since),
+        })
     }
 
     fn verdict(&self, known: &KnownInstance, now: Moment) -> (InstanceState, RowsNeed) {
@@ -311,7 +331,19 @@ impl Liveness {
                 Some(_) | None => (InstanceState::Gone, RowsNeed::Regular),
             },
             None => match row {
-                Some(row) if now.since(row.written) <= ROW_SILENCE => (serving, RowsNeed::Regular),
+                Some(row) if now.since(row.written) <= ROW_SILENCE => {
+                    let state = match known.state {
+                        // The row from before its end shows nothing new.
+                        InstanceState::Gone if row.written <= known.since => InstanceState::Gone,
+                        // It is not known here whether its lease is renewed again.
+                        InstanceState::Isolated => InstanceState::Isolated,
+                        InstanceState::Gone
+                        | InstanceState::Alive
+                        | InstanceState::Draining
+                        | InstanceState::Left => serving,
+                    };
+                    (state, RowsNeed::Regular)
+                }
                 Some(row) if reads_rows && row.age <= ROW_SILENCE => (known.state, RowsNeed::Now),
                 Some(_) if reads_rows => (InstanceState::Gone, RowsNeed::Regular),
                 Some(_) | None => (known.state, RowsNeed::Regular),

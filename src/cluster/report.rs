@@ -8,8 +8,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Stats are out of date after this time; they are written every five seconds.
-pub const STATS_AGE_MAX: Duration = Duration::from_secs(20);
+/// The shortest time between two writes of an instance's stats.
+const STATS_PERIOD: Duration = Duration::from_secs(5);
+/// The instances for which that is long enough: each instance reads 900 bytes of each other one.
+const STATS_INSTANCES: usize = 50;
+/// The periods after which stats are out of date.
+const STATS_PERIODS: u32 = 4;
+
+/// The time between two writes of an instance's stats if this many instances are known, itself among them.
+pub fn stats_period(instances: usize) -> Duration {
+    let periods = instances.div_ceil(STATS_INSTANCES).max(1);
+    STATS_PERIOD * u32::try_from(periods).unwrap_or(u32::MAX)
+}
 
 /// The state of the cluster, as one instance knows it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -120,6 +130,7 @@ impl ClusterReport {
         let living_names: BTreeSet<&str> = living.chain([&*own.name]).collect();
         let listed =
             others.iter().filter(|other| other.state.lives() || !living_names.contains(&*other.name));
+        let age_max = stats_period(others.len() + 1) * STATS_PERIODS;
         let mut living = 1;
         let mut known: Vec<InstanceStats> = vec![own.stats.clone()];
         let mut is_isolated = false;
@@ -130,7 +141,7 @@ impl ClusterReport {
             stats: Some(own.stats),
         }];
         for other in listed {
-            let fresh = |(_, read): &&(InstanceStats, _)| now.at.since(*read) <= STATS_AGE_MAX;
+            let fresh = |(_, read): &&(InstanceStats, _)| now.at.since(*read) <= age_max;
             let stats = other.stats.as_ref().filter(fresh).map(|(stats, _)| stats.clone());
             let stats = stats.filter(|_| other.state.lives());
             if other.state.lives() {
@@ -275,5 +286,21 @@ mod tests {
         let mut old = other("a", InstanceState::Alive, Some(1));
         old.stats = old.stats.map(|(stats, read)| (stats, read - Duration::from_secs(21)));
         assert_eq!(report(&[old], up())["complete"], false, "its load is out of date");
+    }
+
+    #[test]
+    fn loads_of_many_instances_are_out_of_date_later_because_they_are_written_less_often() {
+        assert_eq!([1, 50, 51, 250, 1_000].map(|many| stats_period(many).as_secs()), [5, 5, 10, 25, 100]);
+        let with_age = |seconds: u64| -> Vec<KnownInstance> {
+            let of = |index: u32| {
+                let one = other(&format!("gw-{index}"), InstanceState::Alive, Some(1));
+                let stats = one.stats.map(|(stats, read)| (stats, read - Duration::from_secs(seconds)));
+                KnownInstance { stats, ..one }
+            };
+            (0..149).map(of).collect()
+        };
+        assert_eq!(report(&with_age(21), None)["complete"], true, "written every 15 s");
+        assert_eq!(report(&with_age(60), None)["complete"], true);
+        assert_eq!(report(&with_age(61), None)["complete"], false);
     }
 }

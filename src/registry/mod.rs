@@ -8,7 +8,7 @@
 //! | Redis key | field → value | written |
 //! |---|---|---|
 //! | `PREFIX:{460}:i` | `ORIGIN.COUNT` → [lease](crate::wire::lease) | every second ± 10 % |
-//! | `PREFIX:{460}:s` | `ORIGIN.COUNT` → [stats](crate::wire::stats) | every five seconds |
+//! | `PREFIX:{460}:s` | `ORIGIN.COUNT` → [stats](crate::wire::stats) | every five seconds, less often above 50 leases |
 //! | `PREFIX:{TAG}:r:SLOT` | `ORIGIN.COUNT/USER` → [connections](crate::wire::user_fields) | when a user's connections changed |
 //! | `PREFIX:{460}:g` | `ORIGIN.COUNT` → the number of its last flush of [segments](crate::job::segments) | with each flush |
 

@@ -10,7 +10,7 @@ use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::instance::InstanceState;
 use crate::cluster::liveness::{InstanceChange, Liveness, RowsNeed};
-use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisReport};
+use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisReport, stats_period};
 use crate::id::Incarnation;
 use crate::job::AuthJob;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
@@ -27,10 +27,6 @@ use std::time::Duration;
 
 /// The time between two renewals, varied by ±10 %.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The time between two writes of the stats. With many instances it grows, because each instance reads the stats of all.
-const STATS_PERIOD: Duration = Duration::from_secs(5);
-/// The instances for which [`STATS_PERIOD`] is long enough: 900 bytes of each, every five seconds.
-const STATS_INSTANCES: u32 = 50;
 /// Events taken before other work is done.
 const EVENTS_MAX: usize = 1_024;
 
@@ -335,7 +331,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let phase = if self.load.is_draining() { LeasePhase::Draining } else { LeasePhase::Serving };
         let order = self.signs.done.load(Ordering::Relaxed);
         let stats = (redis.stats_at <= begun).then(|| self.load.measure(order, begun).encode());
-        let is_complete = stats.is_some();
+        if stats.is_some() {
+            // Whatever the outcome: a renewal alone must not fail because the stats do.
+            redis.stats_at = begun + stats_period(self.liveness.instances().count() + 1);
+        }
         let writes = RenewalWrites {
             incarnation: self.lease.incarnation(),
             lease: Lease::encode(self.lease.send(), phase, self.written, &self.signs.name),
@@ -359,10 +358,6 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         }
         match before {
             Ok(before) => {
-                if is_complete {
-                    let many = u32::try_from(leases.len()).unwrap_or(u32::MAX).div_ceil(STATS_INSTANCES);
-                    redis.stats_at = begun + STATS_PERIOD * many.max(1);
-                }
                 redis.up = true;
                 if std::mem::take(&mut redis.reported) {
                     tracing::info!("registry connected");
@@ -402,7 +397,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
 
     fn publish(&mut self) {
         let now = (self.clock)();
-        let shared = self.liveness.shared_names(&self.signs.name);
+        let shared = self.liveness.shared_names(&self.signs.name, now.at);
         for name in shared.iter().filter(|name| !self.shared_names.contains(*name)) {
             tracing::warn!(%name, hint = "give each instance its own server.instance", "instance name shared");
         }

@@ -43,7 +43,10 @@ fn death_of_redis_ends_no_instance_and_rows_judge() {
     let took = becomes(&one, "gw-3", "gone", GONE_BY_ROWS);
     println!("gone by rows after {took:?}");
     rig.redis.start_again();
-    until(SOON, "the leases are back", || cluster(&one)["complete"] == true);
+    until(SOON, "the leases are back", || {
+        assert_eq!(state(&one, "gw-3"), "gone", "an outage brings no instance back");
+        cluster(&one)["complete"] == true
+    });
     assert_eq!(state(&one, "gw-2"), "alive");
     assert!(one.metric("seawall_cluster_doubts_total") >= 1.0, "the emptied Redis is written again");
 }

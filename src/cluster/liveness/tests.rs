@@ -266,9 +266,64 @@ fn name_of_two_living_instances_is_shared() {
     let named = |origin, name: &str| InstanceRow { origin, name: Arc::from(name), ..row(1, 0) };
     let rows = [named(2, "a"), named(3, "b"), named(4, "b"), named(5, "c")];
     liveness.read_rows(&rows, at(1_000), at(1_000));
-    let shared = |own| liveness.shared_names(own).iter().map(|name| name.to_string()).collect::<Vec<_>>();
-    assert_eq!(shared("d"), ["b"]);
-    assert_eq!(shared("a"), ["a", "b"]);
+    let mut shared = |own, ms| {
+        let shared = liveness.shared_names(own, at(ms));
+        shared.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(shared("d", 1_000), [""; 0], "one of them may be gone soon");
+    assert_eq!(shared("d", 10_999), [""; 0]);
+    assert_eq!(shared("d", 11_000), ["b"]);
+    assert_eq!(shared("a", 12_000), ["b"], "the second one is new");
+    assert_eq!(shared("a", 22_000), ["a", "b"]);
+    assert_eq!(shared("d", 23_000), ["b"]);
+    assert_eq!(shared("a", 24_000), ["b"], "it was not shared in between");
+}
+
+#[test]
+fn restart_after_a_crash_shares_no_name() {
+    let mut observer = Observer::new();
+    observer.pass(10_000, Some(1), Some(1));
+    // The next process of that name renews at once; the old one is gone within the bound.
+    for _ in 0..120 {
+        observer.pass(100, None, None);
+        let shared = observer.liveness.shared_names("gw-2", at(observer.now));
+        assert!(shared.is_empty(), "{shared:?} at {} ms", observer.now);
+    }
+    assert_eq!(observer.state(), Some(InstanceState::Gone));
+}
+
+#[test]
+fn instance_that_is_gone_stays_gone_after_an_outage_of_redis_here() {
+    let mut observer = Observer::new();
+    observer.pass(10_000, Some(1), Some(1));
+    observer.pass(8_000, None, None);
+    assert_eq!(observer.state(), Some(InstanceState::Gone));
+    let judged = observer.states.len();
+    for outage in [100, 1_000, 5_000] {
+        observer.reads_leases = false;
+        observer.pass(outage, None, None);
+        observer.reads_leases = true;
+        observer.pass(9_000, None, None);
+        assert_eq!(observer.states.len(), judged, "{:?} after {outage} ms", observer.states);
+    }
+    observer.pass(2_000, Some(1), Some(1));
+    assert_eq!(observer.state(), Some(InstanceState::Alive), "its lease is renewed");
+}
+
+#[test]
+fn isolated_instance_stays_isolated_after_an_outage_of_redis_here() {
+    let mut observer = Observer::new();
+    observer.pass(10_000, Some(1), Some(1));
+    observer.pass(10_000, None, Some(1));
+    assert_eq!(observer.state(), Some(InstanceState::Isolated));
+    let judged = observer.states.len();
+    observer.reads_leases = false;
+    observer.pass(5_000, None, Some(1));
+    observer.reads_leases = true;
+    observer.pass(9_000, None, Some(1));
+    assert_eq!(observer.states.len(), judged, "{:?}", observer.states);
+    observer.pass(2_000, Some(1), Some(1));
+    assert_eq!(observer.state(), Some(InstanceState::Alive));
 }
 
 #[test]

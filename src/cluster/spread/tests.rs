@@ -276,3 +276,21 @@ fn fractions_of_a_client_add_up_over_seconds() {
         .collect();
     assert_eq!(asked.iter().sum::<usize>(), 4, "{asked:?}");
 }
+
+#[test]
+fn absurd_loads_of_others_move_no_client() {
+    let mut spread = Spread::new(Moment::ZERO);
+    let others = ["a", "b"].map(|name| InstanceLoad { name: Arc::from(name), connections: u64::MAX });
+    let mut random = Random::seeded(1);
+    for second in 0..120 {
+        let sight = Sight {
+            connections: 1_000,
+            others: &others,
+            picture: Picture::Whole,
+            longest_turn: Duration::ZERO,
+            moves: Moves::default(),
+        };
+        let asked = spread.decide(Moment::ZERO + PERIOD * second, &sight, Some(0.1), &mut random);
+        assert_eq!(asked, Vec::<Arc<str>>::new());
+    }
+}

@@ -106,6 +106,11 @@ impl RedisConnection {
         self.line.begin(deadline);
     }
 
+    /// Sets how much may be read after each `begin`.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.line.set_bytes_max(bytes_max);
+    }
+
     pub(crate) fn peer(&self) -> &str {
         self.line.peer()
     }

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// From the first packet to a connection that is ready, without the search for a server.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The bytes that the answers to one call may have: a thousand instances alone have 1.4 MB of leases and stats.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
 /// The answer to one command.
 pub(crate) type KeyAnswer = Result<Value, ServerError>;
 
@@ -114,7 +117,9 @@ impl RedisKeys {
                 let none = || Trouble::new(Fault::Internal, "no Redis");
                 let target = self.target.redis().ok_or_else(none)?;
                 let server = place.as_ref().map_or_else(|| target.clone(), |node| target.at(node));
-                RedisConnection::open(&mut self.dialer, &server, deadline(&server))?
+                let mut link = RedisConnection::open(&mut self.dialer, &server, deadline(&server))?;
+                link.set_bytes_max(ANSWER_BYTES_MAX);
+                link
             }
         };
         link.begin(now() + timeout);
