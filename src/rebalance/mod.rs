@@ -13,6 +13,7 @@ use crate::random::Random;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::convert::Infallible;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -41,8 +42,10 @@ pub fn start(
     clock: impl Fn() -> Now + Send + 'static,
 ) -> io::Result<RunningRebalance> {
     let (alive, over) = bounded(0);
+    let begun = clock().at;
     let worker = RebalanceWorker {
-        spread: Spread::new(clock().at),
+        begun,
+        spread: Spread::new(begun),
         orders: (0, None),
         random: Random::seeded(fastrand::u64(..)),
         parts,
@@ -65,6 +68,8 @@ impl RunningRebalance {
 struct RebalanceWorker<C> {
     parts: RebalanceParts,
     clock: C,
+    /// The beginning of the last turn.
+    begun: Moment,
     spread: Spread,
     /// The own orders that were taken, and the order of another instance.
     orders: (u64, Option<u32>),
@@ -74,11 +79,15 @@ struct RebalanceWorker<C> {
 impl<C: Fn() -> Now> RebalanceWorker<C> {
     fn run(mut self, over: &Receiver<Infallible>) {
         while over.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-            self.turn((self.clock)().at);
+            if catch_unwind(AssertUnwindSafe(|| self.turn((self.clock)().at))).is_err() {
+                tracing::error!(hint = "this is a fault of seawall: report it", "rebalance restarted");
+                self.spread = Spread::new(self.begun);
+            }
         }
     }
 
     fn turn(&mut self, now: Moment) {
+        self.begun = now;
         let RebalanceParts { name, board, vitals, .. } = &self.parts;
         let (report, rebalance) = (board.report(), &vitals.rebalance);
         let ordered = (rebalance.orders(), ordered_elsewhere(&report, name));
@@ -180,6 +189,7 @@ mod tests {
     use super::*;
     use crate::cluster::report::InstanceReport;
     use crate::wire::stats::{InstanceStats, RebalanceStats};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn instance(name: &str, state: InstanceState, connections: Option<u64>) -> InstanceReport {
         let stats = connections.map(|connections| InstanceStats { connections, ..InstanceStats::default() });
@@ -216,5 +226,28 @@ mod tests {
         other.stats = other.stats.map(|stats| InstanceStats { rebalance, ..stats });
         assert_eq!(ordered_elsewhere(&report(vec![other.clone()]), "a"), Some(5));
         assert_eq!(ordered_elsewhere(&report(vec![other]), "b"), None, "the own one is known");
+    }
+
+    #[test]
+    fn panic_ends_a_turn_and_not_the_thread() {
+        let (call, calls) = bounded(8);
+        let number = AtomicU32::new(0);
+        let clock = move || {
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            // The first call is of the start, the second of the first turn.
+            let _ = call.try_send(number);
+            assert_ne!(number, 1, "this test has the turn panic");
+            Now { at: Moment::ZERO, unix_ms: 0 }
+        };
+        let parts = RebalanceParts {
+            name: Arc::from("a"),
+            board: Arc::default(),
+            vitals: Arc::new(Vitals::new(1, 10, 10, u64::MAX, Moment::ZERO)),
+            mailboxes: Arc::from(Vec::new()),
+        };
+        let running = start(parts, clock).expect("a thread");
+        let seen: Vec<u32> = (0..3).map(|_| calls.recv_timeout(PERIOD * 20).expect("another turn")).collect();
+        assert_eq!(seen, [0, 1, 2]);
+        running.stop();
     }
 }
