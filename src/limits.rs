@@ -211,6 +211,8 @@ pub const ROSTER_PAGE_MEMBERS: u32 = 100;
 pub const ROSTER_FRAME_BYTES: usize = 16 << 10;
 /// Bytes of the claim `info`, which watchers of a roster are shown.
 pub const INFO_BYTES_MAX: usize = 512;
+/// Reactors of a process, even on a machine with more cores.
+pub const REACTORS_MAX: usize = 256;
 /// Events that wait for the thread that owns the rosters. Over it a reactor repeats everything that it holds.
 pub const ROSTER_EVENTS: usize = 16_384;
 /// Bytes of frames about rosters that one reactor has not offered to any watcher. Over it the watchers get a snapshot later.

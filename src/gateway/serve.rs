@@ -22,6 +22,7 @@ use crate::id::InstanceName;
 use crate::introspect::TokenTrust;
 use crate::job::orders::{OrderBoard, OrderParts};
 use crate::job::{Mailbox, Queues};
+use crate::limits::REACTORS_MAX;
 use crate::log;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -264,9 +265,14 @@ fn prepare_reactors(config: &Config, reactors: usize) -> Result<Reactors, String
 
 fn reactor_count(config: &Config) -> usize {
     match config.server.reactors {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => reactors_for(std::thread::available_parallelism().map_or(1, usize::from)),
         count => count as usize,
     }
+}
+
+/// One reactor for each core, at most [`REACTORS_MAX`].
+fn reactors_for(cores: usize) -> usize {
+    cores.min(REACTORS_MAX)
 }
 
 /// Opens a listener for each reactor, all at one address. Port 0 becomes the port that the first listener got.
@@ -299,4 +305,14 @@ pub(super) fn instance_name(config: &Config) -> String {
     // Random, because everybody who can ask for a health report reads it.
     let random = || format!("gateway-{:08x}", getrandom::u32().unwrap_or_else(|_| std::process::id()));
     config.server.instance.clone().unwrap_or_else(random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_with_many_cores_gets_as_many_reactors_as_a_set_of_them_holds() {
+        assert_eq!([1, 8, 256, 257, 1_024].map(reactors_for), [1, 8, 256, 256, 256]);
+    }
 }

@@ -1,9 +1,8 @@
 //! A set of reactors.
 
 use crate::id::ReactorId;
+use crate::limits::REACTORS_MAX;
 
-/// The most reactors of a process (`server.reactors`).
-const REACTORS_MAX: usize = 256;
 const WORDS: usize = REACTORS_MAX / 64;
 
 /// A set of reactors, as bits.
