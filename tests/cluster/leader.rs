@@ -1,6 +1,6 @@
 //! One instance leads; another one replaces it within its bound, and never do two lead.
 
-use crate::cluster::rig::{Rig, SLACK, leaders};
+use crate::cluster::rig::{Rig, SLACK, cluster, leaders};
 use crate::support::Gateway;
 use crate::support::wait::comes_true;
 use rustix::process::Signal;
@@ -46,7 +46,12 @@ fn killed_leader_is_replaced_within_its_bound() {
 fn leader_that_ends_gives_the_duty_up_at_once() {
     let rig = Rig::start();
     let (mut leader, others) = part(rig.gateways(["gw-1", "gw-2", "gw-3"]));
+    let name = cluster(&leader)["leader"].as_str().expect("a name").to_owned();
     leader.ends_after(Signal::TERM);
+    // Either its term was ended, or the renewal of another instance has taken the duty since.
+    let held = "SELECT until > pg_catalog.clock_timestamp() AND origin = (SELECT origin FROM seawall.canaries
+        WHERE instance = 'NAME') FROM seawall.duties WHERE name = 'leader'";
+    assert_eq!(rig.store.sql(&held.replace("NAME", &name)), "f", "it still holds the duty");
     // The next renewal of another instance takes it.
     replaced(&others, Duration::from_millis(2_600));
 }
