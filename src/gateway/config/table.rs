@@ -185,7 +185,7 @@ settings! {
     limits.signal_bytes = 4096, between(16, 16 << 20), Reload:
         "Bytes of one signal's data. Longer signals get error `too_large`.";
     limits.read_bytes_per_s = 4194304, zero_or("off", 65_536, 1 << 30), Reload:
-        "Bytes per second of `history` pages and replayed publications sent to one user, all connections together; to one connection if auth is off. Over it, `history` and `subscribe` get error `rate_limited`.";
+        "Bytes per second of `history` pages, pages of `presence` and replayed publications sent to one user, all connections together; to one connection if auth is off. Over it, `history`, `presence` and `subscribe` get error `rate_limited`.";
     limits.read_bytes_burst = 33554432, between(1 << 20, 1 << 30), Reload:
         "Bytes of the log that a user may read at once after a pause.";
     limits.commands_per_s = 100, zero_or("off", 1, 1_000_000), Reload:
