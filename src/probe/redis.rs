@@ -189,7 +189,7 @@ fn publish(over: &mut RedisConnection, names: &ServerNames, token: &str) -> Resu
     }
 }
 
-/// ReadWait for the publication with this token; older ones may arrive before it.
+/// Waits for the publication with this token; older ones may arrive before it.
 fn expect(over: &mut RedisConnection, names: &ServerNames, token: &str, heard: i64) -> Result<(), Trouble> {
     let ServerNames { channel, words: [_, _, message], .. } = names;
     loop {

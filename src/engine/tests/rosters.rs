@@ -140,7 +140,6 @@ fn event_lost_in_a_recount_has_another_one_follow_it() {
     // The first slice fits, and a part of the second.
     stage.presence_room = 5;
     stage.turn_until(|stage| stage.presence_room == 0);
-    stage.turn();
     stage.presence_room = usize::MAX;
     stage.turn_until(
         |stage| matches!(stage.presence.back(), Some(PresenceJob::Event(event)) if is_watch(event)),

@@ -252,7 +252,7 @@ impl RunningPostgres {
         self.epoch.replaced()
     }
 
-    /// ReadWait until all senders are gone and what they sent is answered.
+    /// Waits until all senders are gone and what they sent is answered.
     pub fn join(self) {
         for thread in self.threads {
             warn_of_panic(thread.join());

@@ -13,7 +13,7 @@ pub(super) fn jittered(length: Duration) -> Duration {
     length.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
-/// ReadWait, such as before a statement is tried again.
+/// A wait, such as before a statement is tried again.
 pub(super) fn pause(length: Duration) {
     // Nothing is ever sent, so it ends by its time.
     let _ = never::<Infallible>().recv_timeout(length);
