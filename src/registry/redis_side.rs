@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// Own incarnations that ended whose fields are still to be removed. Other instances remove those of more.
+const ENDED_MAX: usize = 64;
+
 /// The connection to Redis, and its state.
 pub(super) struct RedisSide {
     pub(super) link: RegistryLink,
@@ -25,7 +28,7 @@ pub(super) struct RedisSide {
     pub(super) segments: SegmentSide,
     /// `None`: there is no registry of users.
     pub(super) users: Option<UserSide>,
-    /// Own incarnations that ended, whose fields the next renewal removes.
+    /// Own incarnations that ended, whose fields the next renewal that succeeds removes.
     pub(super) ended: Vec<Incarnation>,
     /// The last renewal was written.
     pub(super) up: bool,
@@ -91,6 +94,7 @@ impl RedisSide {
         if let Some(users) = &mut self.users {
             users.begin_incarnation(now);
         }
+        self.ended.truncate(ENDED_MAX - 1);
         self.ended.push(old);
     }
 

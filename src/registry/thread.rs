@@ -100,6 +100,8 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         loop {
             let now = (self.clock)();
             if self.renew_at <= now.at {
+                // A renewal may take seconds, and what is due is due before it.
+                self.judge();
                 self.judge_at = now.at;
                 self.renew(now);
                 self.renew_at = now.at + PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64());
@@ -314,12 +316,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     /// Renews the lease, twice if the first attempt shows that Redis lost it.
     fn renew(&mut self, now: Now) {
         let Some(mut redis) = self.redis.take() else { return };
-        let mut removed = self.liveness.abandoned(now.at);
+        let abandoned = self.liveness.abandoned(now.at);
         self.check_age(&mut redis);
         for _ in 0..2 {
             let old = self.lease.incarnation();
-            removed.append(&mut redis.ended);
-            let Some(doubt) = self.attempt(&mut redis, std::mem::take(&mut removed)) else { break };
+            let removed = abandoned.iter().chain(&redis.ended).copied().collect();
+            let Some(doubt) = self.attempt(&mut redis, removed) else { break };
             self.doubt(doubt, &mut redis, old);
         }
         self.redis = Some(redis);
@@ -358,6 +360,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         }
         match before {
             Ok(before) => {
+                redis.ended.clear();
                 redis.up = true;
                 if std::mem::take(&mut redis.reported) {
                     tracing::info!("registry connected");

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 
 /// The timeout of one Sentinel.
 pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Silent Sentinels that one dial waits for: the threads that dial have other work. The next dial goes on with the next Sentinel.
+const SILENT_SENTINELS_MAX: usize = 2;
 /// The longest name of a master, in bytes.
 const MASTER_BYTES_MAX: usize = 128;
 
@@ -42,7 +44,8 @@ pub(super) struct Sentinels {
     /// The name of the master, as the Sentinels know it.
     pub(super) master: String,
     pub(super) login: RedisLogin,
-    /// The place of the Sentinel that named the master last. It is asked first, so that a silent one delays one dial only.
+    /// The place of the Sentinel that is asked first: the one that named the master last, so that a silent one delays one dial only,
+    /// or the next after a search that failed.
     pub(super) first: Arc<AtomicUsize>,
 }
 
@@ -72,12 +75,14 @@ impl RedisTarget {
         RedisTarget { place: RedisPlace::Server(server), ..self.clone() }
     }
 
-    /// The longest time that finding the server may add to a dial: that of all Sentinels or nodes.
+    /// The longest time that finding the server may add to a dial: that of two Sentinels, or of all nodes of a cluster.
     pub(crate) fn search_max(&self) -> Duration {
         match &self.place {
             RedisPlace::Server(_) => Duration::ZERO,
-            RedisPlace::Sentinels(Sentinels { servers, .. })
-            | RedisPlace::Cluster(ClusterNodes { servers, .. }) => SENTINEL_TIMEOUT * servers.len() as u32,
+            RedisPlace::Sentinels(Sentinels { servers, .. }) => {
+                SENTINEL_TIMEOUT * servers.len().min(SILENT_SENTINELS_MAX) as u32
+            }
+            RedisPlace::Cluster(ClusterNodes { servers, .. }) => SENTINEL_TIMEOUT * servers.len() as u32,
         }
     }
 
@@ -331,7 +336,7 @@ mod tests {
         let address = "rediss+sentinel://chat:p%40ss@h1,h2:26380,[::1]:7/my%2Dmaster/3?sentinel_user=s&sentinel_password=a%26b";
         let (target, secrets) = parse(address).expect("valid");
         assert_eq!(target.to_string(), "h1:26379,h2:26380,[::1]:7/my-master");
-        assert_eq!((target.database, target.search_max()), (3, SENTINEL_TIMEOUT * 3));
+        assert_eq!((target.database, target.search_max()), (3, SENTINEL_TIMEOUT * 2));
         assert_eq!(target.login.user.as_deref(), Some("chat"));
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
         assert_eq!(secrets, ["p@ss", "a&b"]);

@@ -19,7 +19,8 @@ use std::time::Instant;
 /// The longest host name that a Sentinel may give, in bytes (RFC 1035, section 2.3.4).
 const HOST_BYTES_MAX: usize = 255;
 
-/// Asks the Sentinels in turn, and connects to the first server that is named by one and says that it is a master.
+/// Asks the Sentinels in turn until the deadline, and connects to the first server that is named by one and says that it is a master.
+/// The next call goes on where the deadline ended this one.
 pub(super) fn open_master(
     dialer: &mut Dialer,
     sentinels: &Sentinels,
@@ -33,6 +34,7 @@ pub(super) fn open_master(
     for place in (begin..servers.len()).chain(0..begin) {
         let Some(server) = servers.get(place) else { continue };
         if now() >= deadline {
+            first.store(place, Ordering::Relaxed);
             break;
         }
         match ask(dialer, server, sentinels, deadline) {
@@ -114,5 +116,39 @@ fn connect(
                 sentinel.peer, master.peer
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::definition::DependencyKind;
+    use crate::net::redis::address::RedisPlace;
+    use crate::net::target::Target;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn search_among_silent_sentinels_ends_soon_and_the_next_one_goes_on() {
+        // The kernel accepts, and no program answers.
+        let silent: Vec<TcpListener> =
+            (0..6).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let hosts: Vec<String> =
+            silent.iter().map(|one| one.local_addr().expect("bound").to_string()).collect();
+        let address = format!("redis+sentinel://{}/main", hosts.join(","));
+        let target = Target::parse(DependencyKind::Redis, &address).expect("valid");
+        let mut dialer = target.dialer();
+        let redis = target.redis().expect("Redis");
+        let RedisPlace::Sentinels(sentinels) = &redis.place else { panic!("Sentinels") };
+        let mut places = Vec::new();
+        for _ in 0..2 {
+            let begun = now();
+            let deadline = begun + redis.search_max();
+            open_master(&mut dialer, sentinels, &redis.login, deadline).expect_err("none answers");
+            let took = now().duration_since(begun);
+            assert!(took < Duration::from_millis(1_900), "{took:?} for two of them");
+            places.push(sentinels.first.load(Ordering::Relaxed));
+        }
+        assert_eq!(places, [2, 4]);
     }
 }
