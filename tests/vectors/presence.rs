@@ -193,7 +193,8 @@ impl Client {
             self.members.clear();
         }
         self.revision = Some(revision);
-        self.complete = object["complete"] == true;
+        // No page is answered here, so a list that lacks something stays incomplete.
+        self.complete = object["complete"] == true && self.asks == 0;
         let number = |name: &str| object[name].as_u64().expect("a number");
         self.numbers = (number("users"), number("connections"));
     }

@@ -45,7 +45,7 @@
     File {
         path: "/seawall-client-presence.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"74f84edee040e9254a32bbef483cae0c\"",
+        etag: "\"8914bc470e4b8584d33e5758cf6f2f1c\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client-presence.js"),
     },

@@ -8,7 +8,7 @@ export type { PresenceMember } from './api.js';
 
 /** A roster as far as it is known. */
 export interface PresenceState {
-  /** True if no user is missing: connected, and the gateway knows all members. The list of before stays while it is false. */
+  /** True if no user is missing: connected, the gateway knows all members, and the list has been read. The list of before stays while it is false. */
   readonly complete: boolean;
   readonly users: number;
   readonly connections: number;
@@ -45,7 +45,7 @@ class Roster extends Cell<PresenceState> implements Presence {
   readonly #channel: Handle;
   /** Absent while no frame of this connection is known. */
   #revision: number | undefined;
-  /** The pages that are being read. */
+  /** The pages that are being read, or will be: members may be missing from the list. */
   #pages: Members | undefined;
 
   constructor(channel: Channel<never>) {
@@ -89,37 +89,39 @@ class Roster extends Cell<PresenceState> implements Presence {
     const differs = joined ?? changed ?? left;
     if (ended) return this.#lose();
     if (differs && revision <= last!) return;
+    this.#revision = revision;
     const next: Members = new Map(this.value.members);
-    let reload = false;
     if (members) {
       if (!more) next.clear();
-      this.#pages = undefined;
       put(next, members);
-    } else if (differs) {
-      if (revision > last! + 1) reload = true;
-      else {
-        for (const map of [next, this.#pages]) {
-          put(map, joined);
-          put(map, changed);
-          for (const user of left ?? []) map?.delete(user);
-        }
+      this.#pages = undefined;
+      // Without the members of before: a user who is on none of the pages has left.
+      if (more) void this.#read(new Map(members.map((one) => [one.user, one])), members.at(-1)!.user);
+    } else if (differs && revision === last! + 1) {
+      for (const map of [next, this.#pages]) {
+        put(map, joined);
+        put(map, changed);
+        for (const user of left ?? []) map?.delete(user);
       }
-    }
-    this.#revision = revision;
+    } else if (differs) void this.#read(new Map());
+    if (refreshMs) this.#readIn(refreshMs * Math.random(), new Map());
     this.#show(frame, next);
-    // Without the members of before: those on none of the pages have left.
-    if (more) void this.#read(new Map(members!.map((one) => [one.user, one])), members!.at(-1)!.user);
-    if (reload) void this.#read(new Map());
-    if (refreshMs) setTimeout(() => { if (this.#revision) void this.#read(new Map()); }, refreshMs * Math.random());
   }
 
-  /** Reads the pages after `after`, and then shows them. A later call takes over. */
-  async #read(pages: Members, after?: string): Promise<void> {
+  /** Reads pages once this time has passed. The list is incomplete until then. */
+  #readIn(ms: number, pages: Members, after?: string, failures?: number): void {
+    this.#pages = pages;
+    setTimeout(() => { if (this.#pages === pages) void this.#read(pages, after, failures); }, ms);
+  }
+
+  /** Reads the pages after `after`, again if that fails, and then shows them. A later call takes over. */
+  async #read(pages: Members, after?: string, failures = 0): Promise<void> {
     this.#pages = pages;
     try {
       for (;;) {
         const page = await this.#ask('presence', { after });
         if (this.#pages !== pages) return;
+        failures = 0;
         put(pages, page.members);
         after = page.members?.at(-1)?.user;
         if (page.more) continue;
@@ -127,15 +129,19 @@ class Roster extends Cell<PresenceState> implements Presence {
         return this.#show(page, pages);
       }
     } catch {
-      if (this.#pages === pages) this.#lose();
+      if (this.#pages === pages) this.#readIn(Math.min(60_000, 2_000 * 2 ** failures) * (0.5 + Math.random()), pages, after, failures + 1);
     }
   }
 
   #show({ complete, users, connections, ...more }: PresenceFrame, members: Members): void {
     const counted = !!more.counted;
     const before = this.value.members;
-    if (counted) members.clear();
-    this.set({ complete, users, connections, counted, members });
+    if (counted) {
+      members.clear();
+      this.#pages = undefined;
+    }
+    // Members may be missing from a list whose pages are being read.
+    this.set({ complete: complete && !this.#pages, users, connections, counted, members });
     if (counted) return;
     for (const [user, member] of before) if (!members.has(user)) notify(this.#listeners.leave, member);
     for (const [user, member] of members) {

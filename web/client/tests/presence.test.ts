@@ -83,10 +83,42 @@ test('users who left a long roster while the connection was away are not on it',
   room.state.set({ phase: 'waiting' });
   page = { ...head(7, 3), members: [user('e')] };
   room.take({ ...head(7, 3), members: [user('b'), user('d')], more: true });
-  assert.equal(roster.value.members.size, 4, 'the list of before stays until all pages are read');
+  assert.deepEqual([roster.value.complete, roster.value.members.size], [false, 4], 'the list of before stays until all pages are read');
   await new Promise(setImmediate);
-  assert.deepEqual([...roster.value.members.keys()], ['b', 'd', 'e']);
+  assert.deepEqual([roster.value.complete, [...roster.value.members.keys()]], [true, ['b', 'd', 'e']]);
   assert.deepEqual(seen.sort(), ['join a', 'join b', 'join c', 'join d', 'join e', 'leave a', 'leave c']);
+});
+
+test('a list is not complete before all its pages were read, and a page that fails is asked for again', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const room = new Room();
+  let fails = true;
+  room.page = ({ after }) => fails ? Promise.reject(new Error('refused')) : Promise.resolve({ ...head(2, 4), members: after === 'b' ? [user('c'), user('e')] : [] });
+  const [roster] = room.roster();
+  const settle = async () => { for (let turn = 0; turn < 9; turn++) await Promise.resolve(); };
+  room.take({ ...head(1, 3), members: [user('a'), user('b')], more: true });
+  assert.equal(roster.value.complete, false);
+  await settle();
+  room.take({ ...head(2, 4), joined: [user('e')] });
+  assert.deepEqual([roster.value.complete, [...roster.value.members.keys()]], [false, ['a', 'b', 'e']], 'c is missing');
+  mock.timers.tick(3_000);
+  await settle();
+  assert.equal(room.asked.length, 2, 'again after two seconds, half more or less');
+  room.take({ ...head(3, 4) });
+  assert.equal(roster.value.complete, false, 'numbers alone bring no members');
+  fails = false;
+  mock.timers.tick(6_000);
+  await settle();
+  assert.deepEqual([roster.value.complete, [...roster.value.members.keys()].sort()], [true, ['a', 'b', 'c', 'e']]);
+  fails = true;
+  room.take({ ...head(5, 4), left: ['a'] });
+  assert.equal(roster.value.complete, false, 'a revision was missed');
+  await settle();
+  room.state.set({ phase: 'waiting' });
+  mock.timers.tick(600_000);
+  await settle();
+  assert.equal(room.asked.length, 4, 'a lost connection brings a snapshot anyway');
+  mock.timers.reset();
 });
 
 test('the roster ends with its handle, and is not complete while the connection is away', () => {

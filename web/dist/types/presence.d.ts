@@ -3,7 +3,7 @@ import type { Channel, Observable, PresenceMember } from './api.js';
 export type { PresenceMember } from './api.js';
 /** A roster as far as it is known. */
 export interface PresenceState {
-    /** True if no user is missing: connected, and the gateway knows all members. The list of before stays while it is false. */
+    /** True if no user is missing: connected, the gateway knows all members, and the list has been read. The list of before stays while it is false. */
     readonly complete: boolean;
     readonly users: number;
     readonly connections: number;
