@@ -213,6 +213,14 @@ pub const ROSTER_FRAME_BYTES: usize = 16 << 10;
 pub const INFO_BYTES_MAX: usize = 512;
 /// Reactors of a process, even on a machine with more cores.
 pub const REACTORS_MAX: usize = 256;
+/// News of other instances' rosters that wait for the thread that owns the rosters. Over it all views are read.
+pub const ROSTER_NEWS: usize = 8_192;
+/// Topics of rosters to follow or leave that wait for the thread that listens. Further ones wait at the sender.
+pub const ROSTER_TOPICS: usize = 4_096;
+/// Fields of rosters' hashes in one write: more wait for its outcome.
+pub const SEGMENT_FIELDS_MAX: usize = 2_048;
+/// Names of instances in one answer about a roster.
+pub const SEGMENT_MISSING_MAX: usize = 32;
 /// Events that wait for the thread that owns the rosters. Over it a reactor repeats everything that it holds.
 pub const ROSTER_EVENTS: usize = 16_384;
 /// Bytes of frames about rosters that one reactor has not offered to any watcher. Over it the watchers get a snapshot later.

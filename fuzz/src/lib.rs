@@ -20,13 +20,14 @@ pub mod postgres;
 pub mod proxy;
 pub mod reader;
 pub mod redis;
+pub mod segment;
 pub mod token;
 
 /// A target's name, which is also the name of its corpus folder, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("head", head::check),
     ("proxy", proxy::check),
     ("frames", frames::check),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 14] = [
     ("envelope", envelope::check),
     ("postgres", postgres::check),
     ("redis", redis::check),
+    ("segment", segment::check),
     ("admin", admin::check),
     ("permission", permission::check),
     ("introspection", introspection::check),

@@ -316,6 +316,10 @@ impl Liveness {
         };
         let reads_rows = self.rows.readable(now, ROWS_GAP).is_some();
         match self.renewed(known, now) {
+            // After an outage of Redis silence is counted again, which shows no life of an instance that ended before.
+            Some(_) if known.state == InstanceState::Gone && known.lease.renewed <= known.since => {
+                (InstanceState::Gone, RowsNeed::Regular)
+            }
             Some(renewed) if now.since(renewed) < LEASE_SILENCE => {
                 let asks =
                     now.since(renewed) >= ASK_AFTER && self.rows_asked < renewed + ASK_AFTER && reads_rows;

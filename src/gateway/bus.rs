@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::watch::{self, PreparedWatch};
 use crate::bus::{self, BusSettings, RunningBus};
-use crate::job::bus::{Bus, BusInbox, bus};
+use crate::job::bus::{Bus, BusInbox, SharedKey, bus};
 use crate::job::orders::OrderBoard;
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
@@ -55,6 +55,11 @@ impl PreparedBus {
             prefix: Arc::clone(&self.config.prefix),
             users: false,
         }
+    }
+
+    /// The key of its messages, once the store has given it.
+    pub(super) fn key(&self) -> SharedKey {
+        Arc::clone(&self.inbox.key)
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.

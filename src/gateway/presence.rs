@@ -2,14 +2,15 @@
 
 use super::config::Config;
 use super::config::sections::PresenceSection;
-use crate::roster::RosterRules;
+use crate::presence::PresenceRules;
+use crate::roster::{RosterRules, SharingBounds};
 use crate::session::PresencePolicy;
-use crate::wire::presence::RosterKnowledge;
 
 /// The rules for the rosters.
-pub(super) fn rules(config: &Config) -> RosterRules {
-    let PresenceSection { grace, members, .. } = config.presence;
-    RosterRules { grace, members_max: members, knowledge: RosterKnowledge::Complete }
+pub(super) fn rules(config: &Config) -> PresenceRules {
+    let PresenceSection { grace, members, views_bytes, .. } = config.presence;
+    let rosters = RosterRules { grace, members_max: members };
+    PresenceRules { rosters, sharing: SharingBounds { views_bytes } }
 }
 
 /// The rules for sessions.

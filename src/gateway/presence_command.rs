@@ -47,7 +47,13 @@ fn roster(remote: &Remote, channel: &str) -> Result<String, String> {
 fn write_page(out: &mut String, page: &Value) -> Option<Option<String>> {
     if out.is_empty() {
         let (users, connections) = (page["users"].as_u64()?, page["connections"].as_u64()?);
-        let known = if page["complete"] == true { "" } else { "; other instances may have more" };
+        let missing: Vec<&str> =
+            page["missing"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let known = match (page["complete"] == true, missing.as_slice()) {
+            (true, _) => String::new(),
+            (false, []) => "; other instances may have more".to_owned(),
+            (false, missing) => format!("; those at {} are not known", missing.join(", ")),
+        };
         let counted = if page["counted"] == true { "; too many to list" } else { "" };
         writeln!(
             out,
@@ -89,5 +95,10 @@ mod tests {
             ben  connections 1  since 1970-01-01 00:00 UTC\n";
         assert_eq!(out, expected);
         assert_eq!(write_page(&mut String::new(), &json!({"error": "x"})), None);
+        let page =
+            json!({"channel": "c", "complete": false, "users": 0, "connections": 0, "missing": ["a", "b"]});
+        let mut out = String::new();
+        write_page(&mut out, &page);
+        assert_eq!(out, "c  users 0  connections 0; those at a, b are not known\n");
     }
 }

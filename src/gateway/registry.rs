@@ -6,7 +6,8 @@ use crate::cluster::duty::LeaderDuty;
 use crate::id::InstanceName;
 use crate::job::directory::UserDirectory;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RegistrySender};
-use crate::job::{AuthJob, Outlook};
+use crate::job::segments::SegmentQueue;
+use crate::job::{self, AuthJob, Outlook};
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -27,6 +28,16 @@ pub(super) struct PreparedRegistry {
     url: Arc<str>,
     /// Users are registered in Redis.
     users: bool,
+}
+
+/// The parts of the registry, and what other threads share with it.
+pub(super) struct PreparedThread {
+    pub(super) registry: RegistryParts,
+    /// The board of all that it will know.
+    pub(super) cluster: Arc<ClusterBoard>,
+    pub(super) directory: UserDirectory,
+    /// For the owner of the rosters; `None` if they are not shared.
+    pub(super) segments: Option<SegmentQueue>,
 }
 
 impl PreparedRegistry {
@@ -66,7 +77,7 @@ impl PreparedRegistry {
         Arc::clone(&self.counters)
     }
 
-    /// The parts of the registry, what it will know of the cluster, and the way to ask it about users.
+    /// The parts of the registry, and the ways to what it will know.
     pub(super) fn parts(
         self,
         bus: Option<&PreparedBus>,
@@ -74,10 +85,13 @@ impl PreparedRegistry {
         metrics: &Arc<Metrics>,
         vitals: &Arc<Vitals>,
         outlook: &Arc<Outlook>,
-    ) -> (RegistryParts, Arc<ClusterBoard>, UserDirectory) {
+    ) -> PreparedThread {
         let PreparedRegistry { signs, sender, events, board, counters, duty, users, url } = self;
-        let (known, directory) = (Arc::clone(&board), UserDirectory::new(sender.clone()));
-        let parts = RegistryParts {
+        let (cluster, directory) = (Arc::clone(&board), UserDirectory::new(sender.clone()));
+        // Over a Redis Cluster, rosters are not shared: their topics would be spread over its masters.
+        let shares = bus.filter(|bus| !bus.redis().target.is_cluster());
+        let (segments, inbox) = shares.map(|_| job::segments::segments(signs.origin)).unzip();
+        let registry = RegistryParts {
             redis: bus.map(|bus| RegistryRedis { users, ..bus.redis() }),
             duty,
             signs,
@@ -89,9 +103,9 @@ impl PreparedRegistry {
             metrics: Arc::clone(metrics),
             vitals: Arc::clone(vitals),
             outlook: Arc::clone(outlook),
-            segments: None,
+            segments: inbox,
             auth: auth.clone(),
         };
-        (parts, known, directory)
+        PreparedThread { registry, cluster, directory, segments }
     }
 }

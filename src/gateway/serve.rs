@@ -10,7 +10,7 @@ use super::config::Config;
 use super::config::error::ConfigError;
 use super::config::sources::ConfigSources;
 use super::greeting::{Greeting, OtherListeners};
-use super::registry::PreparedRegistry;
+use super::registry::{PreparedRegistry, PreparedThread};
 use super::reload::{self, Handover, Reloader};
 use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
@@ -75,8 +75,7 @@ pub(super) fn refuse(error: &ConfigError) -> ExitCode {
 
 fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Result<(), String> {
     let (hangups, notifier) = (reload::signals()?, Notifier::from_environment());
-    let clock = Clock::start();
-    let reactors = reactor_count(&config);
+    let (clock, reactors) = (Clock::start(), reactor_count(&config));
     let bounds = ProcessBounds::settle(&config.limits, reactors)?;
     capacity::make_room(bounds.descriptors);
     let watched = PreparedWatch::new(&config, &instance.0, reactors, clock.read())?;
@@ -87,9 +86,8 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let (admin, api) = (PreparedAdmin::new(&config)?, PreparedApi::new(&config, watched.shared())?);
     let counters = metric_sources(&watched, bus.as_ref(), &registry, &api);
     let metrics = metrics(reactors, &instance, counters, clock);
-    let vitals = vitals(&config, &bounds, reactors, clock);
+    let (vitals, evidence) = (vitals(&config, &bounds, reactors, clock), watched.evidence());
     let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
-    let evidence = watched.evidence();
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
     let setups = first_setups(&config, &fixed, trust.as_ref(), &instance)?;
     // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
@@ -105,8 +103,10 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let others = OtherListeners { admin: admin.describe(), api: api.describe() };
     // Removed at the end of this function.
     let _announcement = running::announce(&config, &instance.0, &admin);
-    let (registry, cluster, users) = registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
-    let parts = ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api, orders };
+    let PreparedThread { registry, cluster, directory: users, segments } =
+        registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
+    let parts =
+        ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders };
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,

@@ -15,14 +15,16 @@ use crate::job::callers::Callers;
 use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
+use crate::job::segments::SegmentQueue;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
-use crate::presence::{PresenceParts, RunningPresence};
+use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
-use crate::registry::{self, RegistryParts, RunningRegistry};
+use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
 use crate::store::{OrderEnds, StoreEnds};
+use crate::wire::envelope::Origin;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -61,6 +63,8 @@ pub(super) struct ThreadParts {
     /// The watch runs already, because the admin listener needs it.
     pub(super) watch: crate::watch::RunningWatch,
     pub(super) registry: RegistryParts,
+    /// Of the rosters; `None` if they are not shared.
+    pub(super) segments: Option<SegmentQueue>,
     pub(super) trust: Option<TokenTrust>,
     pub(super) prepared: Vec<Prepared>,
     pub(super) queues: Queues,
@@ -76,7 +80,8 @@ impl Threads {
         mailboxes: &Arc<[Mailbox]>,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
-        let ThreadParts { store, bus, watch, registry, trust, prepared, queues, jobs, api, orders } = parts;
+        let ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders } =
+            parts;
         let board = Arc::clone(&orders.board);
         let setup = setups.load();
         let counters = Arc::clone(&setup.engine.metrics.store);
@@ -101,6 +106,7 @@ impl Threads {
             counters,
             orders,
         })?;
+        let sharing = bus.as_ref().zip(segments).map(|(bus, segments)| sharing(bus, &registry, segments));
         let bus = bus
             .map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone(), Arc::clone(&board)))
             .transpose()?;
@@ -119,6 +125,7 @@ impl Threads {
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let rosters = PresenceParts {
             rules: presence::rules(config),
+            sharing,
             cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
             inbox: jobs.presence,
             mailboxes: Arc::clone(mailboxes),
@@ -229,6 +236,12 @@ impl Workers {
         }
         failed
     }
+}
+
+/// The ways of the rosters to the other instances.
+fn sharing(bus: &PreparedBus, registry: &RegistryParts, segments: SegmentQueue) -> SharingParts {
+    let RegistryRedis { target, prefix, .. } = bus.redis();
+    SharingParts { target, prefix, origin: Origin(registry.signs.origin), key: bus.key(), segments }
 }
 
 /// The receiving ends of the queues.

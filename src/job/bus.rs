@@ -175,6 +175,7 @@ impl fmt::Debug for Bus {
 }
 
 impl Bell {
+    /// One that was not rung.
     pub fn new() -> io::Result<Bell> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Bell { fd, rung: AtomicBool::new(false) })

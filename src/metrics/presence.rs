@@ -8,9 +8,9 @@ use crate::roster::RosterSizes;
 pub struct PresenceCounters {
     /// Channels with a roster.
     pub rosters: Cell,
-    /// Users, once for each roster that they are on.
+    /// Users at this instance, once for each roster that they are on.
     pub members: Cell,
-    /// Connections, once for each roster that they are on.
+    /// Connections at this instance, once for each roster that they are on.
     pub connections: Cell,
     /// Rosters with watchers.
     pub watched: Cell,
@@ -24,6 +24,22 @@ pub struct PresenceCounters {
     pub recounts: Cell,
     /// Frames that a reactor had no room for, so that its watchers got snapshots.
     pub missed: Cell,
+    /// Rosters that are kept up to date with other instances, and the memory of those members in bytes.
+    pub views: Cell,
+    pub views_bytes: Cell,
+    /// Rosters with changes that are not written for other instances yet.
+    pub unwritten: Cell,
+    /// Changes of rosters written for other instances, and batches of them that failed.
+    pub writes: Cell,
+    pub writes_failed: Cell,
+    /// Rosters read with the segments of all instances.
+    pub reads: Cell,
+    /// Rosters that an audit found changed in Redis, so that they were written again.
+    pub repairs: Cell,
+    /// Messages of other instances: applied; known already; with one missing before them.
+    pub deltas_applied: Cell,
+    pub deltas_old: Cell,
+    pub deltas_gap: Cell,
 }
 
 impl PresenceCounters {
@@ -33,5 +49,8 @@ impl PresenceCounters {
         self.members.set(sizes.members);
         self.connections.set(sizes.connections);
         self.watched.set(sizes.watched);
+        self.views.set(sizes.views as u64);
+        self.views_bytes.set(sizes.views_bytes as u64);
+        self.unwritten.set(sizes.unwritten as u64);
     }
 }

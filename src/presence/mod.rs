@@ -1,15 +1,21 @@
 //! The thread that owns the rosters of all channels ([`crate::roster`]).
 //!
-//! It waits for its queue and for its deadlines, so without clients that use presence it costs nothing. It needs neither the store nor
+//! It waits for its queues and for its deadlines, so without clients that use presence it costs nothing. It needs neither the store nor
 //! the bus, and no thread waits for it longer than a second.
+//!
+//! With a bus, rosters are shared with the other instances: `presence-listen` hears of their changes, and the registry writes and reads
+//! the hashes of rosters.
 
+mod listen;
+mod pages;
 mod parts;
+mod side;
 mod thread;
+mod topic;
 
-pub use parts::PresenceParts;
+pub use parts::{PresenceParts, PresenceRules, SharingParts};
 
 use crate::clock::Now;
-use crate::roster::RosterRules;
 use arc_swap::ArcSwap;
 use std::io;
 use std::sync::Arc;
@@ -19,22 +25,23 @@ use thread::PresenceThread;
 /// The running thread, which ends with the process.
 #[derive(Clone, Debug)]
 pub struct RunningPresence {
-    rules: Arc<ArcSwap<RosterRules>>,
+    rules: Arc<ArcSwap<PresenceRules>>,
 }
 
 impl RunningPresence {
     /// Changes the rules, from the thread's next work on.
-    pub fn revise(&self, rules: RosterRules) {
+    pub fn revise(&self, rules: PresenceRules) {
         self.rules.store(Arc::new(rules));
     }
 }
 
 impl<C: Fn() -> Now + Send + 'static> PresenceParts<C> {
-    /// Starts the thread.
+    /// Starts the thread, and the one that listens for it.
     pub fn start(self) -> io::Result<RunningPresence> {
         let rules = Arc::new(ArcSwap::from_pointee(self.rules));
         let shared = Arc::clone(&rules);
-        Builder::new().name("presence".into()).spawn(move || PresenceThread::new(self, shared).run())?;
+        let thread = PresenceThread::new(self, shared)?;
+        Builder::new().name("presence".into()).spawn(move || thread.run())?;
         Ok(RunningPresence { rules })
     }
 }

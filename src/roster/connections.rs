@@ -1,6 +1,7 @@
 //! The connections of one member.
 
 use super::event::ConnectionId;
+use super::share::{MemberRemote, OwnCount, RemoteShare};
 use crate::id::{PresenceState, ReactorId};
 
 /// One connection of a member: 32 bytes.
@@ -8,18 +9,30 @@ use crate::id::{PresenceState, ReactorId};
 pub(super) struct MemberLink {
     name: u64,
     state: Option<PresenceState>,
-    /// Grows with each state that is set on the roster: the last one is shown.
+    /// Grows with each state that is set: the last one is shown.
     stated: u32,
     reactor: ReactorId,
     /// The number of its departure; 0 while it is present.
     departure: u16,
 }
 
-/// All connections of a member; nearly always one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All connections of a member; nearly always one, and at this instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Connections {
+    #[default]
+    None,
     One(MemberLink),
     Several(Box<Links>),
+    /// Other instances have some.
+    Elsewhere(Box<Elsewhere>),
+}
+
+/// Connections at other instances, and those at this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    /// Never [`Connections::Elsewhere`].
+    own: Connections,
+    pub(super) remote: MemberRemote,
 }
 
 /// Several connections, sorted by name.
@@ -56,23 +69,75 @@ impl MemberLink {
 }
 
 impl Connections {
+    /// Those at other instances.
+    pub(super) fn remote(&self) -> Option<&MemberRemote> {
+        match self {
+            Connections::Elsewhere(elsewhere) => Some(&elsewhere.remote),
+            Connections::None | Connections::One(_) | Connections::Several(_) => None,
+        }
+    }
+
+    pub(super) fn remote_mut(&mut self) -> Option<&mut MemberRemote> {
+        match self {
+            Connections::Elsewhere(elsewhere) => Some(&mut elsewhere.remote),
+            Connections::None | Connections::One(_) | Connections::Several(_) => None,
+        }
+    }
+
+    /// Replaces the share of other instances; `None`: they have no connection.
+    pub(super) fn set_share(&mut self, share: Option<RemoteShare>) {
+        *self = match (std::mem::take(self), share) {
+            (Connections::Elsewhere(elsewhere), None) => elsewhere.own,
+            (Connections::Elsewhere(mut elsewhere), Some(share)) => {
+                elsewhere.remote.share = share;
+                Connections::Elsewhere(elsewhere)
+            }
+            (own, None) => own,
+            (own, Some(share)) => {
+                let remote = MemberRemote::new(share, own.count());
+                Connections::Elsewhere(Box::new(Elsewhere { own, remote }))
+            }
+        };
+    }
+
+    /// The number of connections at this instance.
     pub(super) fn count(&self) -> u32 {
         match self {
+            Connections::Elsewhere(elsewhere) => elsewhere.own.count(),
+            Connections::None => 0,
             Connections::One(_) => 1,
             Connections::Several(several) => u32::try_from(several.links.len()).unwrap_or(u32::MAX),
         }
     }
 
-    /// The state that any of them set last.
-    pub(super) fn state(&self) -> Option<&PresenceState> {
+    /// The connections, by whether they depart.
+    pub(super) fn own_count(&self) -> OwnCount {
+        let departing = match self {
+            Connections::Elsewhere(elsewhere) => return elsewhere.own.own_count(),
+            Connections::None => 0,
+            Connections::One(link) => u32::from(link.departs()),
+            Connections::Several(several) => several.departing,
+        };
+        OwnCount { live: self.count().saturating_sub(departing), departing }
+    }
+
+    /// The state that any of those at this instance set last, with its number.
+    pub(super) fn stated(&self) -> Option<(u32, &PresenceState)> {
         match self {
-            Connections::One(link) => link.state.as_ref(),
-            Connections::Several(several) => several.newest.as_ref().map(|(_, state)| state),
+            Connections::Elsewhere(elsewhere) => elsewhere.own.stated(),
+            Connections::None => None,
+            Connections::One(link) => Some((link.stated, link.state.as_ref()?)),
+            Connections::Several(several) => several.newest.as_ref().map(|(stated, state)| (*stated, state)),
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &MemberLink> {
-        let (one, several) = match self {
+        let own = match self {
+            Connections::Elsewhere(elsewhere) => &elsewhere.own,
+            own => own,
+        };
+        let (one, several) = match own {
+            Connections::Elsewhere(_) | Connections::None => (None, [].as_slice()),
             Connections::One(link) => (Some(link), [].as_slice()),
             Connections::Several(several) => (None, several.links.as_slice()),
         };
@@ -83,7 +148,10 @@ impl Connections {
     pub(super) fn heap_bytes(&self) -> usize {
         let state = |link: &MemberLink| link.state.as_ref().map_or(0, |state| state.as_str().len());
         let several = match self {
-            Connections::One(_) => 0,
+            Connections::Elsewhere(elsewhere) => {
+                return size_of::<Elsewhere>() + elsewhere.own.heap_bytes();
+            }
+            Connections::None | Connections::One(_) => 0,
             Connections::Several(several) => {
                 size_of::<Links>() + several.links.capacity() * size_of::<MemberLink>()
             }
@@ -94,6 +162,11 @@ impl Connections {
     /// Adds a connection, or updates it. One that departs gives it its place: preferably one in the same state.
     pub(super) fn add(&mut self, new: MemberLink) -> Added {
         match self {
+            Connections::Elsewhere(elsewhere) => elsewhere.own.add(new),
+            Connections::None => {
+                *self = Connections::One(new);
+                Added::New
+            }
             Connections::One(link) if link.name == new.name || link.departs() => {
                 *link = new;
                 Added::Replaced
@@ -112,8 +185,9 @@ impl Connections {
     /// Marks a connection as departing; false if it is not present.
     pub(super) fn depart(&mut self, name: u64, departure: u16) -> bool {
         match self {
+            Connections::Elsewhere(elsewhere) => return elsewhere.own.depart(name, departure),
             Connections::One(link) if link.name == name && !link.departs() => link.departure = departure,
-            Connections::One(_) => return false,
+            Connections::None | Connections::One(_) => return false,
             Connections::Several(several) => {
                 let Some(link) = several.find(name).and_then(|at| several.links.get_mut(at)) else {
                     return false;
@@ -131,6 +205,8 @@ impl Connections {
     /// True exactly if the connection is there, and departs with this number; with `None`, in whatever way.
     pub(super) fn has(&self, name: u64, departure: Option<u16>) -> bool {
         let link = match self {
+            Connections::Elsewhere(elsewhere) => return elsewhere.own.has(name, departure),
+            Connections::None => None,
             Connections::One(link) => Some(link).filter(|link| link.name == name),
             Connections::Several(several) => several.find(name).and_then(|at| several.links.get(at)),
         };
@@ -140,7 +216,14 @@ impl Connections {
     /// Removes a connection that is there. True exactly if none is left.
     pub(super) fn remove(&mut self, name: u64) -> bool {
         match self {
-            Connections::One(_) => true,
+            Connections::Elsewhere(elsewhere) => {
+                elsewhere.own.remove(name);
+                false
+            }
+            Connections::None | Connections::One(_) => {
+                *self = Connections::None;
+                true
+            }
             Connections::Several(several) => {
                 if let Some(at) = several.find(name) {
                     several.remove(at);
@@ -210,7 +293,7 @@ mod tests {
     }
 
     fn state(connections: &Connections) -> Option<&str> {
-        connections.state().map(PresenceState::as_str)
+        connections.stated().map(|(_, state)| state.as_str())
     }
 
     #[test]
@@ -225,7 +308,7 @@ mod tests {
         assert!(!all.remove(5));
         assert_eq!((all.count(), state(&all)), (1, None));
         assert!(matches!(all, Connections::One(_)) && all.has(3, None));
-        assert!(all.remove(3), "none is left");
+        assert!(all.remove(3) && all == Connections::None, "none is left");
     }
 
     #[test]

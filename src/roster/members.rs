@@ -5,8 +5,10 @@
 
 use super::connections::Connections;
 use super::event::Shown;
-use crate::id::UserName;
+use super::share::{OwnCount, RemoteShare};
+use crate::id::{PresenceState, UserName};
 use crate::wire::presence::ShownMember;
+use crate::wire::segment::SegmentMember;
 use std::sync::Arc;
 
 /// Members of one chunk: 14 KiB, which a change moves in less than a microsecond.
@@ -26,7 +28,7 @@ pub(super) struct SentMember {
     pub(super) shown: Arc<Shown>,
     since_unix_ms: u64,
     connections: u32,
-    state: Option<crate::id::PresenceState>,
+    state: Option<PresenceState>,
 }
 
 /// All members of one roster.
@@ -38,26 +40,93 @@ pub(super) struct RosterMembers {
 }
 
 impl RosterMember {
+    /// The connections that are shown.
+    pub(super) fn count(&self) -> u32 {
+        self.connections.remote().map_or_else(|| self.connections.count(), |remote| remote.shown)
+    }
+
+    /// The state that any connection set last.
+    fn state(&self) -> Option<&PresenceState> {
+        let own = self.connections.stated();
+        let remote = self.connections.remote().and_then(|remote| remote.share.state.as_ref());
+        match (own, remote) {
+            (Some((own, _)), Some((remote, state))) if *remote > own => Some(state),
+            (None, Some((_, state))) => Some(state),
+            (own, _) => own.map(|(_, state)| state),
+        }
+    }
+
+    /// The connections that are shown, and those at this instance.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        (self.count(), self.connections.count())
+    }
+
+    /// A user that only other instances have.
+    pub(super) fn of_remote(user: &UserName, share: RemoteShare) -> RosterMember {
+        let shown = Arc::new(Shown { user: user.clone(), info: share.info.clone() });
+        let (since_unix_ms, mut connections) = (share.since_unix_ms, Connections::None);
+        connections.set_share(Some(share));
+        RosterMember { shown, since_unix_ms, connections }
+    }
+
+    /// Replaces the part of other instances.
+    pub(super) fn set_remote(&mut self, share: Option<RemoteShare>) {
+        if let Some(share) = &share {
+            // The time at which the user came stays, although the connection of that time may be gone.
+            self.since_unix_ms = self.since_unix_ms.min(share.since_unix_ms);
+            if self.connections.count() == 0 && self.shown.info != share.info {
+                self.shown = Arc::new(Shown { user: self.shown.user.clone(), info: share.info.clone() });
+            }
+        }
+        self.connections.set_share(share);
+    }
+
+    /// The number of the state that was set last; 0 without one.
+    pub(super) fn newest_stated(&self) -> u32 {
+        let remote = self.connections.remote().and_then(|remote| remote.share.state.as_ref());
+        let own = self.connections.stated().map_or(0, |(stated, _)| stated);
+        remote.map_or(0, |(stated, _)| *stated).max(own)
+    }
+
+    /// True if no instance has a connection of the user.
+    pub(super) fn is_gone(&self) -> bool {
+        self.connections == Connections::None
+    }
+
     pub(super) fn sent(&self) -> SentMember {
         SentMember {
             shown: Arc::clone(&self.shown),
             since_unix_ms: self.since_unix_ms,
-            connections: self.connections.count(),
-            state: self.connections.state().cloned(),
+            connections: self.count(),
+            state: self.state().cloned(),
         }
+    }
+
+    /// The part of this instance; `None` if it has no connection.
+    pub(super) fn as_segment(&self) -> Option<SegmentMember> {
+        let OwnCount { live, departing } = self.connections.own_count();
+        let stated = self.connections.stated();
+        (live + departing > 0).then(|| SegmentMember {
+            live,
+            departing,
+            since_unix_ms: self.since_unix_ms,
+            stated: stated.map_or(0, |(stated, _)| stated),
+            state: stated.map(|(_, state)| state.clone()),
+            info: self.shown.info.clone(),
+        })
     }
 
     pub(super) fn as_shown(&self) -> ShownMember<'_> {
         ShownMember {
             user: self.shown.user.as_str(),
-            connections: self.connections.count(),
+            connections: self.count(),
             since_unix_ms: self.since_unix_ms,
-            state: self.connections.state().map(crate::id::PresenceState::as_str),
+            state: self.state().map(PresenceState::as_str),
             info: self.shown.info.as_deref(),
         }
     }
 
-    fn user(&self) -> &UserName {
+    pub(super) fn user(&self) -> &UserName {
         &self.shown.user
     }
 }
@@ -134,6 +203,11 @@ impl RosterMembers {
             }
         };
         self.chunks.iter().skip(chunk).flatten().skip(skip)
+    }
+
+    /// The members with connections at this instance.
+    pub(super) fn own(&self) -> impl Iterator<Item = &RosterMember> {
+        self.after(None).filter(|member| member.connections.count() > 0)
     }
 
     /// The memory that is allocated, in bytes.

@@ -15,14 +15,24 @@ mod pace;
 mod page;
 mod reactors;
 mod recount;
+mod segment;
+mod service;
+mod share;
+mod sharing;
 mod single;
 #[cfg(test)]
 mod tests;
+mod view;
 mod watching;
 mod whole;
+mod writes;
 
 pub use event::{ConnectionId, Departure, RosterEvent, Shown, WatchNumber};
 pub use page::PageWish;
 pub use reactors::ReactorSet;
+pub use segment::{SegmentChange, SegmentContent};
+pub use service::{InstanceStanding, RosterInstance, ServiceState, WayState};
+pub use sharing::{SharingBounds, TopicWish};
 pub use watching::{PushAudience, RosterPush, WatchOf};
+pub use whole::shared::{DeltaFate, WriteOutcome};
 pub use whole::{RosterRules, RosterSizes, Rosters};

@@ -60,6 +60,11 @@ impl Pace {
         self.last_for_all.map_or(Moment::ZERO, |last| last + period)
     }
 
+    /// Delays the frame that is due. A change plans it again.
+    pub(super) fn postpone(&mut self, at: Moment) {
+        self.due = Some(at);
+    }
+
     fn plan_at(&mut self, at: Moment) -> Option<Moment> {
         if self.due.is_some_and(|due| due <= at) {
             return None;

@@ -18,7 +18,7 @@ pub struct PageWish {
 /// Bytes of the members in one frame; the rest is for the head, with the longest channel name.
 pub(super) const MEMBERS_BYTES: usize = ROSTER_FRAME_BYTES - 512;
 
-/// Writes the members after `after` until the page is full; a counted roster has numbers alone.
+/// SegmentWrites the members after `after` until the page is full; a counted roster has numbers alone.
 pub(super) fn write(
     head: &RosterHead<'_>,
     members: &RosterMembers,

@@ -1,18 +1,20 @@
 //! The roster of one channel.
 
-use super::connections::{Added, Connections, MemberLink};
+mod push;
+
+use super::connections::{Connections, MemberLink};
 use super::event::{ConnectionId, Shown};
-use super::members::{RosterMember, RosterMembers, SentMember};
-use super::pace::{Numbers, Pace, REFRESH_MS};
-use super::page::{self, MEMBERS_BYTES};
-use super::reactors::ReactorSet;
-use super::watching::{PushAudience, RosterChanges, RosterPush, WatchOf, Watching};
+use super::members::{RosterMember, RosterMembers};
+use super::pace::{Numbers, Pace};
+use super::page::{self, PageWish};
+use super::segment::OwnSegment;
+use super::share::RemoteShare;
+use super::view::CountedNumbers;
+use super::watching::{WatchOf, Watching};
 use crate::clock::{Moment, Now};
 use crate::id::{ChannelName, PresenceState, ReactorId, UserName};
-use crate::limits::ROSTER_PAGE_MEMBERS;
 use crate::wire::command::WatchDetail;
-use crate::wire::presence::{self, Listing, RosterHead, RosterKnowledge};
-use std::collections::BTreeMap;
+use crate::wire::presence::{Listing, RosterHead, RosterKnowledge};
 use std::sync::Arc;
 
 /// The roster of one channel: its members, its watchers, and the frames between them.
@@ -20,7 +22,12 @@ use std::sync::Arc;
 pub(super) struct Roster {
     channel: ChannelName,
     members: RosterMembers,
+    /// The connections of all members.
     connections: u32,
+    /// The users and connections at this instance.
+    own: Numbers,
+    /// `None` if no other instance knows of it.
+    shared: Option<Box<SharedRoster>>,
     listing: Listing,
     watching: Option<Box<Watching>>,
     pace: Pace,
@@ -31,7 +38,24 @@ pub(super) struct Roster {
     announced: Option<RosterKnowledge>,
     /// Something changed since the last revision.
     changed: Changed,
-    stated: u32,
+}
+
+/// The additional part of a roster that is shared with other instances.
+#[derive(Debug, Default)]
+pub(super) struct SharedRoster {
+    /// The part that other instances know of.
+    segment: OwnSegment,
+    /// Users and connections at other instances which do not list them.
+    counted: CountedNumbers,
+    /// Members whose shown number has to be decided again, and when.
+    settling: Vec<(Moment, UserName)>,
+}
+
+/// The part of a member that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MemberPart {
+    Own,
+    Remote,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +66,21 @@ enum Changed {
     Listing,
 }
 
-/// The frame of a difference, or the reason that there is none.
-enum Difference {
-    None,
-    Frame(Vec<u8>),
-    /// The difference does not fit into a frame.
-    TooLarge,
+/// The number of a state that is set at this time: eighths of a second since 2025, so that states at several instances have an order.
+/// Clocks that differ change only which of two devices' states is shown.
+fn stated_at(unix_ms: u64) -> u32 {
+    u32::try_from(unix_ms.saturating_sub(1_735_689_600_000) / 125).unwrap_or(u32::MAX)
 }
 
 impl Roster {
-    pub(super) fn new(channel: ChannelName) -> Roster {
+    /// An empty roster.
+    pub(super) fn new(channel: ChannelName, shared: Option<Box<SharedRoster>>) -> Roster {
         Roster {
             channel,
             members: RosterMembers::default(),
             connections: 0,
+            own: (0, 0),
+            shared,
             listing: Listing::Listed,
             watching: None,
             pace: Pace::default(),
@@ -63,17 +88,44 @@ impl Roster {
             sent: (0, 0),
             announced: None,
             changed: Changed::No,
-            stated: 0,
         }
     }
 
     /// True exactly if nothing refers to it.
     pub(super) fn is_unused(&self) -> bool {
-        self.members.is_empty() && self.watching.is_none()
+        let is_settled = |shared: &SharedRoster| shared.segment.is_written() && shared.counted.is_none();
+        let is_settled = self.shared.as_deref().is_none_or(is_settled);
+        self.members.is_empty() && self.watching.is_none() && is_settled
     }
 
+    /// The users and connections that are shown.
     pub(super) fn numbers(&self) -> Numbers {
-        (u32::try_from(self.members.len()).unwrap_or(u32::MAX), self.connections)
+        let (users, connections) = self.counted().unwrap_or((0, 0));
+        let listed = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        (listed.saturating_add(users), self.connections.saturating_add(connections))
+    }
+
+    /// The users and connections at this instance.
+    pub(super) fn own_numbers(&self) -> Numbers {
+        self.own
+    }
+
+    pub(super) fn segment_mut(&mut self) -> Option<&mut OwnSegment> {
+        self.shared.as_mut().map(|shared| &mut shared.segment)
+    }
+
+    fn counted(&self) -> CountedNumbers {
+        self.shared.as_ref().and_then(|shared| shared.counted)
+    }
+
+    /// The own segment, with what it is made of.
+    pub(super) fn segment_and_members(&mut self) -> Option<(&mut OwnSegment, &RosterMembers)> {
+        Some((&mut self.shared.as_mut()?.segment, &self.members))
+    }
+
+    /// Takes the members whose shown number has to be decided again, and when.
+    pub(super) fn take_settling(&mut self) -> Vec<(Moment, UserName)> {
+        self.shared.as_mut().map(|shared| std::mem::take(&mut shared.settling)).unwrap_or_default()
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -93,7 +145,8 @@ impl Roster {
 
     /// The memory outside of the roster itself, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.members.heap_bytes() + self.watching.as_ref().map_or(0, |_| size_of::<Watching>())
+        let shared = self.shared.as_ref().map_or(0, |_| size_of::<SharedRoster>());
+        self.members.heap_bytes() + shared + self.watching.as_ref().map_or(0, |_| size_of::<Watching>())
     }
 
     /// Adds a connection, or changes what it shows.
@@ -104,27 +157,101 @@ impl Roster {
         state: Option<PresenceState>,
         now: Now,
     ) {
-        self.note(&shown.user.clone());
-        self.stated = self.stated.wrapping_add(1);
-        let link = MemberLink::new(connection, state, self.stated);
-        match self.members.get_mut(&shown.user) {
-            Some(member) => {
-                member.shown = shown;
-                if member.connections.add(link) == Added::New {
-                    self.connections += 1;
+        let user = shown.user.clone();
+        self.change_member(&user, MemberPart::Own, now.at, |members| {
+            let member = match members.get_mut(&user) {
+                Some(member) => member,
+                None => {
+                    let (since_unix_ms, connections) = (now.unix_ms, Connections::None);
+                    members.insert(RosterMember { shown: Arc::clone(&shown), since_unix_ms, connections });
+                    let Some(member) = members.get_mut(&user) else { return };
+                    member
                 }
+            };
+            member.shown = shown;
+            let stated = member.newest_stated().saturating_add(1).max(stated_at(now.unix_ms));
+            member.connections.add(MemberLink::new(connection, state, stated));
+        });
+    }
+
+    /// Replaces the connections of a user at other instances.
+    pub(super) fn set_remote(&mut self, user: &UserName, share: Option<RemoteShare>, now: Moment) {
+        let remote = self.members.get(user).and_then(|member| member.connections.remote());
+        let has_same = match (remote, &share) {
+            (None, None) => true,
+            (Some(remote), Some(share)) => remote.share == *share,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if has_same {
+            return;
+        }
+        self.change_member(user, MemberPart::Remote, now, |members| match (members.get_mut(user), share) {
+            (Some(member), share) => member.set_remote(share),
+            (None, Some(share)) => members.insert(RosterMember::of_remote(user, share)),
+            (None, None) => {}
+        });
+    }
+
+    /// Decides again how many connections of a user are shown.
+    pub(super) fn settle(&mut self, user: &UserName, now: Moment) {
+        self.change_member(user, MemberPart::Remote, now, |_| ());
+    }
+
+    /// Replaces the numbers of other instances that list no members.
+    pub(super) fn set_counted(&mut self, counted: CountedNumbers) {
+        let Some(shared) = &mut self.shared else { return };
+        if counted != shared.counted && self.changed == Changed::No {
+            self.changed = Changed::Yes;
+        }
+        shared.counted = counted;
+    }
+
+    /// Changes a member. One without connections is removed.
+    fn change_member(
+        &mut self,
+        user: &UserName,
+        part: MemberPart,
+        now: Moment,
+        act: impl FnOnce(&mut RosterMembers),
+    ) {
+        if part == MemberPart::Own
+            && let Some(shared) = &mut self.shared
+        {
+            shared.segment.note(user);
+        }
+        self.note(user);
+        let (shown, own) = self.members.get(user).map_or((0, 0), RosterMember::counts);
+        act(&mut self.members);
+        let (mut shown_now, mut own_now) = (0, 0);
+        if let Some(member) = self.members.get_mut(user) {
+            let own = member.connections.own_count();
+            if let Some(remote) = member.connections.remote_mut()
+                && let Some(at) = remote.settle(own, now)
+                && let Some(shared) = &mut self.shared
+            {
+                shared.settling.push((at, user.clone()));
             }
-            None => {
-                let connections = Connections::One(link);
-                self.members.insert(RosterMember { shown, since_unix_ms: now.unix_ms, connections });
-                self.connections += 1;
+            (shown_now, own_now) = member.counts();
+            if member.is_gone() {
+                self.members.remove(user);
             }
         }
+        self.connections = self.connections + shown_now - shown;
+        self.own.1 = self.own.1 + own_now - own;
+        self.own.0 = self.own.0 + u32::from(own_now > 0) - u32::from(own > 0);
     }
 
     /// Marks a connection as departing; false if it is not present.
-    pub(super) fn depart(&mut self, user: &UserName, name: u64, departure: u16) -> bool {
-        self.members.get_mut(user).is_some_and(|member| member.connections.depart(name, departure))
+    pub(super) fn depart(&mut self, user: &UserName, name: u64, departure: u16, now: Moment) -> bool {
+        let departs = |members: &mut RosterMembers| {
+            members.get_mut(user).is_some_and(|member| member.connections.depart(name, departure))
+        };
+        if self.shared.is_none() {
+            return departs(&mut self.members);
+        }
+        let mut departed = false;
+        self.change_member(user, MemberPart::Own, now, |members| departed = departs(members));
+        departed
     }
 
     /// True exactly if a connection departs with this number.
@@ -133,23 +260,22 @@ impl Roster {
     }
 
     /// Removes a connection if it departs with this number; with `None`, in any case. True exactly if it was removed.
-    pub(super) fn remove(&mut self, user: &UserName, name: u64, departure: Option<u16>) -> bool {
+    pub(super) fn remove(&mut self, user: &UserName, name: u64, departure: Option<u16>, now: Moment) -> bool {
         let is_there = self.members.get(user).is_some_and(|member| member.connections.has(name, departure));
-        if !is_there {
-            return false;
+        if is_there {
+            self.change_member(user, MemberPart::Own, now, |members| {
+                if let Some(member) = members.get_mut(user) {
+                    member.connections.remove(name);
+                }
+            });
         }
-        self.note(user);
-        self.connections -= 1;
-        if self.members.get_mut(user).is_some_and(|member| member.connections.remove(name)) {
-            self.members.remove(user);
-        }
-        true
+        is_there
     }
 
     pub(super) fn watch(&mut self, watch: WatchOf, detail: WatchDetail) {
         if self.watching.is_none() {
             // The first watcher begins with what is true now.
-            self.settle();
+            self.settle_revision();
             self.sent = self.numbers();
             self.announced = None;
         }
@@ -189,8 +315,10 @@ impl Roster {
     fn choose_listing(&mut self, members_max: u32) {
         let users = self.members.len();
         let chosen = match self.listing {
-            Listing::Listed if users > members_max as usize => Listing::Counted,
-            Listing::Counted if users * 5 < 4 * members_max as usize => Listing::Listed,
+            Listing::Listed if users > members_max as usize || self.counted().is_some() => Listing::Counted,
+            Listing::Counted if users * 5 < 4 * members_max as usize && self.counted().is_none() => {
+                Listing::Listed
+            }
             same @ (Listing::Listed | Listing::Counted) => same,
         };
         if chosen != self.listing {
@@ -211,11 +339,11 @@ impl Roster {
     fn head(&self, knowledge: RosterKnowledge) -> RosterHead<'_> {
         let (users, connections) = self.numbers();
         let (channel, listing) = (&self.channel, self.listing);
-        RosterHead { channel, revision: self.revision, knowledge, users, connections, listing }
+        RosterHead { channel, revision: self.revision, knowledge, users, connections, listing, missing: &[] }
     }
 
     /// Begins another revision if something changed that no watcher waits for.
-    fn settle(&mut self) {
+    fn settle_revision(&mut self) {
         if self.changed != Changed::No {
             self.revision += 1;
             self.changed = Changed::No;
@@ -225,128 +353,19 @@ impl Roster {
     /// The object of a page.
     pub(super) fn page(
         &mut self,
-        after: Option<&UserName>,
-        limit: u32,
+        wish: &PageWish,
         knowledge: RosterKnowledge,
+        missing: &[String],
     ) -> Vec<u8> {
         if self.watching.is_none() {
-            self.settle();
+            self.settle_revision();
         }
-        page::write(&self.head(knowledge), &self.members, after, limit)
+        let head = RosterHead { missing, ..self.head(knowledge) };
+        page::write(&head, &self.members, wish.after.as_ref(), wish.limit)
     }
 
-    /// Appends the frames that are due.
-    pub(super) fn push(&mut self, knowledge: RosterKnowledge, now: Moment, into: &mut Vec<RosterPush>) {
-        let Some(mut watching) = self.watching.take() else { return self.pace.skipped() };
-        let before = into.len();
-        let is_counted = self.listing == Listing::Counted && self.changed != Changed::Listing;
-        let is_early = is_counted && self.pace.counted_at(self.sent, self.numbers()) > now;
-        if !is_early || self.is_news(knowledge) {
-            self.push_changes(&mut watching, knowledge, into);
-            if into.len() > before {
-                self.pace.sent_to_all(now);
-            }
-        }
-        self.announced = Some(knowledge);
-        let waiting = std::mem::take(&mut watching.waiting);
-        if !waiting.is_empty() {
-            let object = page::write(&self.head(knowledge), &self.members, None, ROSTER_PAGE_MEMBERS);
-            into.push(self.answer(PushAudience::Waiting, &waiting, &object));
-        }
-        let waiting = std::mem::take(&mut watching.waiting_count);
-        if !waiting.is_empty() {
-            let object = presence::numbers(&self.head(knowledge), None);
-            into.push(self.answer(PushAudience::WaitingCount, &waiting, &object));
-        }
-        self.watching = Some(watching);
-        if into.len() > before {
-            self.pace.sent(now)
-        } else {
-            self.pace.skipped()
-        }
-        if is_early && self.numbers() != self.sent {
-            self.pace.plan_counted(self.sent, self.numbers(), now);
-        }
-    }
-
-    /// True if watchers were sent another knowledge than this.
-    fn is_news(&self, knowledge: RosterKnowledge) -> bool {
-        self.announced.is_some_and(|announced| announced != knowledge)
-    }
-
-    fn push_changes(
-        &mut self,
-        watching: &mut Watching,
-        knowledge: RosterKnowledge,
-        into: &mut Vec<RosterPush>,
-    ) {
-        let changes = std::mem::take(&mut watching.changes);
-        let is_news = self.is_news(knowledge);
-        // The numbers alone say as well whether the roster is complete.
-        let moved = self.numbers() != self.sent || is_news;
-        let changed = std::mem::replace(&mut self.changed, Changed::No);
-        self.revision += 1;
-        let head = self.head(knowledge);
-        let members = match (self.listing, changed, changes) {
-            (Listing::Counted, Changed::Listing, _) => Some(presence::numbers(&head, None)),
-            (Listing::Counted, _, _) => moved.then(|| presence::numbers(&head, None)),
-            (Listing::Listed, Changed::Listing, _) => {
-                Some(page::write(&head, &self.members, None, ROSTER_PAGE_MEMBERS))
-            }
-            (Listing::Listed, _, RosterChanges::Many) => Some(presence::numbers(&head, Some(REFRESH_MS))),
-            (Listing::Listed, _, RosterChanges::Few(few)) => match self.difference(&head, &few) {
-                Difference::None => is_news.then(|| presence::numbers(&head, None)),
-                Difference::Frame(object) => Some(object),
-                Difference::TooLarge => Some(presence::numbers(&head, Some(REFRESH_MS))),
-            },
-        };
-        let is_counting = moved && !watching.count.is_empty();
-        let has_members = !watching.members.is_empty();
-        match members.filter(|_| has_members) {
-            Some(object) => into.push(self.of(PushAudience::Current, watching.members, &object)),
-            None if is_counting => {}
-            None => self.revision -= 1,
-        }
-        if is_counting {
-            into.push(self.of(
-                PushAudience::Count,
-                watching.count,
-                &presence::numbers(&self.head(knowledge), None),
-            ));
-        }
-        self.sent = self.numbers();
-    }
-
-    fn difference(&self, head: &RosterHead<'_>, few: &BTreeMap<UserName, Option<SentMember>>) -> Difference {
-        let (mut joined, mut changed, mut left) = (Vec::new(), Vec::new(), Vec::new());
-        for (user, before) in few {
-            match (before, self.members.get(user)) {
-                (None, Some(member)) => presence::member(&mut joined, &member.as_shown()),
-                (Some(before), Some(member)) if *before != member.sent() => {
-                    presence::member(&mut changed, &member.as_shown());
-                }
-                (Some(_), None) => presence::left(&mut left, user.as_str()),
-                (Some(_), Some(_)) | (None, None) => {}
-            }
-        }
-        match joined.len() + changed.len() + left.len() {
-            0 => Difference::None,
-            bytes if bytes > MEMBERS_BYTES => Difference::TooLarge,
-            _ => Difference::Frame(presence::difference(head, &joined, &changed, &left)),
-        }
-    }
-
-    fn of(&self, audience: PushAudience, reactors: ReactorSet, object: &[u8]) -> RosterPush {
-        let frame = Arc::from(presence::push(object));
-        RosterPush { channel: self.channel.clone(), audience, reactors, answers: Arc::default(), frame }
-    }
-
-    /// A snapshot for these watches.
-    fn answer(&self, audience: PushAudience, watches: &[WatchOf], object: &[u8]) -> RosterPush {
-        let mut reactors = ReactorSet::default();
-        for watch in watches {
-            reactors.insert(watch.reactor);
-        }
-        RosterPush { answers: watches.into(), ..self.of(audience, reactors, object) }
+    /// Delays the frame that is due, because a first reading is under way.
+    pub(super) fn postpone(&mut self, at: Moment) {
+        self.pace.postpone(at);
     }
 }

@@ -1,9 +1,13 @@
 //! All rosters of the process.
 
+pub(super) mod shared;
+
 use super::event::{ConnectionId, Departure, RosterEvent};
 use super::page::PageWish;
 use super::recount::{Recounts, Unconfirmed};
+use super::sharing::{HeldEnd, SharedRosters, Watchers};
 use super::single::Roster;
+use super::view::HOLD;
 use super::watching::{RosterPush, WatchOf};
 use crate::clock::{Moment, Now};
 use crate::id::{ChannelName, ReactorId, UserName};
@@ -24,25 +28,33 @@ pub struct RosterRules {
     pub grace: Duration,
     /// Members above which a roster is counted.
     pub members_max: u32,
-    pub knowledge: RosterKnowledge,
 }
 
 /// The sizes of all rosters together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RosterSizes {
     pub rosters: usize,
-    /// Users, once for each roster that they are on.
+    /// Users at this instance, once for each roster that they are on.
     pub members: u64,
-    /// Connections, once for each roster that they are on.
+    /// Connections at this instance, once for each roster that they are on.
     pub connections: u64,
     /// Rosters with watchers.
     pub watched: u64,
+    /// Rosters that are kept up to date with other instances, and the memory of those members in bytes.
+    pub views: usize,
+    pub views_bytes: usize,
+    /// Rosters with changes that other instances are not sent yet.
+    pub unwritten: usize,
 }
 
 /// All rosters of the process: see the module documentation.
 #[derive(Debug)]
 pub struct Rosters {
     rules: RosterRules,
+    /// The knowledge of rosters that are not shared with other instances.
+    knowledge: RosterKnowledge,
+    /// `None`: rosters are not shared.
+    sharing: Option<Box<SharedRosters>>,
     rosters: HashMap<ChannelName, Roster, ahash::RandomState>,
     /// Frames and ends that become due; some are outdated.
     alarms: BinaryHeap<Reverse<Alarm>>,
@@ -68,9 +80,11 @@ enum AlarmKind {
 
 impl Rosters {
     /// `hasher` is seeded by the caller.
-    pub fn new(rules: RosterRules, hasher: ahash::RandomState) -> Rosters {
+    pub fn new(rules: RosterRules, knowledge: RosterKnowledge, hasher: ahash::RandomState) -> Rosters {
         Rosters {
             rules,
+            knowledge,
+            sharing: None,
             rosters: HashMap::with_hasher(hasher),
             alarms: BinaryHeap::new(),
             departures: 0,
@@ -79,10 +93,14 @@ impl Rosters {
         }
     }
 
-    /// Changes the rules. A departure that has begun keeps its time. If rosters become complete or incomplete, watchers are sent that.
-    pub fn revise(&mut self, rules: RosterRules, now: Moment) {
-        let before = std::mem::replace(&mut self.rules, rules);
-        if before.knowledge == rules.knowledge {
+    /// Changes the rules. A departure that has begun keeps its time.
+    pub fn revise(&mut self, rules: RosterRules) {
+        self.rules = rules;
+    }
+
+    /// Says what is known of rosters that are not shared with other instances. Watchers are sent it if it changes.
+    pub fn set_knowledge(&mut self, knowledge: RosterKnowledge, now: Moment) {
+        if std::mem::replace(&mut self.knowledge, knowledge) == knowledge || self.sharing.is_some() {
             return;
         }
         let watched = self.rosters.iter().filter(|(_, roster)| roster.is_watched());
@@ -92,7 +110,9 @@ impl Rosters {
     }
 
     pub fn sizes(&self) -> RosterSizes {
-        RosterSizes { rosters: self.rosters.len(), ..self.sizes }
+        let (views, views_bytes) = self.sharing.as_ref().map_or((0, 0), |sharing| sharing.sizes());
+        let unwritten = self.sharing.as_ref().map_or(0, |sharing| sharing.writes.dirty.len());
+        RosterSizes { rosters: self.rosters.len(), views, views_bytes, unwritten, ..self.sizes }
     }
 
     /// The memory of all rosters, in bytes. It looks at every member.
@@ -104,7 +124,8 @@ impl Rosters {
 
     /// The next moment at which [`advance`](Rosters::advance) has something to do.
     pub fn due(&self) -> Option<Moment> {
-        self.alarms.peek().map(|Reverse(alarm)| alarm.at)
+        let alarm = self.alarms.peek().map(|Reverse(alarm)| alarm.at);
+        alarm.into_iter().chain(self.sharing.as_ref().and_then(|sharing| sharing.due())).min()
     }
 
     /// Takes an event.
@@ -157,39 +178,62 @@ impl Rosters {
 
     /// The object `presence` with a page of a roster.
     pub fn page(&mut self, wish: &PageWish) -> Vec<u8> {
-        let knowledge = self.rules.knowledge;
+        let (knowledge, missing) = (self.knowledge_of(&wish.channel), self.missing(&wish.channel));
         match self.rosters.get_mut(&wish.channel) {
-            Some(roster) => roster.page(wish.after.as_ref(), wish.limit, knowledge),
-            None => Roster::new(wish.channel.clone()).page(None, wish.limit, knowledge),
+            Some(roster) => roster.page(wish, knowledge, &missing),
+            None => Roster::new(wish.channel.clone(), None).page(wish, knowledge, &missing),
         }
     }
 
     /// Ends the departures that are due, and returns the frames that are.
-    pub fn advance(&mut self, now: Moment) -> Vec<RosterPush> {
+    pub fn advance(&mut self, now: Now) -> Vec<RosterPush> {
+        self.advance_views(now.at);
         let mut pushes = Vec::new();
         while let Some(Reverse(alarm)) = self.alarms.peek()
-            && alarm.at <= now
+            && alarm.at <= now.at
             && let Some(Reverse(Alarm { at, channel, kind })) = self.alarms.pop()
         {
             match kind {
                 AlarmKind::End { user, name, departure } => {
-                    self.change(&channel, now, |roster| roster.remove(&user, name, Some(departure)));
+                    let end = HeldEnd { user, name, departure, until: now.at + HOLD };
+                    let end = match &mut self.sharing {
+                        Some(sharing) => sharing.hold(&channel, end),
+                        None => Some(end),
+                    };
+                    self.end(&channel, end.as_slice(), now.at);
                 }
-                AlarmKind::Push => {
-                    let knowledge = self.rules.knowledge;
-                    let Some(roster) = self.rosters.get_mut(&channel) else { continue };
-                    if roster.due() != Some(at) {
-                        continue;
-                    }
-                    roster.push(knowledge, now, &mut pushes);
-                    if let Some(at) = roster.due() {
-                        self.alarms.push(Reverse(Alarm { at, channel, kind: AlarmKind::Push }));
-                    }
-                }
+                AlarmKind::Push => self.push(channel, at, now.at, &mut pushes),
             }
         }
         self.sweep();
         pushes
+    }
+
+    /// Ends departures.
+    fn end(&mut self, channel: &ChannelName, ends: &[HeldEnd], now: Moment) {
+        if !ends.is_empty() {
+            self.change(channel, now, |roster| {
+                for HeldEnd { user, name, departure, until: _ } in ends {
+                    roster.remove(user, *name, Some(*departure), now);
+                }
+            });
+        }
+    }
+
+    fn push(&mut self, channel: ChannelName, at: Moment, now: Moment, into: &mut Vec<RosterPush>) {
+        let knowledge = self.knowledge_of(&channel);
+        let opening = self.sharing.as_ref().and_then(|sharing| sharing.opening(&channel, now));
+        let Some(roster) = self.rosters.get_mut(&channel) else { return };
+        if roster.due() != Some(at) {
+            return;
+        }
+        match opening {
+            Some(until) => roster.postpone(until),
+            None => roster.push(knowledge, now, into),
+        }
+        if let Some(at) = roster.due() {
+            self.alarms.push(Reverse(Alarm { at, channel, kind: AlarmKind::Push }));
+        }
     }
 
     fn depart(
@@ -209,13 +253,13 @@ impl Rosters {
             return;
         }
         if stays.is_zero() {
-            self.change(channel, now, |roster| roster.remove(user, name, None));
+            self.change(channel, now, |roster| roster.remove(user, name, None, now));
             return;
         }
         // 0 means present.
         self.departures = self.departures.checked_add(1).unwrap_or(1);
         let number = self.departures;
-        if self.change(channel, now, |roster| roster.depart(user, name, number)) {
+        if self.change(channel, now, |roster| roster.depart(user, name, number, now)) {
             let kind = AlarmKind::End { user: user.clone(), name, departure: number };
             self.alarms.push(Reverse(Alarm { at: now + stays, channel: channel.clone(), kind }));
         }
@@ -223,14 +267,15 @@ impl Rosters {
 
     /// Changes a roster, which is created if there is none and removed if nothing refers to it, and plans its next frame.
     fn change<R>(&mut self, channel: &ChannelName, now: Moment, act: impl FnOnce(&mut Roster) -> R) -> R {
-        if !self.rosters.contains_key(channel) {
-            self.rosters.insert(channel.clone(), Roster::new(channel.clone()));
-        }
-        let Some(roster) = self.rosters.get_mut(channel) else {
-            return act(&mut Roster::new(channel.clone()));
+        let new = |sharing: &Option<Box<SharedRosters>>| {
+            Roster::new(channel.clone(), sharing.as_ref().map(|_| Box::default()))
         };
+        if !self.rosters.contains_key(channel) {
+            self.rosters.insert(channel.clone(), new(&self.sharing));
+        }
+        let Some(roster) = self.rosters.get_mut(channel) else { return act(&mut new(&None)) };
         let counts = |roster: &Roster| {
-            let (members, connections) = roster.numbers();
+            let (members, connections) = roster.own_numbers();
             (u64::from(members), u64::from(connections), u64::from(roster.is_watched()))
         };
         let before = counts(roster);
@@ -240,6 +285,13 @@ impl Rosters {
         sizes.members = sizes.members + after.0 - before.0;
         sizes.connections = sizes.connections + after.1 - before.1;
         sizes.watched = sizes.watched + after.2 - before.2;
+        if let Some(sharing) = &mut self.sharing {
+            let watchers = if roster.is_watched() { Watchers::Some } else { Watchers::None };
+            sharing.note_roster(channel, watchers, roster.take_settling(), now);
+            if roster.segment_mut().is_some_and(|segment| segment.is_dirty()) {
+                sharing.writes.want(channel, now);
+            }
+        }
         if roster.is_unused() {
             self.rosters.remove(channel);
         } else if let Some(at) = roster.plan(self.rules.members_max, now) {

@@ -7,6 +7,7 @@
 //! canary         number u64 | dropped u64
 //! order          number u64 | previous u64 | made u64 | length u8 | kind | length u8 | by | arguments
 //! done           number u64 | closed u64
+//! roster         the change of a segment, see `wire::segment`
 //! ```
 //!
 //! The seal is the first half of an HMAC-SHA-256 over the channel's name and all other bytes, with a key that the instances of
@@ -16,6 +17,7 @@
 //! channel and the offset of their entry.
 
 use super::publication::{Change, Published};
+use super::segment::SegmentDelta;
 use super::server_frame;
 use crate::id::{ChannelName, Offset};
 use aws_lc_rs::hmac;
@@ -131,6 +133,7 @@ enum EnvelopeKind {
     Publications = 1,
     Signal = 2,
     Canary = 3,
+    Roster = 4,
     Order = 5,
     Done = 6,
 }
@@ -198,6 +201,11 @@ pub fn order_done(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, (
     });
 }
 
+/// Appends a message about a change of a roster's segment, on the topic `name`.
+pub fn roster(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, delta: &SegmentDelta) {
+    write(out, key, EnvelopeKind::Roster, origin, name, |out| out.extend_from_slice(&delta.encode()));
+}
+
 fn write(
     out: &mut Vec<u8>,
     key: &BusKey,
@@ -231,7 +239,9 @@ pub fn read(bytes: &[u8], key: &BusKey, channel: &ChannelName) -> Result<Message
         EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
         EnvelopeKind::Signal if is_signal(body, channel) => Ok(Message::Signal(Arc::from(body))),
         EnvelopeKind::Signal => Err(EnvelopeFault::Frame),
-        EnvelopeKind::Canary | EnvelopeKind::Order | EnvelopeKind::Done => Err(EnvelopeFault::Kind),
+        EnvelopeKind::Canary | EnvelopeKind::Roster | EnvelopeKind::Order | EnvelopeKind::Done => {
+            Err(EnvelopeFault::Kind)
+        }
     }
 }
 
@@ -243,9 +253,14 @@ pub fn read_canary(bytes: &[u8], key: &BusKey, name: &str) -> Result<CanaryNote,
             Ok(CanaryNote { number: u64::from_le_bytes(*number), dropped: u64::from_le_bytes(*dropped) })
         }
         (EnvelopeKind::Canary, _) => Err(EnvelopeFault::Length),
-        (EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Order | EnvelopeKind::Done, _) => {
-            Err(EnvelopeFault::Kind)
-        }
+        (
+            EnvelopeKind::Publications
+            | EnvelopeKind::Signal
+            | EnvelopeKind::Roster
+            | EnvelopeKind::Order
+            | EnvelopeKind::Done,
+            _,
+        ) => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -261,7 +276,22 @@ pub fn read_order<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<Order
             }
             _ => Err(EnvelopeFault::Length),
         },
-        EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Canary => Err(EnvelopeFault::Kind),
+        EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Canary | EnvelopeKind::Roster => {
+            Err(EnvelopeFault::Kind)
+        }
+    }
+}
+
+/// Reads a message about a change of a roster's segment that arrived under this name.
+pub fn read_roster(bytes: &[u8], key: &BusKey, name: &str) -> Result<SegmentDelta, EnvelopeFault> {
+    let (kind, body) = open(bytes, key, name)?;
+    match kind {
+        EnvelopeKind::Roster => SegmentDelta::parse(body).ok_or(EnvelopeFault::Length),
+        EnvelopeKind::Publications
+        | EnvelopeKind::Signal
+        | EnvelopeKind::Canary
+        | EnvelopeKind::Order
+        | EnvelopeKind::Done => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -301,6 +331,7 @@ fn open<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<(EnvelopeKind, 
         1 => Ok((EnvelopeKind::Publications, body)),
         2 => Ok((EnvelopeKind::Signal, body)),
         3 => Ok((EnvelopeKind::Canary, body)),
+        4 => Ok((EnvelopeKind::Roster, body)),
         5 => Ok((EnvelopeKind::Order, body)),
         6 => Ok((EnvelopeKind::Done, body)),
         _ => Err(EnvelopeFault::Unknown),

@@ -25,6 +25,7 @@ pub mod push;
 pub mod request;
 pub mod response;
 pub mod scan;
+pub mod segment;
 pub mod server_frame;
 pub mod slot;
 pub mod stats;

@@ -13,6 +13,8 @@ pub struct RosterHead<'a> {
     pub users: u32,
     pub connections: u32,
     pub listing: Listing,
+    /// The names of instances whose members are not known: `"missing":[…]`.
+    pub missing: &'a [String],
 }
 
 /// The part of a roster that this process knows.
@@ -20,8 +22,8 @@ pub struct RosterHead<'a> {
 pub enum RosterKnowledge {
     /// All of it: `"complete":true`.
     Complete,
-    /// Its own connections; other instances may have more: `"complete":false`.
-    OwnConnections,
+    /// Its own connections, and what it heard of others; there may be more: `"complete":false`.
+    Incomplete,
 }
 
 /// The form in which a roster is shown.
@@ -170,6 +172,17 @@ fn whole(head: &RosterHead<'_>, rest: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         if head.listing == Listing::Counted {
             json::truth(out, "counted", true);
         }
+        if !head.missing.is_empty() {
+            json::key(out, "missing");
+            out.push(b'[');
+            for (at, name) in head.missing.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                json::string(out, name);
+            }
+            out.push(b']');
+        }
         rest(out);
     });
     out
@@ -189,6 +202,7 @@ mod tests {
             users: 3,
             connections: 4,
             listing: Listing::Listed,
+            missing: &[],
         };
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         let (mut one, mut gone) = (Vec::new(), Vec::new());
@@ -215,10 +229,12 @@ mod tests {
         );
         assert_eq!(text(numbers(&head, Some(1_500))), format!(r#"{common},"refresh_ms":1500}}"#));
         let counted =
-            RosterHead { listing: Listing::Counted, knowledge: RosterKnowledge::OwnConnections, ..head };
+            RosterHead { listing: Listing::Counted, knowledge: RosterKnowledge::Incomplete, ..head };
         assert!(
             text(numbers(&counted, None))
                 .ends_with(r#""complete":false,"users":3,"connections":4,"counted":true}"#)
         );
+        let missing = RosterHead { missing: &["gw-1".into(), "gw\"2".into()], ..counted };
+        assert!(text(numbers(&missing, None)).ends_with(r#","missing":["gw-1","gw\"2"]}"#));
     }
 }

@@ -5,6 +5,7 @@ mod leader;
 mod namespace;
 mod one_way;
 mod operators;
+mod presence;
 mod rebalance;
 pub mod rig;
 mod segments;

@@ -126,6 +126,11 @@ fn corpus_of_redis_replies_passes() {
 }
 
 #[test]
+fn corpus_of_roster_segments_passes() {
+    replay_target("segment");
+}
+
+#[test]
 fn corpus_of_postgres_messages_passes() {
     replay_target("postgres");
 }

@@ -2,6 +2,7 @@
 //! the fuzz targets over their corpora.
 
 mod fuzz_corpus;
+mod rosters;
 #[path = "../support_schema/mod.rs"]
 mod support_schema;
 #[path = "../tidy/mod.rs"]

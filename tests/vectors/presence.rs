@@ -110,10 +110,11 @@ impl Frame {
         let head = RosterHead {
             channel: &ChannelName::parse(channel).expect("a channel name"),
             revision: *revision,
-            knowledge: if *complete { RosterKnowledge::Complete } else { RosterKnowledge::OwnConnections },
+            knowledge: if *complete { RosterKnowledge::Complete } else { RosterKnowledge::Incomplete },
             users: *users,
             connections: *connections,
             listing: if is_counted { Listing::Counted } else { Listing::Listed },
+            missing: &[],
         };
         match &self.value {
             FrameValue::Page { members: entries, more } => {

@@ -167,6 +167,21 @@ fn with_redis_unreadable_here_rows_judge() {
 }
 
 #[test]
+fn instance_that_ended_while_redis_was_away_does_not_come_back_with_it() {
+    let mut observer = Observer::new();
+    observer.pass(10_000, Some(1), Some(1));
+    observer.reads_leases = false;
+    observer.pass(20_000, None, None);
+    assert_eq!(observer.state(), Some(InstanceState::Gone));
+    // Its last lease is still there.
+    observer.reads_leases = true;
+    observer.pass(20_000, None, None);
+    assert_eq!(observer.states.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [InstanceState::Gone]);
+    observer.pass(2_000, Some(1), None);
+    assert_eq!(observer.state(), Some(InstanceState::Alive), "a renewal shows that it lives");
+}
+
+#[test]
 fn with_both_unreadable_here_no_instance_is_judged() {
     let mut observer = Observer::new();
     observer.pass(10_000, Some(1), Some(1));

@@ -199,6 +199,8 @@ pub struct PresenceSection {
     pub members: u32,
     /// Rosters that one connection uses.
     pub channels: u32,
+    /// The memory of other instances' members.
+    pub views_bytes: u64,
 }
 
 impl Default for RegistrySection {
@@ -209,7 +211,13 @@ impl Default for RegistrySection {
 
 impl Default for PresenceSection {
     fn default() -> PresenceSection {
-        PresenceSection { enabled: true, grace: Duration::from_secs(10), members: 1_000, channels: 32 }
+        PresenceSection {
+            enabled: true,
+            grace: Duration::from_secs(10),
+            members: 1_000,
+            channels: 32,
+            views_bytes: 64 << 20,
+        }
     }
 }
 

@@ -318,6 +318,8 @@ settings! {
         "Members of one channel above which watchers get numbers alone. They get the members again below four fifths of it.";
     presence.channels = 32, between(1, 1_000), Reload:
         "Rosters that one connection is on or watches. More get error `too_large`.";
+    presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
+        "Memory for members at other instances, of the channels that are watched or asked for here. Over it, a channel gives numbers alone until it was not watched for 30 s.";
 
     registry.users = true, Switch, Restart:
         "Registers in Redis which users are connected to this instance, so that every instance knows which are online. It needs auth and `bus.url`. `false`: an instance knows its own users alone, and answers that it is not complete while there are others.";

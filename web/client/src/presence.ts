@@ -95,7 +95,7 @@ class Roster extends Cell<PresenceState> implements Presence {
       if (!more) next.clear();
       put(next, members);
       this.#pages = undefined;
-      // Without the members of before: a user who is on none of the pages has left.
+      // Without the members of before: a user on none of the pages has left.
       if (more) void this.#read(new Map(members.map((one) => [one.user, one])), members.at(-1)!.user);
     } else if (differs && revision === last! + 1) {
       for (const map of [next, this.#pages]) {

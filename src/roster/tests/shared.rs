@@ -1,0 +1,228 @@
+//! Rosters of two instances, with every write read by the other at once.
+
+use super::*;
+use crate::id::Incarnation;
+
+/// Two instances and what they wrote.
+struct Pair {
+    rosters: [Rosters; 2],
+    fields: BTreeMap<Vec<u8>, Vec<u8>>,
+    state: [InstanceStanding; 2],
+    ms: u64,
+}
+
+fn incarnation(place: usize) -> Incarnation {
+    Incarnation { origin: place as u64 + 1, count: 1 }
+}
+
+impl Pair {
+    fn new(members_max: u32, views_bytes: u64) -> Pair {
+        let new = |place| {
+            let mut rosters = rosters(members_max);
+            rosters.share(incarnation(place), SharingBounds { views_bytes });
+            rosters
+        };
+        let state = [InstanceStanding::Sure; 2];
+        let mut pair = Pair { rosters: [new(0), new(1)], fields: BTreeMap::new(), state, ms: 1_000 };
+        pair.observe();
+        pair
+    }
+
+    fn observe(&mut self) {
+        for place in 0..2 {
+            let other = 1 - place;
+            let standing = self.state[other];
+            let other = RosterInstance { incarnation: incarnation(other), name: Arc::from("gw-2"), standing };
+            let (storage, messages) = (WayState::Reached, WayState::Reached);
+            let state =
+                ServiceState { incarnation: incarnation(place), storage, messages, others: vec![other] };
+            self.rosters[place].observe(state, now(self.ms).at);
+        }
+    }
+
+    /// Lets time pass. Returns the frames for the watchers of the second instance.
+    fn pass(&mut self, ms: u64) -> Vec<RosterPush> {
+        let until = self.ms + ms;
+        let mut pushes = Vec::new();
+        while self.ms < until {
+            self.ms += 10;
+            let now = now(self.ms);
+            for place in 0..2 {
+                for wish in self.rosters[place].take_topics() {
+                    if let TopicWish::Follow(channel) = wish {
+                        self.rosters[place].followed(&channel, now.at);
+                    }
+                }
+                for channel in self.rosters[place].take_reads(now.at) {
+                    let fields: Vec<_> = self.fields.clone().into_iter().collect();
+                    self.rosters[place].read(&channel, Some(&fields), now.at);
+                }
+                let frames = self.rosters[place].advance(now);
+                if place == 1 {
+                    pushes.extend(frames);
+                }
+                let dead = matches!(self.state[place], InstanceStanding::Ended(_));
+                if let Some((_, changes)) = self.rosters[place].take_writes(now.at).filter(|_| !dead) {
+                    for change in changes {
+                        change.remove.iter().for_each(|name| drop(self.fields.remove(name)));
+                        self.fields.extend(change.set);
+                        let origin = incarnation(place).origin;
+                        self.rosters[1 - place].hear(&change.channel, origin, change.delta, now.at);
+                    }
+                    self.rosters[place].written(WriteOutcome::Written, now.at);
+                }
+            }
+        }
+        pushes
+    }
+
+    fn handle(&mut self, place: usize, event: RosterEvent) {
+        self.rosters[place].handle(event, now(self.ms));
+    }
+}
+
+#[test]
+fn members_of_both_instances_are_one_roster_that_joins_and_leaves_once() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    let mut watcher = Watcher::default();
+    for push in pair.pass(1_000) {
+        watcher.take(&push, 0);
+    }
+    for (place, name) in [(0, 1), (0, 2), (1, 3)] {
+        pair.handle(place, present(name, "ann", Some("active")));
+    }
+    pair.pass(10_000).iter().for_each(|push| watcher.take(push, 0));
+    assert_eq!((watcher.joins, watcher.leaves, watcher.members["ann"].connections), (1, 0, 3));
+    for (place, name) in [(0, 1), (0, 2), (1, 3)] {
+        pair.handle(place, absent(name, "ann", Departure::Lost));
+        pair.pass(1_000).iter().for_each(|push| watcher.take(push, 0));
+    }
+    pair.pass(15_000).iter().for_each(|push| watcher.take(push, 0));
+    assert_eq!((watcher.joins, watcher.leaves, watcher.members.len()), (1, 1, 0));
+}
+
+#[test]
+fn clients_of_a_dead_instance_that_return_within_the_grace_change_nothing() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    for name in 0..50 {
+        pair.handle(0, present(name, &format!("u{name}"), Some("active")));
+    }
+    pair.pass(5_000);
+    // It is known to be gone after five seconds; some are back before.
+    for name in 0..25 {
+        pair.handle(1, present(100 + name, &format!("u{name}"), Some("active")));
+    }
+    assert_eq!(pair.pass(5_000), []);
+    pair.state[0] = InstanceStanding::Ended(now(pair.ms).at);
+    pair.observe();
+    assert_eq!(pair.pass(4_000), []);
+    for name in 25..50 {
+        pair.handle(1, present(100 + name, &format!("u{name}"), Some("active")));
+    }
+    assert_eq!(pair.pass(30_000), []);
+    assert_eq!(pair.rosters[1].sizes().members, 50);
+}
+
+#[test]
+fn members_of_a_dead_instance_leave_once_after_the_grace() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    for name in 0..50 {
+        pair.handle(0, present(name, &format!("u{name}"), None));
+    }
+    let mut watcher = Watcher::default();
+    pair.pass(5_000).iter().for_each(|push| watcher.take(push, 0));
+    assert_eq!(watcher.members.len(), 50);
+    pair.state[0] = InstanceStanding::Ended(now(pair.ms).at);
+    pair.observe();
+    assert_eq!(pair.pass(GRACE_MS - 50), []);
+    pair.pass(1_000).iter().for_each(|push| watcher.take(push, 0));
+    assert_eq!((watcher.leaves, watcher.members.len()), (50, 0));
+}
+
+fn page_of(rosters: &mut Rosters) -> Value {
+    let page = rosters.page(&PageWish { channel: channel(), after: None, limit: 100 });
+    serde_json::from_slice(&page).expect("JSON")
+}
+
+#[test]
+fn segment_with_too_many_members_is_counted_and_listed_again_below_four_fifths() {
+    let mut pair = Pair::new(20, 1 << 20);
+    for name in 0..30 {
+        pair.handle(0, present(name, &format!("u{name}"), None));
+    }
+    pair.handle(1, present(100, "ann", None));
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.pass(2_000);
+    assert_eq!(pair.fields.len(), 3, "the heads, and one member: {:?}", pair.fields);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["counted"]), (&31.into(), &true.into()));
+    assert_eq!(page["complete"], true);
+    for name in 10..30 {
+        pair.handle(0, absent(name, &format!("u{name}"), Departure::Ended));
+    }
+    pair.pass(2_000);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], Watcher::list(&page, "members").len()), (&11.into(), 11));
+}
+
+#[test]
+fn views_over_their_memory_have_numbers_alone() {
+    let mut pair = Pair::new(1_000, 0);
+    for name in 0..30 {
+        pair.handle(0, present(name, &format!("u{name}"), None));
+    }
+    pair.pass(1_000);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.pass(500);
+    assert!(pair.rosters[1].sizes().views_bytes > 0, "the first reading has room");
+    pair.pass(11_000);
+    assert_eq!(pair.rosters[1].sizes().views_bytes, 0);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["counted"], page.get("members")), (&30.into(), &true.into(), None));
+}
+
+#[test]
+fn page_of_a_roster_that_nobody_watches_is_read_and_names_the_instances_that_are_missing() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(0, present(1, "ann", None));
+    pair.pass(1_000);
+    let until = pair.rosters[1].await_page(&channel(), now(pair.ms).at);
+    assert_eq!(until, Some(now(pair.ms + 1_000).at));
+    pair.pass(100);
+    assert_eq!(pair.rosters[1].await_page(&channel(), now(pair.ms).at), None);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"], page.get("missing")), (&1.into(), &true.into(), None));
+    pair.state[0] = InstanceStanding::Unsure;
+    pair.observe();
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"]), (&1.into(), &false.into()));
+    assert_eq!(page["missing"], serde_json::json!(["gw-2"]));
+    pair.pass(40_000);
+    assert_eq!(pair.rosters[1].sizes(), RosterSizes::default(), "the view is closed");
+}
+
+#[test]
+fn leave_is_held_while_the_roster_is_not_complete() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.handle(1, present(1, "ann", None));
+    pair.handle(0, present(2, "ben", None));
+    let mut watcher = Watcher::default();
+    pair.pass(2_000).iter().for_each(|push| watcher.take(push, 0));
+    pair.state[0] = InstanceStanding::Unsure;
+    pair.observe();
+    pair.handle(1, absent(1, "ann", Departure::Deliberate));
+    pair.handle(0, absent(2, "ben", Departure::Deliberate));
+    pair.pass(20_000).iter().for_each(|push| watcher.take(push, 0));
+    assert_eq!(watcher.leaves, 0);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"]), (&2.into(), &false.into()));
+    pair.state[0] = InstanceStanding::Sure;
+    pair.observe();
+    pair.pass(2_000);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"]), (&0.into(), &true.into()));
+}

@@ -1,0 +1,313 @@
+//! Rosters that are shared with other instances.
+//!
+//! The own part of each roster is its *segment*, which is written when it changes. A roster that has watchers here, or of which a page
+//! was read lately, has a *view* of the segments of the others. Without [`Rosters::share`] nothing of this happens.
+
+use super::super::segment::SegmentChange;
+use super::super::service::{InstanceStanding, ServiceState, WayState};
+use super::super::sharing::{LookOutcome, SharedRosters, SharingBounds, TopicWish, ViewReading};
+use super::super::view::DeltaOutcome;
+use super::Rosters;
+use crate::clock::Moment;
+use crate::id::{ChannelName, Incarnation, UserName};
+use crate::limits::{SEGMENT_FIELDS_MAX, SEGMENT_MISSING_MAX};
+use crate::wire::presence::RosterKnowledge;
+use crate::wire::segment::SegmentDelta;
+use std::collections::BTreeSet;
+
+/// Rosters in one write.
+const WRITE_ROSTERS_MAX: usize = 512;
+
+/// The outcome of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    Written,
+    /// Some of it may be written.
+    Failed,
+}
+
+/// The fate of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeltaFate {
+    Applied,
+    /// Known already, or of no interest.
+    Old,
+    /// One before it is missing, so the roster is read.
+    Gap,
+}
+
+impl Rosters {
+    /// Shares rosters with other instances from now on. Call it before any event.
+    pub fn share(&mut self, incarnation: Incarnation, bounds: SharingBounds) {
+        self.sharing = Some(Box::new(SharedRosters::new(incarnation, bounds)));
+    }
+
+    /// Changes the bounds.
+    pub fn bound(&mut self, bounds: SharingBounds) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.bounds = bounds;
+        }
+    }
+
+    /// Takes what is known of the other instances, and of the ways to them.
+    pub fn observe(&mut self, state: ServiceState, now: Moment) {
+        let Some(sharing) = &mut self.sharing else { return };
+        if sharing.state == state {
+            return;
+        }
+        let before = std::mem::replace(&mut sharing.state, state);
+        if sharing.state.calls_for_reads(&before) {
+            sharing.read_all(now);
+        }
+        let channels = sharing.channels();
+        if sharing.state.incarnation != before.incarnation {
+            self.write_again(now);
+        }
+        for channel in channels {
+            self.look(&channel, now);
+        }
+    }
+
+    /// Notes that messages may have been lost: every view is read.
+    pub fn doubt_views(&mut self, now: Moment) {
+        let Some(sharing) = &mut self.sharing else { return };
+        sharing.read_all(now);
+        for channel in sharing.channels() {
+            self.look(&channel, now);
+        }
+    }
+
+    /// SegmentWrites everything again: the incarnation changed.
+    fn write_again(&mut self, now: Moment) {
+        let Some(sharing) = &mut self.sharing else { return };
+        // Its outcome says nothing about the new incarnation.
+        sharing.writes.flight.clear();
+        sharing.writes.dirty.clear();
+        for channel in self.rosters.keys().cloned().collect::<Vec<_>>() {
+            self.change(&channel, now, |roster| {
+                let (users, _) = roster.own_numbers();
+                if let Some(segment) = roster.segment_mut() {
+                    segment.begin_again(users);
+                }
+            });
+        }
+    }
+
+    /// The changes to be written, if it is time for that and no write is under way. Answer with [`written`](Rosters::written).
+    pub fn take_writes(&mut self, now: Moment) -> Option<(Incarnation, Vec<SegmentChange>)> {
+        let members_max = self.rules.members_max;
+        let sharing = self.sharing.as_mut()?;
+        if sharing.state.storage == WayState::Lost || !sharing.writes.may_begin(now) {
+            return None;
+        }
+        let incarnation = sharing.state.incarnation;
+        let (mut changes, mut fields) = (Vec::new(), 0);
+        while changes.len() < WRITE_ROSTERS_MAX && fields < SEGMENT_FIELDS_MAX {
+            let Some(channel) = sharing.writes.dirty.pop_first() else { break };
+            let Some(roster) = self.rosters.get_mut(&channel) else { continue };
+            let numbers = roster.own_numbers();
+            let Some((segment, members)) = roster.segment_and_members() else { continue };
+            if !segment.is_dirty() {
+                continue;
+            }
+            sharing.writes.seq += 1;
+            let seq = sharing.writes.seq;
+            let (change, flight) =
+                segment.prepare(&channel, incarnation, seq, (members, numbers, members_max));
+            fields += change.set.len() + change.remove.len();
+            sharing.writes.flight.push((channel, flight));
+            changes.push(change);
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        sharing.writes.begin(now);
+        Some((incarnation, changes))
+    }
+
+    /// Takes the outcome of the write under way.
+    pub fn written(&mut self, outcome: WriteOutcome, now: Moment) {
+        let Some(sharing) = &mut self.sharing else { return };
+        if outcome == WriteOutcome::Failed {
+            sharing.writes.delay(now);
+        }
+        for (channel, flight) in sharing.writes.end() {
+            self.change(&channel, now, |roster| {
+                let Some(segment) = roster.segment_mut() else { return };
+                match outcome {
+                    WriteOutcome::Written => segment.written(&flight),
+                    WriteOutcome::Failed => segment.failed(flight),
+                }
+            });
+        }
+    }
+
+    /// The incarnation, once everything of it has been written for the first time.
+    pub fn take_complete(&mut self) -> Option<Incarnation> {
+        let sharing = self.sharing.as_mut()?;
+        let current = sharing.state.incarnation;
+        if sharing.state.storage == WayState::Lost {
+            return None;
+        }
+        sharing.writes.take_complete(current)
+    }
+
+    /// Takes the head of an own segment, as an audit found it. One that is not as it was written is written again. True exactly if it is.
+    pub fn audited(&mut self, channel: &ChannelName, found: Option<&[u8]>, now: Moment) -> bool {
+        if !self.rosters.contains_key(channel) {
+            return false;
+        }
+        self.change(channel, now, |roster| {
+            let Some(segment) = roster.segment_mut() else { return false };
+            let is_wrong = segment.is_wrong(found);
+            if is_wrong {
+                segment.repair();
+            }
+            is_wrong
+        })
+    }
+
+    /// The topics to be followed, or left.
+    pub fn take_topics(&mut self) -> Vec<TopicWish> {
+        self.sharing.as_mut().map(|sharing| sharing.take_wishes()).unwrap_or_default()
+    }
+
+    /// Notes that messages about a channel arrive from now on.
+    pub fn followed(&mut self, channel: &ChannelName, now: Moment) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.followed(channel, now);
+        }
+    }
+
+    /// The channels whose segments are to be read now. Answer each with [`read`](Rosters::read).
+    pub fn take_reads(&mut self, now: Moment) -> Vec<ChannelName> {
+        self.sharing.as_mut().map(|sharing| sharing.take_reads(now)).unwrap_or_default()
+    }
+
+    /// Takes all fields of a channel's hash; `None`: it could not be read.
+    pub fn read(&mut self, channel: &ChannelName, fields: Option<&[(Vec<u8>, Vec<u8>)]>, now: Moment) {
+        let grace = self.rules.grace;
+        let Some(sharing) = &mut self.sharing else { return };
+        let reading = if fields.is_some() { ViewReading::Done } else { ViewReading::Failed };
+        let Some(asked) = sharing.end_reading(channel, reading, now) else { return };
+        let own = sharing.state.incarnation.origin;
+        let has_room = sharing.sizes().1 as u64 <= sharing.bounds.views_bytes;
+        let changed = sharing.with(channel, |view, losses| {
+            let mut changed =
+                fields.map(|fields| view.read(own, fields, asked, (losses, grace), now)).unwrap_or_default();
+            if !has_room {
+                changed.extend(view.drop_members());
+            }
+            changed
+        });
+        self.apply(channel, changed.unwrap_or_default(), now);
+        self.look(channel, now);
+    }
+
+    /// Takes a message of the process `origin`.
+    pub fn hear(
+        &mut self,
+        channel: &ChannelName,
+        origin: u64,
+        delta: SegmentDelta,
+        now: Moment,
+    ) -> DeltaFate {
+        let Some(sharing) =
+            self.sharing.as_mut().filter(|sharing| sharing.state.incarnation.origin != origin)
+        else {
+            return DeltaFate::Old;
+        };
+        let incarnation = Incarnation { origin, count: delta.count };
+        match sharing.with(channel, |view, losses| view.take(incarnation, delta, losses, now)) {
+            Some(DeltaOutcome::Applied(changed)) => {
+                self.apply(channel, changed, now);
+                self.look(channel, now);
+                DeltaFate::Applied
+            }
+            Some(DeltaOutcome::Gap) => {
+                sharing.read_again(channel, now);
+                self.look(channel, now);
+                DeltaFate::Gap
+            }
+            Some(DeltaOutcome::Old) | None => DeltaFate::Old,
+        }
+    }
+
+    /// The latest moment for a page: until then, it may become more complete. `None`: read it now.
+    pub fn await_page(&mut self, channel: &ChannelName, now: Moment) -> Option<Moment> {
+        let sharing = self.sharing.as_mut()?;
+        sharing.open(channel, now);
+        sharing.opening(channel, now)
+    }
+
+    /// The knowledge of a roster.
+    pub(super) fn knowledge_of(&self, channel: &ChannelName) -> RosterKnowledge {
+        self.sharing.as_ref().map_or(self.knowledge, |sharing| sharing.knowledge(channel))
+    }
+
+    /// The names of the instances whose members are not known, if the roster is not complete.
+    pub(super) fn missing(&self, channel: &ChannelName) -> Vec<String> {
+        let Some(sharing) = self.sharing.as_ref().filter(|sharing| sharing.is_incomplete(channel)) else {
+            return Vec::new();
+        };
+        let names: Vec<&str> = match sharing.state.storage {
+            WayState::Reached => sharing.state.unsure().collect(),
+            WayState::Lost => {
+                let lives = |standing| !matches!(standing, InstanceStanding::Ended(_));
+                let living = sharing.state.others.iter().filter(|other| lives(other.standing));
+                living.map(|other| &*other.name).collect()
+            }
+        };
+        names.into_iter().take(SEGMENT_MISSING_MAX).map(str::to_owned).collect()
+    }
+
+    /// Does what is due in views and writes.
+    pub(super) fn advance_views(&mut self, now: Moment) {
+        let Some(sharing) = &mut self.sharing else { return };
+        if sharing.writes.is_late(now) {
+            self.written(WriteOutcome::Failed, now);
+        }
+        let due = self.sharing.as_ref().map(|sharing| sharing.due_views(now)).unwrap_or_default();
+        for channel in due {
+            let closed = self.sharing.as_mut().and_then(|sharing| sharing.close_unused(&channel, now));
+            match closed {
+                Some(LookOutcome { changed, ends, .. }) => {
+                    self.end(&channel, &ends, now);
+                    self.apply(&channel, changed, now);
+                }
+                None => self.look(&channel, now),
+            }
+        }
+    }
+
+    /// Brings the roster up to date with its view.
+    fn apply(&mut self, channel: &ChannelName, changed: BTreeSet<UserName>, now: Moment) {
+        let Some(sharing) = &self.sharing else { return };
+        let view = sharing.view(channel).map(|known| &known.view);
+        let share = |user| view.and_then(|view| view.share(user));
+        let shares: Vec<_> = changed.iter().map(|user| (user, share(user))).collect();
+        let counted = view.and_then(|view| view.counted());
+        self.change(channel, now, |roster| {
+            for (user, share) in shares {
+                roster.set_remote(user, share, now);
+            }
+            roster.set_counted(counted);
+        });
+    }
+
+    /// Looks at a view, and brings the roster up to date with it.
+    fn look(&mut self, channel: &ChannelName, now: Moment) {
+        let grace = self.rules.grace;
+        let Some(sharing) = &mut self.sharing else { return };
+        let outcome = sharing.look(channel, grace, now);
+        if !outcome.settles.is_empty() {
+            self.change(channel, now, |roster| {
+                outcome.settles.iter().for_each(|user| roster.settle(user, now));
+            });
+        }
+        self.end(channel, &outcome.ends, now);
+        if outcome.is_news || !outcome.changed.is_empty() {
+            self.apply(channel, outcome.changed, now);
+        }
+    }
+}

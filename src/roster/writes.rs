@@ -1,0 +1,83 @@
+//! The pace of writes of own segments: one at a time.
+
+use super::segment::SegmentFlight;
+use crate::clock::Moment;
+use crate::id::{ChannelName, Incarnation};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The first change after a rest waits for others, and two writes have a distance.
+const GATHER: Duration = Duration::from_millis(20);
+const WRITE_PERIOD: Duration = Duration::from_millis(250);
+/// A write that failed is repeated after this time, one that was not answered is taken as failed.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The writes of own segments.
+#[derive(Debug, Default)]
+pub(super) struct SegmentWrites {
+    /// Channels whose segment is to be written.
+    pub(super) dirty: BTreeSet<ChannelName>,
+    /// The write under way, and since when.
+    pub(super) flight: Vec<(ChannelName, SegmentFlight)>,
+    pub(super) since: Option<Moment>,
+    /// The number of the last change.
+    pub(super) seq: u64,
+    /// The earliest time of the next write.
+    next: Moment,
+    /// The incarnation that has written everything once.
+    complete: Option<Incarnation>,
+}
+
+impl SegmentWrites {
+    /// Notes that the segment of a channel has changed.
+    pub(super) fn want(&mut self, channel: &ChannelName, now: Moment) {
+        if self.dirty.is_empty() {
+            self.next = self.next.max(now + GATHER);
+        }
+        if !self.dirty.contains(channel) {
+            self.dirty.insert(channel.clone());
+        }
+    }
+
+    /// When something can be written, or is given up.
+    pub(super) fn due(&self) -> Option<Moment> {
+        match self.since {
+            Some(since) => Some(since + WRITE_TIMEOUT),
+            None => (!self.dirty.is_empty()).then_some(self.next),
+        }
+    }
+
+    pub(super) fn may_begin(&self, now: Moment) -> bool {
+        self.since.is_none() && !self.dirty.is_empty() && self.next <= now
+    }
+
+    /// True if the write under way was not answered for too long.
+    pub(super) fn is_late(&self, now: Moment) -> bool {
+        self.since.is_some_and(|since| since + WRITE_TIMEOUT <= now)
+    }
+
+    pub(super) fn begin(&mut self, now: Moment) {
+        (self.since, self.next) = (Some(now), now + WRITE_PERIOD);
+    }
+
+    /// Ends the write under way.
+    pub(super) fn end(&mut self) -> Vec<(ChannelName, SegmentFlight)> {
+        self.since = None;
+        std::mem::take(&mut self.flight)
+    }
+
+    pub(super) fn delay(&mut self, now: Moment) {
+        self.next = now + WRITE_AGAIN;
+    }
+
+    /// The incarnation, once everything of it has been written for the first time.
+    pub(super) fn take_complete(&mut self, current: Incarnation) -> Option<Incarnation> {
+        let is_written = self.dirty.is_empty() && self.since.is_none();
+        if !is_written || self.complete == Some(current) {
+            return None;
+        }
+        self.complete = Some(current);
+        self.complete
+    }
+}

@@ -1,0 +1,347 @@
+//! The schedule of a run: connections that come and go, and faults.
+
+use super::instance::{GRACE, ModelInstance, channel};
+use super::redis::ModelRedis;
+use seawall::clock::{Moment, Now};
+use seawall::id::{ReactorId, UserName};
+use seawall::roster::{ConnectionId, Departure, RosterEvent, Shown};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const INSTANCES: usize = 3;
+const USERS: u64 = 12;
+const STEP_MS: u64 = 100;
+/// Faults begin after this time.
+const START_MS: u64 = 5_000;
+/// Connections come and go until then, and all faults are over.
+const HEAL_MS: u64 = 45_000;
+/// Then everything must be true.
+const END_MS: u64 = HEAL_MS + 25_000;
+/// The truth must be old before an answer that calls itself complete is compared with it: an instance that is killed is known to be
+/// gone after 5.1 s, and then its members stay for the grace.
+const SETTLED_MS: u64 = 17_000;
+
+/// A fault, which ends before [`HEAL_MS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    RedisDown,
+    RedisEmptied,
+    /// A replica without the newest writes is promoted.
+    RedisOlder,
+    /// Instance 1 does not reach Redis.
+    CutOff,
+    /// Instance 1 gets no messages.
+    Deaf,
+    /// Instance 2 is killed, and starts again; some of its clients return elsewhere.
+    Killed,
+    /// Instance 2 stops, and goes on.
+    Stopped,
+}
+
+impl Fault {
+    /// One to three faults.
+    pub(super) fn random(seed: u64) -> Vec<Fault> {
+        let all = [
+            Fault::RedisDown,
+            Fault::RedisEmptied,
+            Fault::RedisOlder,
+            Fault::CutOff,
+            Fault::Deaf,
+            Fault::Killed,
+            Fault::Stopped,
+        ];
+        let mut random = fastrand::Rng::with_seed(seed ^ 0xFA);
+        let mut faults: Vec<Fault> =
+            (0..random.usize(1..=3)).map(|_| all[random.usize(0..all.len())]).collect();
+        faults.dedup();
+        faults
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    user: u64,
+    instance: usize,
+    since_ms: u64,
+}
+
+pub(super) struct World {
+    random: fastrand::Rng,
+    ms: u64,
+    redis: ModelRedis,
+    /// The data of a second ago and earlier.
+    replicas: Vec<ModelRedis>,
+    is_redis_up: bool,
+    instances: Vec<Option<ModelInstance>>,
+    rows: BTreeMap<u64, Moment>,
+    origins: u64,
+    names: u64,
+    connections: BTreeMap<u64, Connection>,
+    /// Clients that come back.
+    returns: Vec<(u64, u64)>,
+    changed_ms: u64,
+    /// Connections of a stopped process count as they like.
+    unsure_until_ms: u64,
+    false_leaves: u32,
+    incomplete: u32,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let mut world = World {
+            random: fastrand::Rng::with_seed(seed),
+            ms: 0,
+            redis: ModelRedis::default(),
+            replicas: Vec::new(),
+            is_redis_up: true,
+            instances: Vec::new(),
+            rows: BTreeMap::new(),
+            origins: 0,
+            names: 0,
+            connections: BTreeMap::new(),
+            returns: Vec::new(),
+            changed_ms: 0,
+            unsure_until_ms: 0,
+            false_leaves: 0,
+            incomplete: 0,
+        };
+        for _ in 0..INSTANCES {
+            let instance = world.start_instance();
+            world.instances.push(Some(instance));
+        }
+        world
+    }
+
+    pub(super) fn false_leaves(&self) -> u32 {
+        self.false_leaves
+    }
+
+    /// Steps of instances after the start at which a watcher had no complete roster.
+    pub(super) fn incomplete_after_start(&self) -> u32 {
+        self.incomplete
+    }
+
+    fn now(&self) -> Now {
+        Now { at: Moment::from_micros((self.ms + 1_000) * 1_000), unix_ms: 1_760_000_000_000 + self.ms }
+    }
+
+    fn start_instance(&mut self) -> ModelInstance {
+        self.origins += 1;
+        ModelInstance::new(self.origins, self.now())
+    }
+
+    /// Runs a schedule to its end, and compares.
+    pub(super) fn run(&mut self, faults: &[Fault]) {
+        let plan: Vec<(Fault, u64, u64)> = faults
+            .iter()
+            .map(|fault| {
+                let begins = self.random.u64(START_MS..30_000);
+                (*fault, begins, (begins + self.random.u64(1_000..25_000)).min(HEAL_MS))
+            })
+            .collect();
+        while self.ms < END_MS {
+            for (fault, begins, ends) in &plan {
+                let step = |at: &u64| (self.ms..self.ms + STEP_MS).contains(at);
+                let (begins, ends) = (step(begins), step(ends));
+                if begins {
+                    self.begin(*fault);
+                }
+                if ends {
+                    self.end(*fault);
+                }
+            }
+            self.churn();
+            self.step();
+            self.ms += STEP_MS;
+        }
+        let truth = self.truth();
+        for instance in self.instances.iter().flatten() {
+            assert!(instance.watcher.is_complete, "{} is not complete: {instance:?}", instance.origin);
+            assert_eq!(instance.watcher.members, truth, "of {}", instance.origin);
+        }
+    }
+
+    fn truth(&self) -> BTreeMap<String, u64> {
+        let mut truth = BTreeMap::new();
+        for connection in self.connections.values() {
+            *truth.entry(format!("u{}", connection.user)).or_default() += 1;
+        }
+        truth
+    }
+
+    fn begin(&mut self, fault: Fault) {
+        match fault {
+            Fault::RedisDown => self.is_redis_up = false,
+            Fault::RedisEmptied => self.redis = ModelRedis::default(),
+            Fault::RedisOlder => {
+                let age = self.random.usize(0..3);
+                if let Some(replica) = self.replicas.iter().rev().nth(age) {
+                    self.redis = replica.clone();
+                }
+            }
+            Fault::CutOff => self.set(1, |instance| instance.reaches = false),
+            Fault::Deaf => self.set(1, |instance| instance.hears = false),
+            Fault::Stopped => {
+                self.unsure_until_ms = u64::MAX;
+                self.set(2, |instance| instance.is_stopped = true);
+            }
+            Fault::Killed => self.kill(),
+        }
+    }
+
+    fn end(&mut self, fault: Fault) {
+        match fault {
+            Fault::RedisDown => self.is_redis_up = true,
+            Fault::RedisEmptied | Fault::RedisOlder => {}
+            Fault::CutOff => self.set(1, |instance| instance.reaches = true),
+            Fault::Deaf => self.set(1, |instance| instance.hears = true),
+            Fault::Stopped => {
+                self.unsure_until_ms = self.ms + SETTLED_MS;
+                self.set(2, |instance| instance.is_stopped = false);
+            }
+            Fault::Killed => {
+                if self.instances[2].is_none() {
+                    let instance = self.start_instance();
+                    self.instances[2] = Some(instance);
+                    // It hears of the one before it only now.
+                    self.changed_ms = self.ms;
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, place: usize, act: impl FnOnce(&mut ModelInstance)) {
+        if let Some(instance) = &mut self.instances[place] {
+            act(instance);
+        }
+    }
+
+    fn kill(&mut self) {
+        if self.instances[2].take().is_none() {
+            return;
+        }
+        let lost: Vec<(u64, u64)> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.instance == 2)
+            .map(|(name, connection)| (*name, connection.user))
+            .collect();
+        for (name, user) in lost {
+            self.connections.remove(&name);
+            if self.random.bool() {
+                self.returns.push((self.ms + self.random.u64(100..12_000), user));
+            }
+        }
+        self.changed_ms = self.ms;
+    }
+
+    /// Lets connections come and go.
+    fn churn(&mut self) {
+        let due: Vec<u64> =
+            self.returns.iter().filter(|(at, _)| *at <= self.ms).map(|(_, user)| *user).collect();
+        self.returns.retain(|(at, _)| *at > self.ms);
+        for user in due {
+            self.come(user);
+        }
+        // In between nothing changes, so that what is called complete can be compared.
+        let comes_and_goes = self.ms < HEAL_MS && self.ms % 30_000 < 8_000;
+        if comes_and_goes && self.random.u8(0..8) == 0 {
+            let user = self.random.u64(0..USERS);
+            if self.connections.len() < 6 || self.random.bool() && self.connections.len() < 20 {
+                self.come(user);
+            } else {
+                self.go();
+            }
+        }
+    }
+
+    fn come(&mut self, user: u64) {
+        let places: Vec<usize> = (0..INSTANCES)
+            .filter(|place| self.instances[*place].as_ref().is_some_and(|instance| !instance.is_stopped))
+            .collect();
+        let instance = places[self.random.usize(0..places.len())];
+        self.names += 1;
+        let (name, now) = (self.names, self.now());
+        let user_name = UserName::parse(&format!("u{user}")).expect("a user");
+        let event = RosterEvent::Present {
+            channel: channel(),
+            connection: ConnectionId { name, reactor: ReactorId(0) },
+            shown: Arc::new(Shown { user: user_name, info: None }),
+            state: None,
+        };
+        self.set(instance, |instance| instance.rosters.handle(event, now));
+        self.connections.insert(name, Connection { user, instance, since_ms: self.ms });
+        self.changed_ms = self.ms;
+    }
+
+    fn go(&mut self) {
+        let place = self.random.usize(0..self.connections.len());
+        let Some((name, connection)) = self.connections.iter().nth(place) else { return };
+        let (name, connection, now) = (*name, connection.clone(), self.now());
+        if self.instances[connection.instance].as_ref().is_none_or(|instance| instance.is_stopped) {
+            return;
+        }
+        self.connections.remove(&name);
+        let departure = if self.random.bool() { Departure::Deliberate } else { Departure::Lost };
+        let event = RosterEvent::Absent {
+            channel: channel(),
+            connection: ConnectionId { name, reactor: ReactorId(0) },
+            user: UserName::parse(&format!("u{}", connection.user)).expect("a user"),
+            departure,
+        };
+        self.set(connection.instance, |instance| instance.rosters.handle(event, now));
+        self.changed_ms = self.ms;
+    }
+
+    fn step(&mut self) {
+        if self.ms.is_multiple_of(1_000) {
+            self.replicas.push(self.redis.clone());
+        }
+        let now = self.now();
+        let mut published = Vec::new();
+        let rows: Vec<(u64, Moment)> = self.rows.iter().map(|(origin, at)| (*origin, *at)).collect();
+        let mut left = Vec::new();
+        for instance in self.instances.iter_mut().flatten().filter(|instance| !instance.is_stopped) {
+            let redis = self.is_redis_up.then_some(&mut self.redis);
+            let (more, users) = instance.step(redis, &rows, now);
+            published.extend(more);
+            left.extend(users);
+            self.rows.insert(instance.origin, instance.row);
+        }
+        for instance in self.instances.iter_mut().flatten() {
+            for (origin, delta) in &published {
+                instance.send(*origin, delta.clone(), now.at);
+            }
+        }
+        for user in left {
+            let is_there = |connection: &Connection| {
+                format!("u{}", connection.user) == user && connection.since_ms + 1_000 < self.ms
+            };
+            self.false_leaves += u32::from(self.connections.values().any(is_there));
+        }
+        self.compare();
+    }
+
+    /// Checks that rosters which are called complete are.
+    fn compare(&mut self) {
+        if self.ms < START_MS || !self.ms.is_multiple_of(500) {
+            return;
+        }
+        let is_settled = self.ms > self.changed_ms + SETTLED_MS && self.ms > self.unsure_until_ms;
+        let truth: BTreeSet<String> = self.truth().into_keys().collect();
+        for instance in self.instances.iter().flatten().filter(|instance| !instance.is_stopped) {
+            if !instance.watcher.is_complete {
+                self.incomplete += 1;
+                // Silence of others is counted again, and each instance notices the end of a fault by itself.
+                self.unsure_until_ms = self.unsure_until_ms.max(self.ms + SETTLED_MS);
+            } else if is_settled && self.ms > SETTLED_MS + GRACE.as_millis() as u64 {
+                let seen: BTreeSet<String> = instance.watcher.members.keys().cloned().collect();
+                assert_eq!(
+                    seen, truth,
+                    "{} calls it complete at {} ms: {:?}",
+                    instance.origin, self.ms, instance.rosters
+                );
+            }
+        }
+    }
+}
