@@ -21,6 +21,8 @@ use crate::wire::segment::SegmentDelta;
 use ::redis::{Value, cmd};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -70,7 +72,10 @@ pub(super) struct ListenerParts {
 pub(super) struct RosterListener {
     parts: ListenerParts,
     dialer: Dialer,
-    follows: Follows<()>,
+    /// No follower waits for its subscription, so one that is asked for without a connection is confirmed as well.
+    follows: Follows<Infallible>,
+    /// Subscriptions that were confirmed, and not passed on for want of room; at most one for each view.
+    followed: VecDeque<ChannelName>,
     connection: Option<Box<RedisConnection>>,
     rests_until: Instant,
     /// The last canary of this process.
@@ -102,6 +107,7 @@ impl RosterListener {
             dialer: parts.target.dialer(),
             parts,
             follows: Follows::default(),
+            followed: VecDeque::new(),
             connection: None,
             rests_until: monotonic(),
             heard: None,
@@ -115,7 +121,7 @@ impl RosterListener {
             self.parts.bell.answer();
             while let Ok(wish) = self.parts.wishes.try_recv() {
                 match wish {
-                    TopicWish::Follow(channel) => drop(self.follows.follow(channel, ())),
+                    TopicWish::Follow(channel) => self.follows.want(channel),
                     TopicWish::Leave(channel) => self.follows.leave(channel),
                 }
             }
@@ -124,6 +130,7 @@ impl RosterListener {
                 self.lose(trouble);
             }
             self.judge();
+            self.tell_followed();
         }
     }
 
@@ -187,9 +194,9 @@ impl RosterListener {
             }
             [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => {
                 if let Some(channel) = self.parts.names.channel(name)
-                    && !self.follows.subscribed(&channel).waiting.is_empty()
+                    && self.follows.subscribed(&channel).unwaited
                 {
-                    self.tell(RosterNews::Followed(channel));
+                    self.followed.push_back(channel);
                 }
             }
             _ => {}
@@ -220,10 +227,22 @@ impl RosterListener {
         }
     }
 
-    /// Passes news on. Without room for it, all views are read.
+    /// Passes a change on. Without room for it, all views are read.
     fn tell(&self, news: RosterNews) {
         if self.parts.news.try_send(news).is_err() {
             self.parts.feed.lose();
+        }
+    }
+
+    /// Passes confirmed subscriptions on, as many as there is room for. A view is not complete without.
+    fn tell_followed(&mut self) {
+        while let Some(channel) = self.followed.pop_front() {
+            if let Err(error) = self.parts.news.try_send(RosterNews::Followed(channel)) {
+                if let RosterNews::Followed(channel) = error.into_inner() {
+                    self.followed.push_front(channel);
+                }
+                break;
+            }
         }
     }
 
@@ -250,7 +269,7 @@ impl RosterListener {
         self.connection = None;
         self.heard = None;
         // The next connection follows all of them again.
-        for () in self.follows.lost() {}
+        drop(self.follows.lost());
     }
 
     /// Decides whether messages arrive.

@@ -53,12 +53,16 @@ fn entries(list: &Value) -> impl Iterator<Item = (String, u64)> {
 
 impl Watcher {
     fn of(gateway: &Gateway) -> Watcher {
+        let mut watcher = Watcher::begin(gateway);
+        watcher.until(SOON, "its first snapshot is complete", |watcher| watcher.is_complete);
+        watcher
+    }
+
+    fn begin(gateway: &Gateway) -> Watcher {
         let mut client = connect(gateway, "watcher");
         client.ask(json!({"subscribe": {"channel": "c", "watch": "members"}}), "subscribed");
         let (members, joins, leaves) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut watcher = Watcher { client, members, is_complete: false, joins, leaves, changes: Vec::new() };
-        watcher.until(SOON, "its first snapshot is complete", |watcher| watcher.is_complete);
-        watcher
+        Watcher { client, members, is_complete: false, joins, leaves, changes: Vec::new() }
     }
 
     /// Takes the frames that have come, waiting for the first one up to this long.
@@ -247,5 +251,22 @@ fn restart_of_redis_makes_no_user_leave() {
     redis_fault(|rig| {
         rig.redis.stop();
         rig.redis.start_again();
+    });
+}
+
+#[test]
+fn roster_first_watched_without_redis_is_complete_once_redis_is_back() {
+    let mut rig = Rig::start();
+    let gateways = start(&rig, ["gw-1", "gw-2"]);
+    let _ann = present(&gateways[0], "ann");
+    rig.redis.stop();
+    let mut watcher = Watcher::begin(&gateways[1]);
+    // Its topic is asked for while there is no connection.
+    let push = watcher.client.next_push_within("presence", SOON).expect("a snapshot");
+    assert_eq!(push["complete"], false, "{push}");
+    watcher.take(&push);
+    rig.redis.start_again();
+    watcher.until(COMPLETE + SLACK, "the roster is complete", |watcher| {
+        watcher.is_complete && watcher.members.contains_key("ann")
     });
 }
