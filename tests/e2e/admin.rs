@@ -115,7 +115,7 @@ fn each_path_answers_and_names_its_allowed_methods() {
     }
     let wrong = operator.send("PUT", "/health/admission", Some(json!({"mode": "off"})));
     assert_eq!(wrong.status, 400);
-    let large = operator.send("PUT", "/health/admission", Some(json!({"mode": "x".repeat(2_000)})));
+    let large = operator.send("PUT", "/health/admission", Some(json!({"mode": "x".repeat(5_000)})));
     assert_eq!(large.status, 413);
     assert!(operator.get("/health").header("access-control-allow-origin").is_none());
 

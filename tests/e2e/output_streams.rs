@@ -171,8 +171,9 @@ fn line_for_the_journal_begins_with_its_priority() {
         .spawn()
         .expect("the gateway starts");
     let written = || std::fs::read_to_string(&path).expect("text");
-    crate::support::until(crate::support::SOON, "the outage is logged", || {
-        written().contains("dependency down")
+    // Before it serves, a signal ends it at once.
+    crate::support::until(crate::support::SOON, "it serves, and the outage is logged", || {
+        written().contains("dependency down") && written().contains("serving")
     });
     terminate(&gateway);
     assert!(gateway.wait().expect("it ends").success());

@@ -6,6 +6,7 @@ use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 fn cluster(gateway: &Gateway) -> Value {
     Operator::of(gateway).get("/cluster").json()
@@ -66,5 +67,11 @@ fn instance_of_the_previous_release_is_named_and_gets_nothing_new() {
     for gateway in &new {
         until(SOON, "the cluster is complete without it", || cluster(gateway)["complete"] == true);
     }
-    until(SOON, "an order does not wait for it", || done(&new[1], "stranger")["complete"] == true);
+    // It is named for a minute, and waited for during ten seconds.
+    let operator = Operator::of(&new[1]);
+    until(SOON + SOON, "an order does not wait for it", || {
+        let begun = Instant::now();
+        let answer = operator.send("POST", "/users/stranger/disconnect", Some(json!({})));
+        answer.status == 200 && begun.elapsed() < Duration::from_millis(500)
+    });
 }
