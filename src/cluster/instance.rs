@@ -146,12 +146,17 @@ impl KnownInstance {
         }
     }
 
-    /// Notes a higher count: what is known of the lease of a lower one ends.
-    pub(super) fn begin(&mut self, count: u32, now: Moment) {
+    /// Notes a higher count: what is known of the lease of a lower one ends. The silence of its own counts from `renewed`.
+    pub(super) fn begin(&mut self, count: u32, renewed: Moment) {
         if count > self.count {
             self.count = count;
-            self.lease = SeenLease::unseen(now);
+            self.lease = SeenLease::unseen(renewed);
         }
+    }
+
+    /// The moment from which the silence of its lease counts.
+    pub(super) fn renewed(&self) -> Moment {
+        self.lease.renewed
     }
 
     /// Its newest incarnation.

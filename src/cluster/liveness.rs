@@ -64,6 +64,13 @@ impl SignSource {
     }
 }
 
+/// The sign that showed an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignOfLife {
+    Lease,
+    Row,
+}
+
 /// The need for another reading of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowsNeed {
@@ -137,7 +144,7 @@ impl Liveness {
         let others: Vec<_> = others().collect();
         self.stored = stored;
         for (incarnation, lease) in others {
-            let Some(known) = self.hear(*incarnation, &lease.name, now) else { continue };
+            let Some(known) = self.hear(*incarnation, &lease.name, SignOfLife::Lease, now) else { continue };
             if incarnation.count < known.count {
                 continue;
             }
@@ -169,7 +176,7 @@ impl Liveness {
         let own = self.own;
         for row in rows.iter().filter(|row| row.origin != own) {
             let incarnation = Incarnation { origin: row.origin, count: row.count };
-            let Some(known) = self.hear(incarnation, &row.name, now) else { continue };
+            let Some(known) = self.hear(incarnation, &row.name, SignOfLife::Row, now) else { continue };
             known.name = Arc::clone(&row.name);
             known.done = row.done;
             let seen = SeenRow { written: asked - row.age, age: row.age, leaving: row.leaving };
@@ -273,7 +280,13 @@ impl Liveness {
     }
 
     /// The entry of an instance; `None` if there are too many that live.
-    fn hear(&mut self, incarnation: Incarnation, name: &str, now: Moment) -> Option<&mut KnownInstance> {
+    fn hear(
+        &mut self,
+        incarnation: Incarnation,
+        name: &str,
+        sign: SignOfLife,
+        now: Moment,
+    ) -> Option<&mut KnownInstance> {
         let Incarnation { origin, count } = incarnation;
         if self.known.len() >= INSTANCES_MAX && !self.known.contains_key(&origin) {
             let ended = self.known.values().filter(|known| !known.state.lives());
@@ -286,7 +299,8 @@ impl Liveness {
             }
             Entry::Occupied(place) => {
                 let known = place.into_mut();
-                known.begin(count, now);
+                // A row with a higher count does not end the silence of the lease: an instance that lost Redis begins one as well.
+                known.begin(count, if sign == SignOfLife::Lease { now } else { known.renewed() });
                 Some(known)
             }
         }

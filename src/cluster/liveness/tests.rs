@@ -225,6 +225,19 @@ fn stopped_process_is_gone_and_comes_back_only_with_a_higher_count() {
 }
 
 #[test]
+fn row_with_a_higher_count_does_not_end_the_silence_of_a_lease() {
+    let mut observer = Observer::new();
+    observer.pass(10_000, Some(1), Some(1));
+    let lost = observer.now;
+    observer.pass(2_000, None, Some(1));
+    // It doubts its own lease, as it cannot renew it, and its next row shows it.
+    observer.pass(6_000, None, Some(2));
+    assert!(observer.reached(InstanceState::Isolated, lost).expect("isolated") <= 5_100);
+    observer.pass(3_000, Some(2), Some(2));
+    assert_eq!(observer.state(), Some(InstanceState::Alive));
+}
+
+#[test]
 fn own_pause_ends_no_other_instance() {
     let mut observer = Observer::new();
     observer.pass(10_000, Some(1), Some(1));
