@@ -82,6 +82,7 @@ fn read(wish: OrderWish, now_unix_ms: u64) -> Result<ClusterOrder, ApiProblem> {
         OrderWish::Block(user, body) => order_body::block(user, &body, now_unix_ms),
         OrderWish::Unblock(user) => Ok(ClusterOrder::Unblock(user)),
         OrderWish::Revoke(body) => order_body::revoke(&body, now_unix_ms),
+        OrderWish::Erase(user, body) => order_body::erase(user, &body),
     }
 }
 

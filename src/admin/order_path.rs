@@ -26,6 +26,7 @@ pub enum OrderWish {
     Block(UserName, String),
     Unblock(UserName),
     Revoke(String),
+    Erase(UserName, String),
 }
 
 /// The paths; each accepts certain methods.
@@ -33,6 +34,7 @@ pub enum OrderWish {
 pub(super) enum OrderPath<'a> {
     Disconnect(&'a str),
     Block(&'a str),
+    Erase(&'a str),
     Revoke,
     List,
     Progress(&'a str),
@@ -52,6 +54,7 @@ impl OrderPath<'_> {
         match path.strip_prefix("/users/")?.split_once('/')? {
             (name, "disconnect") => Some(OrderPath::Disconnect(name)),
             (name, "block") => Some(OrderPath::Block(name)),
+            (name, "erase") => Some(OrderPath::Erase(name)),
             _ => None,
         }
     }
@@ -70,13 +73,18 @@ impl OrderPath<'_> {
             (OrderPath::Block(name), Method::Get | Method::Head) => {
                 Ok(OrderQuestion::Block(names::user(name)?))
             }
+            (OrderPath::Erase(name), Method::Post) => {
+                give(OrderWish::Erase(names::user(name)?, text(body)?.to_owned()))
+            }
             (OrderPath::Revoke, Method::Post) => give(OrderWish::Revoke(text(body)?.to_owned())),
             (OrderPath::List, Method::Get | Method::Head) => Ok(OrderQuestion::List),
             (OrderPath::Progress(number), Method::Get | Method::Head) => {
                 Ok(OrderQuestion::Progress(names::order(number)?))
             }
             (OrderPath::Block(_), _) => Err(AdminRefusal::method("GET, HEAD, PUT, DELETE")),
-            (OrderPath::Disconnect(_) | OrderPath::Revoke, _) => Err(AdminRefusal::method("POST")),
+            (OrderPath::Disconnect(_) | OrderPath::Erase(_) | OrderPath::Revoke, _) => {
+                Err(AdminRefusal::method("POST"))
+            }
             (OrderPath::List | OrderPath::Progress(_), _) => Err(AdminRefusal::method("GET, HEAD")),
         }
     }

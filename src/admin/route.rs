@@ -203,6 +203,7 @@ mod tests {
             ("/users/ann/block", "GET, HEAD, PUT, DELETE"),
             ("/users/ann", "GET, HEAD"),
             ("/users/ann/disconnect", "POST"),
+            ("/users/ann/erase", "POST"),
             ("/tokens/revoke", "POST"),
         ];
         let methods = [

@@ -1,4 +1,4 @@
-//! Orders to all instances: disconnect, block, unblock and revoke, and their progress.
+//! Orders to all instances: disconnect, block, unblock, revoke and erase, and their progress.
 
 use super::route::{ApiEndpoint, Named, Routed};
 use super::server::ApiServer;
@@ -34,6 +34,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             (ApiEndpoint::Disconnect, Named::User(user)) => order_body::disconnect(user.clone(), text)?,
             (ApiEndpoint::Block, Named::User(user)) => order_body::block(user.clone(), text, now_unix_ms)?,
             (ApiEndpoint::Unblock, Named::User(user)) => ClusterOrder::Unblock(user.clone()),
+            (ApiEndpoint::Erase, Named::User(user)) => order_body::erase(user.clone(), text)?,
             _ => order_body::revoke(text, now_unix_ms)?,
         };
         self.queues()?;

@@ -30,6 +30,7 @@ pub(super) enum ApiEndpoint {
     ShowBlock,
     Unblock,
     Revoke,
+    Erase,
     Order,
     OpenApi,
 }
@@ -46,7 +47,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 20] = [
+pub(super) const TABLE: [RouteRow; 21] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", &[ApiRight::Publish]),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", &[ApiRight::Publish]),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", &[ApiRight::Publish]),
@@ -65,7 +66,13 @@ pub(super) const TABLE: [RouteRow; 20] = [
     row(ApiEndpoint::ShowBlock, Method::Get, "/v1/users/{user}/block", &[ApiRight::Block]),
     row(ApiEndpoint::Unblock, Method::Delete, "/v1/users/{user}/block", &[ApiRight::Block]),
     row(ApiEndpoint::Revoke, Method::Post, "/v1/tokens/revoke", &[ApiRight::Block]),
-    row(ApiEndpoint::Order, Method::Get, "/v1/orders/{order}", &[ApiRight::Disconnect, ApiRight::Block]),
+    row(ApiEndpoint::Erase, Method::Post, "/v1/users/{user}/erase", &[ApiRight::Erase]),
+    row(
+        ApiEndpoint::Order,
+        Method::Get,
+        "/v1/orders/{order}",
+        &[ApiRight::Disconnect, ApiRight::Block, ApiRight::Erase],
+    ),
     row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", &[]),
 ];
 
@@ -100,6 +107,7 @@ impl ApiEndpoint {
             ApiEndpoint::ShowBlock => "block_show",
             ApiEndpoint::Unblock => "unblock",
             ApiEndpoint::Revoke => "revoke",
+            ApiEndpoint::Erase => "erase",
             ApiEndpoint::Order => "order",
             ApiEndpoint::OpenApi => "openapi",
         }
@@ -222,7 +230,8 @@ fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
         | ApiEndpoint::Disconnect
         | ApiEndpoint::Block
         | ApiEndpoint::ShowBlock
-        | ApiEndpoint::Unblock => user(name).map(Named::User),
+        | ApiEndpoint::Unblock
+        | ApiEndpoint::Erase => user(name).map(Named::User),
         ApiEndpoint::Order => {
             let number = name.parse().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()));
             number.map(|number| Named::Order(OrderId(number))).ok_or_else(|| {

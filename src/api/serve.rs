@@ -232,6 +232,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             | ApiEndpoint::ShowBlock
             | ApiEndpoint::Unblock
             | ApiEndpoint::Revoke
+            | ApiEndpoint::Erase
             | ApiEndpoint::Order => self.order(routed, key, text, from.address).map(ApiAnswer::json),
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
         }

@@ -36,10 +36,12 @@ pub enum ApiRight {
     Block,
     /// To spread connections over the instances.
     Rebalance,
+    /// To remove what users wrote.
+    Erase,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 10] = [
+    pub const ALL: [ApiRight; 11] = [
         ApiRight::Publish,
         ApiRight::Signal,
         ApiRight::History,
@@ -50,6 +52,7 @@ impl ApiRight {
         ApiRight::Disconnect,
         ApiRight::Block,
         ApiRight::Rebalance,
+        ApiRight::Erase,
     ];
 
     /// The word in `rights`.
@@ -65,6 +68,7 @@ impl ApiRight {
             ApiRight::Disconnect => "disconnect",
             ApiRight::Block => "block",
             ApiRight::Rebalance => "rebalance",
+            ApiRight::Erase => "erase",
         }
     }
 
@@ -94,7 +98,7 @@ impl ApiRates {
     /// The signals of a key without a rate of its own. Each goes to every instance and is encoded for every subscriber.
     pub const SIGNALS_PER_S: u32 = 1_000;
 
-    /// Disconnects, blocks and revocations of a key. Each is a commit, and every instance examines all its sessions.
+    /// Orders of a key: disconnects, blocks, revocations and erasures. Each is a commit, and every instance examines all its sessions.
     pub const ORDERS_PER_S: u32 = 100;
 
     /// Rates per second, as many at once after a pause of a second. 0 is no bound.

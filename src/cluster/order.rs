@@ -31,6 +31,8 @@ pub enum ClusterOrder {
     Unblock(UserName),
     /// Ends the sessions with certain tokens, which are refused from then on.
     Revoke(RevokeOrder),
+    /// Has the store remove what a user wrote. Ends no session.
+    Erase(UserName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +94,12 @@ pub enum OrderKind {
     Block,
     Unblock,
     Revoke,
+    Erase,
 }
 
 impl OrderKind {
-    pub const ALL: [OrderKind; 4] =
-        [OrderKind::Disconnect, OrderKind::Block, OrderKind::Unblock, OrderKind::Revoke];
+    pub const ALL: [OrderKind; 5] =
+        [OrderKind::Disconnect, OrderKind::Block, OrderKind::Unblock, OrderKind::Revoke, OrderKind::Erase];
 
     /// The word in the store, in metrics and in answers.
     pub const fn word(self) -> &'static str {
@@ -105,6 +108,7 @@ impl OrderKind {
             OrderKind::Block => "block",
             OrderKind::Unblock => "unblock",
             OrderKind::Revoke => "revoke",
+            OrderKind::Erase => "erase",
         }
     }
 
@@ -115,6 +119,7 @@ impl OrderKind {
             OrderKind::Block => 1,
             OrderKind::Unblock => 2,
             OrderKind::Revoke => 3,
+            OrderKind::Erase => 4,
         }
     }
 }
@@ -137,6 +142,7 @@ impl ClusterOrder {
             ClusterOrder::Block(_) => OrderKind::Block,
             ClusterOrder::Unblock(_) => OrderKind::Unblock,
             ClusterOrder::Revoke(_) => OrderKind::Revoke,
+            ClusterOrder::Erase(_) => OrderKind::Erase,
         }
     }
 
@@ -146,6 +152,7 @@ impl ClusterOrder {
             ClusterOrder::Disconnect(Disconnect { user, .. })
             | ClusterOrder::Block(BlockOrder { user, .. })
             | ClusterOrder::Unblock(user)
+            | ClusterOrder::Erase(user)
             | ClusterOrder::Revoke(RevokeOrder { tokens: RevokedTokens::IssuedBefore(user, _), .. }) => {
                 Some(user)
             }
@@ -166,7 +173,10 @@ impl ClusterOrder {
             ClusterOrder::Revoke(order) if order.tokens.include(session.user, session.stamp) => {
                 Some(CloseReason::Unauthenticated(REVOKED))
             }
-            ClusterOrder::Block(_) | ClusterOrder::Unblock(_) | ClusterOrder::Revoke(_) => None,
+            ClusterOrder::Block(_)
+            | ClusterOrder::Unblock(_)
+            | ClusterOrder::Revoke(_)
+            | ClusterOrder::Erase(_) => None,
         }
     }
 }
@@ -240,6 +250,7 @@ mod tests {
         let sessions = [("ann", 1, 0, none), ("ann", 2, 999, none), ("anna", 3, 0, none)];
         assert_eq!(codes(&ClusterOrder::Block(block), &sessions), [Some(4503), Some(4503), None]);
         assert_eq!(codes(&ClusterOrder::Unblock(user("ann")), &sessions), [None; 3]);
+        assert_eq!(codes(&ClusterOrder::Erase(user("ann")), &sessions), [None; 3]);
     }
 
     #[test]

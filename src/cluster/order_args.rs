@@ -42,7 +42,7 @@ impl ClusterOrder {
                 }
                 json::text(out, "reason", reason);
             }
-            ClusterOrder::Unblock(user) => json::text(out, "user", user.as_str()),
+            ClusterOrder::Unblock(user) | ClusterOrder::Erase(user) => json::text(out, "user", user.as_str()),
             ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {
                 match tokens {
                     RevokedTokens::One(jti) => json::text(out, "jti", jti),
@@ -84,6 +84,7 @@ impl ClusterOrder {
                 reason: args["reason"].as_str()?.into(),
             }),
             OrderKind::Unblock => ClusterOrder::Unblock(user()?),
+            OrderKind::Erase => ClusterOrder::Erase(user()?),
             OrderKind::Revoke => ClusterOrder::Revoke(RevokeOrder {
                 tokens: match args["jti"].as_str() {
                     Some(jti) => RevokedTokens::One(jti.into()),
@@ -120,6 +121,7 @@ mod tests {
             block(None),
             block(Some(1_795_344_253_115)),
             ClusterOrder::Unblock(ann.clone()),
+            ClusterOrder::Erase(ann.clone()),
             revoke(RevokedTokens::One("a b".into())),
             revoke(RevokedTokens::IssuedBefore(ann.clone(), 5)),
         ] {

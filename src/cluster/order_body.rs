@@ -46,6 +46,17 @@ pub fn block(user: UserName, text: &str, now_unix_ms: u64) -> Result<ClusterOrde
     Ok(ClusterOrder::Block(BlockOrder { user, until_unix_ms, reason }))
 }
 
+/// Checks the body of an erasure, which has no members.
+pub fn erase(user: UserName, text: &str) -> Result<ClusterOrder, ApiProblem> {
+    if user == UserName::anonymous() {
+        return Err(malformed(
+            "the user anonymous is everybody without a token, and is not erased as a whole",
+        ));
+    }
+    let [] = members(text, [])?;
+    Ok(ClusterOrder::Erase(user))
+}
+
 /// Reads the body of a revocation: `{"jti","until"}` or `{"user","issued_before","until"}`.
 pub fn revoke(text: &str, now_unix_ms: u64) -> Result<ClusterOrder, ApiProblem> {
     let [jti, user, issued_before, until] = members(text, ["jti", "user", "issued_before", "until"])?;
@@ -216,6 +227,7 @@ mod tests {
         assert_eq!(order.args(), r#"{"user":"ann","issued_before":5,"until":1001}"#);
         assert!(revoke(r#"{"jti":"a","until":1001}"#, NOW).is_ok());
         assert!(revoke(r#"{"jti":"a","until":31622401000}"#, NOW).is_ok());
+        assert_eq!(erase(ann(), "{}").expect("an order"), ClusterOrder::Erase(ann()));
     }
 
     #[test]
@@ -236,6 +248,8 @@ mod tests {
             (block(ann(), r#"{"until":1000}"#, NOW), "until is 1000, which is past"),
             (block(ann(), r#"{"until":1.5}"#, NOW), "until must be Unix milliseconds"),
             (block(UserName::anonymous(), "{}", NOW), "turn auth on"),
+            (erase(UserName::anonymous(), ""), "everybody without a token"),
+            (erase(ann(), r#"{"reason":"x"}"#), "unknown member \"reason\""),
             (revoke(r#"{"jti":"a"}"#, NOW), "until is missing"),
             (revoke(r#"{"jti":"a","until":31622401001}"#, NOW), "send at most 31622401000, a year ahead"),
             (revoke(r#"{"jti":"","until":1001}"#, NOW), "jti must be 1 to 256 bytes"),

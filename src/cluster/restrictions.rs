@@ -103,6 +103,12 @@ impl Restrictions {
             ClusterOrder::Unblock(user) => {
                 self.blocks.remove(user);
             }
+            // The block stays, without what was noted of the user.
+            ClusterOrder::Erase(user) => {
+                if let Some(block) = self.blocks.get_mut(user) {
+                    block.order.reason = "".into();
+                }
+            }
             ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {
                 let ends = moment_of(*until_unix_ms, store_unix_ms, now);
                 // A repetition only adds, as in the store.
@@ -170,6 +176,16 @@ mod tests {
         assert_eq!(restrictions.counts(), (1, 0));
         restrictions.apply(&ClusterOrder::Unblock(user("bob")), 0, 0, at(0));
         assert_eq!((refuse(&restrictions, "bob", 0), restrictions.counts()), (None, (0, 0)));
+    }
+
+    #[test]
+    fn erasure_leaves_a_block_without_its_reason() {
+        let mut restrictions = Restrictions::default();
+        let order = BlockOrder { user: user("ann"), until_unix_ms: None, reason: "spam".into() };
+        restrictions.apply(&ClusterOrder::Block(order), 0, 0, at(0));
+        restrictions.apply(&ClusterOrder::Erase(user("ann")), 0, 0, at(0));
+        let block = restrictions.block_of(&user("ann"), at(0)).expect("blocked");
+        assert_eq!(&*block.order.reason, "");
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Engine {
             ClusterOrder::Disconnect(_)
             | ClusterOrder::Block(_)
             | ClusterOrder::Unblock(_)
-            | ClusterOrder::Revoke(_) => None,
+            | ClusterOrder::Revoke(_)
+            | ClusterOrder::Erase(_) => None,
         })
     }
 }

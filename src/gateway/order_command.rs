@@ -1,4 +1,4 @@
-//! `seawall user disconnect|block|unblock|show` and `seawall order`: orders to all instances, through the admin listener of one.
+//! `seawall user disconnect|block|unblock|erase|show` and `seawall order`: orders to all instances, through the admin listener of one.
 
 use super::config::Config;
 use super::config::certificate::date;
@@ -9,6 +9,9 @@ use super::running::RunningGateway;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::process::ExitCode;
+
+const ERASURE_GOES_ON: &str =
+    "the store now searches its log; \"user erased\" in the log of a gateway says that it is done\n";
 
 /// The task of a command.
 pub(super) enum OrderTask {
@@ -23,6 +26,9 @@ pub(super) enum OrderTask {
         until: Option<u64>,
     },
     Unblock {
+        user: String,
+    },
+    Erase {
         user: String,
     },
     /// Shows whether the user is blocked.
@@ -93,6 +99,7 @@ impl OrderTask {
             OrderTask::Unblock { user } => {
                 ("DELETE", format!("/users/{}/block", encoded(user)), String::new())
             }
+            OrderTask::Erase { user } => ("POST", format!("/users/{}/erase", encoded(user)), String::new()),
             OrderTask::Show { user } => ("GET", format!("/users/{}/block", encoded(user)), String::new()),
             OrderTask::Progress { order } => ("GET", format!("/orders/{order}"), String::new()),
         }
@@ -103,6 +110,9 @@ impl OrderTask {
         let body: Value = serde_json::from_str(body).ok()?;
         match self {
             OrderTask::Show { user } => block(user, &body).map(|text| (text, Completeness::Complete)),
+            OrderTask::Erase { .. } => {
+                progress(&body).map(|(text, outcome)| (format!("{text}{ERASURE_GOES_ON}"), outcome))
+            }
             OrderTask::Disconnect { .. }
             | OrderTask::Block { .. }
             | OrderTask::Unblock { .. }

@@ -23,6 +23,11 @@ pub struct Ticket {
     pub request: u64,
 }
 
+impl Ticket {
+    /// For a job whose answer is dropped.
+    pub const UNANSWERED: Ticket = Ticket { reactor: ReactorId(u16::MAX), request: u64::MAX };
+}
+
 /// A publication to be committed.
 #[derive(Debug)]
 pub struct Append {

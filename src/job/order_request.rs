@@ -32,6 +32,8 @@ pub enum OrderFault {
     TooManyBlocks,
     /// The same with revocations.
     TooManyRevocations,
+    /// The same with erasures that are not finished.
+    TooManyErasures,
     /// Nothing was stored.
     Unavailable,
     /// Nothing was stored, because too many orders wait.
@@ -43,7 +45,12 @@ pub enum OrderFault {
 impl OrderFault {
     /// The refusal of an order of this kind because its table is full.
     pub fn too_many(kind: OrderKind) -> OrderFault {
-        if kind == OrderKind::Revoke { OrderFault::TooManyRevocations } else { OrderFault::TooManyBlocks }
+        match kind {
+            OrderKind::Revoke => OrderFault::TooManyRevocations,
+            OrderKind::Erase => OrderFault::TooManyErasures,
+            // The other kinds have no table of their own.
+            OrderKind::Disconnect | OrderKind::Block | OrderKind::Unblock => OrderFault::TooManyBlocks,
+        }
     }
 
     /// The answer to the application or operator that gave the order.
@@ -56,6 +63,10 @@ impl OrderFault {
             OrderFault::TooManyRevocations => ApiProblem::lasting(
                 ProblemCode::TooMany,
                 "100000 revocations exist, or 50000 by this key or by operators; wait until some have ended, and send the earliest until",
+            ),
+            OrderFault::TooManyErasures => ApiProblem::lasting(
+                ProblemCode::TooMany,
+                "100000 erasures are not finished, or 50000 by this key or by operators; wait until some are",
             ),
             OrderFault::Unavailable => ApiProblem {
                 dependency: Some("store"),

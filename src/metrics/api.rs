@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 21] = [
+pub const ENDPOINTS: [&str; 22] = [
     "publish",
     "batch",
     "broadcast",
@@ -25,6 +25,7 @@ pub const ENDPOINTS: [&str; 21] = [
     "block_show",
     "unblock",
     "revoke",
+    "erase",
     "order",
     "openapi",
     "unknown",

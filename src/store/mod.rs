@@ -8,6 +8,7 @@ mod clock_trust;
 mod columns;
 mod emptied;
 mod ends;
+mod erased;
 mod fullness;
 mod idempotency;
 mod large_cuts;

@@ -19,6 +19,7 @@ mod drain;
 mod drain_ends;
 mod drain_operators;
 mod edits_and_deletes;
+mod erase;
 mod fair_shares;
 mod fair_table;
 mod fair_times;

@@ -4,6 +4,7 @@ mod backup;
 mod contract;
 mod duty;
 mod epoch;
+mod erase;
 mod faults;
 mod hold_ups;
 mod hosts;

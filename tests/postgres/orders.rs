@@ -15,11 +15,14 @@ use std::sync::Arc;
 /// The year 2100 in Unix milliseconds.
 const FAR: u64 = 4_102_444_800_000;
 
-fn instance(server: &Postgres, origin: u64) -> Rig {
+pub fn instance_member(origin: u64) -> ClusterMember {
     let signs = Arc::new(OwnSigns::new(origin, format!("gw-{origin}").into()));
-    let member = ClusterMember { bus: None, signs, registry: RegistrySender::pair().0 };
-    let rig =
-        Rig::postgres_with(PostgresConfig { member: Some(member), ..config(server.url(), KEEP_ALL, 100) });
+    ClusterMember { bus: None, signs, registry: RegistrySender::pair().0 }
+}
+
+pub fn instance(server: &Postgres, origin: u64) -> Rig {
+    let member = Some(instance_member(origin));
+    let rig = Rig::postgres_with(PostgresConfig { member, ..config(server.url(), KEEP_ALL, 100) });
     until(SOON, "the store is read", || rig.orders.is_read());
     rig
 }

@@ -49,6 +49,13 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         which: Which,
     },
+    /// Remove everything that a user wrote from the log, on all instances
+    Erase {
+        #[arg(value_name = "NAME", value_parser = argument::user)]
+        name: String,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Print where a user is connected, over all instances, and whether the user is blocked
     Show {
         #[arg(value_name = "NAME", value_parser = argument::user)]
@@ -81,6 +88,7 @@ impl UserCommand {
             UserCommand::Unblock { name, which } => {
                 (UserTask::Order(OrderTask::Unblock { user: name }), which)
             }
+            UserCommand::Erase { name, which } => (UserTask::Order(OrderTask::Erase { user: name }), which),
             UserCommand::Show { name, which } => (UserTask::Show(name), which),
         }
     }

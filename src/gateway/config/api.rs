@@ -21,7 +21,7 @@ pub const FIELDS: [(&str, &str); 8] = [
     ("secret_file", "A file that holds the secret. A line break at its end is not part of the secret."),
     (
         "rights",
-        "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `users`, `disconnect`, `block`, `rebalance`. Required.",
+        "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `users`, `disconnect`, `block`, `rebalance`, `erase`. Required.",
     ),
     (
         "channels",

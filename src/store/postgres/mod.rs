@@ -11,6 +11,7 @@ mod canary;
 mod connection;
 mod drop_channels;
 mod epoch;
+mod erase_users;
 mod failed_writes;
 mod fault;
 mod known_heads;

@@ -7,6 +7,7 @@
 
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
+use super::erase_users;
 use super::fault::CallFault;
 use super::probe_channel;
 use super::timing::{jittered, monotonic};
@@ -152,12 +153,24 @@ impl RetentionWorker {
         let is_scan_due = monotonic() >= self.next_scan;
         let scanned = if is_scan_due { self.scan() } else { Ok(()) };
         let number = scanned.and(self.by_number()).and(self.by_bytes());
+        let number = number.and(self.erase_users());
         let Some(now_ms) = self.trusted_time()? else { return number };
         let number = if is_scan_due { number.and(self.remove_idle_probes(now_ms)) } else { number };
         let aged = self.by_age(now_ms);
         let keys = self.by_keys(now_ms);
         let channels = self.remove_channels(now_ms);
         number.and(aged).and(keys).and(channels)
+    }
+
+    /// Goes on with the erasures of users that no other instance works on.
+    fn erase_users(&mut self) -> Result<(), CallFault> {
+        let now_ms = self.clock.unix_ms();
+        for _ in 0..SLICES_MAX {
+            if erase_users::slice(&mut self.connection, now_ms)? == Rest::None {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The wall time in Unix milliseconds, unless the clock is not trusted. The database remembers for all instances when a

@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 7] = [
+const STEPS: [&[&str]; 8] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -27,6 +27,7 @@ const STEPS: [&[&str]; 7] = [
     &[include_str!("sql/5_removal.sql")],
     &[include_str!("sql/6_cluster.sql")],
     &[include_str!("sql/7_orders.sql")],
+    &[include_str!("sql/8_erasures.sql")],
 ];
 
 /// The version that this program migrates to.

@@ -8,6 +8,7 @@ use super::connection::Checkpoint;
 use super::log::{BatchFault, Log};
 use super::retention::{Duty, RetentionSlice, SliceRows};
 use super::round::RetentionRound;
+use super::user_erasures::{UserErased, UserProgress};
 use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
@@ -337,7 +338,25 @@ impl SqliteAppender {
         }
         let slice = self.log.retain(duty, now_ms, rows);
         self.log.large_cuts.log(now);
-        slice
+        match slice {
+            Ok(RetentionSlice { rest: Rest::None, .. }) if duty == Duty::Erase => self.erase_of_users(),
+            slice => slice,
+        }
+    }
+
+    /// Does one slice of the erasure of a user. The deletes are announced like those of a moderator.
+    fn erase_of_users(&mut self) -> Result<RetentionSlice, BatchFault> {
+        let Some(slice) = self.log.next_user_slice()? else { return Ok(RetentionSlice::default()) };
+        self.commit(&slice.deletes);
+        if self.writes == Writes::Fail {
+            // The next round goes on at the same place.
+            return Ok(RetentionSlice::default());
+        }
+        let UserProgress { rows: erased, ended } = self.log.finish_user_slice(&slice)?;
+        if let Some(UserErased { user, publications, keys }) = ended {
+            tracing::info!(target: "audit", user, publications, keys, "user erased");
+        }
+        Ok(RetentionSlice { erased, rest: Rest::Some, ..RetentionSlice::default() })
     }
 
     fn retention_failed(&mut self, cause: &dyn std::fmt::Display) {

@@ -35,6 +35,7 @@ mod space;
 mod store;
 #[cfg(test)]
 mod tests;
+mod user_erasures;
 
 pub use backup::{Backup, backup};
 pub use copy::StoreContent;

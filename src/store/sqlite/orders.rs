@@ -1,6 +1,8 @@
-//! Orders in the file: committed by the thread that writes, together with what they change in the tables of blocks and revocations.
+//! Orders in the file: committed by the thread that writes, together with what they change in the tables of blocks, revocations and
+//! erasures.
 
 use super::log::{BatchFault, Log};
+use super::user_erasures;
 use crate::cluster::order::{BlockOrder, ClusterOrder, RevokeOrder, RevokedTokens};
 use crate::cluster::restrictions::RESTRICTIONS_MAX;
 use crate::id::{OrderId, UserName};
@@ -184,6 +186,16 @@ fn change(connection: &Connection, order: &ClusterOrder, by: &str, now_ms: u64) 
         }
         ClusterOrder::Unblock(user) => {
             connection.prepare_cached("DELETE FROM blocks WHERE user_name = ?1")?.execute([user.as_str()])?;
+            Ok(true)
+        }
+        ClusterOrder::Erase(user) => {
+            if !user_erasures::is_begun(connection, user)? && !has_room(connection, "user_erasures", by)? {
+                return Ok(false);
+            }
+            connection
+                .prepare_cached("UPDATE blocks SET reason = '' WHERE user_name = ?1")?
+                .execute([user.as_str()])?;
+            user_erasures::begin(connection, user, by, now_ms)?;
             Ok(true)
         }
         ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {

@@ -12,6 +12,7 @@ use super::place::RowKey;
 use super::removal;
 use super::room;
 use super::rows::{self, ChannelRow};
+use super::user_erasures::{self, UserProgress, UserSlice};
 use crate::id::{ChannelName, Offset};
 use crate::limits::APPEND_BATCH_MAX;
 use crate::store::columns::{integer, natural};
@@ -77,7 +78,7 @@ pub(crate) enum Duty {
     Keys,
     /// Channels without publications and keys, after a minute.
     Channels,
-    /// The text of edits whose original was deleted.
+    /// The text of edits whose original was deleted, and then what erased users wrote.
     Erase,
 }
 
@@ -104,7 +105,7 @@ pub(crate) struct RetentionSlice {
     pub(crate) keys: u64,
     /// The number of channels removed.
     pub(crate) channels: u64,
-    /// The number of edits whose text was removed.
+    /// The number of edits whose text was removed, and of rows of erased users.
     pub(crate) erased: u64,
     pub(crate) rest: Rest,
 }
@@ -260,6 +261,18 @@ impl Log {
         let Some(erasure) = next else { return Ok(RetentionSlice::default()) };
         let erased = self.transaction(|connection| erasures::advance(connection, erasure, rows))?;
         Ok(RetentionSlice { erased, rest: Rest::Some, ..RetentionSlice::default() })
+    }
+
+    /// Reads the next slice of an erasure of a user.
+    pub(super) fn next_user_slice(&mut self) -> Result<Option<UserSlice>, BatchFault> {
+        let next = self.connection().and_then(user_erasures::next).map_err(BatchFault::NotStored);
+        next.inspect_err(|fault| self.recover(fault))
+    }
+
+    /// Finishes a slice whose deletes are committed.
+    pub(super) fn finish_user_slice(&mut self, slice: &UserSlice) -> Result<UserProgress, BatchFault> {
+        let finished = self.transaction(|connection| user_erasures::finish(connection, slice));
+        finished.inspect_err(|fault| self.recover(fault))
     }
 
     /// Remembers committed rows. Those still over their number are noted again, after the others.

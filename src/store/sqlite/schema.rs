@@ -18,7 +18,7 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 5] = [log_and_channels, keys_and_ages, erasures, removal, orders];
+const STEPS: [Step; 6] = [log_and_channels, keys_and_ages, erasures, removal, orders, user_erasures];
 
 /// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -222,6 +222,22 @@ fn orders(connection: &Connection) -> rusqlite::Result<()> {
              until INTEGER NOT NULL,
              by TEXT NOT NULL,
              PRIMARY KEY (kind, name)
+         ) STRICT, WITHOUT ROWID;",
+    )
+}
+
+fn user_erasures(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- Users whose publications and keys are being erased. stage: 0 publications, 1 keys. done: the last place or channel examined.
+         -- publications, keys: how many were erased. by: of whose share it is.
+         CREATE TABLE user_erasures (
+             user_name TEXT PRIMARY KEY,
+             asked INTEGER NOT NULL,
+             stage INTEGER NOT NULL,
+             done INTEGER NOT NULL,
+             publications INTEGER NOT NULL,
+             keys INTEGER NOT NULL,
+             by TEXT NOT NULL
          ) STRICT, WITHOUT ROWID;",
     )
 }
