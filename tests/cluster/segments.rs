@@ -204,9 +204,10 @@ fn emptied_or_older_redis_begins_the_next_incarnation_before_anything_counts() {
     // As an older replica has it: the lease is right, the number is not.
     assert!(!matches!(redis.command(&["HSET", "s:{460}:g", "1.1", "1"]), Reply::Error(_)));
     assert_eq!(one.write(first, vec![member(first, "c1", "cid")]), SegmentOutcome::Refused);
-    until(SOON, "the next incarnation has its lease", || one.queue.view().is_writable);
-    let second = one.incarnation();
-    assert_eq!(second, Incarnation { origin: 1, count: 2 });
+    let second = Incarnation { origin: 1, count: 2 };
+    until(SOON, "the next incarnation has its lease", || {
+        one.incarnation() == second && one.queue.view().is_writable
+    });
     assert_eq!(one.write(first, vec![member(first, "c1", "cid")]), SegmentOutcome::Refused);
     assert_eq!(one.write(second, vec![member(second, "c1", "ann")]), SegmentOutcome::Written);
     assert!(redis.command(&["FLUSHALL"]).is_ok());
