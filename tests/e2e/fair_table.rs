@@ -30,8 +30,9 @@ const ROUNDS: usize = 100;
 const DEBUG_ROUNDS: usize = 12;
 /// Measurements of which the best counts: other tests take processor time from all of them.
 const ATTEMPTS: usize = 3;
-/// The floor at default limits, in milliseconds: one slice of the scheduler (3 ms) and the work itself.
-const LIMITED_MS: u64 = 5;
+/// The floor at default limits, in milliseconds. Beside a full append queue a sign-in took up to 26 ms on two cores, which the hog, its
+/// gateway and the others share.
+const LIMITED_MS: u64 = 50;
 /// The floor without rates, in milliseconds. The hog then keeps all threads of the gateway busy, and two cores have four of them and the
 /// clients: each step may wait for a few slices.
 const SHORT_MS: u64 = 10;
