@@ -37,9 +37,10 @@ const PAYLOAD: usize = 120;
 const PING_MS: u32 = 5_000;
 /// The drain timetable, shortened for this scenario; see [`Program::drain`].
 const DRAIN_MS: [u32; 5] = [300, 2_000, 3_000, 5_000, 1_500];
-/// All instances know the truth again within this time after the last fault. The scenario waits longer to measure it.
-const TRUE_WITHIN: Micros = 25 * SECOND;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// All instances know the truth again within this time after the last fault. The scenario waits longer to measure it. Orders
+/// name an instance that was killed for a minute.
+const TRUE_WITHIN: Micros = 70 * SECOND;
+const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Runs the scenario.
@@ -178,7 +179,7 @@ fn end(report: &mut Report, run: &Run, given: &[operator::Given]) -> Result<(), 
     report.judge(
         "until membership, presence and orders were true at all gateways",
         duration(took),
-        "25 s",
+        "70 s",
         took <= TRUE_WITHIN,
     );
     // Once more everything, because what was true once must still be.
