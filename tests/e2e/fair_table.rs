@@ -30,7 +30,7 @@ const ROUNDS: usize = 100;
 const DEBUG_ROUNDS: usize = 12;
 /// Measurements of which the best counts: other tests take processor time from all of them.
 const ATTEMPTS: usize = 3;
-/// The floor at default limits, in milliseconds. Beside a full append queue a sign-in took up to 26 ms on two cores, which the hog, its
+/// The floor at default limits, in milliseconds. While the append queue is full, a sign-in took up to 26 ms on two cores, which the hog, its
 /// gateway and the others share.
 const LIMITED_MS: u64 = 50;
 /// The floor without rates, in milliseconds. The hog then keeps all threads of the gateway busy, and two cores have four of them and the
