@@ -32,6 +32,7 @@ test('a reload before the reply neither loses nor doubles a message', async (t) 
   await tab.sees('the message is stored, but the tab has no reply', async () => texts(await peer.stored('lobby')), (all) => all.length === 2);
   await tab.say('typed after it');
   await tab.line('typed after it', (line) => line.state === 'waiting');
+  await tab.keeps('typed after it');
   const name = await tab.page.inputValue('#name');
   await tab.page.reload();
   await tab.reads(['before', 'under way', 'typed after it']);
@@ -70,6 +71,7 @@ test('a message that was waiting when the page was closed is sent when it is ope
   link.hold('up');
   await tab.say('never left');
   await tab.line('never left', (line) => line.state === 'waiting');
+  await tab.keeps('never left');
   await tab.page.close();
   link.cut();
   link.release();
@@ -90,6 +92,7 @@ test('messages that a closed tab could not send are sent by another tab', async 
   link.hold('up');
   await one.say('from one');
   await one.line('from one', (line) => line.state === 'waiting');
+  await one.keeps('from one');
   await one.page.close();
   link.release();
   await two.reads(['from two', 'from one']);
@@ -108,6 +111,7 @@ test('what one account wrote and could not send is neither shown to the next acc
   link.hold('up');
   await ann.say('by ann');
   await ann.line('by ann', (line) => line.state === 'waiting');
+  await ann.keeps('by ann');
   await ann.page.close();
   link.cut();
   link.release();

@@ -30,6 +30,21 @@ export async function person(t, options = {}) {
   return context;
 }
 
+/** Runs in the page: returns the outbox entries in IndexedDB, and creates no database where there is none. */
+const stored = () => new Promise((resolve, reject) => {
+  const opening = indexedDB.open('seawall');
+  opening.onupgradeneeded = () => opening.transaction.abort();
+  opening.onerror = () => resolve([]);
+  opening.onsuccess = () => {
+    const all = opening.result.transaction('entries').objectStore('entries').getAll();
+    all.onerror = () => reject(all.error);
+    all.onsuccess = () => {
+      opening.result.close();
+      resolve(all.result);
+    };
+  };
+});
+
 /** The page in a tab. Errors of the page or in the browser's console fail the test. */
 export class Tab {
   static async open(t, context, gateway, hash = '') {
@@ -107,6 +122,11 @@ export class Tab {
       const line = found(lines);
       return line !== undefined && holds(line);
     }, ms));
+  }
+
+  /** Waits until this browser's storage has the message: from then on it survives the end of the page, however it ends. */
+  async keeps(text) {
+    await this.sees(`storage has "${text}"`, () => this.page.evaluate(stored), (entries) => entries.some(({ json }) => JSON.parse(json).text === text));
   }
 
   async say(text) {
