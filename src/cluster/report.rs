@@ -198,8 +198,8 @@ impl ClusterTotals {
             connections: sum(|stats| stats.connections),
             users_sum: sum(|stats| stats.users),
             subscriptions: sum(|stats| stats.subscriptions),
-            publishes_per_s: sum(|stats| stats.publishes_per_s),
-            deliveries_per_s: sum(|stats| stats.deliveries_per_s),
+            publishes_per_s: sum(|stats| stats.rates.publishes_per_s),
+            deliveries_per_s: sum(|stats| stats.rates.deliveries_per_s),
         }
     }
 }

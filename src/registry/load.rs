@@ -8,7 +8,7 @@ use crate::metrics::latency::LatencyCounts;
 use crate::metrics::scrape::{CloseTotals, LoadTotals, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::metrics::watch::STATES;
-use crate::wire::stats::{CloseRates, InstanceStats};
+use crate::wire::stats::{CloseRates, InstanceStats, LoadRates};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,40 +41,25 @@ impl LoadReading {
         let publishes = LatencyCounts::of(vitals.reactors.iter().map(|reactor| &reactor.publishes));
         LoadReading { at, totals: metrics.load(), cpu: vitals.cpu(), publishes }
     }
-}
 
-/// Rates over the last measurement, a second.
-#[derive(Clone, Copy, Debug, Default)]
-struct LoadRates {
-    connects: u64,
-    closes: CloseRates,
-    /// Percentiles of publishes, in microseconds.
-    publish_p50_us: Option<u32>,
-    publish_p99_us: Option<u32>,
-    publishes: u64,
-    deliveries: u64,
-    cpu_percent: u64,
-}
-
-impl LoadRates {
-    fn between(before: &LoadReading, now: &LoadReading) -> LoadRates {
-        let seconds = now.at.since(before.at).as_secs_f64();
+    fn rates_since(&self, before: &LoadReading) -> LoadRates {
+        let seconds = self.at.since(before.at).as_secs_f64();
         let rate = |total: fn(&LoadTotals) -> u64| {
-            let count = total(&now.totals).saturating_sub(total(&before.totals));
+            let count = total(&self.totals).saturating_sub(total(&before.totals));
             (count as f64 / seconds).round() as u64
         };
         let close = |total: fn(&CloseTotals) -> u64| {
-            let count = total(&now.totals.closes).saturating_sub(total(&before.totals.closes));
+            let count = total(&self.totals.closes).saturating_sub(total(&before.totals.closes));
             // A few closes are more than none.
             (count as f64 / seconds).ceil() as u32
         };
         let percentile = |percent| {
-            let us = now.publishes.percentile_since(&before.publishes, percent)?.as_micros();
+            let us = self.publishes.percentile_since(&before.publishes, percent)?.as_micros();
             Some(u32::try_from(us).unwrap_or(u32::MAX))
         };
         LoadRates {
-            connects: rate(|totals| totals.connected),
-            closes: CloseRates {
+            connects_per_s: rate(|totals| totals.connected),
+            closes_per_s: CloseRates {
                 lost: close(|closes| closes.lost),
                 unavailable: close(|closes| closes.unavailable),
                 restart: close(|closes| closes.restart),
@@ -82,11 +67,11 @@ impl LoadRates {
                 silent: close(|closes| closes.silent),
                 other: close(|closes| closes.other),
             },
+            publishes_per_s: rate(|totals| totals.published),
+            deliveries_per_s: rate(|totals| totals.delivered),
             publish_p50_us: percentile(50),
             publish_p99_us: percentile(99),
-            publishes: rate(|totals| totals.published),
-            deliveries: rate(|totals| totals.delivered),
-            cpu_percent: (now.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds * 100.0).round() as u64,
+            cpu_percent: (self.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds * 100.0).round() as u64,
         }
     }
 }
@@ -118,7 +103,7 @@ impl LoadMeter {
         let reading = LoadReading::take(&self.metrics, &self.vitals, now);
         let subscriptions = reading.totals.subscriptions;
         if now.since(self.last.at) >= RATES_PERIOD {
-            self.rates = LoadRates::between(&self.last, &reading);
+            self.rates = reading.rates_since(&self.last);
             self.last = reading;
         }
         let snapshot = self.outlook.snapshot();
@@ -132,14 +117,8 @@ impl LoadMeter {
             connections_max: self.vitals.connections_max(),
             users: self.users(),
             subscriptions,
-            connects_per_s: self.rates.connects,
-            closes_per_s: self.rates.closes,
-            publishes_per_s: self.rates.publishes,
-            deliveries_per_s: self.rates.deliveries,
-            publish_p50_us: self.rates.publish_p50_us,
-            publish_p99_us: self.rates.publish_p99_us,
+            rates: self.rates,
             memory_bytes: self.vitals.memory_bytes(),
-            cpu_percent: self.rates.cpu_percent,
             turn_ms: turn.as_micros() as f64 / 1_000.0,
             level: snapshot.level.as_str().to_owned(),
             store: self.state_of("store"),

@@ -22,24 +22,10 @@ pub struct InstanceStats {
     /// Users with connections; with auth off none is counted.
     pub users: u64,
     pub subscriptions: u64,
-    /// Sessions that became `connected`, a second.
-    pub connects_per_s: u64,
-    /// Ends of WebSockets, a second, by close code; less than one counts as one.
-    pub closes_per_s: CloseRates,
-    /// Publications acknowledged a second.
-    pub publishes_per_s: u64,
-    /// Publications delivered to subscribers, a second.
-    pub deliveries_per_s: u64,
-    /// The time from a client's publish command to its acknowledgement that half of them do not exceed; absent without any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub publish_p50_us: Option<u32>,
-    /// The time that 99 % of them do not exceed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub publish_p99_us: Option<u32>,
+    #[serde(flatten)]
+    pub rates: LoadRates,
     /// Resident memory.
     pub memory_bytes: u64,
-    /// Of one core; four busy cores are 400.
-    pub cpu_percent: u64,
     /// The longest turn of a reactor in the last ten seconds, in milliseconds.
     pub turn_ms: f64,
     /// The level of its `status`: `ok`, `degraded` or `down`.
@@ -59,6 +45,28 @@ pub struct InstanceStats {
     pub url: String,
     /// Its part in spreading connections.
     pub rebalance: RebalanceStats,
+}
+
+/// The work of an instance over the last measurement: members of [`InstanceStats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadRates {
+    /// Sessions that became `connected`, a second.
+    pub connects_per_s: u64,
+    /// Ends of WebSockets, a second, by close code; less than one counts as one.
+    pub closes_per_s: CloseRates,
+    /// Publications acknowledged a second.
+    pub publishes_per_s: u64,
+    /// Publications delivered to subscribers, a second.
+    pub deliveries_per_s: u64,
+    /// The time from a client's publish command to its acknowledgement that half of them do not exceed; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_p50_us: Option<u32>,
+    /// The time that 99 % of them do not exceed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_p99_us: Option<u32>,
+    /// Of one core; four busy cores are 400.
+    pub cpu_percent: u64,
 }
 
 /// Ends of WebSockets a second, by close code.
@@ -154,21 +162,23 @@ mod tests {
             connections_max: INTEGER_MAX,
             users: INTEGER_MAX,
             subscriptions: INTEGER_MAX,
-            connects_per_s: INTEGER_MAX,
-            closes_per_s: CloseRates {
-                lost: u32::MAX,
-                unavailable: u32::MAX,
-                restart: u32::MAX,
-                over_capacity: u32::MAX,
-                silent: u32::MAX,
-                other: u32::MAX,
+            rates: LoadRates {
+                connects_per_s: INTEGER_MAX,
+                closes_per_s: CloseRates {
+                    lost: u32::MAX,
+                    unavailable: u32::MAX,
+                    restart: u32::MAX,
+                    over_capacity: u32::MAX,
+                    silent: u32::MAX,
+                    other: u32::MAX,
+                },
+                publishes_per_s: INTEGER_MAX,
+                deliveries_per_s: INTEGER_MAX,
+                publish_p50_us: Some(u32::MAX),
+                publish_p99_us: Some(u32::MAX),
+                cpu_percent: INTEGER_MAX,
             },
-            publishes_per_s: INTEGER_MAX,
-            deliveries_per_s: INTEGER_MAX,
-            publish_p50_us: Some(u32::MAX),
-            publish_p99_us: Some(u32::MAX),
             memory_bytes: INTEGER_MAX,
-            cpu_percent: INTEGER_MAX,
             turn_ms: 12_345.678,
             level: text(),
             store: Some(text()),
