@@ -112,7 +112,7 @@ impl OrderBoard {
     }
 
     /// The way to each reactor.
-    pub fn mailboxes(&self) -> &Arc<[Mailbox]> {
+    pub fn mailboxes(&self) -> &[Mailbox] {
         &self.parts.mailboxes
     }
 

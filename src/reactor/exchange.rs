@@ -83,7 +83,7 @@ impl Reactor {
                 if let Some(bus) = &self.queues.bus {
                     bus.signal(&channel, &frame);
                 }
-                for (index, mailbox) in self.mailboxes.iter().enumerate() {
+                for (index, mailbox) in self.orders.mailboxes().iter().enumerate() {
                     if index != usize::from(self.id.0) {
                         mailbox
                             .offer(Broadcast::Signal { channel: channel.clone(), frame: Arc::clone(&frame) });

@@ -79,7 +79,6 @@ pub struct Reactor {
     leaving_port: Leaving,
     inbox: Inbox,
     queues: Queues,
-    mailboxes: Arc<[Mailbox]>,
     /// Memory for the jobs that are being sent.
     jobs: Vec<Job>,
     buffer: Vec<u8>,
@@ -119,7 +118,6 @@ impl Reactor {
             leaving_port: Leaving::No,
             inbox: prepared.inbox,
             queues,
-            mailboxes: Arc::clone(orders.mailboxes()),
             jobs: Vec::new(),
             buffer: vec![0; READ_BYTES],
             secrecy: secure::Secrecy::default(),
