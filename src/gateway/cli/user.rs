@@ -18,6 +18,7 @@ pub(super) enum UserCommand {
     },
     /// End the sessions of a user on all instances; exit with 1 if one has not answered
     Disconnect {
+        /// The user: `sub` of its token
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         /// For the user, at most 64 bytes
@@ -31,6 +32,7 @@ pub(super) enum UserCommand {
     },
     /// End the sessions of a user on all instances, and refuse the user until the block ends
     Block {
+        /// The user: `sub` of its token
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         /// For operators, at most 64 bytes
@@ -44,6 +46,7 @@ pub(super) enum UserCommand {
     },
     /// End the block of a user
     Unblock {
+        /// The user: `sub` of its token
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
@@ -51,6 +54,7 @@ pub(super) enum UserCommand {
     },
     /// Remove everything that a user wrote from the log, on all instances
     Erase {
+        /// The user: `sub` of its token
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
@@ -58,6 +62,7 @@ pub(super) enum UserCommand {
     },
     /// Print where a user is connected, over all instances, and whether the user is blocked
     Show {
+        /// The user: `sub` of its token
         #[arg(value_name = "NAME", value_parser = argument::user)]
         name: String,
         #[command(flatten)]
