@@ -13,7 +13,7 @@
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -77,6 +77,7 @@ pub mod rebalance;
 pub mod registry;
 pub mod roster;
 pub mod session;
+pub mod slo;
 pub mod store;
 pub mod watch;
 pub mod wire;

@@ -16,6 +16,7 @@ use super::order_command::OrderTask;
 use super::output;
 use super::presence_command;
 use super::rebalance_command::RebalanceArguments;
+use super::slo_command::{self, SloCommand};
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,6 +51,7 @@ Examples:
   seawall backup --keep 14                 copy the store while the gateway runs, and keep the newest 14 copies
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
+  seawall slo simulate delivery            print how soon burn-rate alerts of an objective notify
   seawall completions bash > /etc/bash_completion.d/seawall
 
 Configuration sources, each overriding the one before:
@@ -152,6 +154,11 @@ enum CliCommand {
     Token {
         #[command(flatten)]
         arguments: Box<TokenArguments>,
+    },
+    /// Choose a service level objective: simulate its burn-rate alerts
+    Slo {
+        #[command(subcommand)]
+        command: SloCommand,
     },
     /// Print the version, commit, protocol and target
     Version,
@@ -271,6 +278,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Token { arguments }) => arguments
             .without_configuration()
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
+        Some(CliCommand::Slo { command }) => slo_command::slo(&command),
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
         Some(CliCommand::Backup { folder, keep }) => {

@@ -27,6 +27,7 @@ mod remote;
 mod running;
 mod serve;
 mod setup;
+mod slo_command;
 mod store_command;
 mod systemd;
 mod threads;

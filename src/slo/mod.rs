@@ -1,0 +1,23 @@
+//! Service level objectives: how many bad events are allowed, and how soon an alert notifies when they are too many.
+//!
+//! An [`Objective`] allows a share of bad events over a period; that is its *budget*. The *burn rate* is the share of bad events
+//! over the allowed share: at 1 a period spends exactly its budget. A [`Tier`] is two windows and a burn rate; it is over while both
+//! windows burn at least that fast (multi-window, multi-burn-rate alerts: Google, "The Site Reliability Workbook", chapter 5).
+//! [`judge`] adds two conditions, so that few events and single clients are no reason for a notice: bad events must be more than chance explains
+//! ([`guard`]), and the tier must hold without the group of users that has most of them.
+//!
+//! Counts are integers, ratios are parts per million, and comparisons multiply crosswise, so that all instances have the same
+//! result. [`simulate`] draws traffic and asks the same judge; only there are numbers rounded.
+
+pub mod guard;
+pub mod history;
+pub mod judge;
+pub mod objective;
+pub mod simulate;
+#[cfg(test)]
+mod tests;
+pub mod tier;
+
+pub use history::{PartHistory, SlotCounts};
+pub use objective::{Counting, Objective};
+pub use tier::{Tier, Urgency};
