@@ -14,6 +14,7 @@ use super::strangers::Strangers;
 use crate::admission::handshakes::{Done, HandshakeDecision, Handshakes, Publishing};
 use crate::clock::Moment;
 use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
+use crate::slo::SloPart;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -203,16 +204,28 @@ impl Engine {
 
     /// Notes that an upgraded peer is `connected`: only its first commands still count as arriving.
     pub(super) fn note_arrival(&mut self, id: SlotId) {
-        if let Some(peer) = self.peers.get_mut(id)
-            && peer.arrival == Arrival::Upgraded
-            && peer.is_open()
+        let now = self.now.at;
+        let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.arrival == Arrival::Upgraded) else {
+            return;
+        };
+        let Some(chat) = peer.chat_mut() else { return };
+        if let Some(clock) = &mut chat.attempt
+            && !chat.session.awaits_connect()
         {
-            peer.arrival = Arrival::Settling;
-            self.tally.connected.add(1);
-            self.out.opened.push(id);
-            self.arrivals.handshakes.done(Done::Connected);
-            self.admit_stranger(id);
+            clock.resume(now);
         }
+        if !chat.session.is_open() {
+            return;
+        }
+        if let Some(clock) = chat.attempt.take() {
+            self.tally.slo.count(SloPart::Attempt, clock.connected(now), 1);
+        }
+        peer.arrival = Arrival::Settling;
+        self.tally.connected.add(1);
+        self.out.opened.push(id);
+        self.arrivals.handshakes.done(Done::Connected);
+        self.open_session_time();
+        self.admit_stranger(id);
     }
 
     /// Notes that an arriving peer was answered without an upgrade. Otherwise a flood of refused requests would look like

@@ -3,11 +3,12 @@
 use super::Engine;
 use super::peer::{Reading, Stage};
 use super::pending::{Request, Unanswered};
+use super::promises::MessageName;
 use super::recover::{Recovery, Retry};
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::hub::ChannelId;
-use crate::id::{ChannelName, CommandId, Key};
+use crate::id::CommandId;
 use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page, ReadError, Ticket};
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::session::{AppendOutcome, HistoryOutcome, PresenceOutcome};
@@ -77,12 +78,16 @@ impl Engine {
         self.gathering.quota = self.gathering.quota.saturating_sub(1);
         match completion {
             Completion::Appended { ticket, outcome } => {
-                if let Some(Request::Append { slot, id, channel, key, asked }) = self.pending.take(ticket) {
+                if let Some(Request::Append { slot, id, channel, user, key, asked }) =
+                    self.pending.take(ticket)
+                {
                     if outcome.is_ok() {
                         self.tally.published.add(1);
                         self.note_published(asked);
+                        self.count_reply(asked);
                     }
-                    self.appended(slot, id, &channel, key.as_ref(), AppendOutcome::Answered(outcome));
+                    let name = MessageName { channel: &channel, user: &user, key: key.as_ref() };
+                    self.appended(slot, id, name, AppendOutcome::Answered(outcome));
                 }
             }
             Completion::Page { ticket, outcome } => self.page(ticket, outcome),
@@ -125,11 +130,11 @@ impl Engine {
         &mut self,
         slot: SlotId,
         id: CommandId,
-        channel: &ChannelName,
-        key: Option<&Key>,
+        name: MessageName<'_>,
         outcome: AppendOutcome,
     ) {
-        self.with_session(slot, |session, cx| session.appended(id, channel, key, outcome, cx));
+        self.count_message(name, &outcome);
+        self.with_session(slot, |session, cx| session.appended(id, name.channel, name.key, outcome, cx));
     }
 
     fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
@@ -159,13 +164,16 @@ impl Engine {
 
     fn page(&mut self, ticket: Ticket, outcome: Result<Page, ReadError>) {
         match self.pending.take(ticket) {
-            Some(Request::History { slot, id, channel }) => self.with_session(slot, |session, cx| {
+            Some(Request::History { slot, id, channel, asked }) => {
                 let outcome = match &outcome {
-                    Ok(page) => HistoryOutcome::Page(page.position, &page.body),
+                    Ok(page) => {
+                        self.count_reply(asked);
+                        HistoryOutcome::Page(page.position, &page.body)
+                    }
                     Err(error) => HistoryOutcome::Unavailable { retry_ms: error.retry_ms },
                 };
-                session.history_read(id, &channel, &outcome, cx);
-            }),
+                self.with_session(slot, |session, cx| session.history_read(id, &channel, &outcome, cx));
+            }
             Some(Request::Replay { subscribers }) => self.replay_page(&subscribers, outcome.ok()),
             Some(Request::Position(channel)) => self.position(channel, outcome.ok()),
             Some(Request::Older(channel)) => self.older(channel, outcome.ok()),
@@ -206,16 +214,23 @@ impl Engine {
             Unanswered::Refused => self.tally.recoveries_refused.add(u64::from(request.is_recovery())),
         }
         match request {
-            Request::Append { slot, id, channel, key, asked: _ } => {
+            Request::Append { slot, id, channel, user, key, asked: _ } => {
                 let outcome = match why {
-                    Unanswered::Late => AppendOutcome::Late,
+                    Unanswered::Late => {
+                        self.count_no_reply();
+                        AppendOutcome::Late
+                    }
                     Unanswered::Refused => AppendOutcome::QueueFull,
                 };
-                self.appended(slot, id, &channel, key.as_ref(), outcome);
+                let name = MessageName { channel: &channel, user: &user, key: key.as_ref() };
+                self.appended(slot, id, name, outcome);
             }
-            Request::History { slot, id, channel } => {
+            Request::History { slot, id, channel, asked: _ } => {
                 let outcome = match why {
-                    Unanswered::Late => HistoryOutcome::Late,
+                    Unanswered::Late => {
+                        self.count_no_reply();
+                        HistoryOutcome::Late
+                    }
                     Unanswered::Refused => HistoryOutcome::QueueFull,
                 };
                 self.with_session(slot, |session, cx| session.history_read(id, &channel, &outcome, cx));

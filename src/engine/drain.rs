@@ -236,7 +236,9 @@ impl Engine {
             return;
         }
         let returns = self.setup.vitals.drain.timetable().plan.returns;
-        let fault = HttpFault::Unavailable { retry_ms: whole_ms(returns.mul_f32(self.random.f32())) };
+        let retry_ms = whole_ms(returns.mul_f32(self.random.f32()));
+        let fault = HttpFault::Unavailable { retry_ms };
+        self.close_attempt(id, &CloseReason::Restart { retry_ms });
         self.write_fault(id, fault, Method::Get, After::Close);
     }
 
@@ -264,7 +266,10 @@ impl Engine {
 
     /// Counts the peers that are dropped before they were sent everything.
     pub fn give_up_rest(&mut self) {
-        self.peers.ids().into_iter().for_each(|id| self.count_unsent(id));
+        for id in self.peers.ids() {
+            self.count_unsent(id);
+            self.drop_reason(id);
+        }
     }
 
     /// Counts a peer that is dropped during a drain before it was sent everything.

@@ -5,6 +5,7 @@
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::session::{ClientText, Life, ShortText};
+use crate::slo::ending::{self, EndingRule};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -22,18 +23,21 @@ pub(super) struct EndCause<'a> {
     pub(super) reason: &'static str,
     /// The reference of an outage in the log, or nothing.
     pub(super) reference: &'a str,
+    /// The reason that the end owes its client.
+    pub(super) rule: EndingRule,
 }
 
 impl EndCause<'_> {
     /// The connection broke, or its client left without a close frame.
-    pub(super) const LOST: EndCause<'static> = EndCause { code: 1006, reason: "lost", reference: "" };
+    pub(super) const LOST: EndCause<'static> =
+        EndCause { code: 1006, reason: "lost", reference: "", rule: EndingRule::Unreachable };
 
     pub(super) fn of(reason: &CloseReason) -> EndCause<'_> {
         let reference = match reason {
             CloseReason::Unavailable { reference, .. } => reference,
             _ => "",
         };
-        EndCause { code: reason.code(), reason: reason.word(), reference }
+        EndCause { code: reason.code(), reason: reason.word(), reference, rule: ending::rule(reason) }
     }
 }
 

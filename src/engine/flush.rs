@@ -3,11 +3,13 @@
 use super::Engine;
 use super::holders::{Holder, victims};
 use super::order::Order;
-use super::peer::{Awaited, Closing, Flushed, Peer, Queued, Reading, Replays, Stage, Stall, Transport};
+use super::peer::{Awaited, Closing, Flushed, Peer, Queued, Reading, Replays, Stage, Transport};
 use super::slots::SlotId;
+use super::stall::Stall;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, REPLAY_PAGE_BYTES_MAX};
+use crate::slo::ending::ReasonFate;
 use crate::wire::outbox::{Arena, Outbox};
 use std::time::Duration;
 
@@ -106,6 +108,7 @@ impl Engine {
                 peer.outbox.clear();
                 peer.sealed_bytes = 0;
                 peer.stalled_since = None;
+                self.settle_reason(id, ReasonFate::PeerGone);
                 self.kill(id);
             }
             Flushed::Empty => {
@@ -152,6 +155,7 @@ impl Engine {
             self.mark_ready(id);
         }
         if bytes == 0 {
+            self.settle_reason(id, ReasonFate::Sent);
             self.finish_if_sent(id);
         }
     }

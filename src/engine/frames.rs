@@ -141,14 +141,18 @@ impl Engine {
 
     /// Ends the session of a peer that leaves: ends its subscriptions, releases its user, and records the end.
     pub(super) fn end_session(&mut self, id: SlotId, ending: EndCause<'_>) {
+        self.leave_attempt(id);
         self.with_session(id, |session, cx| session.end(Departure::by_code(ending.code), cx));
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let address = peer.address;
+        let (address, arrival) = (peer.address, peer.arrival);
         if let Some(chat) = peer.chat_mut()
             && let Some(life) = chat.session.take_life()
         {
             self.ended.push(chat.name, &life, address, ending, self.now);
             self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));
+            if matches!(arrival, Arrival::Settling | Arrival::In) {
+                self.close_session_time(id, ending.rule);
+            }
         }
     }
 }

@@ -147,6 +147,10 @@ impl Engine {
                 Ok(()) => {
                     self.tally.requests.add(1);
                     self.note_answer(id, Done::Answered);
+                    if matches!(head.route, Route::Health | Route::Live | Route::Ready | Route::Dependencies)
+                    {
+                        self.note_health_report();
+                    }
                     if let Some(peer) = self.peers.get_mut(id) {
                         // The client came for plain requests, and may send more.
                         peer.arrival = Arrival::In;

@@ -30,8 +30,11 @@
 //! - a slot is freed only at the very end, so an event of the turn never reaches the next peer in that slot.
 
 mod arrive;
+mod attempt_clock;
+mod attempts;
 mod cluster_order;
 mod complete;
+mod count;
 mod deliver;
 mod drain;
 mod ended;
@@ -50,12 +53,15 @@ mod order;
 mod peer;
 mod pending;
 pub(crate) mod perform;
+mod promises;
 mod read;
 mod rebalance;
 mod recover;
 mod rosters;
 mod setup;
+mod slo_tally;
 mod slots;
+mod stall;
 mod strangers;
 mod tally;
 mod tell;
@@ -83,6 +89,7 @@ use crate::id::{InstanceName, ReactorId};
 use crate::job::AuthJob;
 use crate::random::Random;
 use crate::session::Effect;
+use crate::slo::ending::ReasonFate;
 use crate::wire::frames::FrameLimits;
 use crate::wire::outbox::Arena;
 use crate::wire::proxy::ProxyFault;
@@ -121,6 +128,7 @@ pub struct Engine {
     memory: HeldMemory,
     rounds: Rounds,
     draining: drain::Draining,
+    promises: promises::Promises,
     ended: Ended,
     out: Output,
     tally: Tally,
@@ -208,6 +216,7 @@ impl Engine {
             basis: Basis::of(id, &setup),
             now,
             peers: Slots::new(),
+            promises: promises::Promises::new(hasher.clone(), now.at),
             hub: Hub::new(limits.channels as usize, tail_bytes(&setup), hasher),
             pending: Pending::new(id),
             timers: Timers::new(now.at),
@@ -276,6 +285,7 @@ impl Engine {
 
     /// Takes the report that a connection is broken: it is neither read nor written any more.
     pub fn handle_broken(&mut self, id: SlotId) {
+        self.settle_reason(id, ReasonFate::PeerGone);
         self.kill(id);
     }
 
@@ -376,6 +386,7 @@ impl Engine {
         let dead = std::mem::take(&mut self.out.dead);
         for &id in &dead {
             self.end_session(id, EndCause::LOST);
+            self.drop_reason(id);
             self.admit_stranger(id);
             self.forget_inbound(id);
             let Some(peer) = self.peers.remove(id) else { continue };

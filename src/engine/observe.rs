@@ -26,6 +26,7 @@ impl Engine {
         let others = self.measure_arrivals(busy);
         // The time of handshakes is left out, because a wait does not reduce it.
         self.gathering.measure(self.tally.runs.read(), others);
+        self.end_promises(busy);
         let tally = &self.tally;
         for code in self.scratch.refused.drain(..) {
             tally.count_error(code);
@@ -131,6 +132,8 @@ impl Engine {
         );
         assert_eq!(dead, here(&mut self.out.dead.iter()), "peers to be removed");
         assert!(self.scratch.effects.is_empty(), "effects that were not performed");
+        let (attempts, decided) = (self.tally.slo.attempts(), self.tally.slo.decided_attempts());
+        assert_eq!(attempts, decided + self.open_attempts(), "attempts, with and without an outcome");
         self.pending.check_invariants();
         self.reads.recoveries.check_invariants();
     }

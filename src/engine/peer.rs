@@ -1,5 +1,7 @@
 //! One connection without its socket: its stage, the bytes that wait for it, and its place on the turn's lists.
 
+use super::attempt_clock::AttemptClock;
+use super::stall::Stall;
 use super::timers::Scheduled;
 use crate::auth::party::Party;
 use crate::clock::Moment;
@@ -11,7 +13,6 @@ use crate::wire::frames::Decoder;
 use crate::wire::hint::Hint;
 use crate::wire::outbox::Outbox;
 use std::net::IpAddr;
-use std::num::NonZeroU64;
 
 /// One connection. An idle one owns no buffer.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Peer {
     pub(super) listed: Listed,
     pub(super) arrival: Arrival,
     pub(super) standing: Standing,
+    pub(super) reason: ReasonState,
     /// The last moment at which waiting bytes made progress; `None` while none wait.
     pub(super) stalled_since: Option<Stall>,
     /// The bytes of this peer that are part of the engine's total.
@@ -36,21 +38,6 @@ pub struct Peer {
     /// The client's address, which is not the socket's behind a trusted proxy.
     pub(super) address: IpAddr,
     pub(super) count: AddressCount,
-}
-
-/// The start of a stall, in eight bytes where an optional [`Moment`] is sixteen: every idle peer has a place for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Stall(NonZeroU64);
-
-impl Stall {
-    /// The clock's first microsecond counts as its second.
-    pub(super) fn at(moment: Moment) -> Stall {
-        Stall(NonZeroU64::MIN.saturating_add(moment.micros().saturating_sub(1)))
-    }
-
-    pub(super) fn moment(self) -> Moment {
-        Moment::from_micros(self.0.get())
-    }
 }
 
 /// The layer between the engine's bytes and the socket, as the shell last reported it.
@@ -115,6 +102,14 @@ pub(super) enum Standing {
     Stranger,
     /// Has been `connected`, or serves an echo, which an operator turned on.
     Known,
+}
+
+/// The reason that a session's end owes its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReasonState {
+    /// None, or it was counted.
+    Settled,
+    Owed,
 }
 
 /// The part of a connection in the count of its address.
@@ -195,6 +190,8 @@ pub(super) struct CheckedUpgrade {
     pub(super) response: Vec<u8>,
     pub(super) wants: Wants,
     pub(super) hint: Hint,
+    /// Absent for an echo.
+    pub(super) attempt: Option<AttemptClock>,
 }
 
 #[derive(Debug)]
@@ -263,6 +260,8 @@ pub(super) struct Chat {
     pub(super) name: u64,
     pub(super) connect_by: Moment,
     pub(super) replays: Replays,
+    /// Until the attempt to connect has an outcome.
+    pub(super) attempt: Option<AttemptClock>,
 }
 
 /// The state of a session's subscriptions that are catching up.
@@ -328,6 +327,7 @@ impl Peer {
             listed: Listed::No,
             arrival: Arrival::Head,
             standing: Standing::Stranger,
+            reason: ReasonState::Settled,
             stalled_since: None,
             counted_bytes: 0,
             counted_inbound: 0,

@@ -6,7 +6,7 @@
 use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::hub::{ChannelId, SubscriptionId};
-use crate::id::{ChannelName, CommandId, Key, ReactorId};
+use crate::id::{ChannelName, CommandId, Key, ReactorId, UserName};
 use crate::job::Ticket;
 use crate::limits::{ARRIVALS_OUTSTANDING_MAX, OUTSTANDING_MAX, REPLY_TIMEOUT};
 use slab::Slab;
@@ -19,6 +19,7 @@ pub enum Request {
         slot: SlotId,
         id: CommandId,
         channel: ChannelName,
+        user: UserName,
         key: Option<Key>,
         /// The moment at which the command was read.
         asked: Moment,
@@ -28,6 +29,8 @@ pub enum Request {
         slot: SlotId,
         id: CommandId,
         channel: ChannelName,
+        /// The moment at which the command was read.
+        asked: Moment,
     },
     Token {
         slot: SlotId,

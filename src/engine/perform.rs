@@ -5,6 +5,7 @@ use super::ended::EndCause;
 use super::order::Job;
 use super::peer::{Awaited, Closing, Stage};
 use super::pending::{Request, Unanswered};
+use super::promises::MessageName;
 use super::slots::SlotId;
 use super::turns::StoreLine;
 use crate::clock::Moment;
@@ -17,6 +18,7 @@ use crate::job::presence::{PageReply, PresenceJob};
 use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect};
+use crate::slo::{BadCause, SloOutcome};
 use crate::wire::push;
 use crate::wire::server_frame::{self, Opcode};
 
@@ -30,7 +32,7 @@ impl Engine {
         match effect {
             Effect::Append(append) => self.append(id, *append),
             Effect::History { id: command, channel, range, limit, asked } => {
-                let request = Request::History { slot: id, id: command, channel: channel.clone() };
+                let request = Request::History { slot: id, id: command, channel: channel.clone(), asked };
                 let (span, bytes_max, form) = (range.into(), HISTORY_PAGE_BYTES_MAX, Form::Json);
                 self.ask_in_turn(id, StoreLine::Pages, request, asked, |ticket| {
                     Job::Read(Read::Page(PageRequest { ticket, channel, span, limit, bytes_max, form }))
@@ -73,9 +75,15 @@ impl Engine {
         if !doubted && let Some(outage) = self.rounds.health.snapshot.outage_of(STORE) {
             let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
             let outcome = AppendOutcome::Answered(Err(AppendError::Unavailable { retry_ms }));
-            return self.appended(slot, id, &channel, key.as_ref(), outcome);
+            return self.appended(
+                slot,
+                id,
+                MessageName { channel: &channel, user: &user, key: key.as_ref() },
+                outcome,
+            );
         }
-        let request = Request::Append { slot, id, channel: channel.clone(), key: key.clone(), asked };
+        let (own_channel, own_user, own_key) = (channel.clone(), user.clone(), key.clone());
+        let request = Request::Append { slot, id, channel: own_channel, user: own_user, key: own_key, asked };
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
             Job::Append(Append { ticket, channel, user, key, change, creation, data })
         });
@@ -155,6 +163,7 @@ impl Engine {
         let retry_ms = outage.retry_ms(self.now.at, self.random.f32());
         self.tally.turned_away.add(1);
         self.tally.count_close(UNAVAILABLE);
+        self.end_attempt(id, SloOutcome::Bad(BadCause::Unavailable), Some(retry_ms));
         self.end_session(id, EndCause::LOST);
         self.write(id, |out| outage.write(out, retry_ms));
         self.await_peer(id, Farewell::Bye);
@@ -171,6 +180,7 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.is_upgraded()) else { return };
         let says_bye = reason.farewell() == Farewell::Bye && peer.chat().is_some();
         self.tally.count_close(reason.code());
+        self.close_attempt(id, &reason);
         self.end_session(id, EndCause::of(&reason));
         if reason.farewell() == Farewell::None {
             return self.kill(id);

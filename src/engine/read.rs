@@ -5,6 +5,7 @@ use super::ended::EndCause;
 use super::peer::{Awaited, Closing, Listed, Reading, Stage};
 use super::slots::SlotId;
 use crate::clock::Moment;
+use crate::slo::ending::ReasonFate;
 use crate::wire::frames::{Frame, FrameLimits, Input};
 
 /// The poll's report on one socket.
@@ -151,6 +152,7 @@ impl Engine {
     /// Takes the failure of a peer's TLS: at most an alert is still sent.
     pub fn handle_tls_failure(&mut self, id: SlotId) {
         self.note_answer(id, crate::admission::handshakes::Done::Failed);
+        self.settle_reason(id, ReasonFate::PeerGone);
         self.end_session(id, EndCause::LOST);
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.outbox.clear();

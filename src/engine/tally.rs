@@ -1,35 +1,11 @@
 //! The engine's counts, as plain numbers. The shell publishes them once a turn, so a scrape costs the engine nothing.
 
+use super::count::Count;
+use super::slo_tally::SloTally;
 use crate::metrics::reactor::{CLOSE_CODES, ReactorCounters};
 use crate::wire::fault::HttpFault;
 use crate::wire::push::ErrorCode;
 use std::cell::Cell;
-
-/// One number of a [`Tally`].
-#[derive(Debug, Default)]
-pub struct Count(Cell<u64>);
-
-impl Count {
-    #[inline]
-    pub fn add(&self, by: u64) {
-        self.0.set(self.0.get().wrapping_add(by));
-    }
-
-    /// Undoes an [`add`](Count::add) of the same turn, so that a published number never falls.
-    pub(super) fn take_back(&self, by: u64) {
-        self.0.set(self.0.get().wrapping_sub(by));
-    }
-
-    #[inline]
-    pub fn set(&self, to: u64) {
-        self.0.set(to);
-    }
-
-    #[inline]
-    pub fn read(&self) -> u64 {
-        self.0.get()
-    }
-}
 
 /// Declares the counts that have a cell of the same name in [`ReactorCounters`].
 macro_rules! tally {
@@ -41,6 +17,7 @@ macro_rules! tally {
             pub requests_refused: [Count; HttpFault::REASONS.len()],
             pub errors: [Count; ErrorCode::ALL.len()],
             pub closes: [Count; CLOSE_CODES.len() + 1],
+            pub slo: SloTally,
             /// Set when one of the three arrays above has changed: most turns leave them as they are.
             rare: Cell<bool>,
         }
@@ -49,6 +26,7 @@ macro_rules! tally {
             /// Publishes every number to the cells that scrapes read.
             pub fn publish(&self, counters: &ReactorCounters) {
                 $(counters.$name.set(self.$name.read());)*
+                self.slo.publish(&counters.slo);
                 if self.rare.take() {
                     let pairs = self.requests_refused.iter().zip(&counters.requests_refused);
                     let pairs = pairs.chain(self.errors.iter().zip(&counters.errors));

@@ -1,6 +1,7 @@
 //! An engine on a virtual clock: the test answers each `Job` with a `Completion`.
 
-use super::peer::{Peer, Replays, Stall};
+use super::peer::{Peer, Replays};
+use super::stall::Stall;
 use super::*;
 use crate::admission::handshakes::{HandshakeDecision, Publishing};
 use crate::auth::permission::Permissions;
@@ -25,6 +26,7 @@ mod drain;
 mod inbound;
 mod orders;
 mod outage;
+mod promises;
 mod rebalance;
 mod recover;
 mod rosters;
@@ -205,6 +207,7 @@ fn costly_fan_out_waits_for_appends_at_most_as_long_as_the_last_one_took() {
         slot: SlotId { index: 0, generation: 0 },
         id: CommandId(1),
         channel: ChannelName::parse("c").expect("valid"),
+        user: UserName::anonymous(),
         key: None,
         asked: crate::clock::Moment::ZERO,
     };

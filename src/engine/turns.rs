@@ -152,6 +152,7 @@ impl Engine {
     /// Looks for the parties with sessions, here and at the other reactors, and returns the former. Call about once a second.
     pub fn look_around(&mut self) -> Crowd {
         let (crowd, now) = (self.crowd(), self.now.at);
+        self.advance_session_time();
         if self.setup.vitals.crowd().and(crowd) == Crowd::Several {
             self.turns.shared_until = now + SHARED_FOR;
         }

@@ -1,6 +1,7 @@
 //! Upgrades: their check, their admission by capacity and by the count of their address, and their completion.
 
 use super::Engine;
+use super::attempt_clock::AttemptClock;
 use super::http::Answered;
 use super::order::{Job, Notice, RefusedSite, SiteRule};
 use super::peer::{
@@ -20,6 +21,8 @@ use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
 use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
+use crate::slo::attempt::ADMISSIONS;
+use crate::slo::{BadCause, Exclusion, SloOutcome};
 use crate::wire::frames::Decoder;
 use crate::wire::hint::Hint;
 use crate::wire::origin::{Scheme, shown_origin};
@@ -30,9 +33,6 @@ use crate::wire::upgrade::{self, OfferedVersion, Site, Upgrade, UpgradePolicy};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The setting that an upgrade over capacity exceeds.
-const ADMISSIONS: &str = "limits.admissions_per_s";
 
 impl Engine {
     pub(super) fn check_upgrade(&mut self, id: SlotId, head: &Head<'_>, peer: IpAddr) -> Answered {
@@ -50,6 +50,7 @@ impl Engine {
         if upgrade.site != Site::Admitted {
             return self.refuse_site(id, head, &upgrade, address);
         }
+        let attempt = self.begin_attempt(head.route);
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, OfferedVersion::Unsupported(_)) => Wants::UnsupportedVersion,
@@ -61,6 +62,7 @@ impl Engine {
                 HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
                 HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
                 HandshakeDecision::Refuse { retry_ms } => {
+                    self.decide_attempt(attempt, SloOutcome::Bad(BadCause::Capacity), Some(retry_ms));
                     let fault = HttpFault::OverCapacity { retry_ms };
                     return self.refuse_request(id, fault, head);
                 }
@@ -69,7 +71,7 @@ impl Engine {
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, &upgrade);
         let hint = Hint::read(head.query, &self.setup.policy.instance.0);
-        Answered::Upgrade(head.length, CheckedUpgrade { response, wants, hint }, address)
+        Answered::Upgrade(head.length, CheckedUpgrade { response, wants, hint, attempt }, address)
     }
 
     /// Refuses the site of a valid handshake: after the upgrade, because a browser shows nothing of a refused one. While the
@@ -87,10 +89,12 @@ impl Engine {
             }
             Site::ForeignHost | Site::Admitted => (HttpFault::HostForbidden, SiteRule::Host, None),
         };
+        let attempt = self.begin_attempt(head.route);
         let host = head.host.map(|host| host.to_string()).unwrap_or_default();
         let site = RefusedSite { origin: origin.map(String::from), host, address, rule };
         self.out.notices.push(Notice::SiteRefused(Box::new(site)));
         if self.strangers_are_full() {
+            self.decide_attempt(attempt, SloOutcome::Excluded(Exclusion::Client), None);
             return self.refuse_request(id, fault, head);
         }
         self.tally.count_refused(fault);
@@ -103,7 +107,8 @@ impl Engine {
         };
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, upgrade);
-        let upgrade = CheckedUpgrade { response, wants: Wants::Foreign { reason }, hint: Hint::None };
+        let upgrade =
+            CheckedUpgrade { response, wants: Wants::Foreign { reason }, hint: Hint::None, attempt };
         Answered::Upgrade(head.length, upgrade, address)
     }
 
@@ -159,6 +164,11 @@ impl Engine {
             Some(Err(AddressDenied::TooFast { retry_ms })) => HttpFault::TooFast { retry_ms },
             None => HttpFault::Unavailable { retry_ms: 1_000 },
         };
+        let refusal = match outcome {
+            Some(_) => SloOutcome::Excluded(Exclusion::ClientLimit),
+            None => SloOutcome::Bad(BadCause::Unjudged),
+        };
+        self.decide_attempt(admission.upgrade.attempt, refusal, None);
         self.refuse_and_end(id, fault);
     }
 
@@ -176,18 +186,21 @@ impl Engine {
         self.write(id, |out| out.extend_from_slice(&upgrade.response));
         let limits = &self.setup.policy.limits;
         let connect_by = self.now.at + Duration::from_millis(u64::from(limits.connect_ms));
+        let attempt = upgrade.attempt;
         let (role, refusal) = match upgrade.wants {
             Wants::Echo => {
                 self.admit_stranger(id);
                 (Role::Echo, None)
             }
-            Wants::Chat { token } => (self.chat(token, connect_by), None),
+            Wants::Chat { token } => (self.chat(token, connect_by, attempt), None),
             Wants::Later { retry_ms } => {
                 let reason = CloseReason::OverCapacity { bound: ADMISSIONS, retry_ms };
-                (self.chat(None, connect_by), Some(reason))
+                (self.chat(None, connect_by, attempt), Some(reason))
             }
-            Wants::UnsupportedVersion => (self.chat(None, connect_by), Some(CloseReason::UnsupportedVersion)),
-            Wants::Foreign { reason } => (self.chat(None, connect_by), Some(reason)),
+            Wants::UnsupportedVersion => {
+                (self.chat(None, connect_by, attempt), Some(CloseReason::UnsupportedVersion))
+            }
+            Wants::Foreign { reason } => (self.chat(None, connect_by, attempt), Some(reason)),
         };
         // An echo needs no dependency: it measures this process alone.
         let (arrival, outage) = match (&role, &self.rounds.health.snapshot.availability) {
@@ -220,6 +233,7 @@ impl Engine {
             (None, None, AdmissionDecision::Refuse(reason)) => self.close(id, reason),
             (None, Some(outage), _) => self.turn_away(id, &outage),
             (None, None, AdmissionDecision::Admit) => {
+                self.hold_attempt(id);
                 self.schedule(id);
                 if !frames.is_empty() {
                     self.frames(id, frames);
@@ -228,11 +242,12 @@ impl Engine {
         }
     }
 
-    fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment) -> Role {
+    fn chat(&mut self, token: Option<Box<str>>, connect_by: Moment, attempt: Option<AttemptClock>) -> Role {
         self.arrivals.named += 1;
         let name = u64::from(self.basis.tag) << 48
             | u64::from(self.random.u64() as u16) << 32
             | (self.arrivals.named << 8 | u64::from(self.basis.id.0)) & 0xFFFF_FFFF;
-        Role::Chat(Chat { session: Session::new(token), name, connect_by, replays: Replays::None })
+        let session = Session::new(token);
+        Role::Chat(Chat { session, name, connect_by, replays: Replays::None, attempt })
     }
 }

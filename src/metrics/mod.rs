@@ -17,6 +17,7 @@ pub mod rebalance;
 pub mod registry;
 pub mod reload;
 pub mod scrape;
+pub mod slo;
 pub mod store;
 pub mod tls;
 pub mod vitals;

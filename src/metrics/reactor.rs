@@ -1,6 +1,7 @@
 //! Counters of one reactor.
 
 use super::Cell;
+use super::slo::SloCells;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::fault::HttpFault;
 use crate::wire::proxy::ProxyFault;
@@ -115,6 +116,8 @@ pub struct ReactorCounters {
     pub errors: [Cell; ErrorCode::ALL.len()],
     /// Close frames sent, indexed like [`CLOSE_CODES`]. The last cell counts all other codes.
     pub closes: [Cell; CLOSE_CODES.len() + 1],
+    /// Events that objectives count.
+    pub slo: SloCells,
 }
 
 impl ReactorCounters {

@@ -11,6 +11,7 @@ mod presence;
 mod registry;
 mod reload;
 mod sheet;
+mod slo;
 mod store;
 mod text_format;
 mod tls;
@@ -250,6 +251,7 @@ impl Collector for Scrape {
         self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
+        self.slo(&mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;

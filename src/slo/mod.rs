@@ -6,13 +6,19 @@
 //! [`judge`] adds two conditions, so that few events and single clients are no reason for a notice: bad events must be more than chance explains
 //! ([`guard`]), and the tier must hold without the group of users that has most of them.
 //!
+//! A [`SloPart`] is a stream of events of an objective. [`attempt`], [`ending`] and [`messages`] decide what each event counts as.
+//!
 //! Counts are integers, ratios are parts per million, and comparisons multiply crosswise, so that all instances have the same
 //! result. [`simulate`] draws traffic and asks the same judge; only there are numbers rounded.
 
+pub mod attempt;
+pub mod ending;
 pub mod guard;
 pub mod history;
 pub mod judge;
+pub mod messages;
 pub mod objective;
+pub mod part;
 pub mod simulate;
 #[cfg(test)]
 mod tests;
@@ -20,4 +26,5 @@ pub mod tier;
 
 pub use history::{PartHistory, SlotCounts};
 pub use objective::{Counting, Objective};
+pub use part::{BadCause, Exclusion, SloOutcome, SloPart};
 pub use tier::{Tier, Urgency};

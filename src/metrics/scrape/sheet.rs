@@ -51,6 +51,20 @@ impl Sheet<'_> {
         ConstCounter::new(total.as_secs_f64()).encode(encoder)
     }
 
+    /// Writes counters of seconds.
+    pub(super) fn counters_of_seconds<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        totals: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], Duration)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, total) in totals {
+            ConstCounter::new(total.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// Writes a gauge with a fractional value.
     pub(super) fn fraction(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;

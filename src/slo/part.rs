@@ -1,0 +1,191 @@
+//! Parts of objectives: what is counted as one event, and as what.
+
+/// A stream of events of an objective. The gateway counts each where it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SloPart {
+    /// Well-formed upgrades of `/ws`.
+    Attempt,
+    /// Milliseconds in which sessions were open, and in which refused clients had to wait.
+    Session,
+    /// Messages that clients publish; however often a client tries, a message counts once.
+    Publish,
+    /// Replies to `publish` and `history`.
+    Command,
+    /// Requests for health reports.
+    Request,
+    /// Ends of sessions that their clients did not begin.
+    Endings,
+}
+
+impl SloPart {
+    /// All parts, in declaration order.
+    pub const ALL: [SloPart; 6] = [
+        SloPart::Attempt,
+        SloPart::Session,
+        SloPart::Publish,
+        SloPart::Command,
+        SloPart::Request,
+        SloPart::Endings,
+    ];
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name of its objective.
+    pub const fn objective(self) -> &'static str {
+        match self {
+            SloPart::Attempt | SloPart::Session => "connection",
+            SloPart::Publish => "delivery",
+            SloPart::Command => "latency",
+            SloPart::Request => "health",
+            SloPart::Endings => "explained",
+        }
+    }
+
+    /// Its name within the objective.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SloPart::Attempt => "attempt",
+            SloPart::Session => "session",
+            SloPart::Publish => "publish",
+            SloPart::Command => "command",
+            SloPart::Request => "request",
+            SloPart::Endings => "endings",
+        }
+    }
+
+    /// The causes for which its events can be bad.
+    pub const fn causes(self) -> &'static [BadCause] {
+        match self {
+            SloPart::Attempt | SloPart::Session => &[
+                BadCause::Late,
+                BadCause::Unavailable,
+                BadCause::Unjudged,
+                BadCause::Capacity,
+                BadCause::Fault,
+            ],
+            SloPart::Publish => &[BadCause::NotStored],
+            SloPart::Command | SloPart::Request => &[BadCause::Late],
+            SloPart::Endings => &[BadCause::Unexplained],
+        }
+    }
+
+    /// The reasons for which its events can be excluded.
+    pub const fn exclusions(self) -> &'static [Exclusion] {
+        match self {
+            SloPart::Attempt => &[
+                Exclusion::Client,
+                Exclusion::ClientLimit,
+                Exclusion::Left,
+                Exclusion::Deferred,
+                Exclusion::Drain,
+            ],
+            SloPart::Session => &[Exclusion::Drain],
+            SloPart::Publish => &[Exclusion::Client],
+            SloPart::Command | SloPart::Request => &[],
+            SloPart::Endings => &[Exclusion::PeerGone],
+        }
+    }
+}
+
+/// The way in which an event counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SloOutcome {
+    Good,
+    Bad(BadCause),
+    /// Neither: the gateway could not have done better.
+    Excluded(Exclusion),
+}
+
+/// Why an event is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCause {
+    /// It took too long.
+    Late,
+    /// A critical dependency was down.
+    Unavailable,
+    /// The token could not be checked.
+    Unjudged,
+    /// The gateway had no room.
+    Capacity,
+    /// The gateway failed.
+    Fault,
+    /// A message was not stored in time.
+    NotStored,
+    /// A connection ended without a reason that its client could read.
+    Unexplained,
+}
+
+impl BadCause {
+    /// All causes, in declaration order.
+    pub const ALL: [BadCause; 7] = [
+        BadCause::Late,
+        BadCause::Unavailable,
+        BadCause::Unjudged,
+        BadCause::Capacity,
+        BadCause::Fault,
+        BadCause::NotStored,
+        BadCause::Unexplained,
+    ];
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BadCause::Late => "late",
+            BadCause::Unavailable => "unavailable",
+            BadCause::Unjudged => "unjudged",
+            BadCause::Capacity => "capacity",
+            BadCause::Fault => "fault",
+            BadCause::NotStored => "not_stored",
+            BadCause::Unexplained => "unexplained",
+        }
+    }
+}
+
+/// Why an event does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// The client's own fault or choice.
+    Client,
+    /// A bound of one user or address.
+    ClientLimit,
+    /// The client left before it had to be answered.
+    Left,
+    /// The client was given a time to return, within a few seconds.
+    Deferred,
+    /// The process was asked to end.
+    Drain,
+    /// The client was gone, or read nothing, so no word could reach it.
+    PeerGone,
+}
+
+impl Exclusion {
+    /// All reasons, in declaration order.
+    pub const ALL: [Exclusion; 6] = [
+        Exclusion::Client,
+        Exclusion::ClientLimit,
+        Exclusion::Left,
+        Exclusion::Deferred,
+        Exclusion::Drain,
+        Exclusion::PeerGone,
+    ];
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Exclusion::Client => "client",
+            Exclusion::ClientLimit => "client_limit",
+            Exclusion::Left => "left",
+            Exclusion::Deferred => "deferred",
+            Exclusion::Drain => "drain",
+            Exclusion::PeerGone => "peer_gone",
+        }
+    }
+}
