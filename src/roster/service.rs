@@ -54,10 +54,14 @@ impl ServiceState {
         self.others.get(place)
     }
 
+    /// True if segments can be read and messages about them arrive.
+    pub(super) fn reaches_all(&self) -> bool {
+        self.storage == WayState::Reached && self.messages == WayState::Reached
+    }
+
     /// True if every living instance can be known from its segments.
     pub(super) fn is_sure(&self) -> bool {
-        let is_reached = self.storage == WayState::Reached && self.messages == WayState::Reached;
-        is_reached && self.others.iter().all(|other| other.standing != InstanceStanding::Unsure)
+        self.reaches_all() && self.others.iter().all(|other| other.standing != InstanceStanding::Unsure)
     }
 
     /// True if segments may have been written, or messages lost, that the state before did not know of.

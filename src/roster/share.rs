@@ -4,6 +4,8 @@
 //! not known which one it replaces, and it may be seen before the loss of the other is. So the shown number stays as long as it
 //! can be true: it is at most all connections, departing ones included, and rises to the live ones only when they have been more for
 //! [`SETTLE`]. By then an instance that died is known to be gone, and a client that came back elsewhere changed nothing.
+//!
+//! A roster that has not been complete yet has shown no number that could be kept ([`Rise`]).
 
 use crate::clock::Moment;
 use crate::id::PresenceState;
@@ -33,6 +35,16 @@ pub(super) struct MemberRemote {
     pub(super) shown: u32,
     /// Until then, more live connections are not shown.
     settles: Option<Moment>,
+}
+
+/// When the shown number rises to more live connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rise {
+    /// The roster has not been complete since its view was opened: the connections of other instances are found, not new.
+    #[default]
+    AtOnce,
+    /// After [`SETTLE`].
+    OnceSure,
 }
 
 /// Connections of a member at this instance.
@@ -87,12 +99,14 @@ impl MemberRemote {
     }
 
     /// Decides how many connections are shown. Returns the moment at which to decide again, if that is new.
-    pub(super) fn settle(&mut self, own: OwnCount, now: Moment) -> Option<Moment> {
+    pub(super) fn settle(&mut self, own: OwnCount, rise: Rise, now: Moment) -> Option<Moment> {
         let live = own.live.saturating_add(self.share.live);
         let all = live.saturating_add(own.departing).saturating_add(self.share.departing);
         let mut asks = None;
         if live <= self.shown {
             self.settles = None;
+        } else if rise == Rise::AtOnce {
+            (self.shown, self.settles) = (live, None);
         } else if let Some(settles) = self.settles {
             if settles <= now {
                 (self.shown, self.settles) = (live, None);
@@ -118,29 +132,39 @@ mod tests {
         Moment::from_micros(s * 1_000_000)
     }
 
-    fn own(live: u32, departing: u32) -> OwnCount {
-        OwnCount { live, departing }
+    fn settle(member: &mut MemberRemote, own: (u32, u32), now: Moment) -> (Option<Moment>, u32) {
+        let (live, departing) = own;
+        (member.settle(OwnCount { live, departing }, Rise::OnceSure, now), member.shown)
     }
 
     #[test]
     fn return_before_the_loss_is_known_changes_no_number() {
         let mut member = MemberRemote::new(share(1, 0), 0);
-        assert_eq!((member.settle(own(0, 0), at(0)), member.shown), (None, 1));
+        assert_eq!(settle(&mut member, (0, 0), at(0)), (None, 1));
         // Back here, while the other instance is not known to be gone.
-        assert_eq!((member.settle(own(1, 0), at(3)), member.shown), (Some(at(10)), 1));
+        assert_eq!(settle(&mut member, (1, 0), at(3)), (Some(at(10)), 1));
         member.share = share(0, 1);
-        assert_eq!((member.settle(own(1, 0), at(5)), member.shown), (None, 1));
-        assert_eq!((member.settle(own(1, 0), at(10)), member.shown), (None, 1));
+        assert_eq!(settle(&mut member, (1, 0), at(5)), (None, 1));
+        assert_eq!(settle(&mut member, (1, 0), at(10)), (None, 1));
     }
 
     #[test]
     fn second_device_is_shown_once_it_is_sure_and_a_departing_one_until_it_is_gone() {
         let mut member = MemberRemote::new(share(1, 0), 1);
-        assert_eq!((member.settle(own(1, 0), at(0)), member.shown), (Some(at(7)), 1));
-        assert_eq!((member.settle(own(1, 0), at(6)), member.shown), (None, 1), "asked for already");
-        assert_eq!((member.settle(own(1, 0), at(7)), member.shown), (None, 2));
-        assert_eq!((member.settle(own(0, 1), at(8)), member.shown), (None, 2), "it may come back");
-        assert_eq!((member.settle(own(0, 0), at(9)), member.shown), (None, 1));
+        assert_eq!(settle(&mut member, (1, 0), at(0)), (Some(at(7)), 1));
+        assert_eq!(settle(&mut member, (1, 0), at(6)), (None, 1), "asked for already");
+        assert_eq!(settle(&mut member, (1, 0), at(7)), (None, 2));
+        assert_eq!(settle(&mut member, (0, 1), at(8)), (None, 2), "it may come back");
+        assert_eq!(settle(&mut member, (0, 0), at(9)), (None, 1));
+    }
+
+    #[test]
+    fn connections_that_are_found_before_the_roster_is_complete_are_shown_at_once() {
+        let mut member = MemberRemote::new(share(2, 0), 1);
+        let own = OwnCount { live: 1, departing: 0 };
+        assert_eq!((member.settle(own, Rise::AtOnce, at(0)), member.shown), (None, 3));
+        member.share = share(3, 0);
+        assert_eq!(settle(&mut member, (1, 0), at(1)), (Some(at(8)), 3), "and later ones when they are sure");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rosters that are shared with other instances: the views of their segments, and the writes of the own ones.
 
 use super::service::{ServiceState, WayState};
+use super::share::Rise;
 use super::view::{Losses, View};
 use super::writes::SegmentWrites;
 use crate::clock::Moment;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 /// How long a view stays open after its last watcher or page.
 const CLOSE_AFTER: Duration = Duration::from_secs(30);
-/// The longest wait of a first snapshot for the first reading.
+/// The longest wait of a first snapshot for the first reading that lacks nothing.
 const OPENING: Duration = Duration::from_secs(1);
 /// The time between two readings of a view; with many instances, so that Redis is not read all the time; while messages do not arrive.
 const READ_PERIOD: Duration = Duration::from_secs(10);
@@ -62,6 +63,8 @@ pub(super) struct ChannelView {
     used: Moment,
     is_watched: bool,
     is_followed: bool,
+    /// When its shown numbers rise.
+    rise: Rise,
     /// When the newest reading that succeeded was asked for.
     read: Option<Moment>,
     /// Earlier readings may lack something.
@@ -91,8 +94,14 @@ impl ChannelView {
         }
     }
 
+    /// True if the newest reading lacks nothing that was written before it.
+    fn is_read(&self) -> bool {
+        self.is_followed && self.read.is_some_and(|read| read >= self.read_after)
+    }
+
+    /// True until the first reading that may be complete.
     fn is_opening(&self, now: Moment) -> bool {
-        self.read.is_none() && now < self.opened + OPENING
+        self.rise == Rise::AtOnce && !self.is_read() && now < self.opened + OPENING
     }
 }
 
@@ -147,6 +156,7 @@ impl SharedRosters {
             used: now,
             is_watched: false,
             is_followed: false,
+            rise: Rise::AtOnce,
             read: None,
             read_after: now,
             read_at: now,
@@ -186,7 +196,7 @@ impl SharedRosters {
 
     /// The end of the wait for the first reading; `None` if there is nothing to wait for.
     pub(super) fn opening(&self, channel: &ChannelName, now: Moment) -> Option<Moment> {
-        let view = self.views.get(channel).filter(|_| self.state.storage == WayState::Reached)?;
+        let view = self.views.get(channel).filter(|_| self.state.reaches_all())?;
         view.is_opening(now).then_some(view.opened + OPENING)
     }
 
@@ -208,6 +218,20 @@ impl SharedRosters {
         self.views.get(channel).map_or(RosterKnowledge::Incomplete, |view| view.knowledge)
     }
 
+    /// When the shown numbers of a roster rise.
+    pub(super) fn rise(&self, channel: &ChannelName) -> Rise {
+        self.views.get(channel).map_or(Rise::AtOnce, |view| view.rise)
+    }
+
+    /// Notes that everything that is known of a view is shown. Once that is complete, shown numbers are kept.
+    pub(super) fn shown(&mut self, channel: &ChannelName) {
+        if let Some(view) = self.views.get_mut(channel)
+            && view.knowledge == RosterKnowledge::Complete
+        {
+            view.rise = Rise::OnceSure;
+        }
+    }
+
     fn period(&self) -> Duration {
         match self.state.messages {
             WayState::Lost => READ_PERIOD_DEAF,
@@ -219,8 +243,8 @@ impl SharedRosters {
     /// Decides whether the roster holds every member of the service.
     fn knowledge_now(&self, view: &ChannelView, now: Moment) -> RosterKnowledge {
         let stale_after = self.period() * 2 + READ_TIMEOUT;
-        let is_read = view.read.is_some_and(|read| read >= view.read_after && now.since(read) <= stale_after);
-        match self.state.is_sure() && view.is_followed && is_read && view.view.is_sure(&self.state) {
+        let is_read = view.is_read() && view.read.is_some_and(|read| now.since(read) <= stale_after);
+        match self.state.is_sure() && is_read && view.view.is_sure(&self.state) {
             true => RosterKnowledge::Complete,
             false => RosterKnowledge::Incomplete,
         }

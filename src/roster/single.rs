@@ -8,7 +8,7 @@ use super::members::{RosterMember, RosterMembers};
 use super::pace::{Numbers, Pace};
 use super::page::{self, PageWish};
 use super::segment::OwnSegment;
-use super::share::RemoteShare;
+use super::share::{RemoteShare, Rise};
 use super::view::CountedNumbers;
 use super::watching::{WatchOf, Watching};
 use crate::clock::{Moment, Now};
@@ -49,6 +49,7 @@ pub(super) struct SharedRoster {
     counted: CountedNumbers,
     /// Members whose shown number has to be decided again, and when.
     settling: Vec<(Moment, UserName)>,
+    rise: Rise,
 }
 
 /// The part of a member that changes.
@@ -121,6 +122,13 @@ impl Roster {
     /// The own segment, with what it is made of.
     pub(super) fn segment_and_members(&mut self) -> Option<(&mut OwnSegment, &RosterMembers)> {
         Some((&mut self.shared.as_mut()?.segment, &self.members))
+    }
+
+    /// Says when shown numbers rise from now on.
+    pub(super) fn set_rise(&mut self, rise: Rise) {
+        if let Some(shared) = &mut self.shared {
+            shared.rise = rise;
+        }
     }
 
     /// Takes the members whose shown number has to be decided again, and when.
@@ -223,10 +231,11 @@ impl Roster {
         let (shown, own) = self.members.get(user).map_or((0, 0), RosterMember::counts);
         act(&mut self.members);
         let (mut shown_now, mut own_now) = (0, 0);
+        let rise = self.shared.as_ref().map_or(Rise::AtOnce, |shared| shared.rise);
         if let Some(member) = self.members.get_mut(user) {
             let own = member.connections.own_count();
             if let Some(remote) = member.connections.remote_mut()
-                && let Some(at) = remote.settle(own, now)
+                && let Some(at) = remote.settle(own, rise, now)
                 && let Some(shared) = &mut self.shared
             {
                 shared.settling.push((at, user.clone()));

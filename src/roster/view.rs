@@ -112,6 +112,15 @@ impl RemoteSegment {
         }
     }
 
+    /// Notes that a message or a reading has it. Returns the members that do not depart any more.
+    fn found_again(&mut self) -> BTreeSet<UserName> {
+        if !matches!(self.standing, SegmentStanding::Lost(_)) {
+            return BTreeSet::new();
+        }
+        self.standing = SegmentStanding::Counts;
+        self.members.keys().cloned().collect()
+    }
+
     fn departs(&self) -> bool {
         matches!(self.standing, SegmentStanding::Ends(_) | SegmentStanding::Lost(_))
     }
@@ -252,17 +261,14 @@ impl View {
         let mut segment =
             self.segments.remove(&incarnation).unwrap_or_else(|| RemoteSegment::new(head, now, now));
         (segment.head, segment.heard) = (head, now);
-        if matches!(segment.standing, SegmentStanding::Lost(_)) {
-            segment.standing = SegmentStanding::Counts;
-        }
-        let entries: BTreeMap<UserName, Option<SegmentMember>> = entries.into_iter().collect();
-        let mut changed: BTreeSet<UserName> = entries.keys().cloned().collect();
+        let mut changed = segment.found_again();
+        let mut entries: BTreeMap<UserName, Option<SegmentMember>> = entries.into_iter().collect();
         if form == DeltaForm::Whole {
-            changed.extend(segment.members.keys().cloned());
+            segment.members.keys().for_each(|user| _ = entries.entry(user.clone()).or_default());
         }
-        for user in &changed {
-            let member = entries.get(user).cloned().flatten();
-            self.put(&mut segment, user, member, losses, now);
+        for (user, member) in entries {
+            self.put(&mut segment, &user, member, losses, now);
+            changed.insert(user);
         }
         self.segments.insert(incarnation, segment);
         DeltaOutcome::Applied(changed)
@@ -323,15 +329,10 @@ impl View {
         losses: Losses,
         now: Moment,
     ) -> BTreeSet<UserName> {
-        let mut changed = BTreeSet::new();
-        let mut segment =
-            self.segments.remove(&incarnation).unwrap_or_else(|| RemoteSegment::new(head, Moment::ZERO, now));
+        let known = self.segments.remove(&incarnation);
+        let mut segment = known.unwrap_or_else(|| RemoteSegment::new(head, Moment::ZERO, now));
         segment.head = head;
-        if matches!(segment.standing, SegmentStanding::Lost(_)) {
-            // Everybody that departed is back.
-            changed.extend(segment.members.keys().cloned());
-            segment.standing = SegmentStanding::Counts;
-        }
+        let mut changed = segment.found_again();
         let users: BTreeSet<UserName> = segment.members.keys().chain(members.keys()).cloned().collect();
         for user in users {
             let member = members.get(&user);

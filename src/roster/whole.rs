@@ -279,6 +279,9 @@ impl Rosters {
             (u64::from(members), u64::from(connections), u64::from(roster.is_watched()))
         };
         let before = counts(roster);
+        if let Some(sharing) = &self.sharing {
+            roster.set_rise(sharing.rise(channel));
+        }
         let result = act(roster);
         let after = counts(roster);
         let sizes = &mut self.sizes;

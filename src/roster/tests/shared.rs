@@ -205,6 +205,49 @@ fn page_of_a_roster_that_nobody_watches_is_read_and_names_the_instances_that_are
 }
 
 #[test]
+fn connections_at_both_instances_count_at_once_in_a_roster_that_is_opened() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    for (place, name) in [(0, 1), (0, 2), (1, 3)] {
+        pair.handle(place, present(name, "ann", None));
+    }
+    // Its view is closed and opened again in between.
+    for _ in 0..2 {
+        pair.pass(40_000);
+        assert!(pair.rosters[1].await_page(&channel(), now(pair.ms).at).is_some(), "it is read first");
+        pair.pass(100);
+        assert_eq!(pair.rosters[1].await_page(&channel(), now(pair.ms).at), None);
+        let page = page_of(&mut pair.rosters[1]);
+        assert_eq!((&page["connections"], &page["complete"]), (&3.into(), &true.into()), "{page}");
+    }
+    // One that comes later may have come back, so it is counted when that is sure.
+    pair.handle(0, present(4, "ann", None));
+    pair.pass(6_900);
+    assert_eq!(page_of(&mut pair.rosters[1])["connections"], 3);
+    pair.pass(300);
+    assert_eq!(page_of(&mut pair.rosters[1])["connections"], 4);
+}
+
+#[test]
+fn message_of_a_segment_that_was_not_found_brings_all_of_its_members_back() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    for (name, user) in [(1, "ann"), (2, "ben")] {
+        pair.handle(0, present(name, user, None));
+    }
+    pair.pass(2_000);
+    // Redis evicts the hash, and the next reading finds nothing.
+    pair.fields.clear();
+    pair.pass(10_000);
+    assert_eq!(page_of(&mut pair.rosters[1])["complete"], false);
+    pair.handle(0, present(3, "ann", None));
+    pair.handle(1, present(4, "ben", None));
+    // The number of connections rises after seven seconds, and the next reading is in eight.
+    pair.pass(7_500);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["connections"]), (&2.into(), &4.into()), "{page}");
+}
+
+#[test]
 fn leave_is_held_while_the_roster_is_not_complete() {
     let mut pair = Pair::new(1_000, 1 << 20);
     pair.handle(1, watch(WatchDetail::Members));

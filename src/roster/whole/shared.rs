@@ -309,5 +309,10 @@ impl Rosters {
         if outcome.is_news || !outcome.changed.is_empty() {
             self.apply(channel, outcome.changed, now);
         }
+        if outcome.is_news
+            && let Some(sharing) = &mut self.sharing
+        {
+            sharing.shown(channel);
+        }
     }
 }

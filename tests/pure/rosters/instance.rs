@@ -1,15 +1,15 @@
 //! One instance of the model: its rosters, its lease, and what it knows of the others.
 
 use super::redis::{ModelLease, ModelRedis};
-use super::watcher::ModelWatcher;
+use super::watcher::{ModelRoster, ModelWatcher};
 use seawall::clock::{Moment, Now};
 use seawall::cluster::incarnation::OwnLease;
 use seawall::cluster::instance::{Goodbye, InstanceRow, InstanceState, Leads};
 use seawall::cluster::liveness::{Liveness, RowsNeed};
 use seawall::id::{ChannelName, Incarnation, ReactorId};
 use seawall::roster::{
-    InstanceStanding, RosterEvent, RosterInstance, RosterRules, Rosters, ServiceState, SharingBounds,
-    TopicWish, WatchNumber, WayState, WriteOutcome,
+    InstanceStanding, PageWish, RosterEvent, RosterInstance, RosterRules, Rosters, ServiceState,
+    SharingBounds, TopicWish, WatchNumber, WayState, WriteOutcome,
 };
 use seawall::wire::command::WatchDetail;
 use seawall::wire::lease::{Lease, LeaseParts, LeasePhase};
@@ -29,6 +29,14 @@ const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Messages to the other instances.
 pub(super) type Published = Vec<(u64, SegmentDelta)>;
+
+/// The clients that want the roster of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    Watchers,
+    /// Some read it now and then.
+    Readers,
+}
 
 #[derive(Debug)]
 pub(super) struct ModelInstance {
@@ -59,14 +67,16 @@ pub(super) fn channel() -> ChannelName {
 }
 
 impl ModelInstance {
-    pub(super) fn new(origin: u64, now: Now) -> ModelInstance {
+    pub(super) fn new(origin: u64, interest: Interest, now: Now) -> ModelInstance {
         let rules = RosterRules { grace: GRACE, members_max: 1_000 };
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let mut rosters = Rosters::new(rules, RosterKnowledge::Incomplete, hasher);
         rosters.share(Incarnation { origin, count: 1 }, SharingBounds { views_bytes: 1 << 26 });
-        let detail = WatchDetail::Members;
-        let (channel, reactor, number) = (channel(), ReactorId(0), WatchNumber::default());
-        rosters.handle(RosterEvent::Watch { channel, reactor, detail, number }, now);
+        if interest == Interest::Watchers {
+            let detail = WatchDetail::Members;
+            let (channel, reactor, number) = (channel(), ReactorId(0), WatchNumber::default());
+            rosters.handle(RosterEvent::Watch { channel, reactor, detail, number }, now);
+        }
         ModelInstance {
             origin,
             rosters,
@@ -141,6 +151,15 @@ impl ModelInstance {
         let reads = self.rosters.take_reads(now.at);
         self.reads.extend(reads.into_iter().map(|_| now.at + WAY));
         (published, left)
+    }
+
+    /// The roster as a reader is sent it; `None`: it is being read.
+    pub(super) fn page(&mut self, now: Moment) -> Option<ModelRoster> {
+        if self.rosters.await_page(&channel(), now).is_some() {
+            return None;
+        }
+        let wish = PageWish { channel: channel(), after: None, limit: 100 };
+        Some(ModelRoster::of_page(&self.rosters.page(&wish)))
     }
 
     fn listen(&mut self, reach: WayState, now: Moment) {

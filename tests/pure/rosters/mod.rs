@@ -2,7 +2,7 @@
 //! older replica, with messages that are lost, and with processes that are killed or stopped.
 //!
 //! Each instance has the rosters, the lease and the judgement of the gateway. After the last fault every watcher must have the truth within
-//! 25 s. No watcher sees a user join or leave twice, or is sent that a roster is complete while it is not; and without a fault that ends
+//! 25 s, and so must a page of an instance without watchers: all users, with the number of their connections. No watcher sees a user join or leave twice, or is sent that a roster is complete while it is not; and without a fault that ends
 //! connections none sees a user leave that is there.
 
 mod instance;

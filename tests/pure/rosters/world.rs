@@ -1,14 +1,18 @@
 //! The schedule of a run: connections that come and go, and faults.
 
-use super::instance::{GRACE, ModelInstance, channel};
+use super::instance::{GRACE, Interest, ModelInstance, channel};
 use super::redis::ModelRedis;
+use super::watcher::ModelRoster;
 use seawall::clock::{Moment, Now};
 use seawall::id::{ReactorId, UserName};
 use seawall::roster::{ConnectionId, Departure, RosterEvent, Shown};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const INSTANCES: usize = 3;
+const INSTANCES: usize = 4;
+/// This one has no watchers. Its roster is read twice, and forgotten in between.
+const READER: usize = 3;
+const READ_MS: u64 = 27_000;
 const USERS: u64 = 12;
 const STEP_MS: u64 = 100;
 /// Faults begin after this time.
@@ -17,6 +21,8 @@ const START_MS: u64 = 5_000;
 const HEAL_MS: u64 = 45_000;
 /// Then everything must be true.
 const END_MS: u64 = HEAL_MS + 25_000;
+/// The longest wait for a page.
+const PAGE_STEPS: usize = 12;
 /// The truth must be old before an answer that calls itself complete is compared with it: an instance that is killed is known to be
 /// gone after 5.1 s, and then its members stay for the grace.
 const SETTLED_MS: u64 = 17_000;
@@ -79,6 +85,10 @@ pub(super) struct World {
     connections: BTreeMap<u64, Connection>,
     /// Clients that come back.
     returns: Vec<(u64, u64)>,
+    /// Connections come and go without rest, so that only the end can be compared.
+    is_restless: bool,
+    /// A client waits for a page of [`READER`].
+    awaits_page: bool,
     changed_ms: u64,
     /// Connections of a stopped process count as they like.
     unsure_until_ms: u64,
@@ -100,13 +110,16 @@ impl World {
             names: 0,
             connections: BTreeMap::new(),
             returns: Vec::new(),
+            is_restless: seed % 2 == 1,
+            awaits_page: false,
             changed_ms: 0,
             unsure_until_ms: 0,
             false_leaves: 0,
             incomplete: 0,
         };
-        for _ in 0..INSTANCES {
-            let instance = world.start_instance();
+        for place in 0..INSTANCES {
+            let instance =
+                world.start_instance(if place == READER { Interest::Readers } else { Interest::Watchers });
             world.instances.push(Some(instance));
         }
         world
@@ -125,9 +138,9 @@ impl World {
         Now { at: Moment::from_micros((self.ms + 1_000) * 1_000), unix_ms: 1_760_000_000_000 + self.ms }
     }
 
-    fn start_instance(&mut self) -> ModelInstance {
+    fn start_instance(&mut self, interest: Interest) -> ModelInstance {
         self.origins += 1;
-        ModelInstance::new(self.origins, self.now())
+        ModelInstance::new(self.origins, interest, self.now())
     }
 
     /// Runs a schedule to its end, and compares.
@@ -154,11 +167,31 @@ impl World {
             self.step();
             self.ms += STEP_MS;
         }
-        let truth = self.truth();
-        for instance in self.instances.iter().flatten() {
-            assert!(instance.watcher.is_complete, "{} is not complete: {instance:?}", instance.origin);
-            assert_eq!(instance.watcher.members, truth, "of {}", instance.origin);
+        let truth = ModelRoster { members: self.truth(), is_complete: true };
+        for instance in self.watched() {
+            assert_eq!(instance.watcher.roster, truth, "of {}: {instance:?}", instance.origin);
         }
+        self.awaits_page = true;
+        let page = std::iter::repeat_with(|| {
+            self.step();
+            self.ms += STEP_MS;
+            self.read()
+        });
+        assert_eq!(page.take(PAGE_STEPS).flatten().next(), Some(truth), "of the page");
+    }
+
+    /// The instances with watchers.
+    fn watched(&self) -> impl Iterator<Item = &ModelInstance> {
+        self.instances.iter().take(READER).flatten()
+    }
+
+    /// The page that a client waits for.
+    fn read(&mut self) -> Option<ModelRoster> {
+        let now = self.now().at;
+        let reader = self.instances[READER].as_mut().filter(|_| self.awaits_page)?;
+        let page = reader.page(now)?;
+        self.awaits_page = false;
+        Some(page)
     }
 
     fn truth(&self) -> BTreeMap<String, u64> {
@@ -201,7 +234,7 @@ impl World {
             }
             Fault::Killed => {
                 if self.instances[2].is_none() {
-                    let instance = self.start_instance();
+                    let instance = self.start_instance(Interest::Watchers);
                     self.instances[2] = Some(instance);
                     // It hears of the one before it only now.
                     self.changed_ms = self.ms;
@@ -228,11 +261,16 @@ impl World {
             .collect();
         for (name, user) in lost {
             self.connections.remove(&name);
-            if self.random.bool() {
-                self.returns.push((self.ms + self.random.u64(100..12_000), user));
-            }
+            self.may_return(user);
         }
         self.changed_ms = self.ms;
+    }
+
+    /// Half of the clients that lose their connection come back.
+    fn may_return(&mut self, user: u64) {
+        if self.random.bool() {
+            self.returns.push((self.ms + self.random.u64(100..12_000), user));
+        }
     }
 
     /// Lets connections come and go.
@@ -244,7 +282,7 @@ impl World {
             self.come(user);
         }
         // In between nothing changes, so that what is called complete can be compared.
-        let comes_and_goes = self.ms < HEAL_MS && self.ms % 30_000 < 8_000;
+        let comes_and_goes = self.ms < HEAL_MS && (self.is_restless || self.ms % 30_000 < 8_000);
         if comes_and_goes && self.random.u8(0..8) == 0 {
             let user = self.random.u64(0..USERS);
             if self.connections.len() < 6 || self.random.bool() && self.connections.len() < 20 {
@@ -283,6 +321,9 @@ impl World {
         }
         self.connections.remove(&name);
         let departure = if self.random.bool() { Departure::Deliberate } else { Departure::Lost };
+        if departure == Departure::Lost {
+            self.may_return(connection.user);
+        }
         let event = RosterEvent::Absent {
             channel: channel(),
             connection: ConnectionId { name, reactor: ReactorId(0) },
@@ -328,20 +369,34 @@ impl World {
             return;
         }
         let is_settled = self.ms > self.changed_ms + SETTLED_MS && self.ms > self.unsure_until_ms;
-        let truth: BTreeSet<String> = self.truth().into_keys().collect();
-        for instance in self.instances.iter().flatten().filter(|instance| !instance.is_stopped) {
-            if !instance.watcher.is_complete {
-                self.incomplete += 1;
-                // Silence of others is counted again, and each instance notices the end of a fault by itself.
-                self.unsure_until_ms = self.unsure_until_ms.max(self.ms + SETTLED_MS);
-            } else if is_settled && self.ms > SETTLED_MS + GRACE.as_millis() as u64 {
-                let seen: BTreeSet<String> = instance.watcher.members.keys().cloned().collect();
+        let is_settled = is_settled && self.ms > SETTLED_MS + GRACE.as_millis() as u64;
+        let truth = self.truth();
+        let mut incomplete = 0;
+        for instance in self.watched().filter(|instance| !instance.is_stopped) {
+            let ModelRoster { members, is_complete } = &instance.watcher.roster;
+            if !is_complete {
+                incomplete += 1;
+            } else if is_settled {
                 assert_eq!(
-                    seen, truth,
+                    members, &truth,
                     "{} calls it complete at {} ms: {:?}",
                     instance.origin, self.ms, instance.rosters
                 );
             }
+        }
+        if incomplete > 0 {
+            self.incomplete += incomplete;
+            // Silence of others is counted again, and each instance notices the end of a fault by itself.
+            self.unsure_until_ms = self.unsure_until_ms.max(self.ms + SETTLED_MS);
+        }
+        if self.ms == READ_MS {
+            self.awaits_page = true;
+        }
+        if self.ms < END_MS
+            && let Some(page) = self.read()
+        {
+            self.incomplete += u32::from(!page.is_complete);
+            assert!(!page.is_complete || !is_settled || page.members == truth, "{page:?} and not {truth:?}");
         }
     }
 }
