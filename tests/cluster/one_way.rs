@@ -5,10 +5,11 @@
 use crate::cluster::namespace::{Cuts, inside};
 use crate::cluster::rig::{GONE, Rig, SLACK, becomes, cluster, never, settled, state};
 use crate::servers::{Postgres, Redis};
+use crate::support::token::{SECRET, claims, token};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway};
 use seawall_fault::Proxy;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,6 +22,53 @@ const WATCHED: Duration = Duration::from_secs(3);
 const HEALED: Duration = Duration::from_secs(6);
 /// A publication reaches an instance without the bus within a second, and on a busy machine within this time.
 const FROM_THE_LOG: Duration = Duration::from_secs(5);
+/// All rosters are complete again within this time after the end of a cut: the bar, and the rest for a slow machine.
+const COMPLETE: Duration = Duration::from_secs(25);
+
+fn connect(gateway: &Gateway, user: &str) -> Client {
+    let mut claims = claims(user);
+    let rights = ["subscribe", "publish", "create", "present", "presence"];
+    claims["channels"] = json!([{"pattern": "*", "rights": rights}]);
+    Client::open(gateway).with_connect(json!({"token": token(&claims)}))
+}
+
+/// A user that is present in a channel and watches its roster.
+struct Watcher {
+    client: Client,
+    /// The last frame, and the users that left.
+    frame: Value,
+    left: Vec<Value>,
+}
+
+impl Watcher {
+    fn enter(gateway: &Gateway, user: &str) -> Watcher {
+        let mut client = connect(gateway, user);
+        client
+            .ask(json!({"subscribe": {"channel": "room", "present": {}, "watch": "members"}}), "subscribed");
+        Watcher { client, frame: Value::Null, left: Vec::new() }
+    }
+
+    fn look(&mut self) {
+        while let Some(frame) = self.client.next_push_within("presence", Duration::ZERO) {
+            self.left.extend(frame["left"].as_array().into_iter().flatten().cloned());
+            self.frame = frame;
+        }
+    }
+
+    fn knows_all(&mut self) -> bool {
+        self.look();
+        self.frame["complete"] == true && self.frame["users"] == 3
+    }
+}
+
+/// Waits until each watcher knows all three, and checks that none was seen to leave.
+#[track_caller]
+fn all_are_known(watchers: &mut [Watcher; 3]) {
+    for watcher in watchers {
+        until(COMPLETE + SLACK, "all are known", || watcher.knows_all());
+        assert_eq!(watcher.left, [Value::Null; 0], "no user left");
+    }
+}
 
 struct Instances {
     rig: Rig,
@@ -38,8 +86,8 @@ impl Instances {
         let start = |name: &str, address: &str| {
             let at =
                 |server: SocketAddr| SocketAddr::new(address.parse().expect("an address"), server.port());
-            let setup =
-                rig.setup(name).env("SEAWALL_BUS_URL", &rig.redis.url_through(at(rig.redis.address())));
+            let setup = rig.setup(name).env("SEAWALL_AUTH_SECRET", SECRET).limit("ping_ms", 60_000);
+            let setup = setup.env("SEAWALL_BUS_URL", &rig.redis.url_through(at(rig.redis.address())));
             setup.env("SEAWALL_STORE_URL", &rig.store.url_through(at(rig.store.address()))).start()
         };
         let (one, mute, deaf) = (start("one", "127.0.0.1"), start("mute", MUTE), start("deaf", DEAF));
@@ -67,9 +115,9 @@ impl Instances {
 /// Publishes at one gateway until a subscriber at another has got one of the publications.
 #[track_caller]
 fn delivers(from: &Gateway, to: &Gateway, channel: &str) {
-    let mut subscriber = Client::connect(to);
+    let mut subscriber = connect(to, "reader");
     subscriber.subscribe(channel);
-    Client::connect(from).publish(channel, json!(1));
+    connect(from, "author").publish(channel, json!(1));
     assert!(subscriber.next_push_within("publication", FROM_THE_LOG).is_some(), "{channel} is not delivered");
 }
 
@@ -122,8 +170,14 @@ fn both_cut(instances: &Instances, cuts: &Cuts) {
 fn instance_cut_off_in_one_direction_is_isolated_and_heals() {
     inside(|| {
         let (instances, cuts) = (Instances::start(), Cuts::none());
+        let Instances { one, mute, deaf, .. } = &instances;
+        let mut watchers =
+            [(one, "ann"), (mute, "bob"), (deaf, "cid")].map(|(at, user)| Watcher::enter(at, user));
+        all_are_known(&mut watchers);
         redis_cut(&instances, &cuts);
+        all_are_known(&mut watchers);
         store_cut(&instances, &cuts);
+        all_are_known(&mut watchers);
         both_cut(&instances, &cuts);
     });
 }

@@ -124,33 +124,16 @@ fn compare(run: &Run, truth: &Truth, channels: &BTreeSet<u16>) -> BTreeMap<u16, 
     found
 }
 
-/// The untrue parts of one channel. Gateways that share rosters know everybody; others show their own clients alone, and say so.
+/// The untrue parts of one channel: each gateway and each watcher knows everybody, and says so.
 fn untrue<'a>(
     channel: u16,
     present: &Members,
     shown: &BTreeMap<u8, Shown>,
     views: impl Iterator<Item = (u8, &'a View)>,
 ) -> Vec<String> {
-    let views: Vec<(u8, &View)> = views.collect();
-    let found = untrue_whole(channel, present, shown, &views);
-    if found.is_empty() || untrue_own(channel, present, shown, &views).is_empty() {
-        Vec::new()
-    } else {
-        found
-    }
-}
-
-/// The untrue parts of a channel whose rosters are shared: each gateway and each watcher knows everybody, and says so. The numbers
-/// of a user's connections are not compared: at another instance they can stay too low after faults.
-fn untrue_whole(
-    channel: u16,
-    present: &Members,
-    shown: &BTreeMap<u8, Shown>,
-    views: &[(u8, &View)],
-) -> Vec<String> {
     let mut found = Vec::new();
     let mut check = |what: &str, slot: u8, complete: bool, members: &Members| {
-        if !complete || !members.keys().eq(present.keys()) {
+        if !complete || members != present {
             let of = if complete { String::new() } else { "not complete, ".to_owned() };
             found.push(format!("channel {channel}, {what} {slot}: {of}{}", difference(members, present)));
         }
@@ -159,37 +142,7 @@ fn untrue_whole(
         check("gateway", *slot, roster.complete, &roster.members);
     }
     for (slot, view) in views {
-        check("a watcher at gateway", *slot, view.complete, &view.members);
-    }
-    found
-}
-
-/// The untrue parts of a channel of which each gateway shows its own clients alone: while several live, it says so.
-fn untrue_own(
-    channel: u16,
-    present: &Members,
-    shown: &BTreeMap<u8, Shown>,
-    views: &[(u8, &View)],
-) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut all = Members::new();
-    for (slot, roster) in shown {
-        if roster.complete && shown.len() > 1 {
-            found.push(format!("channel {channel} is called complete at gateway {slot}"));
-        }
-        for (user, connections) in &roster.members {
-            *all.entry(*user).or_default() += connections;
-        }
-    }
-    if all != *present {
-        found.push(format!("channel {channel}, all gateways together: {}", difference(&all, present)));
-    }
-    for (slot, view) in views {
-        let Some(own) = shown.get(slot) else { continue };
-        if view.complete != own.complete || view.members != own.members {
-            let of = difference(&view.members, &own.members);
-            found.push(format!("channel {channel}, a watcher at gateway {slot}, against the gateway: {of}"));
-        }
+        check("a watcher at gateway", slot, view.complete, &view.members);
     }
     found
 }
@@ -226,9 +179,14 @@ fn read(document: &Value) -> Result<Shown, String> {
     Ok(Shown { complete, members })
 }
 
-/// Shows the leaves that watchers were sent of users that were connected all the time.
+/// Judges the leaves that watchers were sent of users that were connected all the time.
 pub fn judge_leaves(report: &mut Report, ledger: &Ledger) {
-    report.show("leaves of users that were connected", ledger.false_leaves.len());
+    let found = &ledger.false_leaves;
+    report.judge("leaves of users that were connected", found.len(), 0, found.is_empty());
+    if !found.is_empty() {
+        let shown: String = found.iter().take(EXAMPLES).map(|text| format!("\n    {text}")).collect();
+        report.note(format!("Leaves of users that were connected:{shown}"));
+    }
 }
 
 #[cfg(test)]
@@ -240,29 +198,23 @@ mod tests {
         Shown { complete: true, members: members.iter().copied().collect() }
     }
 
-    fn own(members: &[(u32, u64)]) -> Shown {
-        Shown { complete: false, ..complete(members) }
-    }
-
     fn found(present: &[(u32, u64)], shown: [Shown; 2]) -> Vec<String> {
         let shown = (0..).zip(shown).collect();
         untrue(3, &present.iter().copied().collect(), &shown, std::iter::empty())
     }
 
     #[test]
-    fn ghost_and_missing_user_are_found_whether_rosters_are_shared_or_not() {
-        let both = || [own(&[(1, 1), (2, 1)]), own(&[(2, 1)])];
+    fn ghost_missing_user_and_incomplete_roster_are_found() {
         let all = || complete(&[(1, 1), (2, 2)]);
-        for right in [both(), [all(), all()]] {
-            assert_eq!(found(&[(1, 1), (2, 2)], right), Vec::<String>::new());
-        }
-        for wrong in [both(), [all(), all()]] {
-            assert!(!found(&[(2, 2)], wrong.clone()).is_empty(), "a ghost");
-            assert!(!found(&[(1, 1), (2, 2), (3, 1)], wrong).is_empty(), "one is missing");
-        }
+        assert_eq!(found(&[(1, 1), (2, 2)], [all(), all()]), Vec::<String>::new());
+        assert!(
+            found(&[(2, 2)], [all(), all()])[1].contains("gateway 1: user 1 has 1 connections and not 0")
+        );
+        let less = complete(&[(2, 1)]);
+        let text = "gateway 0: user 1 has 0 connections and not 1, user 2 has 1 connections and not 2";
+        assert!(found(&[(1, 1), (2, 2)], [less, all()])[0].contains(text));
         let unsure = Shown { complete: false, ..all() };
         assert!(found(&[(1, 1), (2, 2)], [all(), unsure])[0].contains("gateway 1: not complete"));
-        assert!(!found(&[(1, 1)], [complete(&[(1, 1)]), own(&[])]).is_empty());
     }
 
     #[test]
@@ -279,7 +231,7 @@ mod tests {
     #[test]
     fn answer_of_the_admin_listener_is_read() {
         let document = json!({"channel": "c", "complete": false, "members": [{"user": "u4", "connections": 2, "since": 1}]});
-        assert_eq!(read(&document), Ok(own(&[(4, 2)])));
+        assert_eq!(read(&document), Ok(Shown { complete: false, ..complete(&[(4, 2)]) }));
         assert!(read(&json!({"complete": true})).is_err(), "a counted roster");
     }
 }
