@@ -33,7 +33,7 @@ pub enum SegmentJob {
     /// One at a time: the next one after [`SegmentNews::Flushed`].
     Write(SegmentBatch),
     /// At most [`SEGMENT_READS_MAX`]; each is answered with [`SegmentNews::Read`].
-    Read(Vec<SegmentKey>),
+    Read { keys: Vec<SegmentKey>, asked: Moment },
     /// All that this incarnation has to say is written, so its lease says so from now on.
     Complete(Incarnation),
 }
@@ -51,6 +51,8 @@ pub struct SegmentKey {
 pub struct SegmentBatch {
     /// The incarnation whose fields these are.
     pub incarnation: Incarnation,
+    /// Names the batch in its answer.
+    pub begun: Moment,
     /// At most [`SEGMENT_WRITES_MAX`], of different keys.
     pub writes: Vec<SegmentWrite>,
 }
@@ -93,10 +95,10 @@ pub enum SegmentOutcome {
 /// Answers and news for the owner of the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SegmentNews {
-    /// The batch was carried out.
-    Flushed(SegmentOutcome),
-    /// All fields of a key; `None` if Redis did not answer.
-    Read { key: Arc<str>, fields: Option<Vec<HashField>> },
+    /// The batch that was `begun` then was carried out.
+    Flushed { begun: Moment, outcome: SegmentOutcome },
+    /// All fields of a key that was `asked` for then; `None` if Redis did not answer.
+    Read { key: Arc<str>, asked: Moment, fields: Option<Vec<HashField>> },
     /// The value of the field with the name of this incarnation, found by the audit; `None` if there is none.
     Audited { key: Arc<str>, found: Option<Vec<u8>> },
     /// The [`SegmentView`] changed.

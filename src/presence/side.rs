@@ -14,8 +14,8 @@ use crate::job::segments::{
 use crate::limits::{ROSTER_NEWS, ROSTER_TOPICS};
 use crate::metrics::presence::PresenceCounters;
 use crate::roster::{
-    DeltaFate, InstanceStanding, RosterInstance, Rosters, SegmentChange, SegmentContent, ServiceState,
-    SharingBounds, TopicWish, WayState, WriteOutcome,
+    DeltaFate, InstanceStanding, RosterInstance, RosterReading, RosterWrite, Rosters, SegmentChange,
+    SegmentContent, ServiceState, SharingBounds, TopicWish, WayState, WriteOutcome,
 };
 use crate::wire::envelope::{self, Origin};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -116,15 +116,17 @@ impl SharedSide {
         now: Moment,
     ) {
         match news {
-            SegmentNews::Flushed(SegmentOutcome::Written) => rosters.written(WriteOutcome::Written, now),
-            SegmentNews::Flushed(SegmentOutcome::Refused | SegmentOutcome::Failed) => {
-                counters.writes_failed.add(1);
-                rosters.written(WriteOutcome::Failed, now);
+            SegmentNews::Flushed { begun, outcome: SegmentOutcome::Written } => {
+                rosters.written(begun, WriteOutcome::Written, now);
             }
-            SegmentNews::Read { key, fields } => {
+            SegmentNews::Flushed { begun, outcome: SegmentOutcome::Refused | SegmentOutcome::Failed } => {
+                counters.writes_failed.add(1);
+                rosters.written(begun, WriteOutcome::Failed, now);
+            }
+            SegmentNews::Read { key, asked, fields } => {
                 if let Some(channel) = self.names.channel(key.as_bytes()) {
                     counters.reads.add(1);
-                    rosters.read(&channel, fields.as_deref(), now);
+                    rosters.read(&RosterReading { channel, asked }, fields.as_deref(), now);
                 }
             }
             SegmentNews::Audited { key, found } => {
@@ -142,22 +144,22 @@ impl SharedSide {
 
     /// Sends what is to be written, read and followed.
     pub(super) fn send(&mut self, rosters: &mut Rosters, counters: &PresenceCounters, now: Moment) {
-        if let Some((incarnation, changes)) = rosters.take_writes(now) {
+        if let Some(RosterWrite { incarnation, begun, changes }) = rosters.take_writes(now) {
             counters.writes.add(changes.len() as u64);
             let writes = changes.into_iter().map(|change| self.write_of(change)).collect();
-            let job = SegmentJob::Write(SegmentBatch { incarnation, writes });
+            let job = SegmentJob::Write(SegmentBatch { incarnation, begun, writes });
             if self.segments.send(job).is_err() {
-                rosters.written(WriteOutcome::Failed, now);
+                rosters.written(begun, WriteOutcome::Failed, now);
             }
         }
         if let Some(incarnation) = rosters.take_complete() {
             self.say_complete(incarnation);
         }
-        let reads = rosters.take_reads(now);
-        for channels in reads.chunks(SEGMENT_READS_MAX) {
-            let keys = channels.iter().map(|channel| self.names.key(channel)).collect();
-            if self.segments.send(SegmentJob::Read(keys)).is_err() {
-                channels.iter().for_each(|channel| rosters.read(channel, None, now));
+        let readings = rosters.take_reads(now);
+        for readings in readings.chunks(SEGMENT_READS_MAX) {
+            let keys = readings.iter().map(|reading| self.names.key(&reading.channel)).collect();
+            if self.segments.send(SegmentJob::Read { keys, asked: now }).is_err() {
+                readings.iter().for_each(|reading| rosters.read(reading, None, now));
             }
         }
         self.waiting.extend(rosters.take_topics());

@@ -102,8 +102,13 @@ impl SegmentSide {
         self.ring.clear();
     }
 
-    /// Reads keys, and answers each.
-    pub(super) fn read(&self, link: &mut RegistryLink, inbox: &SegmentInbox, mut keys: Vec<SegmentKey>) {
+    /// Reads keys, which were asked for then, and answers each.
+    pub(super) fn read(
+        &self,
+        link: &mut RegistryLink,
+        inbox: &SegmentInbox,
+        (mut keys, asked): (Vec<SegmentKey>, Moment),
+    ) {
         keys.truncate(SEGMENT_READS_MAX);
         let names: Vec<Arc<str>> = keys.iter().map(|key| Arc::clone(&key.key)).collect();
         let found = self.fields(link, keys);
@@ -112,7 +117,7 @@ impl SegmentSide {
         }
         let mut found = found.unwrap_or_default().into_iter();
         for key in names {
-            inbox.tell(SegmentNews::Read { key, fields: found.next() });
+            inbox.tell(SegmentNews::Read { key, asked, fields: found.next() });
         }
     }
 

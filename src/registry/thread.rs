@@ -233,10 +233,13 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     fn carry_out(&mut self, job: SegmentJob) {
         let Some(inbox) = self.inbox.take() else { return };
         match job {
-            SegmentJob::Write(batch) => inbox.tell(SegmentNews::Flushed(self.write(batch))),
-            SegmentJob::Read(keys) => {
+            SegmentJob::Write(batch) => {
+                let (begun, outcome) = (batch.begun, self.write(batch));
+                inbox.tell(SegmentNews::Flushed { begun, outcome });
+            }
+            SegmentJob::Read { keys, asked } => {
                 if let Some(redis) = &mut self.redis {
-                    redis.segments.read(&mut redis.link, &inbox, keys);
+                    redis.segments.read(&mut redis.link, &inbox, (keys, asked));
                 }
             }
             SegmentJob::Complete(incarnation) => {
@@ -247,7 +250,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
     }
 
     fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {
-        let SegmentBatch { incarnation, writes } = batch;
+        let SegmentBatch { incarnation, begun: _, writes } = batch;
         let Some(mut redis) = self.redis.take() else { return SegmentOutcome::Failed };
         self.check_age(&mut redis);
         let outcome = if incarnation != self.lease.incarnation() {

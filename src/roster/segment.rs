@@ -39,7 +39,7 @@ pub(super) struct OwnSegment {
     /// Users that have changed since the last write.
     dirty: BTreeSet<UserName>,
     changed: bool,
-    /// A write is under way.
+    /// A write is under way, and nothing was found to be wrong since it began.
     is_in_flight: bool,
 }
 
@@ -130,18 +130,19 @@ impl OwnSegment {
 
     /// Notes that a change is written.
     pub(super) fn written(&mut self, flight: &SegmentFlight) {
-        (self.last, self.written, self.is_in_flight) = (flight.head.seq, Some(flight.head), false);
+        if std::mem::take(&mut self.is_in_flight) {
+            (self.last, self.written) = (flight.head.seq, Some(flight.head));
+        }
     }
 
     /// Notes that it is not known if a change is written: everything is written again.
     pub(super) fn failed(&mut self, flight: SegmentFlight) {
         self.dirty.extend(flight.users);
-        self.is_in_flight = false;
         self.repair();
     }
 
-    /// SegmentWrites everything again.
+    /// Writes everything again, even if a write under way succeeds: it has only what changed.
     pub(super) fn repair(&mut self) {
-        (self.last, self.written, self.changed) = (0, None, true);
+        (self.last, self.written, self.changed, self.is_in_flight) = (0, None, true, false);
     }
 }

@@ -1,5 +1,6 @@
 //! The rosters that are shared with other instances: the views of their segments, and the writes of the own ones.
 
+use super::reading::{ReadingOutcome, RosterReading};
 use super::service::{ServiceState, WayState};
 use super::share::Rise;
 use super::view::{Losses, View};
@@ -273,7 +274,7 @@ impl SharedRosters {
     }
 
     /// The channels to be read now.
-    pub(super) fn take_reads(&mut self, now: Moment) -> Vec<ChannelName> {
+    pub(super) fn take_reads(&mut self, now: Moment) -> Vec<RosterReading> {
         if self.state.storage == WayState::Lost {
             return Vec::new();
         }
@@ -290,28 +291,28 @@ impl SharedRosters {
             }
             self.plan(channel);
         }
-        channels
+        channels.into_iter().map(|channel| RosterReading { channel, asked: now }).collect()
     }
 
-    /// Ends a reading, which was asked for at the returned moment.
+    /// Ends a reading. Returns when it was asked for; `None` if it was given up before.
     pub(super) fn end_reading(
         &mut self,
-        channel: &ChannelName,
-        reading: ViewReading,
+        reading: &RosterReading,
+        outcome: ReadingOutcome,
         now: Moment,
     ) -> Option<Moment> {
         let period = self.period();
-        let view = self.views.get_mut(channel)?;
-        let asked = view.reading.take()?;
+        let view = self.views.get_mut(&reading.channel)?;
+        let asked = view.reading.take_if(|asked| *asked == reading.asked)?;
         self.readings = self.readings.saturating_sub(1);
         // A gap that was found meanwhile needs another one.
         let is_enough = view.read_after <= asked;
-        view.read_at = match (reading, is_enough) {
-            (ViewReading::Done, true) => asked + period,
-            (ViewReading::Done, false) => now,
-            (ViewReading::Failed, _) => now + READ_AGAIN,
+        view.read_at = match (outcome, is_enough) {
+            (ReadingOutcome::Done, true) => asked + period,
+            (ReadingOutcome::Done, false) => now,
+            (ReadingOutcome::Failed, _) => now + READ_AGAIN,
         };
-        if reading == ViewReading::Done {
+        if outcome == ReadingOutcome::Done {
             view.read = Some(asked);
         }
         Some(asked)
@@ -416,13 +417,6 @@ impl SharedRosters {
 pub(super) enum Watchers {
     None,
     Some,
-}
-
-/// The outcome of a reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ViewReading {
-    Done,
-    Failed,
 }
 
 /// The changes of a view.

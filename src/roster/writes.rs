@@ -1,6 +1,6 @@
 //! The pace of writes of own segments: one at a time.
 
-use super::segment::SegmentFlight;
+use super::segment::{SegmentChange, SegmentFlight};
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation};
 use std::collections::BTreeSet;
@@ -12,6 +12,16 @@ const WRITE_PERIOD: Duration = Duration::from_millis(250);
 /// A write that failed is repeated after this time, one that was not answered is taken as failed.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Changes of own segments, to be written at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterWrite {
+    /// The incarnation whose segments these are.
+    pub incarnation: Incarnation,
+    /// Names the write, because its answer can come after it was given up and another one began.
+    pub begun: Moment,
+    pub changes: Vec<SegmentChange>,
+}
 
 /// The writes of own segments.
 #[derive(Debug, Default)]
@@ -52,9 +62,9 @@ impl SegmentWrites {
         self.since.is_none() && !self.dirty.is_empty() && self.next <= now
     }
 
-    /// True if the write under way was not answered for too long.
-    pub(super) fn is_late(&self, now: Moment) -> bool {
-        self.since.is_some_and(|since| since + WRITE_TIMEOUT <= now)
+    /// The write under way, if it was not answered for too long.
+    pub(super) fn late(&self, now: Moment) -> Option<Moment> {
+        self.since.filter(|since| *since + WRITE_TIMEOUT <= now)
     }
 
     pub(super) fn begin(&mut self, now: Moment) {

@@ -106,17 +106,22 @@ impl Writer {
     }
 
     fn write(&self, incarnation: Incarnation, writes: Vec<SegmentWrite>) -> SegmentOutcome {
-        self.queue.send(SegmentJob::Write(SegmentBatch { incarnation, writes })).expect("room");
+        let begun = Moment::from_micros(1);
+        self.queue.send(SegmentJob::Write(SegmentBatch { incarnation, begun, writes })).expect("room");
         match self.answer() {
-            SegmentNews::Flushed(outcome) => outcome,
+            SegmentNews::Flushed { begun: answered, outcome } if answered == begun => outcome,
             other => panic!("{other:?}"),
         }
     }
 
     /// The fields of a key, in order; `None` if Redis did not answer.
     fn read(&self, name: &str) -> Option<Vec<(String, String)>> {
-        self.queue.send(SegmentJob::Read(vec![key(name)])).expect("room");
-        let SegmentNews::Read { fields, .. } = self.answer() else { panic!("no answer to a read") };
+        let asked = Moment::from_micros(2);
+        self.queue.send(SegmentJob::Read { keys: vec![key(name)], asked }).expect("room");
+        let SegmentNews::Read { asked: answered, fields, .. } = self.answer() else {
+            panic!("no answer to a read")
+        };
+        assert_eq!(answered, asked);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         let mut fields: Vec<_> = fields?.into_iter().map(|(name, value)| (text(name), text(value))).collect();
         fields.sort();

@@ -3,10 +3,22 @@
 use super::*;
 use crate::id::Incarnation;
 
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The time at which Redis answers readings.
+enum Answers {
+    AtOnce,
+    /// Later, with the fields of the moment at which they were asked for.
+    Late,
+}
+
 /// Two instances and what they wrote.
 struct Pair {
     rosters: [Rosters; 2],
     fields: BTreeMap<Vec<u8>, Vec<u8>>,
+    answers: Answers,
+    /// The readings that were not answered, and their instance.
+    late: Vec<(usize, RosterReading, Fields)>,
     state: [InstanceStanding; 2],
     ms: u64,
 }
@@ -23,7 +35,9 @@ impl Pair {
             rosters
         };
         let state = [InstanceStanding::Sure; 2];
-        let mut pair = Pair { rosters: [new(0), new(1)], fields: BTreeMap::new(), state, ms: 1_000 };
+        let rosters = [new(0), new(1)];
+        let (answers, late) = (Answers::AtOnce, Vec::new());
+        let mut pair = Pair { rosters, fields: BTreeMap::new(), answers, late, state, ms: 1_000 };
         pair.observe();
         pair
     }
@@ -53,23 +67,26 @@ impl Pair {
                         self.rosters[place].followed(&channel, now.at);
                     }
                 }
-                for channel in self.rosters[place].take_reads(now.at) {
-                    let fields: Vec<_> = self.fields.clone().into_iter().collect();
-                    self.rosters[place].read(&channel, Some(&fields), now.at);
+                for reading in self.rosters[place].take_reads(now.at) {
+                    let fields: Fields = self.fields.clone().into_iter().collect();
+                    match self.answers {
+                        Answers::AtOnce => self.rosters[place].read(&reading, Some(&fields), now.at),
+                        Answers::Late => self.late.push((place, reading, fields)),
+                    }
                 }
                 let frames = self.rosters[place].advance(now);
                 if place == 1 {
                     pushes.extend(frames);
                 }
                 let dead = matches!(self.state[place], InstanceStanding::Ended(_));
-                if let Some((_, changes)) = self.rosters[place].take_writes(now.at).filter(|_| !dead) {
-                    for change in changes {
+                if let Some(write) = self.rosters[place].take_writes(now.at).filter(|_| !dead) {
+                    for change in write.changes {
                         change.remove.iter().for_each(|name| drop(self.fields.remove(name)));
                         self.fields.extend(change.set);
                         let origin = incarnation(place).origin;
                         self.rosters[1 - place].hear(&change.channel, origin, change.delta, now.at);
                     }
-                    self.rosters[place].written(WriteOutcome::Written, now.at);
+                    self.rosters[place].written(write.begun, WriteOutcome::Written, now.at);
                 }
             }
         }
@@ -245,6 +262,72 @@ fn message_of_a_segment_that_was_not_found_brings_all_of_its_members_back() {
     pair.pass(7_500);
     let page = page_of(&mut pair.rosters[1]);
     assert_eq!((&page["users"], &page["connections"]), (&2.into(), &4.into()), "{page}");
+}
+
+#[test]
+fn late_answer_to_a_reading_that_was_given_up_does_not_end_the_next_one() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.pass(1_000);
+    pair.answers = Answers::Late;
+    pair.pass(9_500);
+    assert_eq!(pair.late.len(), 1, "a reading is under way, which finds nothing");
+    pair.handle(0, present(1, "ann", None));
+    pair.pass(5_000);
+    assert_eq!(pair.late.len(), 2, "it is given up, and the next one is under way");
+    assert_eq!(page_of(&mut pair.rosters[1])["complete"], true);
+    let (place, reading, fields) = pair.late.remove(0);
+    pair.rosters[place].read(&reading, Some(&fields), now(pair.ms).at);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"]), (&1.into(), &true.into()), "{page}");
+    let fields: Fields = pair.fields.clone().into_iter().collect();
+    let (place, reading, _) = pair.late.remove(0);
+    pair.rosters[place].read(&reading, Some(&fields), now(pair.ms).at);
+    pair.pass(9_000);
+    assert_eq!(pair.late.len(), 0, "that one ended, and the next one is not due");
+}
+
+/// The next write of the first instance.
+fn write_of(pair: &mut Pair) -> RosterWrite {
+    let until = pair.ms + 15_000;
+    loop {
+        pair.ms += 10;
+        assert!(pair.ms < until, "nothing is written");
+        let now = now(pair.ms);
+        pair.rosters[0].advance(now);
+        if let Some(write) = pair.rosters[0].take_writes(now.at) {
+            return write;
+        }
+    }
+}
+
+#[test]
+fn late_answer_to_a_write_that_was_given_up_does_not_confirm_the_next_one() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(0, present(1, "ann", None));
+    let first = write_of(&mut pair);
+    let second = write_of(&mut pair);
+    assert!(second.begun.since(first.begun) >= Duration::from_secs(10), "the first one is given up");
+    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
+    assert_eq!(pair.rosters[0].take_complete(), None);
+    pair.rosters[0].written(second.begun, WriteOutcome::Failed, now(pair.ms).at);
+    let third = write_of(&mut pair);
+    pair.rosters[0].written(third.begun, WriteOutcome::Written, now(pair.ms).at);
+    assert_eq!(pair.rosters[0].take_complete(), Some(incarnation(0)));
+}
+
+#[test]
+fn segment_that_an_audit_found_wrong_during_a_write_is_written_whole() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(0, present(1, "ann", None));
+    let first = write_of(&mut pair);
+    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
+    pair.handle(0, present(2, "ben", None));
+    let second = write_of(&mut pair);
+    assert_eq!(second.changes[0].delta.entries.len(), 1, "it has ben alone");
+    assert!(pair.rosters[0].audited(&channel(), None, now(pair.ms).at));
+    pair.rosters[0].written(second.begun, WriteOutcome::Written, now(pair.ms).at);
+    assert_eq!(write_of(&mut pair).changes[0].delta.entries.len(), 2);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! The own part of each roster is its *segment*, which is written when it changes. A roster that has watchers here, or of which a page
 //! was read lately, has a *view* of the segments of the others. Without [`Rosters::share`] nothing of this happens.
 
-use super::super::segment::SegmentChange;
+use super::super::reading::{ReadingOutcome, RosterReading};
 use super::super::service::{InstanceStanding, ServiceState, WayState};
-use super::super::sharing::{LookOutcome, SharedRosters, SharingBounds, TopicWish, ViewReading};
+use super::super::sharing::{LookOutcome, SharedRosters, SharingBounds, TopicWish};
 use super::super::view::DeltaOutcome;
+use super::super::writes::RosterWrite;
 use super::Rosters;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation, UserName};
@@ -94,7 +95,7 @@ impl Rosters {
     }
 
     /// The changes to be written, if it is time for that and no write is under way. Answer with [`written`](Rosters::written).
-    pub fn take_writes(&mut self, now: Moment) -> Option<(Incarnation, Vec<SegmentChange>)> {
+    pub fn take_writes(&mut self, now: Moment) -> Option<RosterWrite> {
         let members_max = self.rules.members_max;
         let sharing = self.sharing.as_mut()?;
         if sharing.state.storage == WayState::Lost || !sharing.writes.may_begin(now) {
@@ -122,12 +123,15 @@ impl Rosters {
             return None;
         }
         sharing.writes.begin(now);
-        Some((incarnation, changes))
+        Some(RosterWrite { incarnation, begun: now, changes })
     }
 
-    /// Takes the outcome of the write under way.
-    pub fn written(&mut self, outcome: WriteOutcome, now: Moment) {
-        let Some(sharing) = &mut self.sharing else { return };
+    /// Takes the outcome of the write that was taken at `begun`. That of a write that was given up is dropped.
+    pub fn written(&mut self, begun: Moment, outcome: WriteOutcome, now: Moment) {
+        let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.writes.since == Some(begun))
+        else {
+            return;
+        };
         if outcome == WriteOutcome::Failed {
             sharing.writes.delay(now);
         }
@@ -180,16 +184,17 @@ impl Rosters {
     }
 
     /// The channels whose segments are to be read now. Answer each with [`read`](Rosters::read).
-    pub fn take_reads(&mut self, now: Moment) -> Vec<ChannelName> {
+    pub fn take_reads(&mut self, now: Moment) -> Vec<RosterReading> {
         self.sharing.as_mut().map(|sharing| sharing.take_reads(now)).unwrap_or_default()
     }
 
-    /// Takes all fields of a channel's hash; `None`: it could not be read.
-    pub fn read(&mut self, channel: &ChannelName, fields: Option<&[(Vec<u8>, Vec<u8>)]>, now: Moment) {
+    /// Takes all fields of a channel's hash; `None`: it could not be read. The answer to a reading that was given up is dropped.
+    pub fn read(&mut self, reading: &RosterReading, fields: Option<&[(Vec<u8>, Vec<u8>)]>, now: Moment) {
+        let channel = &reading.channel;
         let grace = self.rules.grace;
         let Some(sharing) = &mut self.sharing else { return };
-        let reading = if fields.is_some() { ViewReading::Done } else { ViewReading::Failed };
-        let Some(asked) = sharing.end_reading(channel, reading, now) else { return };
+        let outcome = if fields.is_some() { ReadingOutcome::Done } else { ReadingOutcome::Failed };
+        let Some(asked) = sharing.end_reading(reading, outcome, now) else { return };
         let own = sharing.state.incarnation.origin;
         let has_room = sharing.sizes().1 as u64 <= sharing.bounds.views_bytes;
         let changed = sharing.with(channel, |view, losses| {
@@ -264,8 +269,8 @@ impl Rosters {
     /// Does what is due in views and writes.
     pub(super) fn advance_views(&mut self, now: Moment) {
         let Some(sharing) = &mut self.sharing else { return };
-        if sharing.writes.is_late(now) {
-            self.written(WriteOutcome::Failed, now);
+        if let Some(begun) = sharing.writes.late(now) {
+            self.written(begun, WriteOutcome::Failed, now);
         }
         let due = self.sharing.as_ref().map(|sharing| sharing.due_views(now)).unwrap_or_default();
         for channel in due {

@@ -8,8 +8,8 @@ use seawall::cluster::instance::{Goodbye, InstanceRow, InstanceState, Leads};
 use seawall::cluster::liveness::{Liveness, RowsNeed};
 use seawall::id::{ChannelName, Incarnation, ReactorId};
 use seawall::roster::{
-    InstanceStanding, PageWish, RosterEvent, RosterInstance, RosterRules, Rosters, ServiceState,
-    SharingBounds, TopicWish, WatchNumber, WayState, WriteOutcome,
+    InstanceStanding, PageWish, RosterEvent, RosterInstance, RosterReading, RosterRules, RosterWrite,
+    Rosters, ServiceState, SharingBounds, TopicWish, WatchNumber, WayState, WriteOutcome,
 };
 use seawall::wire::command::WatchDetail;
 use seawall::wire::lease::{Lease, LeaseParts, LeasePhase};
@@ -59,7 +59,7 @@ pub(super) struct ModelInstance {
     rows_at: Moment,
     inbox: VecDeque<(Moment, u64, SegmentDelta)>,
     follows: VecDeque<Moment>,
-    reads: VecDeque<Moment>,
+    reads: VecDeque<(Moment, RosterReading)>,
 }
 
 pub(super) fn channel() -> ChannelName {
@@ -120,10 +120,10 @@ impl ModelInstance {
         let reach = if redis.is_some() { WayState::Reached } else { WayState::Lost };
         self.listen(reach, now.at);
         let may_read = |at: &Moment| *at <= now.at;
-        while self.reads.pop_front_if(|at| may_read(at)).is_some() {
+        while let Some((_, reading)) = self.reads.pop_front_if(|(at, _)| may_read(at)) {
             let fields: Option<Vec<_>> =
                 redis.as_ref().map(|redis| redis.fields.clone().into_iter().collect());
-            self.rosters.read(&channel(), fields.as_deref(), now.at);
+            self.rosters.read(&reading, fields.as_deref(), now.at);
         }
         if self.renew_at <= now.at {
             self.renew_at = now.at + RENEWAL;
@@ -149,7 +149,7 @@ impl ModelInstance {
             }
         }
         let reads = self.rosters.take_reads(now.at);
-        self.reads.extend(reads.into_iter().map(|_| now.at + WAY));
+        self.reads.extend(reads.into_iter().map(|reading| (now.at + WAY, reading)));
         (published, left)
     }
 
@@ -249,16 +249,16 @@ impl ModelInstance {
 
     fn write(&mut self, redis: Option<&mut ModelRedis>, now: Moment) -> Published {
         let mut published = Vec::new();
-        if let Some((incarnation, changes)) = self.rosters.take_writes(now) {
+        if let Some(RosterWrite { incarnation, begun, changes }) = self.rosters.take_writes(now) {
             match redis.filter(|_| incarnation == self.lease.incarnation()) {
                 Some(redis) => {
                     for change in changes {
                         redis.write(&change.remove, &change.set);
                         published.push((self.origin, change.delta));
                     }
-                    self.rosters.written(WriteOutcome::Written, now);
+                    self.rosters.written(begun, WriteOutcome::Written, now);
                 }
-                None => self.rosters.written(WriteOutcome::Failed, now),
+                None => self.rosters.written(begun, WriteOutcome::Failed, now),
             }
         }
         if self.rosters.take_complete() == Some(self.lease.incarnation()) {
