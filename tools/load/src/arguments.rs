@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Signal(Fanout),
     /// Publications over the server API, one request in flight per connection
     Api(Api),
+    /// Many users who enter one roster at once: its watchers' frames, and publishes meanwhile
+    Roster(Roster),
     /// All connections lost at once and reconnected
     Storm(Storm),
 }
@@ -207,6 +209,29 @@ pub(crate) struct Api {
     /// Data bytes per publication
     #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(32..=60_000))]
     pub(crate) payload: u32,
+}
+
+/// `roster`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Roster {
+    /// The server's `auth.secret`, because each member is another user
+    #[arg(long, value_name = "KEY")]
+    pub(crate) secret: String,
+    /// Users who enter
+    #[arg(long, value_name = "N", default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) members: u32,
+    /// Milliseconds over which they do
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    pub(crate) over_ms: u32,
+    /// Watchers of the members
+    #[arg(long, value_name = "W", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) watchers: u32,
+    /// Publishing connections, each with a channel of its own
+    #[arg(long, value_name = "P", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) publishers: u32,
+    /// Publishes per second, over all publishers
+    #[arg(long, value_name = "R", default_value_t = 500.0, value_parser = rate)]
+    pub(crate) rate: f64,
 }
 
 /// `storm`

@@ -9,6 +9,7 @@ use crate::frame::{self, Next};
 use crate::member::{Got, Member, Role, Stage};
 use crate::message::{self, Message};
 use crate::progress::Progress;
+use crate::token::token;
 use crate::upgrade::{self, Answer};
 use mio::{Events, Poll, Token};
 use std::borrow::Cow;
@@ -70,6 +71,8 @@ pub(crate) struct Crowd {
     poll: Poll,
     dirty: Vec<usize>,
     patience: Duration,
+    /// The secret of tokens; `None`: auth is off.
+    secret: Option<String>,
 }
 
 impl Crowd {
@@ -90,7 +93,14 @@ impl Crowd {
             poll,
             dirty: Vec::new(),
             patience: common.patience,
+            secret: None,
         })
+    }
+
+    /// Makes each member a user of its own, with a token.
+    pub(crate) fn sign_in(mut self, secret: &str) -> Crowd {
+        self.secret = Some(secret.to_owned());
+        self
     }
 
     /// Runs until the mode ends the run or nothing progresses for longer than `--patience`.
@@ -174,6 +184,8 @@ impl Crowd {
             | Message::Published { .. }
             | Message::Publication { .. }
             | Message::Signal { .. }
+            | Message::Present { .. }
+            | Message::Presence { .. }
             | Message::Synced { .. }
             | Message::Unknown => "unexpected".into(),
         };
@@ -301,7 +313,9 @@ impl Crowd {
             return self.become_ready(mode, member);
         }
         it.stage = Stage::Connecting;
-        let command = format!("{{\"id\":{CONNECT},\"connect\":{{\"client\":\"seawall-load\"}}}}");
+        let token = self.secret.as_ref().map(|secret| format!(",\"token\":\"{}\"", token(secret, member)));
+        let token = token.unwrap_or_default();
+        let command = format!("{{\"id\":{CONNECT},\"connect\":{{\"client\":\"seawall-load\"{token}}}}}");
         self.send(member, frame::TEXT, command.as_bytes());
     }
 
@@ -348,13 +362,14 @@ impl Crowd {
                 self.counts.connected += 1;
                 mode.connected(self, member);
                 match role {
-                    Role::Subscriber(channel) => self.subscribe(member, channel),
+                    Role::Subscriber(channel) => self.subscribe(member, channel, ""),
+                    Role::Watcher(channel) => self.subscribe(member, channel, ",\"watch\":\"members\""),
                     Role::Echo | Role::Publisher => self.become_ready(mode, member),
                 }
             }
             (
                 Stage::Subscribing,
-                Role::Subscriber(at),
+                Role::Subscriber(at) | Role::Watcher(at),
                 Message::Subscribed { id: SUBSCRIBE, channel, head },
             ) if is_channel(channel, at) => {
                 it.head = head;
@@ -367,9 +382,14 @@ impl Crowd {
                 it.head = offset;
                 mode.message(self, member, payload);
             }
-            (Stage::Syncing, Role::Subscriber(at), Message::Synced { channel, offset })
-                if is_channel(channel, at) && offset == it.head =>
-            {
+            (Stage::Subscribing | Stage::Syncing, Role::Watcher(_), Message::Presence { .. }) => {
+                mode.message(self, member, payload);
+            }
+            (
+                Stage::Syncing,
+                Role::Subscriber(at) | Role::Watcher(at),
+                Message::Synced { channel, offset },
+            ) if is_channel(channel, at) && offset == it.head => {
                 self.become_ready(mode, member);
             }
             // `bye` says when to come back; with redials enabled it is no fault.
@@ -378,11 +398,12 @@ impl Crowd {
         }
     }
 
-    fn subscribe(&mut self, member: usize, channel: u32) {
+    /// Subscribes a member, with these additional keys.
+    fn subscribe(&mut self, member: usize, channel: u32, keys: &str) {
         let Some(it) = self.members.get_mut(member) else { return };
         it.stage = Stage::Subscribing;
         let name = channel_name(channel);
-        let command = format!("{{\"id\":{SUBSCRIBE},\"subscribe\":{{\"channel\":\"{name}\"}}}}");
+        let command = format!("{{\"id\":{SUBSCRIBE},\"subscribe\":{{\"channel\":\"{name}\"{keys}}}}}");
         self.send(member, frame::TEXT, command.as_bytes());
     }
 

@@ -19,6 +19,7 @@ mod process;
 mod progress;
 mod report;
 mod tls;
+mod token;
 mod window;
 
 use arguments::{Arguments, Command};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Publish(arguments) => modes::publish::run(&common, &arguments, process),
         Command::Signal(arguments) => modes::signal::run(&common, &arguments, process),
         Command::Api(arguments) => modes::api::run(&common, &arguments, process),
+        Command::Roster(arguments) => modes::roster::run(&common, &arguments, process),
         Command::Storm(arguments) => modes::storm::run(&common, &arguments, process),
     });
     match report {

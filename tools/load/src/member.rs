@@ -18,6 +18,8 @@ pub(crate) enum Role {
     Publisher,
     /// `/ws`, subscribed to the channel with this number.
     Subscriber(u32),
+    /// The same, and watches the members of its roster.
+    Watcher(u32),
 }
 
 /// The state of a connection.

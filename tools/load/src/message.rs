@@ -16,6 +16,10 @@ pub(crate) enum Message<'a> {
     Error { id: Option<u64>, code: &'a str },
     /// A pushed publication.
     Publication { channel: &'a str, offset: u64, key: Option<&'a str>, data: &'a str },
+    /// The reply to `present`.
+    Present { id: u64 },
+    /// A pushed frame of a roster, or with `id` the reply to `presence`.
+    Presence { id: Option<u64>, users: u32, refresh_ms: Option<u64> },
     /// A pushed signal.
     Signal { channel: &'a str, data: &'a str },
     /// The end of a replay.
@@ -50,6 +54,8 @@ struct Any<'a> {
     signal: Option<Signal<'a>>,
     #[serde(borrow)]
     synced: Option<Synced<'a>>,
+    present: Option<Nothing>,
+    presence: Option<Roster>,
     lag: Option<Nothing>,
     bye: Option<Bye>,
     drain: Option<Nothing>,
@@ -102,6 +108,12 @@ struct Signal<'a> {
 }
 
 #[derive(Deserialize)]
+struct Roster {
+    users: u32,
+    refresh_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
 struct Bye {
     code: u64,
     retry_ms: Option<u64>,
@@ -126,6 +138,10 @@ pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
         Message::Subscribed { id: id?, channel, head }
     } else if let Some(Synced { channel, offset }) = any.synced {
         Message::Synced { channel, offset }
+    } else if let Some(Roster { users, refresh_ms }) = any.presence {
+        Message::Presence { id, users, refresh_ms }
+    } else if let Some(Nothing {}) = any.present {
+        Message::Present { id: id? }
     } else if let Some(Bye { code, retry_ms }) = any.bye {
         Message::Bye { code, retry_ms }
     } else {
@@ -156,6 +172,9 @@ mod tests {
         assert!(matches!(read(text), Some(Message::Published { id: 4, offset: 3, duplicate: true, .. })));
         let text = br#"{"id":4,"error":{"code":"rate_limited","retry_ms":50,"message":"m"}}"#;
         assert!(matches!(read(text), Some(Message::Error { id: Some(4), code: "rate_limited" })));
+        let text = br#"{"presence":{"channel":"c","revision":3,"complete":true,"users":4,"connections":5,"refresh_ms":9}}"#;
+        assert!(matches!(read(text), Some(Message::Presence { id: None, users: 4, refresh_ms: Some(9) })));
+        assert!(matches!(read(br#"{"id":8,"present":{"channel":"c"}}"#), Some(Message::Present { id: 8 })));
         assert!(matches!(read(br#"{"beat":{"revision":1,"heads":{}}}"#), Some(Message::Beat)));
         assert!(matches!(read(br#"{"status":{"level":"ok"}}"#), Some(Message::News)));
         assert!(matches!(read(br#"{"new":{}}"#), Some(Message::Unknown)));

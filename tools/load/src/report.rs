@@ -33,6 +33,11 @@ impl Times {
         }
     }
 
+    /// The time that this part of all did not exceed, in microseconds; `None` without any.
+    pub(crate) fn quantile(&self, part: f64) -> Option<u64> {
+        self.0.as_ref().filter(|times| !times.is_empty()).map(|times| times.value_at_quantile(part))
+    }
+
     /// Formats the percentiles for the report.
     pub(crate) fn json(&self) -> Value {
         let Some(histogram) = &self.0 else { return Value::Null };

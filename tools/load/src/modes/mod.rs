@@ -7,6 +7,7 @@ pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod publish;
+pub(crate) mod roster;
 pub(crate) mod signal;
 pub(crate) mod storm;
 
