@@ -146,7 +146,6 @@ impl RemoteSegment {
             // Everything that its process has is in the next incarnation's segment, which was read.
             _ if !is_newest && newest_is_sure && losses == Losses::AreTrue => Void,
             (ends @ Ends(_), _) if !is_newest => ends,
-            _ if !is_newest => Ends(now + grace),
             // Left behind by an instance that ended long ago, or of one that is not known yet.
             (Unconfirmed(since), None) if service.storage == WayState::Reached && since + CONFIRM <= now => {
                 Void
@@ -154,6 +153,7 @@ impl RemoteSegment {
             (unconfirmed @ Unconfirmed(_), None) => unconfirmed,
             (Unconfirmed(_), Some(InstanceStanding::Ended(at))) if at + grace <= now => Void,
             (_, Some(InstanceStanding::Ended(at))) => Ends(at + grace),
+            _ if !is_newest => Ends(now + grace),
             (lost @ Lost(_), Some(InstanceStanding::Sure | InstanceStanding::Unsure)) => lost,
             (_, Some(InstanceStanding::Sure | InstanceStanding::Unsure)) => Counts,
             // Its instance was forgotten.

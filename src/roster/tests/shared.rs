@@ -265,6 +265,27 @@ fn message_of_a_segment_that_was_not_found_brings_all_of_its_members_back() {
 }
 
 #[test]
+fn fields_that_an_ended_instance_left_add_no_member_to_a_roster_that_is_opened() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    for count in [1, 2] {
+        let name = Incarnation { origin: 1, count }.to_string();
+        pair.fields.insert(format!("{name}/ann").into_bytes(), b"1,0,0,0,".to_vec());
+        pair.fields.insert(name.into_bytes(), format!("{count},1,1,l").into_bytes());
+    }
+    let standing = InstanceStanding::Ended(now(pair.ms).at);
+    let incarnation_of_other = Incarnation { origin: 1, count: 2 };
+    let other = RosterInstance { incarnation: incarnation_of_other, name: Arc::from("gw-1"), standing };
+    let (storage, messages) = (WayState::Reached, WayState::Reached);
+    let state = ServiceState { incarnation: incarnation(1), storage, messages, others: vec![other] };
+    pair.ms += GRACE_MS;
+    pair.rosters[1].observe(state, now(pair.ms).at);
+    pair.rosters[1].await_page(&channel(), now(pair.ms).at);
+    pair.pass(100);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["complete"]), (&0.into(), &true.into()), "{page}");
+}
+
+#[test]
 fn late_answer_to_a_reading_that_was_given_up_does_not_end_the_next_one() {
     let mut pair = Pair::new(1_000, 1 << 20);
     pair.handle(1, watch(WatchDetail::Members));
