@@ -145,8 +145,13 @@ impl OwnLease {
 
     /// Checks the number of the last flush with the number of the first partition, between two flushes.
     pub fn check_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
-        let count = self.flushes.get(&Partition::FIRST).copied().unwrap_or_default();
-        (!count.is_right(found, count.sent)).then(|| self.doubt(LeaseDoubt::Lost))
+        (!self.has_flush(Partition::FIRST, found)).then(|| self.doubt(LeaseDoubt::Lost))
+    }
+
+    /// True if this is a number that Redis can have for the last flush with the number of this partition.
+    pub fn has_flush(&self, partition: Partition, found: Option<&[u8]>) -> bool {
+        let count = self.flushes.get(&partition).copied().unwrap_or_default();
+        count.is_right(found, count.sent)
     }
 
     fn doubt(&mut self, doubt: LeaseDoubt) -> LeaseDoubt {

@@ -7,13 +7,14 @@ use crate::clock::Moment;
 use crate::cluster::audit::{AuditRing, Leftovers};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::liveness::Liveness;
-use crate::health::finding::Cause;
+use crate::health::finding::{Cause, Fault};
 use crate::id::Incarnation;
 use crate::job::segments::{
     HashField, SEGMENT_READS_MAX, SegmentAudit, SegmentInbox, SegmentKey, SegmentNews, SegmentWrite,
 };
+use crate::net::trouble::Trouble;
 use crate::wire::slot::Partition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Keys audited at once. A larger part of the keys waits for the next second.
@@ -103,15 +104,21 @@ impl SegmentSide {
     }
 
     /// Reads keys, which were asked for then, and answers each.
+    ///
+    /// The number of the own last flush is read after them. Redis that does not have it may have lost the segments of others as well,
+    /// which they notice within a second; until then their leases would make an empty roster a complete one.
     pub(super) fn read(
         &self,
         link: &mut RegistryLink,
+        lease: &OwnLease,
         inbox: &SegmentInbox,
         (mut keys, asked): (Vec<SegmentKey>, Moment),
     ) {
         keys.truncate(SEGMENT_READS_MAX);
         let names: Vec<Arc<str>> = keys.iter().map(|key| Arc::clone(&key.key)).collect();
+        let partitions: BTreeSet<Partition> = keys.iter().map(|key| link.numbered(key.partition)).collect();
         let found = self.fields(link, keys);
+        let found = found.and_then(|found| self.check_flushes(link, lease, partitions).map(|()| found));
         if let Err(cause) = &found {
             tracing::debug!(cause = %cause.text, "segments not read");
         }
@@ -119,6 +126,22 @@ impl SegmentSide {
         for key in names {
             inbox.tell(SegmentNews::Read { key, asked, fields: found.next() });
         }
+    }
+
+    /// Checks that partitions have the last flush of this incarnation.
+    fn check_flushes(
+        &self,
+        link: &mut RegistryLink,
+        lease: &OwnLease,
+        partitions: BTreeSet<Partition>,
+    ) -> Result<(), Cause> {
+        for partition in partitions {
+            let found = self.store.flush_number(link, partition, lease.incarnation())?;
+            if !lease.has_flush(partition, found.as_deref()) {
+                return Err(link.cause(Trouble::new(Fault::Protocol, "the last flush is not there")));
+            }
+        }
+        Ok(())
     }
 
     /// All fields of keys, in their order.

@@ -70,6 +70,18 @@ impl SegmentStore {
         field(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))
     }
 
+    /// The number of the last flush of this incarnation that a partition has.
+    pub(super) fn flush_number(
+        &self,
+        link: &mut RegistryLink,
+        partition: Partition,
+        incarnation: Incarnation,
+    ) -> Result<Option<Vec<u8>>, Cause> {
+        let command = cmd("HGET").arg(self.flushes(partition)).arg(incarnation.to_string()).take();
+        let answers = link.call(partition, &[command])?;
+        field(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))
+    }
+
     /// Reads all fields of keys of one partition.
     pub(super) fn read(
         &self,

@@ -239,7 +239,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             }
             SegmentJob::Read { keys, asked } => {
                 if let Some(redis) = &mut self.redis {
-                    redis.segments.read(&mut redis.link, &inbox, (keys, asked));
+                    redis.segments.read(&mut redis.link, &self.lease, &inbox, (keys, asked));
                 }
             }
             SegmentJob::Complete(incarnation) => {

@@ -15,6 +15,7 @@ use seawall::wire::command::WatchDetail;
 use seawall::wire::lease::{Lease, LeaseParts, LeasePhase};
 use seawall::wire::presence::RosterKnowledge;
 use seawall::wire::segment::SegmentDelta;
+use seawall::wire::slot::Partition;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,11 @@ pub(super) struct ModelInstance {
     inbox: VecDeque<(Moment, u64, SegmentDelta)>,
     follows: VecDeque<Moment>,
     reads: VecDeque<(Moment, RosterReading)>,
+}
+
+/// The number of the last flush of an incarnation, as Redis has it.
+fn flush_of(redis: &ModelRedis, incarnation: Incarnation) -> Option<Vec<u8>> {
+    redis.flushes.get(&incarnation).map(|number| number.to_string().into_bytes())
 }
 
 pub(super) fn channel() -> ChannelName {
@@ -121,8 +127,11 @@ impl ModelInstance {
         self.listen(reach, now.at);
         let may_read = |at: &Moment| *at <= now.at;
         while let Some((_, reading)) = self.reads.pop_front_if(|(at, _)| may_read(at)) {
+            let has_own = |redis: &&ModelRedis| {
+                self.lease.has_flush(Partition::FIRST, flush_of(redis, self.lease.incarnation()).as_deref())
+            };
             let fields: Option<Vec<_>> =
-                redis.as_ref().map(|redis| redis.fields.clone().into_iter().collect());
+                redis.as_deref().filter(has_own).map(|redis| redis.fields.clone().into_iter().collect());
             self.rosters.read(&reading, fields.as_deref(), now.at);
         }
         if self.renew_at <= now.at {
@@ -184,14 +193,20 @@ impl ModelInstance {
             let own = self.lease.incarnation();
             let before = redis.leases.get(&own).copied();
             let before = before.map(ModelInstance::lease);
+            let flush = flush_of(redis, own);
             let renewals = self.lease.send();
             redis.leases.insert(own, ModelLease { renewals, is_complete: self.is_complete });
             let before = before.map(|lease| Lease::encode(lease.renewals, lease.phase, lease.parts, "x"));
-            if self.lease.confirm(before.as_deref().map(str::as_bytes), now).is_none() {
+            let doubt = self.lease.confirm(before.as_deref().map(str::as_bytes), now);
+            if doubt.or_else(|| self.lease.check_flush(flush.as_deref())).is_none() {
                 break;
             }
             self.is_complete = false;
             redis.leases.remove(&own);
+        }
+        if !redis.flushes.contains_key(&self.lease.incarnation()) {
+            // Its first flush, which has nothing else.
+            self.flush(redis);
         }
         let leases: Vec<_> = redis
             .leases
@@ -204,6 +219,20 @@ impl ModelInstance {
         }
         self.found = redis.leases.clone();
         self.storage = WayState::Reached;
+    }
+
+    /// Numbers a flush; false if Redis lost an earlier one, so that another incarnation begins.
+    fn flush(&mut self, redis: &mut ModelRedis) -> bool {
+        let own = self.lease.incarnation();
+        let found = flush_of(redis, own);
+        redis.flushes.insert(own, self.lease.send_flush(Partition::FIRST));
+        if self.lease.confirm_flush(Partition::FIRST, found.as_deref()).is_none() {
+            return true;
+        }
+        self.is_complete = false;
+        redis.leases.remove(&own);
+        self.renew_at = Moment::ZERO;
+        false
     }
 
     fn lease(lease: ModelLease) -> Lease {
@@ -256,7 +285,9 @@ impl ModelInstance {
                         redis.write(&change.remove, &change.set);
                         published.push((self.origin, change.delta));
                     }
-                    self.rosters.written(begun, WriteOutcome::Written, now);
+                    let outcome =
+                        if self.flush(redis) { WriteOutcome::Written } else { WriteOutcome::Failed };
+                    self.rosters.written(begun, outcome, now);
                 }
                 None => self.rosters.written(begun, WriteOutcome::Failed, now),
             }

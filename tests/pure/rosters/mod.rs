@@ -13,7 +13,7 @@ mod world;
 use world::{Fault, World};
 
 /// Schedules with any faults. Unoptimised, they would take minutes.
-const SEEDS: u64 = if cfg!(debug_assertions) { 250 } else { 1_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 1_000 };
 
 fn run(seed: u64, faults: &[Fault]) -> World {
     let mut world = World::new(seed);

@@ -14,6 +14,8 @@ pub(super) struct ModelLease {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ModelRedis {
     pub(super) leases: BTreeMap<Incarnation, ModelLease>,
+    /// The number of the last flush of each incarnation.
+    pub(super) flushes: BTreeMap<Incarnation, u64>,
     pub(super) fields: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 

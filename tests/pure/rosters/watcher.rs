@@ -1,4 +1,4 @@
-//! What clients are sent: a watcher, which checks that each frame fits to what it has, and pages.
+//! The clients of the model: a watcher, which checks that each frame fits to what it has, and pages.
 
 use seawall::roster::{PushAudience, RosterPush};
 use serde_json::Value;

@@ -177,7 +177,8 @@ impl World {
             self.ms += STEP_MS;
             self.read()
         });
-        assert_eq!(page.take(PAGE_STEPS).flatten().next(), Some(truth), "of the page");
+        let page = page.take(PAGE_STEPS).flatten().next();
+        assert_eq!(page, Some(truth), "of the page: {:?}", self.instances[READER]);
     }
 
     /// The instances with watchers.
