@@ -22,14 +22,7 @@ pub(super) fn show(config: &Config, running: Option<&RunningGateway>, subject: &
         LookupSubject::Connection(name) => format!("/lookup/connection/{}", encoded(name)),
         LookupSubject::User(name) => format!("/lookup/user/{}", encoded(name)),
     };
-    let answer = Remote::of(config, running).and_then(|remote| {
-        let answer = remote.ask("GET", &path).map_err(|failure| remote.message(failure))?;
-        match answer.status {
-            200 => text(&answer.body).ok_or_else(|| remote.message(remote.not_a_gateway(&path))),
-            _ => Err(message(&answer.body).unwrap_or_else(|| remote.message(remote.not_a_gateway(&path)))),
-        }
-    });
-    match answer {
+    match Remote::of(config, running).and_then(|remote| remote.read("GET", &path, "", text)) {
         Ok(text) => output::print(&text),
         Err(message) => {
             output::fail(&message);
@@ -41,11 +34,6 @@ pub(super) fn show(config: &Config, running: Option<&RunningGateway>, subject: &
 /// Percent encoding; a space is `%20`, because a path has no form.
 pub(super) fn encoded(name: &str) -> String {
     form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
-}
-
-pub(super) fn message(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    body["message"].as_str().map(str::to_owned)
 }
 
 /// One line for each session; `None` if it is no such answer.

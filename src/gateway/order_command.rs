@@ -2,9 +2,9 @@
 
 use super::config::Config;
 use super::config::certificate::date;
-use super::lookup_command::{encoded, message};
+use super::lookup_command::encoded;
 use super::output::{self, counted};
-use super::remote::{Remote, RemoteAnswer};
+use super::remote::Remote;
 use super::running::RunningGateway;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
@@ -52,12 +52,7 @@ pub(super) enum CliComeback {
 pub(super) fn run(config: &Config, running: Option<&RunningGateway>, task: &OrderTask) -> ExitCode {
     let outcome = Remote::of(config, running).and_then(|remote| {
         let (method, path, body) = task.request();
-        let answer = remote.send(method, &path, &body).map_err(|failure| remote.message(failure))?;
-        let unknown = || remote.message(remote.not_a_gateway(&path));
-        match answer {
-            RemoteAnswer { status: 200, body } => task.text(&body).ok_or_else(unknown),
-            RemoteAnswer { body, .. } => Err(message(&body).unwrap_or_else(unknown)),
-        }
+        remote.read(method, &path, &body, |body| task.text(body))
     });
     match outcome {
         Ok((text, Completeness::Complete)) => output::print(&text),

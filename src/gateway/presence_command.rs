@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::config::certificate::date;
-use super::lookup_command::{encoded, message};
+use super::lookup_command::encoded;
 use super::output;
 use super::remote::Remote;
 use super::running::RunningGateway;
@@ -28,13 +28,11 @@ fn roster(remote: &Remote, channel: &str) -> Result<String, String> {
     let first = format!("/channels/{}/presence", encoded(channel));
     let (mut path, mut out) = (first.clone(), String::new());
     for _ in 0..PAGES_MAX {
-        let answer = remote.ask("GET", &path).map_err(|failure| remote.message(failure))?;
-        let unknown = || remote.message(remote.not_a_gateway(&path));
-        if answer.status != 200 {
-            return Err(message(&answer.body).unwrap_or_else(unknown));
-        }
-        let page: Value = serde_json::from_str(&answer.body).map_err(|_| unknown())?;
-        match write_page(&mut out, &page).ok_or_else(unknown)? {
+        let more = remote.read("GET", &path, "", |body| {
+            let page: Value = serde_json::from_str(body).ok()?;
+            write_page(&mut out, &page)
+        })?;
+        match more {
             Some(last) => path = format!("{first}/{}", encoded(&last)),
             None => break,
         }

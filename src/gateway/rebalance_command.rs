@@ -1,9 +1,8 @@
 //! `seawall rebalance`: begins a round in which all instances spread their connections evenly, or forecasts one.
 
 use super::config::Config;
-use super::lookup_command::message;
 use super::output::{self, counted};
-use super::remote::{Remote, RemoteAnswer};
+use super::remote::{Remote, RemoteAnswer, message_of};
 use super::running::RunningGateway;
 use crate::cluster::rebalance_body::WITHIN_PERCENT;
 use clap::Args;
@@ -42,7 +41,7 @@ impl RebalanceArguments {
             match answer {
                 RemoteAnswer { status: 200, body } => forecast(&body).ok_or_else(unknown),
                 RemoteAnswer { status: 202, body } => begun(&body).ok_or_else(unknown),
-                RemoteAnswer { body, .. } => Err(message(&body).unwrap_or_else(unknown)),
+                RemoteAnswer { body, .. } => Err(message_of(&body).unwrap_or_else(unknown)),
             }
         });
         match answered {

@@ -3,6 +3,7 @@
 use super::admin::{self, TokenPlace};
 use super::config::Config;
 use super::running::RunningGateway;
+use serde_json::Value;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -110,6 +111,22 @@ impl Remote {
         }
     }
 
+    /// Makes a request and reads the body of its answer; the error is the message of a refusal, or says what answered.
+    pub(super) fn read<T>(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, String> {
+        let answer = self.send(method, path, body).map_err(|failure| self.message(failure))?;
+        let unknown = || self.message(self.not_a_gateway(path));
+        match answer {
+            RemoteAnswer { status: 200, body } => read(&body).ok_or_else(unknown),
+            RemoteAnswer { body, .. } => Err(message_of(&body).unwrap_or_else(unknown)),
+        }
+    }
+
     /// The failure of a request whose answer makes no sense.
     pub(super) fn not_a_gateway(&self, path: &str) -> RemoteFailure {
         RemoteFailure::Failed(format!(
@@ -144,4 +161,10 @@ impl Remote {
         stream.take(RESPONSE_BYTES_MAX).read_to_string(&mut response)?;
         Ok(response)
     }
+}
+
+/// The message of a refusal; `None` if it is no such answer.
+pub(super) fn message_of(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    body["message"].as_str().map(str::to_owned)
 }

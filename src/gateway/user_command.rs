@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::config::certificate::date;
-use super::lookup_command::{encoded, message};
+use super::lookup_command::encoded;
 use super::order_command::{self, OrderTask};
 use super::output;
 use super::remote::Remote;
@@ -14,14 +14,7 @@ use std::process::ExitCode;
 /// Asks the gateway, and prints the user with a line for each instance, and then the block.
 pub(super) fn show(config: &Config, running: Option<&RunningGateway>, user: String) -> ExitCode {
     let path = format!("/users/{}", encoded(&user));
-    let answer = Remote::of(config, running).and_then(|remote| {
-        let answer = remote.ask("GET", &path).map_err(|failure| remote.message(failure))?;
-        match answer.status {
-            200 => text(&answer.body).ok_or_else(|| remote.message(remote.not_a_gateway(&path))),
-            _ => Err(message(&answer.body).unwrap_or_else(|| remote.message(remote.not_a_gateway(&path)))),
-        }
-    });
-    match answer {
+    match Remote::of(config, running).and_then(|remote| remote.read("GET", &path, "", text)) {
         Ok(text) => {
             let code = output::print(&text);
             if code != ExitCode::SUCCESS {
