@@ -9,11 +9,11 @@ use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
 use super::refusal::Refusal;
 use crate::auth::permission::{Permissions, Right};
-use crate::auth::trust::{TokenOrigin, TrustEdition};
+use crate::auth::trust::TokenOrigin;
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
-use crate::id::{ChannelName, CommandId, OrderId, TokenStamp, UserName};
+use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
@@ -89,22 +89,7 @@ impl Strikes {
 
 impl Member {
     pub(super) fn anonymous(policy: &Policy) -> Member {
-        let user = policy.anonymous.clone();
-        let permissions = Arc::clone(&policy.everything);
-        Member::new(Identity {
-            user,
-            permissions,
-            expires_unix_ms: None,
-            publishes_per_s: 0,
-            info: None,
-            counted: Counted::No,
-            account: None,
-            origin: None,
-            token: None,
-            edition: TrustEdition::default(),
-            stamp: TokenStamp::default(),
-            as_of: OrderId::default(),
-        })
+        Member::new(Identity::new(policy.anonymous.clone(), Arc::clone(&policy.everything)))
     }
 
     pub(super) fn new(identity: Identity) -> Member {

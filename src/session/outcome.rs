@@ -68,6 +68,26 @@ pub struct Identity {
     pub as_of: OrderId,
 }
 
+impl Identity {
+    /// A user with these rights and without an expiry, an account or anything else that a token may bring.
+    pub fn new(user: UserName, permissions: Arc<Permissions>) -> Identity {
+        Identity {
+            user,
+            permissions,
+            expires_unix_ms: None,
+            publishes_per_s: 0,
+            info: None,
+            counted: Counted::No,
+            account: None,
+            origin: None,
+            token: None,
+            edition: TrustEdition::default(),
+            stamp: TokenStamp::default(),
+            as_of: OrderId::default(),
+        }
+    }
+}
+
 /// The connection's part in its user's count, which the auth worker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {

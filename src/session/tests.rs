@@ -12,7 +12,7 @@ use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition, TrustMark, TrustRules};
 use crate::clock::{Moment, Now};
 use crate::hub::{LogPage, Need, Slot};
-use crate::id::{ChannelName, CommandId, Epoch, InstanceName, OrderId, TokenStamp, UserName};
+use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
 use crate::limits::{
     BAD_REFRESHES_MAX, Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT,
 };
@@ -115,19 +115,11 @@ fn error_code(frames: &[Value]) -> Option<&str> {
 }
 
 fn identity(user: &str) -> Identity {
+    let user = UserName::parse(user).expect("valid");
     Identity {
-        user: UserName::parse(user).expect("valid"),
-        permissions: Arc::new(Permissions::everything()),
         expires_unix_ms: Some(START.unix_ms + 60_000),
-        publishes_per_s: 0,
-        info: None,
         counted: Counted::Yes,
-        account: None,
-        origin: None,
-        token: None,
-        edition: TrustEdition::default(),
-        stamp: TokenStamp::default(),
-        as_of: OrderId::default(),
+        ..Identity::new(user, Arc::new(Permissions::everything()))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
-use seawall::auth::trust::TrustEdition;
 use seawall::clock::Moment;
-use seawall::id::{OrderId, TokenStamp, UserName};
+use seawall::id::UserName;
 use seawall::job::{AuthJob, Completion, Counted, Denied, Identity, Occasion};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,18 +24,9 @@ impl Auth {
         match admit {
             AuthJob::CheckToken { ticket, token, occasion, .. } => {
                 let outcome = self.check(&token, &occasion).map(|(user, counted)| Identity {
-                    user,
-                    permissions: Arc::new(Permissions::everything()),
                     expires_unix_ms,
-                    publishes_per_s: 0,
-                    info: None,
                     counted,
-                    account: None,
-                    origin: None,
-                    token: None,
-                    edition: TrustEdition::default(),
-                    stamp: TokenStamp::default(),
-                    as_of: OrderId::default(),
+                    ..Identity::new(user, Arc::new(Permissions::everything()))
                 });
                 Some((ticket.reactor.0, Completion::TokenChecked { ticket, outcome }))
             }

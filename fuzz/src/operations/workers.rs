@@ -4,9 +4,8 @@
 use super::store::Store;
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
-use seawall::auth::trust::TrustEdition;
 use seawall::engine::Job;
-use seawall::id::{ChannelName, OrderId, TokenStamp, UserName};
+use seawall::id::{ChannelName, UserName};
 use seawall::job::bus::Interest;
 use seawall::job::presence::{PageReply, PresenceJob};
 use seawall::job::{
@@ -204,20 +203,8 @@ impl Workers {
             Occasion::Refresh(_) | Occasion::Recheck(_) => Counted::No,
         };
         self.users += i64::from(counted == Counted::Yes);
-        Ok(Identity {
-            user: UserName::parse("ann").expect("valid"),
-            permissions: Arc::new(permissions),
-            expires_unix_ms: Some(unix_ms + lives_ms),
-            publishes_per_s: 0,
-            info: None,
-            counted,
-            account: None,
-            origin: None,
-            token: None,
-            edition: TrustEdition::default(),
-            stamp: TokenStamp::default(),
-            as_of: OrderId::default(),
-        })
+        let ann = Identity::new(UserName::parse("ann").expect("valid"), Arc::new(permissions));
+        Ok(Identity { expires_unix_ms: Some(unix_ms + lives_ms), counted, ..ann })
     }
 
     /// After the last connection nothing may be left.

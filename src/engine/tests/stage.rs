@@ -1,8 +1,6 @@
 //! An engine on a virtual clock: its sockets are memory, and the test plays its workers.
 
 use super::*;
-use crate::auth::trust::TrustEdition;
-use crate::id::{OrderId, TokenStamp};
 use crate::job::presence::PresenceJob;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -341,18 +339,6 @@ pub(super) fn page(head: u64) -> Page {
 
 pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -> Identity {
     let unix_ms = stage.engine.now().unix_ms;
-    Identity {
-        user: UserName::anonymous(),
-        permissions: Arc::new(Permissions::everything()),
-        expires_unix_ms: lives_ms.map(|lives| unix_ms + lives),
-        publishes_per_s: 0,
-        info: None,
-        counted,
-        account: None,
-        origin: None,
-        token: None,
-        edition: TrustEdition::default(),
-        stamp: TokenStamp::default(),
-        as_of: OrderId::default(),
-    }
+    let anybody = Identity::new(UserName::anonymous(), Arc::new(Permissions::everything()));
+    Identity { expires_unix_ms: lives_ms.map(|lives| unix_ms + lives), counted, ..anybody }
 }
