@@ -268,7 +268,7 @@ fn decoded(name: &str) -> Result<Cow<'_, str>, Unrouted> {
 
 fn personal_channel(name: &str) -> Result<Named, Unrouted> {
     let user = user(name)?;
-    let channel = ChannelName::parse(&personal::channel_of(&user)).map_err(|_| no_user())?;
+    let channel = ChannelName::parse(personal::channel_of(&user).as_str()).map_err(|_| no_user())?;
     Ok(Named::Personal(channel, user))
 }
 

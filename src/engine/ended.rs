@@ -4,8 +4,9 @@
 
 use crate::clock::Now;
 use crate::close::CloseReason;
-use crate::session::{ClientText, Life, ShortText};
+use crate::session::{ClientText, Life};
 use crate::slo::ending::{self, EndingRule};
+use crate::wire::short_text::ShortText;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! A session that was open, as the record of its end has it.
 
-use super::short_text::ShortText;
 use crate::clock::Moment;
 use crate::id::UserName;
 use crate::wire::command::CLIENT_BYTES_MAX;
+use crate::wire::short_text::ShortText;
 
 /// `client` of `connect`: its name and version. It is in place, because a handshake must not allocate for what only an operator
 /// asks for.

@@ -190,7 +190,7 @@ impl Member {
     fn owns(&self, right: Right, channel: &ChannelName, policy: &Policy) -> bool {
         match (right, policy.auth) {
             (Right::Subscribe, AuthMode::Required) => {
-                channel.is_personal() && *channel.as_str() == *personal::channel_of(&self.user)
+                channel.is_personal() && channel.as_str() == personal::channel_of(&self.user).as_str()
             }
             (Right::Subscribe, AuthMode::Off)
             | (Right::Publish | Right::Moderate | Right::Create | Right::Present | Right::Presence, _) => {

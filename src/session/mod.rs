@@ -27,7 +27,6 @@ mod recheck;
 mod refusal;
 mod restoring;
 mod roster;
-mod short_text;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -39,7 +38,6 @@ pub use life::{ClientText, Life};
 pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy, PresencePolicy};
 pub use refusal::Refusal;
-pub use short_text::ShortText;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;

@@ -10,8 +10,10 @@ use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
 use crate::wire::command::{Cursor, StartAt};
-use crate::wire::personal;
+use crate::wire::personal::{self, PersonalChannel};
 use crate::wire::push::{self, Connected, ErrorCode, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
+use crate::wire::short_text::ShortText;
+use std::fmt::Write as _;
 
 /// When a client should subscribe again to a channel whose log could not be read, in milliseconds.
 const RECOVER_RETRY_MS: u32 = 2_000;
@@ -103,11 +105,14 @@ impl Restoring {
             AuthMode::Required => Some(personal::channel_of(&member.user)),
             AuthMode::Off => None,
         };
+        let mut connection = ShortText::<16>::default();
+        // 64 bits have at most 16 digits.
+        let _ = write!(connection, "{:x}", cx.connection);
         let connected = Connected {
-            connection: &format!("{:x}", cx.connection),
+            connection: connection.as_str(),
             instance: &cx.policy.instance.0,
             user: member.user.as_str(),
-            personal: personal.as_deref(),
+            personal: personal.as_ref().map(PersonalChannel::as_str),
             ping_ms: limits.ping_ms,
             stable_ms: limits.stable_ms,
             limits: member.meters.reported(cx.policy),

@@ -27,6 +27,7 @@ pub mod response;
 pub mod scan;
 pub mod segment;
 pub mod server_frame;
+pub mod short_text;
 pub mod slot;
 pub mod stats;
 pub mod upgrade;

@@ -4,32 +4,39 @@
 //! two upper-case hexadecimal digits. A name that gets too long is replaced by `::` and its SHA-256 in base64url (RFC 4648,
 //! section 5) without padding. In a name that is written out, two digits follow each `:`, so the two forms never meet.
 
+use super::short_text::ShortText;
 use crate::id::{CHANNEL_BYTES_MAX, PERSONAL_PREFIX, UserName};
-use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use std::fmt::{self, Write as _};
 
-const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+/// The name of a personal channel. It is in place, because each `connected` has one.
+pub type PersonalChannel = ShortText<CHANNEL_BYTES_MAX>;
 
 /// The name of the user's personal channel.
-pub fn channel_of(user: &UserName) -> String {
-    let mut name = String::with_capacity(CHANNEL_BYTES_MAX);
-    name.push_str(PERSONAL_PREFIX);
-    for byte in user.as_str().bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-') {
-            name.push(byte.into());
-        } else {
-            name.push(':');
-            name.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+pub fn channel_of(user: &UserName) -> PersonalChannel {
+    let mut name = PersonalChannel::of(PERSONAL_PREFIX);
+    if write_out(user, &mut name).is_err() {
+        name = PersonalChannel::of(PERSONAL_PREFIX);
+        let digest = Sha256::digest(user.as_str());
+        // 45 more bytes, which always fit.
+        let _ = write!(name, "::{}", Base64Display::new(&digest, &URL_SAFE_NO_PAD));
+    }
+    name
+}
+
+/// Appends the user's name in the alphabet of channels; an error if that gets too long.
+fn write_out(user: &UserName, name: &mut PersonalChannel) -> fmt::Result {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
+    for part in user.as_str().split_inclusive(|letter| !is_plain(letter)) {
+        let plain = part.trim_end_matches(|letter| !is_plain(letter));
+        name.write_str(plain)?;
+        for byte in part.bytes().skip(plain.len()) {
+            write!(name, ":{byte:02X}")?;
         }
     }
-    if name.len() <= CHANNEL_BYTES_MAX {
-        return name;
-    }
-    name.truncate(PERSONAL_PREFIX.len());
-    name.push_str("::");
-    URL_SAFE_NO_PAD.encode_string(Sha256::digest(user.as_str()), &mut name);
-    name
+    Ok(())
 }
 
 #[cfg(test)]
@@ -51,17 +58,19 @@ mod tests {
         let vectors = vectors["personal"].as_object().expect("an object");
         assert!(vectors.len() >= 8, "{} vectors", vectors.len());
         for (name, channel) in vectors {
-            assert_eq!(channel_of(&user(name)), channel.as_str().expect("a string"), "{name}");
+            assert_eq!(channel_of(&user(name)).as_str(), channel.as_str().expect("a string"), "{name}");
         }
     }
 
     #[test]
     fn user_whose_name_imitates_a_hash_has_another_channel() {
         let long = |n: u32| user(&format!("{n:0>128}"));
-        let imitated =
-            (0..100_000).map(long).find(|long| channel_of(long).contains("::40")).expect("one in 4,096");
+        let imitated = (0..100_000)
+            .map(long)
+            .find(|long| channel_of(long).as_str().contains("::40"))
+            .expect("one in 4,096");
         let channel = channel_of(&imitated);
-        let hash = channel.rsplit("::40").next().expect("the rest of the hash");
+        let hash = channel.as_str().rsplit("::40").next().expect("the rest of the hash");
         assert_ne!(channel_of(&user(&format!("@{hash}"))), channel);
     }
 
@@ -71,8 +80,8 @@ mod tests {
             let mut users = HashMap::new();
             for name in names.iter().filter(|name| UserName::parse(name).is_ok()) {
                 let channel = channel_of(&user(name));
-                prop_assert!(ChannelName::parse(&channel).is_ok(), "{channel}");
-                let other = users.insert(channel, name.clone());
+                prop_assert!(ChannelName::parse(channel.as_str()).is_ok(), "{channel:?}");
+                let other = users.insert(channel.as_str().to_owned(), name.clone());
                 prop_assert!(other.is_none_or(|other| other == *name));
             }
         }

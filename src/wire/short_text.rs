@@ -40,14 +40,33 @@ impl<const BYTES: usize> ShortText<BYTES> {
     }
 }
 
+impl<const BYTES: usize> fmt::Write for ShortText<BYTES> {
+    /// Appends a text that fits as a whole.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = usize::from(self.length) + text.len();
+        let to = self.bytes.get_mut(self.length.into()..end).ok_or(fmt::Error)?;
+        to.copy_from_slice(text.as_bytes());
+        self.length = end as u8;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
 
     #[test]
     fn text_is_cut_between_characters() {
         assert_eq!(ShortText::<3>::of("äöü").as_str(), "ä");
         assert_eq!(ShortText::<3>::of("").as_str(), "");
         assert_eq!(ShortText::<3>::of("abc").as_str(), "abc");
+    }
+
+    #[test]
+    fn text_without_room_is_refused_as_a_whole() {
+        let mut text = ShortText::<4>::of("ab");
+        assert_eq!(write!(text, "cde"), Err(fmt::Error));
+        assert_eq!((write!(text, "cd"), text.as_str()), (Ok(()), "abcd"));
     }
 }
