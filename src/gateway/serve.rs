@@ -32,6 +32,7 @@ use crate::store::OrderEnds;
 use crate::store::postgres::ClusterMember;
 use crate::watch::OwnSources;
 use rustix::fs::Mode;
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -281,10 +282,9 @@ fn listen(
     port: Port,
     reactors: usize,
 ) -> Result<(Vec<mio::net::TcpListener>, SocketAddr), String> {
-    let failed = |error| {
-        format!(
-            "cannot listen on {address} (server.listen): {error}; set another with --listen, or stop the process that has it"
-        )
+    let failed = |error: io::Error| {
+        let remedy = listen_remedy(error.kind());
+        format!("cannot listen on {address} (server.listen): {error}; {remedy}")
     };
     match port {
         // With SO_REUSEPORT, a second process of the same user would share the port silently. A bind without it fails.
@@ -298,6 +298,19 @@ fn listen(
         listeners.push(reactor::listen(bound).map_err(failed)?);
     }
     Ok((listeners, bound))
+}
+
+/// The remedy for an address that cannot be listened on.
+fn listen_remedy(fault: io::ErrorKind) -> &'static str {
+    match fault {
+        io::ErrorKind::PermissionDenied => {
+            "use a port from 1024 on, or give the process CAP_NET_BIND_SERVICE (with systemd: the drop-in tls.conf)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: set one of its own, 0.0.0.0 or [::] with --listen"
+        }
+        _ => "set another with --listen, or stop the process that has it",
+    }
 }
 
 /// `server.instance`, or a random name.

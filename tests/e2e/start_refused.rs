@@ -1,5 +1,6 @@
 //! Reasons that keep the gateway from starting: each is one sentence, before anything starts.
 
+use crate::support::token::SECRET;
 use crate::support::{Gateway, Setup};
 
 #[track_caller]
@@ -17,6 +18,13 @@ fn address_in_use_is_refused() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("an address");
     refused(Setup::new().listen(address), 1, &[&address.to_string()]);
+}
+
+#[test]
+fn address_of_another_machine_is_refused_with_what_to_set() {
+    // Reserved for documentation (RFC 5737).
+    let setup = Setup::new().listen(([192, 0, 2, 1], 0).into()).env("SEAWALL_AUTH_SECRET", SECRET);
+    refused(setup, 1, &["server.listen", "this machine has no such address"]);
 }
 
 #[test]

@@ -18,7 +18,10 @@ pub const FIELDS: [(&str, &str); 8] = [
         "The name of the backend: 1 to 64 of `A-Z a-z 0-9 _ . -`. `$api:NAME` is the author of what it publishes. Required.",
     ),
     ("secret", "The key that the backend sends as `Authorization: Bearer`: 32 to 512 bytes."),
-    ("secret_file", "A file that holds the secret. A line break at its end is not part of the secret."),
+    (
+        "secret_file",
+        "A file that holds the secret. A line break at its end and a byte order mark are not part of the secret.",
+    ),
     (
         "rights",
         "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `users`, `disconnect`, `block`, `rebalance`, `erase`. Required.",

@@ -31,7 +31,7 @@ pub const FIELDS: [(&str, &str); 6] = [
     ("secret", "HS256: the secret, 32 to 4096 bytes."),
     (
         "secret_file",
-        "HS256: a file that holds the secret. A line break at its end is not part of the secret.",
+        "HS256: a file that holds the secret. A line break at its end and a byte order mark are not part of the secret.",
     ),
     ("public_key", "RS256, ES256, EdDSA: the public key as PEM."),
     ("public_key_file", "RS256, ES256, EdDSA: a PEM file that holds the public key."),

@@ -70,10 +70,25 @@ impl fmt::Display for SecretFileFault {
     }
 }
 
-/// The content of a file without the line break that editors and `echo` put at its end.
+/// The content of a file without the line break that editors and `echo` put at its end, and the byte order mark that editors of
+/// Windows put at its beginning: a secret with either would be another one, and no token would be accepted.
 pub(super) fn read(path: &Path, bytes_max: usize) -> io::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(read_text(path, bytes_max)?);
-    let length = text.trim_end_matches(['\r', '\n']).len();
-    text.truncate(length);
-    Ok(text)
+    let text = Zeroizing::new(read_text(path, bytes_max)?);
+    let secret = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(Zeroizing::new(secret.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_byte_order_mark_nor_a_line_break_is_part_of_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        for text in ["a secret", "a secret\n", "a secret\r\n", "\u{feff}a secret\r\n"] {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(read(&path, 100).expect("read").as_str(), "a secret", "{text:?}");
+        }
+    }
 }
