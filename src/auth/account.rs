@@ -22,16 +22,29 @@ pub struct Account {
     pub read_bytes: SharedMeter,
     /// `limits.channels_per_user`
     pub channels: SharedMeter,
+    /// `presence.commands_per_s`
+    pub rosters: SharedMeter,
     /// Subscriptions of all connections.
     subscriptions: AtomicU32,
+    /// Rosters that all connections are on or watch.
+    held_rosters: AtomicU32,
 }
 
 impl Account {
     /// True exactly when this account behaves like a new one, so that it can be dropped.
     pub fn at_rest(&self, now: Moment) -> bool {
-        let Account { publishes, publish_bytes, refreshes, signals, read_bytes, channels, subscriptions: _ } =
-            self;
-        let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels];
+        let Account {
+            publishes,
+            publish_bytes,
+            refreshes,
+            signals,
+            read_bytes,
+            channels,
+            rosters,
+            subscriptions: _,
+            held_rosters: _,
+        } = self;
+        let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels, rosters];
         meters.iter().all(|meter| meter.at_rest(now))
     }
 }
@@ -46,6 +59,25 @@ impl Account {
     /// Releases counted subscriptions.
     pub fn unsubscribe(&self, count: u32) {
         self.subscriptions.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+/// A place of a user on a roster, or as its watcher. Dropped, it is released.
+#[derive(Debug)]
+pub struct RosterPlace(Arc<Account>);
+
+impl RosterPlace {
+    /// Takes a place for a user, unless all connections of the user have `most` already.
+    pub fn take(account: &Arc<Account>, most: u32) -> Option<RosterPlace> {
+        let next = |count: u32| (count < most).then_some(count + 1);
+        account.held_rosters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(RosterPlace(Arc::clone(account)))
+    }
+}
+
+impl Drop for RosterPlace {
+    fn drop(&mut self) {
+        self.0.held_rosters.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +141,15 @@ mod tests {
         assert!(account.subscribe(2) && account.subscribe(2) && !account.subscribe(2));
         account.unsubscribe(1);
         assert!(account.subscribe(2) && !account.subscribe(2));
+    }
+
+    #[test]
+    fn places_on_rosters_are_released_when_they_are_dropped() {
+        let account = Arc::new(Account::default());
+        let places = [RosterPlace::take(&account, 2), RosterPlace::take(&account, 2)];
+        assert!(places.iter().all(Option::is_some) && RosterPlace::take(&account, 2).is_none());
+        drop(places);
+        assert!(RosterPlace::take(&account, 1).is_some());
     }
 
     #[test]

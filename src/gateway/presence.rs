@@ -15,6 +15,6 @@ pub(super) fn rules(config: &Config) -> PresenceRules {
 
 /// The rules for sessions.
 pub(super) fn policy(config: &Config) -> PresencePolicy {
-    let PresenceSection { enabled, channels, .. } = config.presence;
-    PresencePolicy { enabled, channels }
+    let PresenceSection { enabled, channels, commands_per_s, .. } = config.presence;
+    PresencePolicy { enabled, channels, commands_per_s }
 }

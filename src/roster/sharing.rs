@@ -26,6 +26,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readings under way.
 const READS_MAX: usize = 256;
+/// Views without watchers, above which a page opens no further one. Watchers are bounded by the rosters of each connection.
+pub(super) const VIEWS_FOR_PAGES_MAX: usize = 16_384;
 
 /// A topic to follow, or to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(super) struct SharedRosters {
     views: BTreeMap<ChannelName, ChannelView>,
     /// When each view has something to do.
     due: BTreeSet<(Moment, ChannelName)>,
+    /// Views without watchers.
+    unwatched: usize,
     readings: usize,
     wishes: Vec<TopicWish>,
     pub(super) writes: SegmentWrites,
@@ -113,6 +117,7 @@ impl SharedRosters {
             bounds,
             views: BTreeMap::new(),
             due: BTreeSet::new(),
+            unwatched: 0,
             readings: 0,
             wishes: Vec::new(),
             writes: SegmentWrites::default(),
@@ -144,12 +149,17 @@ impl SharedRosters {
         std::mem::take(&mut self.wishes)
     }
 
-    /// Opens a view, or keeps it open.
-    pub(super) fn open(&mut self, channel: &ChannelName, now: Moment) {
+    /// Opens a view for a page, or keeps it open. Without room for one more, the page is answered with what is known.
+    pub(super) fn open_for_page(&mut self, channel: &ChannelName, now: Moment) {
         if let Some(view) = self.views.get_mut(channel) {
             view.used = now;
-            return self.plan(channel);
+            self.plan(channel);
+        } else if self.unwatched < VIEWS_FOR_PAGES_MAX {
+            self.open(channel, now);
         }
+    }
+
+    fn open(&mut self, channel: &ChannelName, now: Moment) {
         let view = ChannelView {
             view: View::default(),
             knowledge: RosterKnowledge::Incomplete,
@@ -167,6 +177,7 @@ impl SharedRosters {
             due: None,
         };
         self.views.insert(channel.clone(), view);
+        self.unwatched += 1;
         self.wishes.push(TopicWish::Follow(channel.clone()));
         self.plan(channel);
     }
@@ -185,8 +196,13 @@ impl SharedRosters {
         }
         let Some(view) = self.views.get_mut(channel) else { return };
         let is_same = view.is_watched == is_watched && settling.is_empty();
-        if view.is_watched && !is_watched {
-            view.used = now;
+        match (view.is_watched, is_watched) {
+            (true, false) => {
+                view.used = now;
+                self.unwatched += 1;
+            }
+            (false, true) => self.unwatched = self.unwatched.saturating_sub(1),
+            (true, true) | (false, false) => {}
         }
         view.is_watched = is_watched;
         view.settling.extend(settling);
@@ -376,6 +392,7 @@ impl SharedRosters {
             return None;
         }
         let view = self.views.remove(channel)?;
+        self.unwatched = self.unwatched.saturating_sub(1);
         self.readings = self.readings.saturating_sub(usize::from(view.reading.is_some()));
         if let Some(due) = view.due {
             self.due.remove(&(due, channel.clone()));

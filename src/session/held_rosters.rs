@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::effect::{Effect, RosterEffect};
+use crate::auth::account::RosterPlace;
 use crate::id::{ChannelName, UserName};
 use crate::roster::{Departure, Shown};
 use crate::wire::command::{Entrance, RosterUse};
@@ -19,6 +20,8 @@ pub(super) struct HeldRoster {
     pub(super) channel: ChannelName,
     pub(super) using: RosterUse,
     pub(super) announced: Announced,
+    /// The user's place, which is released with this; `None` if auth is off.
+    pub(super) _place: Option<RosterPlace>,
 }
 
 /// The rosters know of a use once the subscription has begun.
@@ -31,6 +34,12 @@ pub(super) enum Announced {
 impl HeldRosters {
     pub(super) fn find(&mut self, channel: &ChannelName) -> Option<&mut HeldRoster> {
         self.held.iter_mut().find(|held| held.channel == *channel)
+    }
+
+    pub(super) fn hold(&mut self, roster: HeldRoster) {
+        // Most sessions use one roster, so spare capacity would be wasted in each.
+        self.held.reserve_exact(1);
+        self.held.push(roster);
     }
 
     pub(super) fn remove(&mut self, channel: &ChannelName) -> Option<HeldRoster> {

@@ -1,11 +1,11 @@
 //! The rates that a member uses up: the user's on all connections together, and the connection's own.
 
 use super::policy::Policy;
-use crate::auth::account::{Account, ChannelShare};
+use crate::auth::account::{Account, ChannelShare, RosterPlace};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
 use crate::rate::{ByteRate, Meter, Rate};
-use crate::wire::command::{Command, Publish};
+use crate::wire::command::{Command, Publish, RosterUse};
 use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub enum ExceededRate {
     Signals,
     ReadBytes,
     Channels,
+    Rosters,
 }
 
 impl ExceededRate {
@@ -33,6 +34,7 @@ impl ExceededRate {
             ExceededRate::Signals => "limits.signals_per_s",
             ExceededRate::ReadBytes => "limits.read_bytes_per_s",
             ExceededRate::Channels => "limits.channels_per_user",
+            ExceededRate::Rosters => "presence.commands_per_s",
         }
     }
 }
@@ -95,11 +97,24 @@ impl Meters {
                 }
                 None => Ok(()),
             },
-            Command::Subscribe { .. } | Command::History { .. } | Command::Presence { .. } => {
-                if let Some(rate) = policy.read_bytes {
-                    let read = self.account().read_bytes.check_bytes(rate, now);
-                    read.map_err(|wait| (ExceededRate::ReadBytes, wait))?;
+            Command::Subscribe { roster, .. } => {
+                self.check_read(policy, now)?;
+                if *roster != RosterUse::default() {
+                    self.admit_roster(policy, now)?;
                 }
+                self.admit_other(policy, now)
+            }
+            Command::History { .. } => {
+                self.check_read(policy, now)?;
+                self.admit_other(policy, now)
+            }
+            Command::Presence { .. } => {
+                self.check_read(policy, now)?;
+                self.admit_roster(policy, now)?;
+                self.admit_other(policy, now)
+            }
+            Command::Present { .. } | Command::Absent { .. } => {
+                self.admit_roster(policy, now)?;
                 self.admit_other(policy, now)
             }
             Command::Refresh { .. } => {
@@ -109,11 +124,20 @@ impl Meters {
                 }
                 self.admit_other(policy, now)
             }
-            Command::Connect(_)
-            | Command::Unsubscribe { .. }
-            | Command::Present { .. }
-            | Command::Absent { .. } => self.admit_other(policy, now),
+            Command::Connect(_) | Command::Unsubscribe { .. } => self.admit_other(policy, now),
         }
+    }
+
+    fn check_read(&self, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        let Some(rate) = policy.read_bytes else { return Ok(()) };
+        self.account().read_bytes.check_bytes(rate, now).map_err(|wait| (ExceededRate::ReadBytes, wait))
+    }
+
+    /// Counts a command that changes or reads a roster: each is an event for the thread that all rosters have in common.
+    #[cold]
+    fn admit_roster(&self, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        let Some(rate) = policy.presence.commands() else { return Ok(()) };
+        self.account().rosters.admit(rate, now).map_err(|wait| (ExceededRate::Rosters, wait))
     }
 
     /// Counts a command by the rate of the connection's commands alone.
@@ -177,6 +201,14 @@ impl Meters {
         match &self.account {
             Owner::Connection(_) => {}
             Owner::User(account) => account.unsubscribe(u32::try_from(count).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// A place of the user on one more roster; `None` if these are the meters of a connection, or the user has the most.
+    pub(super) fn roster_place(&self, policy: &Policy) -> Option<RosterPlace> {
+        match &self.account {
+            Owner::Connection(_) => None,
+            Owner::User(account) => RosterPlace::take(account, policy.presence.channels_of_user()),
         }
     }
 

@@ -27,11 +27,27 @@ pub struct PresencePolicy {
     pub enabled: bool,
     /// `presence.channels`: rosters that one connection uses.
     pub channels: u32,
+    /// `presence.commands_per_s`: commands of each user, or of each connection if auth is off, that change or read a roster. 0: any
+    /// number.
+    pub commands_per_s: u32,
 }
 
 impl Default for PresencePolicy {
     fn default() -> PresencePolicy {
-        PresencePolicy { enabled: true, channels: 32 }
+        PresencePolicy { enabled: true, channels: 32, commands_per_s: 50 }
+    }
+}
+
+impl PresencePolicy {
+    /// `presence.commands_per_s`, with six seconds of it at once; `None` if off.
+    pub fn commands(&self) -> Option<Rate> {
+        Rate::new(self.commands_per_s, self.commands_per_s.saturating_mul(6))
+    }
+
+    /// Rosters that all connections of a user together are on or watch. At default settings, members at other instances in all of
+    /// them take less than half of `presence.views_bytes`.
+    pub fn channels_of_user(&self) -> u32 {
+        self.channels.saturating_mul(8)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Reasons to refuse a command, and the one place that turns each into a code and a message.
 
 use super::meters::ExceededRate;
-use super::policy::Policy;
+use super::policy::{Policy, PresencePolicy};
 use crate::id::CommandId;
-use crate::limits::Limits;
 use crate::wire::command::{CommandFault, Rejected};
 use crate::wire::push::{self, CommandError, ErrorCode};
 
@@ -64,6 +63,8 @@ pub enum Refusal<'a> {
     PresenceOff,
     /// `presence.channels` is reached.
     Rosters,
+    /// All connections of the user together have the most rosters.
+    UserRosters,
     /// The rosters did not answer.
     PresenceSilent { retry_ms: u32 },
 }
@@ -90,7 +91,7 @@ impl Refusal<'_> {
             Refusal::Pages => Some("limits.outbox_bytes_hard"),
             Refusal::Edits => Some("limits.edits"),
             Refusal::SignalBytes => Some("limits.signal_bytes"),
-            Refusal::Rosters => Some("presence.channels"),
+            Refusal::Rosters | Refusal::UserRosters => Some("presence.channels"),
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
             | Refusal::Forbidden(_)
@@ -126,6 +127,7 @@ impl Refusal<'_> {
             Refusal::Subscriptions
             | Refusal::UserSubscriptions
             | Refusal::Rosters
+            | Refusal::UserRosters
             | Refusal::Edits
             | Refusal::SignalBytes => ErrorCode::TooLarge,
             Refusal::Rate { .. } => ErrorCode::RateLimited,
@@ -173,6 +175,7 @@ impl Refusal<'_> {
             | Refusal::BadToken(_)
             | Refusal::PresenceOff
             | Refusal::Rosters
+            | Refusal::UserRosters
             | Refusal::NoAuth => None,
         }
     }
@@ -205,6 +208,7 @@ impl Refusal<'_> {
             | Refusal::TooEarly { .. }
             | Refusal::PresenceOff
             | Refusal::Rosters
+            | Refusal::UserRosters
             | Refusal::PresenceSilent { .. }
             | Refusal::NoAuth => None,
         }
@@ -232,7 +236,7 @@ impl Refusal<'_> {
                 "all your connections together may have {} subscriptions, a quarter of limits.channels; unsubscribe from another channel first",
                 limits.subscriptions_per_user()
             ),
-            Refusal::Rate { rate, .. } => rate_message(*rate, limits),
+            Refusal::Rate { rate, .. } => rate_message(*rate, policy),
             Refusal::SignalBytes => {
                 format!("limits.signal_bytes is {}; send shorter data, or publish it", limits.signal_bytes)
             }
@@ -279,6 +283,7 @@ impl Refusal<'_> {
             Refusal::PresenceOff => PRESENCE_OFF.into(),
             Refusal::PresenceSilent { .. } => PRESENCE_SILENT.into(),
             Refusal::Rosters => rosters_message(policy),
+            Refusal::UserRosters => user_rosters_message(policy),
             Refusal::NoAuth => "auth is off, so there is no token to refresh; do not send refresh".into(),
         }
     }
@@ -303,8 +308,16 @@ fn rosters_message(policy: &Policy) -> String {
     )
 }
 
-fn rate_message(rate: ExceededRate, limits: &Limits) -> String {
-    let setting = rate.setting();
+fn user_rosters_message(policy: &Policy) -> String {
+    let PresencePolicy { channels, .. } = policy.presence;
+    format!(
+        "all your connections together may be on or watch {} rosters, eight times presence.channels ({channels}); leave another first",
+        policy.presence.channels_of_user()
+    )
+}
+
+fn rate_message(rate: ExceededRate, policy: &Policy) -> String {
+    let (setting, limits) = (rate.setting(), &policy.limits);
     match rate {
         ExceededRate::Publishes => format!(
             "{setting} is {}, limits.publishes_burst {}; wait retry_ms before the next publish",
@@ -333,6 +346,10 @@ fn rate_message(rate: ExceededRate, limits: &Limits) -> String {
         ExceededRate::Channels => format!(
             "{setting} is {} new channels an hour; use an existing channel or wait retry_ms",
             limits.channels_per_user()
+        ),
+        ExceededRate::Rosters => format!(
+            "{setting} is {} for all your connections together; wait retry_ms before the next use of a roster",
+            policy.presence.commands_per_s
         ),
     }
 }

@@ -143,7 +143,7 @@ impl RestoredChannel {
                 member.subscriptions.push(subscription);
                 entry.subscription = Some(subscription);
                 match member.refusal_of_roster(&entry.channel, &roster, cx) {
-                    None => member.hold_roster(&entry.channel, roster),
+                    None => member.hold_roster(&entry.channel, roster, cx.policy),
                     Some(refusal) => entry.roster = Some(refusal.code()),
                 }
                 if decision.is_some() {

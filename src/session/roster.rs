@@ -1,12 +1,13 @@
 //! `present`, `absent`, `presence`, and the use of rosters that comes with a subscription.
 //!
-//! A member is on a roster, or watches it, only while it is subscribed to the channel. So the user's share of subscriptions is also that
-//! of rosters.
+//! A member is on a roster, or watches it, only while it is subscribed to the channel. All rosters belong to one thread, so a user has a
+//! share of them (`presence.channels`) and of its work (`presence.commands_per_s`), all connections together.
 
 use super::context::Context;
 use super::effect::RosterEffect;
 use super::held_rosters::{Announced, HeldRoster, HeldRosters, push, withdraw};
 use super::member::Member;
+use super::policy::Policy;
 use super::refusal::Refusal;
 use super::{PresenceOutcome, Session, SessionStage};
 use crate::auth::permission::Right;
@@ -43,20 +44,25 @@ impl Member {
         let rosters = self.rosters.as_mut();
         let (count, is_held) =
             rosters.map_or((0, false), |rosters| (rosters.held.len(), rosters.find(channel).is_some()));
-        (!is_held && count >= cx.policy.presence.channels as usize).then_some(Refusal::Rosters)
+        if is_held {
+            None
+        } else if count >= cx.policy.presence.channels as usize {
+            Some(Refusal::Rosters)
+        } else {
+            let is_of_user = self.meters.belong_to_user();
+            (is_of_user && self.meters.roster_place(cx.policy).is_none()).then_some(Refusal::UserRosters)
+        }
     }
 
     /// Keeps a use of a roster until the subscription begins.
-    pub(super) fn hold_roster(&mut self, channel: &ChannelName, using: RosterUse) {
+    pub(super) fn hold_roster(&mut self, channel: &ChannelName, using: RosterUse, policy: &Policy) {
         if using == RosterUse::default() {
             return;
         }
         let (channel, announced) = (channel.clone(), Announced::No);
-        let rosters = self.rosters_mut();
-        rosters.remove(&channel);
-        // Most sessions use one roster, so spare capacity would be wasted in each.
-        rosters.held.reserve_exact(1);
-        rosters.held.push(HeldRoster { channel, using, announced });
+        self.rosters_mut().remove(&channel);
+        let _place = self.meters.roster_place(policy);
+        self.rosters_mut().hold(HeldRoster { channel, using, announced, _place });
     }
 
     fn rosters_mut(&mut self) -> &mut HeldRosters {
@@ -152,15 +158,11 @@ impl Member {
             return cx.refuse(Some(id), &Refusal::NotSubscribed);
         };
         let is_opening = self.opening.iter().any(|opening| opening.subscription == subscription);
-        let rosters = self.rosters_mut();
-        match rosters.find(channel) {
+        match self.rosters_mut().find(channel) {
             Some(held) => held.using.present = using.present,
-            None => {
-                rosters.held.reserve_exact(1);
-                let channel = channel.clone();
-                rosters.held.push(HeldRoster { channel, using, announced: Announced::No });
-            }
+            None => self.hold_roster(channel, using, cx.policy),
         }
+        let rosters = self.rosters_mut();
         let shown = Arc::clone(&rosters.shown);
         if !is_opening && let Some(held) = rosters.find(channel) {
             held.announced = Announced::Yes;

@@ -53,7 +53,7 @@ impl Member {
                 self.subscriptions.push(subscription);
                 let answer_by = cx.asked + REPLY_TIMEOUT;
                 self.opening.push(Opening { subscription, id, answer_by });
-                self.hold_roster(channel, roster);
+                self.hold_roster(channel, roster, cx.policy);
                 if decision.is_some() {
                     self.opened(subscription, decision, cx);
                 }

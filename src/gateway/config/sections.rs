@@ -199,6 +199,8 @@ pub struct PresenceSection {
     pub members: u32,
     /// Rosters that one connection uses.
     pub channels: u32,
+    /// Commands of one user that use rosters, per second. 0: any number.
+    pub commands_per_s: u32,
     /// The memory of other instances' members.
     pub views_bytes: u64,
 }
@@ -216,6 +218,7 @@ impl Default for PresenceSection {
             grace: Duration::from_secs(10),
             members: 1_000,
             channels: 32,
+            commands_per_s: 50,
             views_bytes: 64 << 20,
         }
     }

@@ -317,7 +317,9 @@ settings! {
     presence.members = 1000, between(0, 10_000), Reload:
         "Members of one channel above which watchers get numbers alone. They get the members again below four fifths of it.";
     presence.channels = 32, between(1, 1_000), Reload:
-        "Rosters that one connection is on or watches. More get error `too_large`.";
+        "Rosters that one connection is on or watches. All connections of a user together may have eight times as many. More get error `too_large`.";
+    presence.commands_per_s = 50, zero_or("off", 1, 1_000_000), Reload:
+        "`present`, `absent` and `presence` commands, and `subscribe` with one of them, per second of one user, all connections together; of one connection if auth is off. Six seconds' worth may come at once. More get error `rate_limited`.";
     presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
         "Memory for members at other instances, of the channels that are watched or asked for here. Over it, a channel gives numbers alone until it was not watched for 30 s.";
 

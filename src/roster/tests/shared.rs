@@ -1,5 +1,6 @@
 //! Rosters of two instances, with every write read by the other at once.
 
+use super::super::sharing::{SharedRosters, VIEWS_FOR_PAGES_MAX, Watchers};
 use super::*;
 use crate::id::Incarnation;
 
@@ -372,4 +373,29 @@ fn leave_is_held_while_the_roster_is_not_complete() {
     pair.pass(2_000);
     let page = page_of(&mut pair.rosters[1]);
     assert_eq!((&page["users"], &page["complete"]), (&0.into(), &true.into()));
+}
+
+#[test]
+fn views_for_pages_are_bounded_and_a_watcher_has_one_in_addition() {
+    let mut sharing = SharedRosters::new(incarnation(0), SharingBounds { views_bytes: 1 << 20 });
+    let of = |n: usize| ChannelName::parse(&format!("c.{n}")).expect("a name");
+    let note = |sharing: &mut SharedRosters, watchers, ms| {
+        sharing.note_roster(&of(VIEWS_FOR_PAGES_MAX), watchers, Vec::new(), now(ms).at);
+    };
+    let views = |sharing: &SharedRosters| sharing.sizes().0;
+    (0..=VIEWS_FOR_PAGES_MAX).for_each(|n| sharing.open_for_page(&of(n), now(1_000).at));
+    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX);
+    note(&mut sharing, Watchers::Some, 2_000);
+    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX + 1);
+    // Views are closed 30 s after their last page, and make room.
+    assert!(sharing.close_unused(&of(0), now(30_999).at).is_none());
+    assert!(sharing.close_unused(&of(0), now(31_000).at).is_some());
+    sharing.open_for_page(&of(0), now(31_000).at);
+    sharing.open_for_page(&of(VIEWS_FOR_PAGES_MAX + 1), now(31_000).at);
+    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX + 1);
+    note(&mut sharing, Watchers::None, 32_000);
+    assert!(sharing.close_unused(&of(VIEWS_FOR_PAGES_MAX), now(62_000).at).is_some());
+    sharing.close_unused(&of(1), now(62_000).at);
+    sharing.open_for_page(&of(VIEWS_FOR_PAGES_MAX + 1), now(62_000).at);
+    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX);
 }

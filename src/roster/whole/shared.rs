@@ -241,7 +241,7 @@ impl Rosters {
     /// The latest moment for a page: until then, it may become more complete. `None`: read it now.
     pub fn await_page(&mut self, channel: &ChannelName, now: Moment) -> Option<Moment> {
         let sharing = self.sharing.as_mut()?;
-        sharing.open(channel, now);
+        sharing.open_for_page(channel, now);
         sharing.opening(channel, now)
     }
 

@@ -198,3 +198,34 @@ fn sixth_bad_refresh_in_a_minute_closes() {
     }
     assert_eq!(refresh(Denied::OtherUser).1, Some(4501));
 }
+
+#[test]
+fn rosters_and_their_commands_have_a_share_of_the_user() {
+    let limits = Limits::default();
+    let (ann, bob) = (Arc::default(), Arc::default());
+    let of = |account| {
+        let mut bench = signed_in(&limits, account);
+        bench.policy.presence =
+            PresencePolicy { channels: 1, commands_per_s: 2, ..PresencePolicy::default() };
+        bench
+    };
+    let mut of_ann: Vec<Bench> = (0..9).map(|_| of(&ann)).collect();
+    let watch = r#"{"id":2,"subscribe":{"channel":"c","watch":"count"}}"#;
+    assert!(of_ann[..8].iter_mut().all(|bench| bench.say(watch).is_empty()), "each waits for its position");
+    let frames = of_ann[8].say(watch);
+    let message = frames[0]["error"]["message"].as_str().expect("a message");
+    assert!(error_code(&frames) == Some("too_large") && message.contains("8 rosters"), "{message}");
+    assert!(of(&bob).say(watch).is_empty(), "another user");
+    // Six seconds' worth are twelve commands, and nine were sent.
+    let absent = r#"{"id":3,"absent":{"channel":"none"}}"#;
+    for code in ["not_subscribed", "not_subscribed", "not_subscribed", "rate_limited"] {
+        assert_eq!(error_code(&of_ann[8].say(absent)), Some(code));
+    }
+    let page = r#"{"id":4,"presence":{"channel":"c"}}"#;
+    assert_eq!(error_code(&of_ann[0].say(page)), Some("rate_limited"), "on any connection");
+    assert!(of(&bob).say(page).is_empty());
+    // A place is free with its connection.
+    of_ann[0].call(|session, cx| session.end(Departure::Lost, cx));
+    of_ann[8].now.at = of_ann[8].now.at + Duration::from_secs(1);
+    assert!(of_ann[8].say(watch).is_empty());
+}

@@ -65,6 +65,7 @@ impl Setup {
             .into_iter()
             .fold(self, |setup, rate| setup.limit(rate, 0))
             .limit("pending", 1_000)
+            .env("SEAWALL_PRESENCE_COMMANDS_PER_S", "0")
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Setup {
