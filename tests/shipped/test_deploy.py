@@ -1,5 +1,6 @@
 """The files in docs/deploy: each is parsed, and compared with the gateway, with the others and with the guide."""
 
+import importlib.util
 import pathlib
 import re
 import shutil
@@ -41,6 +42,14 @@ class KubernetesTest(unittest.TestCase):
         assert len(cls.kinds) == len(documents), "a kind twice"
         cls.pod = cls.kinds["Deployment"]["spec"]["template"]["spec"]
         (cls.container,) = cls.pod["containers"]
+
+    @unittest.skipUnless(importlib.util.find_spec("kubernetes_validate"), "there is no kubernetes-validate (PyPI)")
+    def test_each_object_has_the_schema_of_kubernetes(self):
+        import kubernetes_validate
+
+        for document in self.kinds.values():
+            for version in ("1.28", "1.34"):
+                kubernetes_validate.validate(document, version, strict=True)
 
     def test_ingress_forwards_exactly_what_browsers_need(self):
         (rule,) = self.kinds["Ingress"]["spec"]["rules"]
