@@ -13,8 +13,9 @@ const SURPLUS_MIN: f64 = 0.01;
 /// The instances of a report, a second at a time.
 struct Simulation {
     counts: Vec<f64>,
-    /// The clients that moved, by the instance that they left and the one that they moved to.
-    moved: Vec<Vec<f64>>,
+    /// The clients that left each instance, and the clients that it got.
+    given: Vec<f64>,
+    gotten: Vec<f64>,
     states: Vec<SpreadState>,
 }
 
@@ -65,11 +66,8 @@ impl SpreadForecast {
         let mean = MeanShares::among(simulation.counts.iter().copied(), within).mean;
         let seconds = (0..seconds_max).take_while(|_| simulation.second(within)).count() as u64;
         let name = |at: usize| known.get(at).map(|(name, _)| (*name).to_owned()).unwrap_or_default();
-        let pairs = simulation.moved.iter().enumerate().flat_map(|(from, row)| {
-            row.iter().enumerate().map(move |(to, clients)| (from, to, clients.round() as u64))
-        });
-        let mut moves: Vec<ForecastMove> = pairs
-            .filter(|(_, _, clients)| *clients > 0)
+        let mut moves: Vec<ForecastMove> = simulation
+            .moves()
             .map(|(from, to, clients)| ForecastMove { from: name(from), to: name(to), clients })
             .collect();
         moves.sort_by_key(|step| Reverse(step.clients));
@@ -127,36 +125,54 @@ fn line(answer: &impl Serialize) -> String {
 impl Simulation {
     fn new(counts: impl Iterator<Item = f64>) -> Simulation {
         let counts: Vec<f64> = counts.collect();
-        let moved = vec![vec![0.0; counts.len()]; counts.len()];
-        Simulation { states: vec![SpreadState::Even; counts.len()], counts, moved }
+        let none = vec![0.0; counts.len()];
+        Simulation {
+            states: vec![SpreadState::Even; counts.len()],
+            counts,
+            given: none.clone(),
+            gotten: none,
+        }
     }
 
-    /// One second of all instances; false if none asks a client.
+    /// The clients that moved, from one instance to another: each instance gets the same part of what any other gives.
+    fn moves(&self) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
+        let whole: f64 = self.gotten.iter().sum();
+        let givers = self.given.iter().enumerate().filter(|(_, given)| **given > 0.0);
+        let pairs = givers.flat_map(move |(from, given)| {
+            let getters = self.gotten.iter().enumerate().filter(move |(to, _)| *to != from);
+            getters.map(move |(to, gotten)| (from, to, (given * gotten / whole).round() as u64))
+        });
+        pairs.filter(|(_, _, clients)| *clients > 0)
+    }
+
+    /// One second of all instances; false if none asks a client. Takes time in proportion to their number.
     fn second(&mut self, within: f64) -> bool {
         let before = self.counts.clone();
         let shares = MeanShares::among(before.iter().copied(), within);
         let whole: f64 = before.iter().map(|count| shares.lack(*count)).sum();
-        let mut asks = false;
-        for (from, (own, state)) in before.iter().zip(&mut self.states).enumerate() {
+        let mut asked = 0.0;
+        for (at, (own, state)) in before.iter().zip(&mut self.states).enumerate() {
             let surplus =
                 shares.surplus(*own, *state).filter(|surplus| *surplus > SURPLUS_MIN && whole > 0.0);
             *state = if surplus.is_some() { SpreadState::Moving } else { SpreadState::Even };
             let Some(surplus) = surplus else { continue };
-            asks = true;
-            let asked = surplus.min(own * STEP);
-            for (to, other) in before.iter().enumerate() {
-                let part = asked * shares.lack(*other) / whole;
-                for (at, by) in [(from, -part), (to, part)] {
-                    if let Some(count) = self.counts.get_mut(at) {
-                        *count += by;
-                    }
-                }
-                if let Some(cell) = self.moved.get_mut(from).and_then(|row| row.get_mut(to)) {
-                    *cell += part;
-                }
-            }
+            let part = surplus.min(own * STEP);
+            asked += part;
+            add(&mut self.counts, at, -part);
+            add(&mut self.given, at, part);
         }
-        asks
+        for (at, own) in before.iter().enumerate().filter(|_| asked > 0.0) {
+            let part = asked * shares.lack(*own) / whole;
+            add(&mut self.counts, at, part);
+            add(&mut self.gotten, at, part);
+        }
+        asked > 0.0
+    }
+}
+
+fn add(counts: &mut [f64], at: usize, part: f64) {
+    if let Some(count) = counts.get_mut(at) {
+        *count += part;
     }
 }
 
@@ -241,6 +257,17 @@ mod tests {
         let forecast = SpreadForecast::new(&report(&[3, 1]), 10, 900);
         assert_eq!(forecast.moves, [step("gw-1", "gw-2", 1)]);
         assert_eq!(forecast.instances[1].after, 2);
+    }
+
+    #[test]
+    fn pairs_of_a_thousand_instances_add_up_to_what_they_give() {
+        // Half of them are over the mean, and none is even within the time.
+        let connections: Vec<u64> = (0..1_000).map(|at| if at % 2 == 0 { 1_000_000 } else { 0 }).collect();
+        let forecast = SpreadForecast::new(&report(&connections), 1, 900);
+        assert_eq!((forecast.moves.len(), forecast.instances.len()), (250_000, 1_000));
+        let given: u64 = forecast.instances.iter().map(|one| one.connections.saturating_sub(one.after)).sum();
+        let moved: u64 = forecast.moves.iter().map(|step| step.clients).sum();
+        assert!(moved.abs_diff(given) < given / 100, "{moved} of {given}");
     }
 
     #[test]
