@@ -26,7 +26,8 @@ use crate::metrics::vitals::Crowd;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// Peers that are looked at, at most, to see whether more than one party is connected: a single user has fewer.
+/// Peers that are looked at, at most, to see whether more than one party is connected. With more, there may be another among the
+/// rest: a single user has fewer, unless `limits.connections_per_user` was raised.
 const LOOKED_AT_MAX: usize = 256;
 
 /// How long room is shared after the last sight of a second party.
@@ -164,8 +165,11 @@ impl Engine {
     fn crowd(&self) -> Crowd {
         let chats = self.peers.iter().map(|(_, peer)| peer).filter(|peer| peer.chat().is_some());
         let mut crowd = Crowd::Empty;
-        for peer in chats.take(LOOKED_AT_MAX) {
-            crowd = crowd.and(Crowd::One(number_of(&peer.party())));
+        for (looked_at, peer) in chats.enumerate() {
+            crowd = match looked_at {
+                LOOKED_AT_MAX => Crowd::Several,
+                _ => crowd.and(Crowd::One(number_of(&peer.party()))),
+            };
             if crowd == Crowd::Several {
                 break;
             }

@@ -190,6 +190,19 @@ fn one_address_has_few_recoveries_at_the_store_while_another_is_connected() {
 }
 
 #[test]
+fn address_with_very_many_sessions_is_not_taken_for_the_only_one() {
+    let mut stage = Stage::with(unlimited(), AuthMode::Off);
+    for _ in 0..256 {
+        stage.chat(&[CONNECT]);
+    }
+    stage.turn_until(|stage| stage.engine.tally.connected.read() == 256);
+    assert!(matches!(look_around(&mut stage), Crowd::One(_)), "all were looked at");
+    stage.chat(&[CONNECT]);
+    stage.turn_until(|stage| stage.engine.tally.connected.read() == 257);
+    assert_eq!(look_around(&mut stage), Crowd::Several);
+}
+
+#[test]
 fn crowd_is_one_while_all_sessions_are_of_one_address() {
     let mut stage = Stage::with(unlimited(), AuthMode::Off);
     assert_eq!(look_around(&mut stage), Crowd::Empty);
