@@ -179,7 +179,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             ApiEndpoint::Publish | ApiEndpoint::UserPublish => {
                 let item = body::publish(text, channel, bounds)?;
                 let header = head.key.as_deref().map_or(HeaderKey::None, HeaderKey::Whole);
-                let hint = self.begin_hint(routed.named.user());
+                let hint = self.begin_hint(key, routed.named.user());
                 let mut outcomes = self.publish(seat, key, vec![item], &header)?;
                 let outcome = outcomes.pop().ok_or_else(no_outcome)?;
                 match routed.endpoint {
@@ -197,7 +197,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             }
             ApiEndpoint::Signal | ApiEndpoint::UserSignal => {
                 let signal = body::signal(text, channel, bounds)?;
-                let hint = self.begin_hint(routed.named.user());
+                let hint = self.begin_hint(key, routed.named.user());
                 self.signal(key, signal)?;
                 Ok(sent(routed.endpoint, self.hint(hint)))
             }

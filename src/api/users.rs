@@ -1,6 +1,7 @@
 //! Users: where they are connected.
 
 use super::server::ApiServer;
+use crate::auth::api_key::{ApiKey, ApiRight};
 use crate::clock::Now;
 use crate::cluster::report::ExactUsers;
 use crate::cluster::user_lookup::FoundUser;
@@ -47,9 +48,11 @@ impl<C: Fn() -> Now> ApiServer<C> {
         Ok(out)
     }
 
-    /// Begins to find the user of a publication or signal, while that is under way.
-    pub(super) fn begin_hint(&self, user: Option<UserName>) -> Option<PendingLookup> {
-        self.directory.ask(vec![user?])
+    /// Begins to find the user of a publication or signal, while that is under way. A key without the right to find users
+    /// learns nothing.
+    pub(super) fn begin_hint(&self, key: &ApiKey, user: Option<UserName>) -> Option<PendingLookup> {
+        let user = user.filter(|_| key.has(ApiRight::Users))?;
+        self.directory.ask(vec![user])
     }
 
     /// True if the user is connected somewhere; `None` if that is not known.
