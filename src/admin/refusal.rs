@@ -88,7 +88,7 @@ impl AdminRefusal {
     }
 
     pub(super) fn registry_silent() -> AdminRefusal {
-        let message = "the registry did not answer within two seconds: see the log, and ask again";
+        let message = "the registry did not answer within 2.5 seconds: see the log, and ask again";
         AdminRefusal::new(503, "unavailable", message)
     }
 
