@@ -48,15 +48,15 @@ impl TokenCheck {
     pub(super) fn check(&self, token: &[u8], from: IpAddr, now: Now) -> Result<Arc<ApiKey>, BackendRefusal> {
         let malformed = || BackendRefusal::Bad(BackendFault::Token(TokenFault::Malformed));
         let token = std::str::from_utf8(token).map_err(|_| malformed())?;
-        let found = self.memory.lock().look(token, from, now);
+        let FetchedKeys { set, began } =
+            self.key_set.as_ref().map(|BackendKeySet { mark, keys }| keys.of(*mark)).unwrap_or_default();
+        let found = self.memory.lock().look(token, began, from, now);
         let hash = match found {
             TokenMemory::Good(key) => return Ok(key),
             TokenMemory::Bad(fault) => return Err(BackendRefusal::Bad(fault)),
             TokenMemory::Wait(wait) => return Err(BackendRefusal::Wait(wait)),
             TokenMemory::Unknown(hash) => hash,
         };
-        let FetchedKeys { set, began } =
-            self.key_set.as_ref().map(|BackendKeySet { mark, keys }| keys.of(*mark)).unwrap_or_default();
         // Without the lock, because it takes as long as dozens of other requests.
         let outcome = verify_backend(&self.verifier, &set, token, now.unix_ms);
         if let Err(BackendFault::NoKeyYet(_)) = outcome
@@ -64,7 +64,7 @@ impl TokenCheck {
         {
             return Err(BackendRefusal::NewerKeys(wait));
         }
-        self.memory.lock().learn(hash, from, outcome, now).map_err(BackendRefusal::Bad)
+        self.memory.lock().learn(hash, began, from, outcome, now).map_err(BackendRefusal::Bad)
     }
 
     /// Has newer keys fetched for a token whose key is not at hand; `None` if they were fetched since it came first.

@@ -36,11 +36,20 @@ pub enum TokenMemory {
     Unknown(TokenHash),
 }
 
+/// A token that was accepted.
+#[derive(Debug)]
+struct GoodToken {
+    key: Arc<ApiKey>,
+    expires_unix_ms: Option<u64>,
+    /// The key set that was at hand, by the beginning of its fetch; `None`: there was none.
+    key_set: Option<Moment>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct BackendTokens {
     salt: [u8; 16],
-    good: Recent<(Arc<ApiKey>, Option<u64>)>,
+    good: Recent<GoodToken>,
     bad: Recent<BackendFault>,
     /// Tokens whose key was not at hand, and when they came first.
     keyless: Recent<Moment>,
@@ -62,15 +71,20 @@ impl BackendTokens {
         }
     }
 
-    /// Looks a token up.
-    pub fn look(&mut self, token: &str, from: IpAddr, now: Now) -> TokenMemory {
+    /// Looks a token up. With a newer key set, named by the beginning of its fetch, a good one has to be verified again: the issuer
+    /// may have withdrawn its key.
+    pub fn look(&mut self, token: &str, key_set: Option<Moment>, from: IpAddr, now: Now) -> TokenMemory {
         if token.len() > TOKEN_BYTES_MAX {
             return TokenMemory::Bad(BackendFault::Token(TokenFault::TooLong));
         }
         let hash = TokenHash::of(token, &self.salt);
-        if let Some((key, expires_unix_ms)) = self.good.find(&hash) {
-            if expires_unix_ms.is_none_or(|at| now.unix_ms < at) {
-                return TokenMemory::Good(Arc::clone(key));
+        if let Some(good) = self.good.find(&hash) {
+            if good.expires_unix_ms.is_none_or(|at| now.unix_ms < at) {
+                // However many bad tokens its address has sent.
+                return match good.key_set == key_set {
+                    true => TokenMemory::Good(Arc::clone(&good.key)),
+                    false => TokenMemory::Unknown(hash),
+                };
             }
             self.good.remove(&hash);
         }
@@ -83,10 +97,11 @@ impl BackendTokens {
         }
     }
 
-    /// Remembers the outcome of a verification. Bad signatures stay bad; claims may become good with time, and are read again.
+    /// Remembers the outcome of a verification with this key set. Bad signatures stay bad; claims may become good with time, and are read again.
     pub fn learn(
         &mut self,
         hash: TokenHash,
+        key_set: Option<Moment>,
         from: IpAddr,
         outcome: Result<BackendToken, BackendFault>,
         now: Now,
@@ -94,10 +109,12 @@ impl BackendTokens {
         match outcome {
             Ok(BackendToken { key, expires_unix_ms }) => {
                 let key = Arc::new(key);
-                self.good.insert(hash, (Arc::clone(&key), expires_unix_ms), 0);
+                let good = GoodToken { key: Arc::clone(&key), expires_unix_ms, key_set };
+                self.good.insert(hash, good, 0);
                 Ok(key)
             }
             Err(fault) => {
+                self.good.remove(&hash);
                 if let BackendFault::Token(TokenFault::BadSignature) = fault {
                     self.bad.insert(hash, fault, 0);
                 }
@@ -109,6 +126,7 @@ impl BackendTokens {
 
     /// Remembers a token whose key is not at hand, and returns when it came first. It counts as a bad one of its address.
     pub fn without_key(&mut self, hash: TokenHash, from: IpAddr, now: Moment) -> Moment {
+        self.good.remove(&hash);
         self.count(Party::of(from), now);
         if let Some(first) = self.keyless.find(&hash) {
             return *first;
@@ -151,7 +169,7 @@ mod tests {
     }
 
     fn unknown(tokens: &mut BackendTokens, token: &str, now: Now) -> TokenHash {
-        match tokens.look(token, FROM, now) {
+        match tokens.look(token, None, FROM, now) {
             TokenMemory::Unknown(hash) => hash,
             other => panic!("{token}: {other:?}"),
         }
@@ -164,13 +182,33 @@ mod tests {
             ApiKey::of_token("shop", Vec::new(), &[], Authorship::Own, ApiRates::new(0, 0)).expect("one");
         let hash = unknown(&mut tokens, "a", at(0));
         let good = Ok(BackendToken { key, expires_unix_ms: Some(5_000) });
-        let key = tokens.learn(hash, FROM, good, at(0)).expect("good");
-        assert_eq!(tokens.look("a", FROM, at(4)), TokenMemory::Good(key));
+        let key = tokens.learn(hash, None, FROM, good, at(0)).expect("good");
+        assert_eq!(tokens.look("a", None, FROM, at(4)), TokenMemory::Good(key));
         assert_eq!(unknown(&mut tokens, "a", at(5)), hash);
         assert_eq!(
-            tokens.look(&"a".repeat(TOKEN_BYTES_MAX + 1), FROM, at(5)),
+            tokens.look(&"a".repeat(TOKEN_BYTES_MAX + 1), None, FROM, at(5)),
             TokenMemory::Bad(BackendFault::Token(TokenFault::TooLong))
         );
+    }
+
+    #[test]
+    fn good_token_is_verified_again_with_each_newer_key_set() {
+        let mut tokens = BackendTokens::new([1; 16]);
+        let key =
+            ApiKey::of_token("shop", Vec::new(), &[], Authorship::Own, ApiRates::new(0, 0)).expect("one");
+        let good = || Ok(BackendToken { key: key.clone(), expires_unix_ms: None });
+        let (older, newer) = (Some(at(1).at), Some(at(2).at));
+        let hash = unknown(&mut tokens, "a", at(0));
+        tokens.learn(hash, older, FROM, good(), at(0)).expect("good");
+        assert!(matches!(tokens.look("a", older, FROM, at(3)), TokenMemory::Good(_)));
+        for _ in 0..30 {
+            tokens.count(Party::of(FROM), at(3).at);
+        }
+        assert_eq!(tokens.look("a", newer, FROM, at(3)), TokenMemory::Unknown(hash), "it does not wait");
+        tokens.learn(hash, newer, FROM, good(), at(3)).expect("good");
+        assert!(matches!(tokens.look("a", newer, FROM, at(3)), TokenMemory::Good(_)));
+        tokens.without_key(hash, FROM, at(3).at);
+        assert!(matches!(tokens.look("a", newer, FROM, at(3)), TokenMemory::Wait(_)), "its key is withdrawn");
     }
 
     #[test]
@@ -179,17 +217,21 @@ mod tests {
         let key =
             ApiKey::of_token("shop", Vec::new(), &[], Authorship::Own, ApiRates::new(0, 0)).expect("one");
         let hash = unknown(&mut tokens, "good", at(0));
-        tokens.learn(hash, FROM, Ok(BackendToken { key, expires_unix_ms: None }), at(0)).expect("good");
+        tokens.learn(hash, None, FROM, Ok(BackendToken { key, expires_unix_ms: None }), at(0)).expect("good");
         let forged = BackendFault::Token(TokenFault::BadSignature);
         for n in 0..20 {
             let hash = unknown(&mut tokens, &format!("bad{n}"), at(0));
-            assert_eq!(tokens.learn(hash, FROM, Err(forged), at(0)), Err(forged));
+            assert_eq!(tokens.learn(hash, None, FROM, Err(forged), at(0)), Err(forged));
         }
-        assert_eq!(tokens.look("bad0", FROM, at(0)), TokenMemory::Bad(forged), "it is not verified again");
-        assert_eq!(tokens.look("bad20", FROM, at(0)), TokenMemory::Wait(Duration::from_secs(1)));
-        assert!(matches!(tokens.look("good", FROM, at(0)), TokenMemory::Good(_)));
+        assert_eq!(
+            tokens.look("bad0", None, FROM, at(0)),
+            TokenMemory::Bad(forged),
+            "it is not verified again"
+        );
+        assert_eq!(tokens.look("bad20", None, FROM, at(0)), TokenMemory::Wait(Duration::from_secs(1)));
+        assert!(matches!(tokens.look("good", None, FROM, at(0)), TokenMemory::Good(_)));
         let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-        assert!(matches!(tokens.look("bad20", elsewhere, at(0)), TokenMemory::Unknown(_)));
+        assert!(matches!(tokens.look("bad20", None, elsewhere, at(0)), TokenMemory::Unknown(_)));
         unknown(&mut tokens, "bad20", at(1));
     }
 
@@ -201,7 +243,7 @@ mod tests {
         for s in 0..19 {
             assert_eq!(tokens.without_key(hash, FROM, at(s / 19).at), at(0).at);
         }
-        assert!(matches!(tokens.look("a", FROM, at(0)), TokenMemory::Wait(_)));
+        assert!(matches!(tokens.look("a", None, FROM, at(0)), TokenMemory::Wait(_)));
     }
 
     #[test]
@@ -210,7 +252,7 @@ mod tests {
         for n in 0..ADDRESSES_MAX {
             tokens.count(Party::of(IpAddr::V4(Ipv4Addr::from(n as u32))), at(0).at);
         }
-        assert_eq!(tokens.look("a", FROM, at(0)), TokenMemory::Wait(FULL_WAIT));
+        assert_eq!(tokens.look("a", None, FROM, at(0)), TokenMemory::Wait(FULL_WAIT));
         unknown(&mut tokens, "a", at(1));
     }
 }

@@ -55,10 +55,9 @@ pub(super) fn trust(
         outlook,
         evidence,
         known_token,
-        issuer_keys,
     });
     let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
-    Ok(Some(TokenTrust { verifier, service, edition }))
+    Ok(Some(TokenTrust { verifier, service, issuer_keys, edition }))
 }
 
 /// The rules for all sessions.

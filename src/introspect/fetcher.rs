@@ -62,6 +62,8 @@ impl Fetcher {
             }
             let got_one = fetched.is_some();
             self.issuer_keys.fetched(self.mark, fetched.clone(), began, clock().at);
+            // Wishes that came during the fetch come again after the pause. Not later: after the news, each is one for another fetch.
+            while self.wishes.try_recv().is_ok() {}
             if self.caller.news.send(ServiceNews::Keys(fetched, began)).is_err() {
                 return;
             }

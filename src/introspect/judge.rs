@@ -13,7 +13,7 @@ use crate::auth::known::Person;
 use crate::auth::token::{Judged, Verifier};
 use crate::auth::token_trace::TokenTrace;
 use crate::clock::{Moment, Now};
-use crate::job::issuer_keys::KeySetFetches;
+use crate::job::issuer_keys::{IssuerKeys, KeySetFetches};
 use crate::job::{Denied, Occasion, SnapshotReader, Ticket, UNANSWERED};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -69,6 +69,7 @@ impl TokenJudge {
     pub(super) fn start(
         verifier: Verifier,
         service: Option<&AuthService>,
+        issuer_keys: &Arc<IssuerKeys>,
         counters: &Arc<ServiceCounters>,
         clock: &Clock,
     ) -> io::Result<(TokenJudge, Receiver<ServiceNews>)> {
@@ -84,6 +85,10 @@ impl TokenJudge {
         };
         let (mut calls, mut fetches, mut news) = (None, None, never());
         let introspection = service.and_then(|service| service.introspection.as_ref());
+        if service.is_none_or(|service| service.key_set.is_none()) {
+            // Ends the thread of a key set that was configured before.
+            issuer_keys.follow(None);
+        }
         if let Some(service) = service {
             let (news_in, news_out) = bounded(service.waiting);
             news = news_out;
@@ -111,7 +116,7 @@ impl TokenJudge {
             if let Some(source) = &service.key_set {
                 let (sender, taken) = bounded(1);
                 let caller = Caller::new(service, &source.endpoint, counters, &news_in);
-                let (clock, keys) = (Arc::clone(clock), Arc::clone(&service.issuer_keys));
+                let (clock, keys) = (Arc::clone(clock), Arc::clone(issuer_keys));
                 let (mark, pause) = (source.mark, source.pause);
                 keys.follow(Some(KeySetFetches { mark, requests: sender.clone(), pause }));
                 fetcher::start(caller, source, keys, taken, clock)?;

@@ -28,6 +28,7 @@ use crate::clock::{Moment, Now};
 use crate::cluster::own_users::UserCount;
 use crate::cluster::restrictions::Restriction;
 use crate::id::{OrderId, TokenStamp, UserName};
+use crate::job::issuer_keys::IssuerKeys;
 use crate::job::orders::OrderBoard;
 use crate::job::registry::RegistrySender;
 use crate::job::users::{OwnLookup, unix_s};
@@ -91,6 +92,8 @@ pub struct TokenTrust {
     pub verifier: Verifier,
     /// The service to ask, if there is one.
     pub service: Option<AuthService>,
+    /// Keeps the key set for the server API.
+    pub issuer_keys: Arc<IssuerKeys>,
     pub edition: TrustEdition,
 }
 
@@ -116,8 +119,9 @@ pub fn start(
 ) -> io::Result<RunningAuth> {
     let AuthEnds { mailboxes, jobs, counters, orders, registry } = ends;
     let (judge, news, edition) = match trust {
-        Some(TokenTrust { verifier, service, edition }) => {
-            let (judge, news) = TokenJudge::start(verifier, service.as_ref(), &counters.service, &clock)?;
+        Some(TokenTrust { verifier, service, issuer_keys, edition }) => {
+            let (judge, news) =
+                TokenJudge::start(verifier, service.as_ref(), &issuer_keys, &counters.service, &clock)?;
             (Some(judge), news, edition)
         }
         None => (None, never(), TrustEdition::default()),
@@ -197,13 +201,13 @@ impl AuthWorker {
     }
 
     fn renew(&mut self, renewal: AuthRenewal, clock: &Clock) {
-        let (TokenTrust { verifier, service, edition }, answers) = match renewal {
+        let (TokenTrust { verifier, service, issuer_keys, edition }, answers) = match renewal {
             AuthRenewal::Trust(trust, answers) => (*trust, answers),
             AuthRenewal::Bounds(per_user, per_address, rate) => {
                 return self.census.bound(per_user, per_address, rate);
             }
         };
-        match TokenJudge::start(verifier, service.as_ref(), &self.counters.service, clock) {
+        match TokenJudge::start(verifier, service.as_ref(), &issuer_keys, &self.counters.service, clock) {
             Ok((mut judge, news)) => {
                 let waiting = match self.judge.take() {
                     Some(before) => judge.succeed(before, answers),

@@ -15,7 +15,6 @@ use crate::health::definition::{DependencyKind, Use};
 use crate::health::finding::{Cause, Evidence, Fault};
 use crate::health::snapshot::{AdmissionMode, Snapshot};
 use crate::health::template::Template;
-use crate::job::issuer_keys::IssuerKeys;
 use crate::job::known_token::KnownToken;
 use crate::job::{EvidenceSender, Outlook, SnapshotReader};
 use crate::metrics::auth::ServiceCounters;
@@ -58,8 +57,6 @@ pub struct AuthService {
     pub evidence: Option<EvidenceSender>,
     /// Keeps the last active token for the probe, if tokens are checked again.
     pub known_token: Arc<KnownToken>,
-    /// Keeps the key set for the server API.
-    pub issuer_keys: Arc<IssuerKeys>,
 }
 
 /// Introspection of tokens (RFC 7662).

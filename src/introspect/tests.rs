@@ -66,8 +66,12 @@ impl Bench {
         }
         let (jobs, queue) = bounded(AUTH_QUEUE);
         let counters = Arc::new(AuthCounters::default());
-        let trust =
-            verifier.map(|verifier| TokenTrust { verifier, service: None, edition: TrustEdition::default() });
+        let trust = verifier.map(|verifier| TokenTrust {
+            verifier,
+            service: None,
+            issuer_keys: Arc::default(),
+            edition: TrustEdition::default(),
+        });
         let (orders, _) = OrderBoard::alone(Arc::from([]));
         orders.begin(&[], &[], OrderId(0));
         let mailboxes = Arc::from(mailboxes);
