@@ -64,7 +64,7 @@ impl CanaryWorker {
             }
             let wanted = if self.is_hurried() { PERIOD_HURRIED } else { period };
             self.orders.look(&mut self.connection, wanted);
-            let is_due = last.is_none_or(|last| last.elapsed() >= wanted);
+            let is_due = last.is_none_or(|last| last.elapsed() >= wanted) || self.has_done_more();
             if self.member.signs.take_hurry() || is_due {
                 last = Some(monotonic());
                 number += 1;
@@ -91,6 +91,12 @@ impl CanaryWorker {
         }
         // Without it the others judge this instance gone, some seconds later.
         let _ = self.call(number + 1, Goodbye::Said);
+    }
+
+    /// True if this instance has carried out an order that its row does not name yet: others wait for it.
+    fn has_done_more(&self) -> bool {
+        let noted = self.member.signs.done.load(Ordering::Relaxed);
+        self.connection.is_up() && noted < self.orders.board.log().done().0
     }
 
     fn is_hurried(&self) -> bool {
