@@ -33,6 +33,8 @@ pub enum ClusterOrder {
     Revoke(RevokeOrder),
     /// Has the store remove what a user wrote. Ends no session.
     Erase(UserName),
+    /// Has the instances drop the publications that they hold in memory: the store has finished erasures, and gives this order itself.
+    Erased,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +97,18 @@ pub enum OrderKind {
     Unblock,
     Revoke,
     Erase,
+    Erased,
 }
 
 impl OrderKind {
-    pub const ALL: [OrderKind; 5] =
-        [OrderKind::Disconnect, OrderKind::Block, OrderKind::Unblock, OrderKind::Revoke, OrderKind::Erase];
+    pub const ALL: [OrderKind; 6] = [
+        OrderKind::Disconnect,
+        OrderKind::Block,
+        OrderKind::Unblock,
+        OrderKind::Revoke,
+        OrderKind::Erase,
+        OrderKind::Erased,
+    ];
 
     /// The word in the store, in metrics and in answers.
     pub const fn word(self) -> &'static str {
@@ -109,6 +118,7 @@ impl OrderKind {
             OrderKind::Unblock => "unblock",
             OrderKind::Revoke => "revoke",
             OrderKind::Erase => "erase",
+            OrderKind::Erased => "erased",
         }
     }
 
@@ -120,6 +130,7 @@ impl OrderKind {
             OrderKind::Unblock => 2,
             OrderKind::Revoke => 3,
             OrderKind::Erase => 4,
+            OrderKind::Erased => 5,
         }
     }
 }
@@ -143,10 +154,11 @@ impl ClusterOrder {
             ClusterOrder::Unblock(_) => OrderKind::Unblock,
             ClusterOrder::Revoke(_) => OrderKind::Revoke,
             ClusterOrder::Erase(_) => OrderKind::Erase,
+            ClusterOrder::Erased => OrderKind::Erased,
         }
     }
 
-    /// The user that it is about, for logs; `None` if it names a token.
+    /// The user that it is about, for logs; `None` if it names none.
     pub fn user(&self) -> Option<&UserName> {
         match self {
             ClusterOrder::Disconnect(Disconnect { user, .. })
@@ -156,7 +168,8 @@ impl ClusterOrder {
             | ClusterOrder::Revoke(RevokeOrder { tokens: RevokedTokens::IssuedBefore(user, _), .. }) => {
                 Some(user)
             }
-            ClusterOrder::Revoke(RevokeOrder { tokens: RevokedTokens::One(_), .. }) => None,
+            ClusterOrder::Revoke(RevokeOrder { tokens: RevokedTokens::One(_), .. })
+            | ClusterOrder::Erased => None,
         }
     }
 
@@ -176,7 +189,8 @@ impl ClusterOrder {
             ClusterOrder::Block(_)
             | ClusterOrder::Unblock(_)
             | ClusterOrder::Revoke(_)
-            | ClusterOrder::Erase(_) => None,
+            | ClusterOrder::Erase(_)
+            | ClusterOrder::Erased => None,
         }
     }
 }

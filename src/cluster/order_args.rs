@@ -43,6 +43,7 @@ impl ClusterOrder {
                 json::text(out, "reason", reason);
             }
             ClusterOrder::Unblock(user) | ClusterOrder::Erase(user) => json::text(out, "user", user.as_str()),
+            ClusterOrder::Erased => {}
             ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms }) => {
                 match tokens {
                     RevokedTokens::One(jti) => json::text(out, "jti", jti),
@@ -85,6 +86,7 @@ impl ClusterOrder {
             }),
             OrderKind::Unblock => ClusterOrder::Unblock(user()?),
             OrderKind::Erase => ClusterOrder::Erase(user()?),
+            OrderKind::Erased => ClusterOrder::Erased,
             OrderKind::Revoke => ClusterOrder::Revoke(RevokeOrder {
                 tokens: match args["jti"].as_str() {
                     Some(jti) => RevokedTokens::One(jti.into()),
@@ -122,6 +124,7 @@ mod tests {
             block(Some(1_795_344_253_115)),
             ClusterOrder::Unblock(ann.clone()),
             ClusterOrder::Erase(ann.clone()),
+            ClusterOrder::Erased,
             revoke(RevokedTokens::One("a b".into())),
             revoke(RevokedTokens::IssuedBefore(ann.clone(), 5)),
         ] {

@@ -94,7 +94,7 @@ impl Restrictions {
     /// Applies an order, where it is `store_unix_ms` by the clock of the store at `now`.
     pub fn apply(&mut self, order: &ClusterOrder, made_unix_ms: u64, store_unix_ms: u64, now: Moment) {
         match order {
-            ClusterOrder::Disconnect(_) => {}
+            ClusterOrder::Disconnect(_) | ClusterOrder::Erased => {}
             ClusterOrder::Block(order) => {
                 let ends = order.until_unix_ms.map(|until| moment_of(until, store_unix_ms, now));
                 let (user, order) = (order.user.clone(), order.clone());

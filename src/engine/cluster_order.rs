@@ -75,6 +75,7 @@ impl Engine {
             self.rounds.ordering.gap = gap;
             self.rounds.ordering.done = self.rounds.ordering.log.last;
             self.rounds.ordering.left = self.peers.ids();
+            self.forget_erased();
         }
         let from = self.rounds.ordering.left.len().saturating_sub(ORDERED_PER_TURN);
         for id in self.rounds.ordering.left.split_off(from) {
@@ -92,6 +93,15 @@ impl Engine {
                     self.rounds.ordering.finished.push(order);
                 }
             }
+        }
+    }
+
+    /// Drops the publications in memory if a search for erasures has ended, or may have: no delete announced all that it changed.
+    #[cold]
+    fn forget_erased(&mut self) {
+        let OrderRound { current, gap, .. } = &self.rounds.ordering;
+        if gap.is_some() || current.iter().any(|(order, _)| order.order == ClusterOrder::Erased) {
+            self.hub.forget();
         }
     }
 
@@ -154,7 +164,8 @@ impl Engine {
             | ClusterOrder::Block(_)
             | ClusterOrder::Unblock(_)
             | ClusterOrder::Revoke(_)
-            | ClusterOrder::Erase(_) => None,
+            | ClusterOrder::Erase(_)
+            | ClusterOrder::Erased => None,
         })
     }
 }

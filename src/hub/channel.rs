@@ -31,6 +31,20 @@ pub(super) enum Knowledge {
 pub(super) enum ReadState {
     Idle,
     UnderWay,
+    /// It is under way, and its page must not be kept: it may hold what was erased since ([`Hub::forget`](super::Hub::forget)).
+    Outdated,
+}
+
+impl ReadState {
+    /// True exactly when the page may be kept.
+    pub(super) fn may_keep(self) -> bool {
+        self != ReadState::Outdated
+    }
+
+    /// The state after everything in memory was forgotten.
+    pub(super) fn outdated(self) -> ReadState {
+        if self == ReadState::Idle { ReadState::Idle } else { ReadState::Outdated }
+    }
 }
 
 /// The state of the read that fills a hole. While it is under way, publications from the live lane are dropped,
@@ -90,6 +104,8 @@ pub(super) struct Channel {
     /// The newest offset that the live lane or the store named.
     pub(super) seen: Offset,
     pub(super) filling: Filling,
+    /// The page that fills the hole must not be kept.
+    pub(super) fill_outdated: bool,
     pub(super) following: Following,
     pub(super) subscribers: u32,
     pub(super) live: Vec<LiveSubscriber>,
@@ -121,6 +137,7 @@ impl Channel {
             knowledge: Knowledge::Unknown,
             seen: Offset::ZERO,
             filling: Filling::No,
+            fill_outdated: false,
             following: Following::No,
             subscribers: 0,
             live: Vec::new(),

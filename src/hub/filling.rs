@@ -15,11 +15,14 @@ impl Hub {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let Some(page) = page else { return };
         let filled = channel.fill(&page);
+        let is_outdated = std::mem::take(&mut channel.fill_outdated);
         match filled.outcome {
             FillOutcome::Taken => {
                 // The page may erase something that the tail holds.
                 self.tails.clear(&mut channel.tail, id);
-                self.remember(id, &page);
+                if !is_outdated {
+                    self.remember(id, &page);
+                }
                 self.mark_dirty(id);
             }
             FillOutcome::Gone(head) => {

@@ -20,7 +20,7 @@ impl Hub {
         read: Option<LogPage<'_>>,
     ) -> Vec<(SubscriptionId, Option<Decision>)> {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return Vec::new() };
-        channel.position_read = ReadState::Idle;
+        let may_keep = std::mem::replace(&mut channel.position_read, ReadState::Idle).may_keep();
         let asked = std::mem::take(&mut channel.asked);
         let waiting = std::mem::take(&mut channel.waiting);
         let Some(page) = read else {
@@ -31,7 +31,9 @@ impl Hub {
         if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
-        self.remember(id, &page);
+        if may_keep {
+            self.remember(id, &page);
+        }
         let mut decided = Vec::with_capacity(asked.len() + waiting.len());
         for id in asked {
             let Some(from) = self.opens_from(id) else { continue };
@@ -80,7 +82,7 @@ impl Hub {
     pub(super) fn ask_position(&mut self, id: SubscriptionId, channel_id: ChannelId) {
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
         match channel.position_read {
-            ReadState::UnderWay => channel.waiting.push(id),
+            ReadState::UnderWay | ReadState::Outdated => channel.waiting.push(id),
             ReadState::Idle => {
                 channel.position_read = ReadState::UnderWay;
                 channel.asked.push(id);

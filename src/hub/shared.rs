@@ -9,7 +9,7 @@
 //! kept, because it may hold what was erased.
 
 use super::Hub;
-use super::channel::{Knowledge, ReadState, channel_mut};
+use super::channel::{Filling, Knowledge, ReadState, channel_mut};
 use super::exchange::{LogPage, Need, PageWanted};
 use super::id::ChannelId;
 use super::subscription::{SubscriptionStage, WaitsFor, subscription_mut};
@@ -77,9 +77,10 @@ impl Hub {
     /// Subscribers that waited for it are returned by [`Hub::take_caught_up`].
     pub fn older_read(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(page) = page else { return };
-        let lengthened = self.remember(id, &page);
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        channel.older_read = ReadState::Idle;
+        let may_keep = std::mem::replace(&mut channel.older_read, ReadState::Idle).may_keep();
+        let lengthened = if may_keep { self.remember(id, &page) } else { Lengthened::Unfit };
+        let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         if let Knowledge::Known(position) = &mut channel.knowledge {
             position.floor = position.floor.max(page.position.floor);
         }
@@ -98,8 +99,20 @@ impl Hub {
 
     /// Requests failed reads of older publications again.
     pub fn ask_older(&mut self, id: ChannelId) {
-        if self.channel(id).is_some_and(|channel| channel.older_read == ReadState::UnderWay) {
+        if self.channel(id).is_some_and(|channel| channel.older_read != ReadState::Idle) {
             self.needs.push(Need::Older(id));
+        }
+    }
+
+    /// Drops all publications in memory, because some may have been changed in the store without a delete. Pages of reads that
+    /// are under way are not kept.
+    pub fn forget(&mut self) {
+        for (index, channel) in &mut self.channels {
+            let id = ChannelId { index: index as u32, serial: channel.serial };
+            self.tails.clear(&mut channel.tail, id);
+            channel.position_read = channel.position_read.outdated();
+            channel.older_read = channel.older_read.outdated();
+            channel.fill_outdated = channel.filling == Filling::Asked;
         }
     }
 

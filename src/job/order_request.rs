@@ -49,7 +49,9 @@ impl OrderFault {
             OrderKind::Revoke => OrderFault::TooManyRevocations,
             OrderKind::Erase => OrderFault::TooManyErasures,
             // The other kinds have no table of their own.
-            OrderKind::Disconnect | OrderKind::Block | OrderKind::Unblock => OrderFault::TooManyBlocks,
+            OrderKind::Disconnect | OrderKind::Block | OrderKind::Unblock | OrderKind::Erased => {
+                OrderFault::TooManyBlocks
+            }
         }
     }
 

@@ -52,6 +52,10 @@ pub struct StoreCounters {
     pub channels_max: AtomicU64,
     /// Retention passes that failed. They are retried in the next round.
     pub retention_failures: AtomicU64,
+    /// Users whose erasure is not finished.
+    pub erasures_unfinished: AtomicU64,
+    /// The age of the oldest of these erasures, in milliseconds.
+    pub erasure_age_ms: AtomicU64,
     /// 1 while nothing is deleted by age because the wall clock is not trusted.
     pub retention_rests: AtomicU64,
     pub checkpoints: AtomicU64,

@@ -9,6 +9,7 @@ mod columns;
 mod emptied;
 mod ends;
 mod erased;
+mod erasure_turns;
 mod fullness;
 mod idempotency;
 mod large_cuts;

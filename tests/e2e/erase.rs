@@ -2,13 +2,15 @@
 
 use crate::support::backend::{Backend, READER, is_problem, setup};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{comes_true, until};
 use crate::support::{Client, Gateway, Operator};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
 const TEXT: &str = "a-word-of-ann";
+/// A search begins 10 s after its order.
+const ERASED: Duration = Duration::from_secs(30);
 /// The promise of the guide, and the time for a busy machine.
 const FORGOTTEN: Duration = Duration::from_secs(90);
 
@@ -55,7 +57,7 @@ fn erased_user_leaves_neither_text_nor_name_and_readers_are_notified() {
 
     let answer = backend.post("/v1/users/ann/erase", &json!({})).json();
     assert_eq!((&answer["kind"], &answer["complete"]), (&json!("erase"), &json!(true)), "{answer}");
-    until(SOON, "it is done", || is_erased(&gateway));
+    until(ERASED, "it is done", || is_erased(&gateway));
     assert!(gateway.output().contains("publications=200"), "{}", gateway.output());
     let mut deletes = 0;
     while deletes < 67 {
@@ -84,8 +86,32 @@ fn erasure_goes_on_after_a_kill() {
     write(&mut backend, 300);
     backend.post("/v1/users/ann/erase", &json!({}));
     let gateway = gateway.kill9().start();
-    until(SOON, "it is done", || is_erased(&gateway) || !names_ann(&gateway));
+    until(ERASED, "it is done", || is_erased(&gateway) || !names_ann(&gateway));
     assert!(!names_ann(&gateway));
+}
+
+#[test]
+fn text_that_goes_without_a_delete_is_not_served_from_memory() {
+    let gateway = gateway();
+    let mut backend = Backend::of(&gateway);
+    let mut reader = connect(&gateway, "bob");
+    let position = reader.subscribe("room.0");
+    let mut ann = connect(&gateway, "ann");
+    ann.ask(json!({"publish": {"channel": "room.0", "data": TEXT}}), "published");
+    let text = json!({"publish": {"channel": "room.0", "deletes": 1, "data": "sorry"}});
+    ann.ask(text, "published");
+    while reader.next_push("publication")["deletes"] != json!(1) {}
+    backend.post("/v1/users/ann/erase", &json!({}));
+    until(ERASED, "it is done", || is_erased(&gateway));
+    let recover = || {
+        let mut late = connect(&gateway, "eve");
+        let from = json!({"epoch": position["epoch"], "offset": 1});
+        late.ask(json!({"subscribe": {"channel": "room.0", "recover": from}}), "subscribed");
+        late.next_push("publication")
+    };
+    // The reactors carry out the order of its end.
+    until(ERASED, "the name is gone from memory", || recover()["user"] == "erased");
+    assert_eq!(recover()["data"], Value::Null);
 }
 
 fn names_ann(gateway: &Gateway) -> bool {
@@ -112,9 +138,10 @@ fn erasure_needs_its_right_and_a_user_and_operators_may_give_it() {
     let output = gateway.setup().run(&["user", "erase", "ann"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("(erase)"), "{text}");
-    until(SOON, "it is done", || is_erased(&gateway));
+    until(ERASED, "it is done", || is_erased(&gateway));
     let block = backend.get("/v1/users/ann/block").json();
     assert_eq!((&block["blocked"], &block["reason"]), (&json!(true), &json!("")), "{block}");
     let listed = Operator::of(&gateway).get("/orders").json();
-    assert_eq!(listed["orders"][0]["kind"], "erase", "{listed}");
+    let kinds = (&listed["orders"][1]["kind"], &listed["orders"][0]["kind"]);
+    assert_eq!(kinds, (&json!("erase"), &json!("erased")), "{listed}");
 }

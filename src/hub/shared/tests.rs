@@ -252,3 +252,25 @@ fn position_read_brings_only_the_publications_that_waiting_subscribers_need() {
     rig.hub.open(&name(), Slot(2), after(70)).expect("room");
     assert_eq!(rig.hub.wanted(id), PageWanted { range: HistoryRange::After(Offset(54)), limit: 316 });
 }
+
+#[test]
+fn nothing_that_was_in_memory_or_being_read_is_kept_after_everything_is_forgotten() {
+    let mut rig = Rig::new(1_000);
+    rig.open(990);
+    let asked = rig.read();
+    rig.answer(asked);
+    rig.all_catch_up();
+    // From memory: no read is needed.
+    assert!(rig.open(995).is_some());
+    rig.all_catch_up();
+    assert_eq!(rig.reads, 1);
+    rig.hub.forget();
+    assert_eq!(rig.hub.sizes().2, 0);
+    assert!(rig.open(995).is_none(), "the store decides");
+    let stale = rig.read();
+    rig.hub.forget();
+    rig.answer(stale);
+    assert_eq!(rig.hub.sizes().2, 0, "a page of before is not kept");
+    rig.all_catch_up();
+    assert!(rig.hub.sizes().2 > 0, "one of after is");
+}

@@ -72,6 +72,16 @@ impl Scrape {
         sheet.gauge("store_channels", "Channels in the store", read(&store.channels))?;
         sheet.gauge("store_channels_max", "limits.channels", read(&store.channels_max))?;
         sheet.gauge(
+            "store_erasures_unfinished",
+            "Users whose erasure is not finished",
+            read(&store.erasures_unfinished),
+        )?;
+        sheet.gauge(
+            "store_erasure_age_seconds",
+            "Age of the oldest erasure that is not finished",
+            read(&store.erasure_age_ms) / 1_000,
+        )?;
+        sheet.gauge(
             "store_retention_rests",
             "1 while nothing is deleted by age because the wall clock is not trusted, else 0",
             read(&store.retention_rests),

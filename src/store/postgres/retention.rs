@@ -7,7 +7,7 @@
 
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
-use super::erase_users;
+use super::erase_users::UserErasures;
 use super::fault::CallFault;
 use super::probe_channel;
 use super::timing::{jittered, monotonic};
@@ -78,6 +78,7 @@ pub(super) struct RetentionWorker {
     /// `limits.channels`
     channels_max: u64,
     fullness: Fullness,
+    erasures: UserErasures,
     /// The appends of this instance that `pace` knows of.
     appends: u64,
     /// `None` until the last use of the store was read.
@@ -111,6 +112,7 @@ impl RetentionWorker {
             emptied: 0,
             channels_max: bounds.channels_max,
             fullness: Fullness::default(),
+            erasures: UserErasures::default(),
             appends: 0,
             trust: None,
         }
@@ -164,13 +166,7 @@ impl RetentionWorker {
 
     /// Goes on with the erasures of users that no other instance works on.
     fn erase_users(&mut self) -> Result<(), CallFault> {
-        let now_ms = self.clock.unix_ms();
-        for _ in 0..SLICES_MAX {
-            if erase_users::slice(&mut self.connection, now_ms)? == Rest::None {
-                break;
-            }
-        }
-        Ok(())
+        self.erasures.advance(&mut self.connection, self.clock.unix_ms(), &self.counters)
     }
 
     /// The wall time in Unix milliseconds, unless the clock is not trusted. The database remembers for all instances when a

@@ -9,6 +9,7 @@ use super::log::{BatchFault, Log};
 use super::retention::{Duty, RetentionSlice, SliceRows};
 use super::round::RetentionRound;
 use super::user_erasures::{UserErased, UserProgress};
+use super::user_searches::UserSearches;
 use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
@@ -56,6 +57,7 @@ pub(super) struct SqliteAppender {
     grown: usize,
     restart_after: Instant,
     round: RetentionRound,
+    searches: UserSearches,
     slice_rows: SliceRows,
     /// Publications of the batch before the next slice.
     written: usize,
@@ -112,6 +114,7 @@ impl SqliteAppender {
             grown: 0,
             restart_after: now,
             round: RetentionRound::new(now),
+            searches: UserSearches::default(),
             slice_rows: SliceRows::MAX,
             written: 0,
             trust,
@@ -289,6 +292,9 @@ impl SqliteAppender {
             }
         }
         self.round.begin();
+        if let Err(fault) = self.searches.begin_round(&mut self.log, self.clock.unix_ms(), &self.counters) {
+            self.retention_failed(fault.cause());
+        }
     }
 
     /// Does one slice of the round in progress.
@@ -346,14 +352,22 @@ impl SqliteAppender {
 
     /// Does one slice of the erasure of a user. The deletes are announced like those of a moderator.
     fn erase_of_users(&mut self) -> Result<RetentionSlice, BatchFault> {
-        let Some(slice) = self.log.next_user_slice()? else { return Ok(RetentionSlice::default()) };
+        let now_ms = self.clock.unix_ms();
+        let Some(slice) = self.searches.next(&mut self.log, now_ms)? else {
+            return Ok(RetentionSlice::default());
+        };
         self.commit(&slice.deletes);
         if self.writes == Writes::Fail {
             // The next round goes on at the same place.
             return Ok(RetentionSlice::default());
         }
-        let UserProgress { rows: erased, ended } = self.log.finish_user_slice(&slice)?;
-        if let Some(UserErased { user, publications, keys }) = ended {
+        let UserProgress { rows: erased, ended, order } =
+            self.searches.finish(&mut self.log, slice, now_ms)?;
+        if order.is_some() {
+            // A failure is noticed at the next order, which reads this one first.
+            let _ = self.log.read_orders(&self.orders.board, now_ms);
+        }
+        for UserErased { user, publications, keys } in ended {
             tracing::info!(target: "audit", user, publications, keys, "user erased");
         }
         Ok(RetentionSlice { erased, rest: Rest::Some, ..RetentionSlice::default() })

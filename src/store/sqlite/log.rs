@@ -48,6 +48,13 @@ pub(crate) enum BatchFault {
     Unknown(rusqlite::Error),
 }
 
+impl BatchFault {
+    pub(super) fn cause(&self) -> &rusqlite::Error {
+        let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = self;
+        error
+    }
+}
+
 /// The log and its only writing connection.
 ///
 /// Invariants: no transaction is open between calls; `memory`, `channels` and `base` reflect committed state, and are read again

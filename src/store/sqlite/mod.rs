@@ -36,6 +36,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod user_erasures;
+mod user_search;
+mod user_searches;
 
 pub use backup::{Backup, backup};
 pub use copy::StoreContent;

@@ -12,7 +12,8 @@ use super::place::RowKey;
 use super::removal;
 use super::room;
 use super::rows::{self, ChannelRow};
-use super::user_erasures::{self, UserProgress, UserSlice};
+use super::user_erasures::{self, UnfinishedErasures, UserProgress};
+use super::user_search::{self, UserSlice};
 use crate::id::{ChannelName, Offset};
 use crate::limits::APPEND_BATCH_MAX;
 use crate::store::columns::{integer, natural};
@@ -263,15 +264,31 @@ impl Log {
         Ok(RetentionSlice { erased, rest: Rest::Some, ..RetentionSlice::default() })
     }
 
-    /// Reads the next slice of an erasure of a user.
-    pub(super) fn next_user_slice(&mut self) -> Result<Option<UserSlice>, BatchFault> {
-        let next = self.connection().and_then(user_erasures::next).map_err(BatchFault::NotStored);
-        next.inspect_err(|fault| self.recover(fault))
+    /// The erasures that are not finished, and at most `most` searches for them.
+    pub(super) fn unfinished_erasures(&mut self, most: u32) -> Result<UnfinishedErasures, BatchFault> {
+        let found = self.connection().and_then(|connection| user_erasures::unfinished(connection, most));
+        found.map_err(BatchFault::NotStored).inspect_err(|fault| self.recover(fault))
+    }
+
+    /// Reads the next slice of a search.
+    pub(super) fn next_user_slice(
+        &mut self,
+        search: &str,
+        change: u32,
+        now_ms: u64,
+    ) -> Result<Option<UserSlice>, BatchFault> {
+        let next =
+            self.connection().and_then(|connection| user_search::next(connection, search, change, now_ms));
+        next.map_err(BatchFault::NotStored).inspect_err(|fault| self.recover(fault))
     }
 
     /// Finishes a slice whose deletes are committed.
-    pub(super) fn finish_user_slice(&mut self, slice: &UserSlice) -> Result<UserProgress, BatchFault> {
-        let finished = self.transaction(|connection| user_erasures::finish(connection, slice));
+    pub(super) fn finish_user_slice(
+        &mut self,
+        slice: &UserSlice,
+        now_ms: u64,
+    ) -> Result<UserProgress, BatchFault> {
+        let finished = self.transaction(|connection| user_erasures::finish(connection, slice, now_ms));
         finished.inspect_err(|fault| self.recover(fault))
     }
 

@@ -228,18 +228,50 @@ fn orders(connection: &Connection) -> rusqlite::Result<()> {
 
 fn user_erasures(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "-- Users whose publications and keys are being erased. stage: 0 publications, 1 keys. done: the last place or channel examined.
-         -- publications, keys: how many were erased. by: of whose share it is.
+        "-- Users whose publications and keys are being erased. by: of whose share it is. searched: 1 if the search in progress is for
+         -- this user, too. publications, keys: how many were erased.
          CREATE TABLE user_erasures (
              user_name TEXT PRIMARY KEY,
+             by TEXT NOT NULL,
              asked INTEGER NOT NULL,
-             stage INTEGER NOT NULL,
-             done INTEGER NOT NULL,
+             searched INTEGER NOT NULL,
              publications INTEGER NOT NULL,
-             keys INTEGER NOT NULL,
-             by TEXT NOT NULL
+             keys INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX user_erasures_by_author ON user_erasures (by, searched, asked);
+         CREATE INDEX user_erasures_by_time ON user_erasures (asked);
+         -- One search of the log for each key or operator with unfinished erasures, for many users at once. stage: 0 not begun,
+         -- 1 publications, 2 keys, 3 about to end. place: the last one examined; channel, user, key: the same of the keys.
+         CREATE TABLE erasure_searches (
+             by TEXT PRIMARY KEY,
+             stage INTEGER NOT NULL,
+             place INTEGER NOT NULL,
+             channel INTEGER NOT NULL,
+             user TEXT NOT NULL,
+             key TEXT NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         -- The rows of an author in a table of which each author has a share.
+         CREATE TABLE shares (
+             list TEXT NOT NULL,
+             by TEXT NOT NULL,
+             count INTEGER NOT NULL,
+             PRIMARY KEY (list, by)
          ) STRICT, WITHOUT ROWID;",
-    )
+    )?;
+    for list in ["blocks", "revocations", "user_erasures"] {
+        connection.execute_batch(&format!(
+            "INSERT INTO shares SELECT '{list}', by, count(*) FROM {list} GROUP BY by;
+             CREATE TRIGGER {list}_added AFTER INSERT ON {list} BEGIN
+                 INSERT INTO shares VALUES ('{list}', new.by, 1)
+                     ON CONFLICT (list, by) DO UPDATE SET count = count + 1;
+             END;
+             CREATE TRIGGER {list}_removed AFTER DELETE ON {list} BEGIN
+                 UPDATE shares SET count = count - 1 WHERE list = '{list}' AND by = old.by;
+                 DELETE FROM shares WHERE list = '{list}' AND by = old.by AND count <= 0;
+             END;"
+        ))?;
+    }
+    Ok(())
 }
 
 /// The store's epoch. If there is none yet, it becomes `fresh`.

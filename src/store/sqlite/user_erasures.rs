@@ -1,32 +1,34 @@
-//! Erasures of users: what a user wrote is found by a scan of the log, deleted like any publication, and then loses its author.
+//! Erasures of users: what a user wrote is found by a search of the log, deleted like any publication, and then loses its author.
 //!
-//! An order to erase a user notes it here, in its transaction. The thread that writes goes on with it in slices, also after a restart.
-//! A slice first commits deletes, which readers are sent, and then notes how far it came. If the process ends in between, the next one
-//! finds the same publications deleted, and only removes the name.
+//! An order to erase a user notes it here, in its transaction. Each key or operator that asked has a search of its own, for up to
+//! a thousand users at once. The thread that writes goes on with the searches in slices, also after a restart. A slice first commits
+//! deletes, which readers are sent, and then notes how far it came. If the process ends in between, the next one finds the same
+//! publications deleted, and only removes the name. The end of a search is an order: reactors drop what they hold in memory,
+//! because no delete announced all that changed.
 
 use super::place::RowKey;
-use crate::id::{ChannelName, UserName};
-use crate::job::{Append, AppendChange, Authority, Creation, Ticket};
+use super::user_search::{SearchPlace, SearchWork, UserSlice};
+use crate::cluster::order::OrderKind;
+use crate::id::{OrderId, UserName};
 use crate::store::columns::{integer, natural};
 use crate::store::erased;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-/// Publications that a slice examines: about a millisecond.
-const EXAMINED: i64 = 2_048;
-/// Publications of the user that it deletes or renames. Appends wait for their commit.
-const CHANGED: i64 = 64;
-/// Channels whose keys it examines.
-const CHANNELS: i64 = 512;
-
-/// Notes a user whose publications and keys are to be erased. A repetition begins again.
+/// Notes a user whose publications and keys are to be erased. After a repetition, another search begins for this user.
 pub(super) fn begin(connection: &Connection, user: &UserName, by: &str, now_ms: u64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO user_erasures (user_name, asked, stage, done, publications, keys, by)
-             VALUES (?1, ?2, 0, 0, 0, 0, ?3)
-             ON CONFLICT (user_name) DO UPDATE SET asked = excluded.asked, stage = 0, done = 0",
+            "INSERT INTO user_erasures (user_name, by, asked, searched, publications, keys)
+             VALUES (?1, ?2, ?3, 0, 0, 0)
+             ON CONFLICT (user_name) DO UPDATE SET asked = excluded.asked, searched = 0",
         )?
-        .execute(params![user.as_str(), integer(now_ms), by])
+        .execute(params![user.as_str(), by, integer(now_ms)])?;
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO erasure_searches (by, stage, place, channel, user, key)
+             SELECT by, 0, 0, 0, '', '' FROM user_erasures WHERE user_name = ?1",
+        )?
+        .execute([user.as_str()])
         .map(drop)
 }
 
@@ -35,28 +37,26 @@ pub(super) fn is_begun(connection: &Connection, user: &UserName) -> rusqlite::Re
     connection.prepare_cached("SELECT 1 FROM user_erasures WHERE user_name = ?1")?.exists([user.as_str()])
 }
 
-/// The part of an erasure that is in progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ErasureStage {
-    /// `done` is a place in `publications`.
-    Publications,
-    /// `done` is the number of a channel.
-    Keys,
+/// The erasures that are not finished.
+#[derive(Debug)]
+pub(super) struct UnfinishedErasures {
+    /// The searches for them, by name.
+    pub(super) searches: Vec<String>,
+    /// The number of users.
+    pub(super) count: u64,
+    /// When the oldest was asked for, in Unix milliseconds.
+    pub(super) oldest_ms: Option<u64>,
 }
 
-/// The next part of an erasure.
-#[derive(Debug)]
-pub(super) struct UserSlice {
-    user: String,
-    stage: ErasureStage,
-    /// The last place or channel that is examined; `None`: there is none after the last slice.
-    reached: Option<i64>,
-    /// Places of publications that lose their author, key and text.
-    renamed: Vec<i64>,
-    /// Channels that lose the user's keys.
-    channels: Vec<i64>,
-    /// Deletes to be committed before the slice is finished.
-    pub(super) deletes: Vec<Append>,
+/// Reads the erasures that are not finished, and at most `most` searches for them.
+pub(super) fn unfinished(connection: &Connection, most: u32) -> rusqlite::Result<UnfinishedErasures> {
+    let mut searches = connection.prepare_cached("SELECT by FROM erasure_searches ORDER BY by LIMIT ?1")?;
+    let searches = searches.query_map([most], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let count: i64 =
+        connection.prepare_cached("SELECT count(*) FROM user_erasures")?.query_row([], |row| row.get(0))?;
+    let oldest: Option<i64> =
+        connection.prepare_cached("SELECT min(asked) FROM user_erasures")?.query_row([], |row| row.get(0))?;
+    Ok(UnfinishedErasures { searches, count: natural(count), oldest_ms: oldest.map(natural) })
 }
 
 /// The end of an erasure.
@@ -72,116 +72,110 @@ pub(super) struct UserErased {
 pub(super) struct UserProgress {
     /// Rows that were changed or deleted.
     pub(super) rows: u64,
-    /// The whole erasure, if this was its last slice.
-    pub(super) ended: Option<UserErased>,
+    /// The erasures that have ended.
+    pub(super) ended: Vec<UserErased>,
+    /// The order that says so.
+    pub(super) order: Option<OrderId>,
 }
 
-/// Reads the next slice of the oldest erasure; `None` if there is none.
-pub(super) fn next(connection: &Connection) -> rusqlite::Result<Option<UserSlice>> {
-    let noted: Option<(String, i64, i64)> = connection
-        .prepare_cached("SELECT user_name, stage, done FROM user_erasures ORDER BY asked, user_name LIMIT 1")?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    noted
-        .map(|(user, stage, done)| match stage {
-            0 => publications(connection, user, done),
-            _ => keys(connection, user, done),
-        })
-        .transpose()
-}
-
-fn publications(connection: &Connection, user: String, done: i64) -> rusqlite::Result<UserSlice> {
-    let mut reached: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(place) FROM (SELECT place FROM publications WHERE place > ?1 ORDER BY place LIMIT ?2)",
-        )?
-        .query_row(params![done, EXAMINED], |row| row.get(0))?;
-    let mut statement = connection.prepare_cached(
-        "SELECT p.place, p.kind, p.target, p.deleted_by, c.name
-         FROM publications AS p CROSS JOIN channels AS c ON c.id = p.place >> 39
-         WHERE p.place > ?1 AND p.place <= ?2 AND p.user = ?3 ORDER BY p.place LIMIT ?4",
-    )?;
-    let mut rows = statement.query(params![done, reached.unwrap_or(done), user, CHANGED])?;
-    let (mut renamed, mut deletes) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.next()? {
-        let place: i64 = row.get(0)?;
-        renamed.push(place);
-        let target = match (row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(3)?) {
-            (0, None) => Some(place),
-            // The text of an edit goes with the original, also with that of another author: readers see the edit in its place.
-            (1, None) => row.get(2)?,
-            _ => None,
-        };
-        if let (Some(target), Ok(channel)) = (target, ChannelName::parse(row.get_ref(4)?.as_str()?)) {
-            deletes.push(delete(channel, RowKey(target)));
+/// Removes names and keys, and notes how far the search has come. The caller has a transaction open, and the slice's deletes are
+/// committed.
+pub(super) fn finish(
+    connection: &Connection,
+    slice: &UserSlice,
+    now_ms: u64,
+) -> rusqlite::Result<UserProgress> {
+    let by = slice.by.as_str();
+    match &slice.work {
+        SearchWork::Begin(users) => {
+            let mut search =
+                connection.prepare_cached("UPDATE user_erasures SET searched = 1 WHERE user_name = ?1")?;
+            for user in users {
+                search.execute([user])?;
+            }
+            note(connection, by, &SearchPlace::Publications(0))?;
+            Ok(UserProgress::default())
         }
+        SearchWork::Publications { renamed, next } => {
+            rename(connection, renamed)?;
+            note(connection, by, next)?;
+            Ok(UserProgress { rows: renamed.len() as u64, ..UserProgress::default() })
+        }
+        SearchWork::Keys { keys, next } => {
+            let mut forget = connection
+                .prepare_cached("DELETE FROM keys WHERE channel = ?1 AND user = ?2 AND key = ?3")?;
+            let mut count =
+                connection.prepare_cached("UPDATE user_erasures SET keys = keys + 1 WHERE user_name = ?1")?;
+            for (channel, user, key) in keys {
+                forget.execute(params![channel, user, key])?;
+                count.execute([user])?;
+            }
+            note(connection, by, next)?;
+            Ok(UserProgress { rows: keys.len() as u64, ..UserProgress::default() })
+        }
+        SearchWork::End => end(connection, by, now_ms),
     }
-    if renamed.len() as i64 == CHANGED {
-        reached = renamed.last().copied();
-    }
-    Ok(UserSlice { user, stage: ErasureStage::Publications, reached, renamed, channels: Vec::new(), deletes })
 }
 
-fn delete(channel: ChannelName, target: RowKey) -> Append {
-    Append {
-        ticket: Ticket::UNANSWERED,
-        channel,
-        user: erased::user(),
-        key: None,
-        change: AppendChange::Delete(target.offset(), Authority::Moderator),
-        creation: Creation::Free,
-        data: "null".into(),
-    }
-}
-
-fn keys(connection: &Connection, user: String, done: i64) -> rusqlite::Result<UserSlice> {
-    let mut statement =
-        connection.prepare_cached("SELECT id FROM channels WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-    let channels: Vec<i64> =
-        statement.query_map([done, CHANNELS], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let reached = channels.last().copied();
-    let (renamed, deletes) = (Vec::new(), Vec::new());
-    Ok(UserSlice { user, stage: ErasureStage::Keys, reached, renamed, channels, deletes })
-}
-
-/// Removes name and keys, and notes how far the erasure has come. The caller has a transaction open, and its deletes are committed.
 /// Text that no delete removed goes here: of deletes, and of edits whose original is not retained. Such an edit names itself as its
 /// delete.
-pub(super) fn finish(connection: &Connection, slice: &UserSlice) -> rusqlite::Result<UserProgress> {
-    let user = slice.user.as_str();
+fn rename(connection: &Connection, renamed: &[(i64, String)]) -> rusqlite::Result<()> {
     let mut rename = connection.prepare_cached(
         "UPDATE publications AS p SET user = ?2, key = NULL, data = CASE WHEN kind = 2 THEN 'null' END,
              deleted_by = CASE WHEN kind <> 2 THEN coalesce(deleted_by,
                  (SELECT e.deleted_by FROM erasures AS e WHERE e.target = p.target), ?3) END
          WHERE place = ?1",
     )?;
-    for place in &slice.renamed {
+    let mut count = connection
+        .prepare_cached("UPDATE user_erasures SET publications = publications + 1 WHERE user_name = ?1")?;
+    for (place, user) in renamed {
         rename.execute(params![place, erased::NAME, integer(RowKey(*place).offset().0)])?;
+        count.execute([user])?;
     }
-    let mut forget = connection.prepare_cached("DELETE FROM keys WHERE channel = ?1 AND user = ?2")?;
-    let mut forgotten = 0;
-    for channel in &slice.channels {
-        forgotten += forget.execute(params![channel, user])? as u64;
-    }
-    let renamed = slice.renamed.len() as u64;
-    let (stage, done) = match (slice.stage, slice.reached) {
-        (ErasureStage::Publications, Some(reached)) => (0, reached),
-        (ErasureStage::Publications, None) => (1, 0),
-        (ErasureStage::Keys, reached) => (1, reached.unwrap_or(i64::MAX)),
+    Ok(())
+}
+
+/// Notes where the search goes on.
+fn note(connection: &Connection, by: &str, next: &SearchPlace) -> rusqlite::Result<()> {
+    let none = (0, String::new(), String::new());
+    let (stage, place, (channel, user, key)) = match next {
+        SearchPlace::NotBegun => (0, 0, &none),
+        SearchPlace::Publications(place) => (1, *place, &none),
+        SearchPlace::Keys(key) => (2, 0, key),
+        SearchPlace::End => (3, 0, &none),
     };
-    let (publications, keys): (i64, i64) = connection
+    connection
         .prepare_cached(
-            "UPDATE user_erasures SET stage = ?2, done = ?3, publications = publications + ?4, keys = keys + ?5
-             WHERE user_name = ?1 RETURNING publications, keys",
+            "UPDATE erasure_searches SET stage = ?2, place = ?3, channel = ?4, user = ?5, key = ?6 WHERE by = ?1",
         )?
-        .query_row(params![user, stage, done, integer(renamed), integer(forgotten)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let rows = renamed + forgotten;
-    if (slice.stage, slice.reached) != (ErasureStage::Keys, None) {
-        return Ok(UserProgress { rows, ended: None });
+        .execute(params![by, stage, place, channel, user, key])
+        .map(drop)
+}
+
+/// Ends a search, and the erasures that it was for.
+fn end(connection: &Connection, by: &str, now_ms: u64) -> rusqlite::Result<UserProgress> {
+    let ended = connection
+        .prepare_cached(
+            "DELETE FROM user_erasures WHERE by = ?1 AND searched = 1 RETURNING user_name, publications, keys",
+        )?
+        .query_map([by], |row| {
+            let (publications, keys) = (natural(row.get(1)?), natural(row.get(2)?));
+            Ok(UserErased { user: row.get(0)?, publications, keys })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut order = None;
+    if !ended.is_empty() {
+        connection
+            .prepare_cached("INSERT INTO orders (kind, args, made, by) VALUES (?1, '{}', ?2, ?3)")?
+            .execute(params![OrderKind::Erased.word(), integer(now_ms), by])?;
+        order = Some(OrderId(natural(connection.last_insert_rowid())));
     }
-    connection.prepare_cached("DELETE FROM user_erasures WHERE user_name = ?1")?.execute([user])?;
-    let (user, publications, keys) = (slice.user.clone(), natural(publications), natural(keys));
-    Ok(UserProgress { rows, ended: Some(UserErased { user, publications, keys }) })
+    note(connection, by, &SearchPlace::NotBegun)?;
+    connection
+        .prepare_cached(
+            "DELETE FROM erasure_searches WHERE by = ?1
+                 AND NOT EXISTS (SELECT 1 FROM user_erasures AS e WHERE e.by = ?1)",
+        )?
+        .execute([by])?;
+    Ok(UserProgress { rows: ended.len() as u64, ended, order })
 }

@@ -1,5 +1,6 @@
 //! Tests of the store on real files: first its log alone, then its threads.
 
+mod erasures;
 mod log;
 mod measure;
 mod model;
