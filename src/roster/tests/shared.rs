@@ -144,6 +144,19 @@ fn clients_of_a_dead_instance_that_return_within_the_grace_change_nothing() {
 }
 
 #[test]
+fn client_that_is_lost_here_and_returns_elsewhere_within_the_grace_changes_nothing() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.handle(0, present(1, "ann", Some("active")));
+    pair.pass(5_000);
+    pair.handle(0, absent(1, "ann", Departure::Lost));
+    assert_eq!(pair.pass(8_000), [], "she may come back");
+    pair.handle(1, present(2, "ann", Some("active")));
+    assert_eq!(pair.pass(30_000), []);
+    assert_eq!(page_of(&mut pair.rosters[1])["connections"], 1);
+}
+
+#[test]
 fn members_of_a_dead_instance_leave_once_after_the_grace() {
     let mut pair = Pair::new(1_000, 1 << 20);
     pair.handle(1, watch(WatchDetail::Members));
