@@ -75,6 +75,7 @@ const BUSY_RETRY_MS: u32 = 500;
 const UNAVAILABLE: &str = "the store is unavailable; nothing was stored; retry after retry_ms";
 const PRESENCE_OFF: &str = "presence.enabled is false here; do without presence, or ask the operator";
 const PRESENCE_SILENT: &str = "the rosters do not answer; the session continues; retry after retry_ms";
+const QUEUE_FULL: &str = "a queue of the gateway is full; nothing was stored; retry after retry_ms";
 const NO_ROOM: &str =
     "the disk of the store is nearly full (store.free_bytes_min); nothing was stored; retry after retry_ms";
 
@@ -247,9 +248,7 @@ impl Refusal<'_> {
                 "limits.outbox_bytes_hard is {}; read the requested pages before requesting more",
                 limits.outbox_bytes_hard
             ),
-            Refusal::Queue => {
-                "a queue of the gateway is full; nothing was stored; retry after retry_ms".into()
-            }
+            Refusal::Queue => QUEUE_FULL.into(),
             Refusal::Channels => format!(
                 "limits.channels is {}, and as many have subscribers here; retry after retry_ms",
                 limits.channels
