@@ -8,7 +8,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 8 | `gateway` | composition: configuration, threads, signals |
-//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence` | threads that poll or wait; they meet only in floor 4 |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence`, `objectives` | threads that poll or wait; they meet only in floor 4 |
 //! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
@@ -68,6 +68,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod objectives;
 pub mod presence;
 pub mod probe;
 pub mod random;

@@ -55,6 +55,7 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Presence(_)
         | AdminTask::Progress
         | AdminTask::Cluster
+        | AdminTask::Objectives(_)
         | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
             false
         }

@@ -180,6 +180,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 None => refuse(out, method, &AdminRefusal::presence_silent()),
             },
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
+            Ok(AdminTask::Objectives(name)) => self.objectives(out, method, name.as_deref()),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {
@@ -209,6 +210,22 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
         };
         tell(out, method, status, "application/json", &body);
+    }
+
+    /// The objectives as last judged.
+    fn objectives(&self, out: &mut Vec<u8>, method: Method, name: Option<&str>) {
+        let report = self.metrics.slo.report();
+        if report.judged == 0 {
+            return refuse(out, method, &AdminRefusal::objectives_off());
+        }
+        let text = match name {
+            None => Some(report.json()),
+            Some(name) => report.json_of(name),
+        };
+        match text {
+            Some(text) => tell(out, method, 200, "application/json", &text),
+            None => refuse(out, method, &AdminRefusal::unknown_objective(&report.names())),
+        }
     }
 
     /// The progress of a drain.

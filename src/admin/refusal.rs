@@ -63,6 +63,19 @@ impl AdminRefusal {
         AdminRefusal::new(404, "not_found", format!("no dependency has this name; there are: {known}"))
     }
 
+    pub(super) fn unknown_objective(known: &[&str]) -> AdminRefusal {
+        let known = known.join(", ");
+        AdminRefusal::new(404, "not_found", format!("no objective has this name; there are: {known}"))
+    }
+
+    pub(super) fn objectives_off() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "objectives are off here: set slo.enabled, and start the gateway again",
+        )
+    }
+
     pub(super) fn not_held() -> AdminRefusal {
         let message = "gateway is this process itself: it can be looked at, and not be forced";
         AdminRefusal::new(409, "not_forced", message)

@@ -34,6 +34,8 @@ pub enum AdminTask {
     Progress,
     /// To begin a drain; answered with its progress.
     Drain,
+    /// The objectives, or one of them.
+    Objectives(Option<String>),
 }
 
 /// A view that any thread can render.
@@ -64,6 +66,7 @@ enum AdminPath<'a> {
     /// The roster of a channel, after a user.
     Presence(&'a str, Option<&'a str>),
     Orders(OrderPath<'a>),
+    Objectives(Option<&'a str>),
 }
 
 /// Reads a request.
@@ -91,6 +94,9 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
         (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
+        (AdminPath::Objectives(name), Method::Get | Method::Head) => {
+            Ok(AdminTask::Objectives(name.map(str::to_owned)))
+        }
         (AdminPath::Rebalance, Method::Post) => rebalance(body).map(AdminTask::Rebalance),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
@@ -113,6 +119,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Connection(_)
             | AdminPath::Sessions(_)
             | AdminPath::User(_)
+            | AdminPath::Objectives(_)
             | AdminPath::Presence(..),
             _,
         ) => Err(AdminRefusal::method("GET, HEAD")),
@@ -135,6 +142,7 @@ impl AdminPath<'_> {
             "/cluster" => AdminPath::Cluster,
             "/cluster/rebalance" => AdminPath::Rebalance,
             "/drain" => AdminPath::Drain,
+            "/slo" => AdminPath::Objectives(None),
             _ => return AdminPath::with_name(path),
         })
     }
@@ -146,6 +154,9 @@ impl AdminPath<'_> {
         }
         if let Some(name) = path.strip_prefix("/lookup/user/") {
             return Some(AdminPath::Sessions(name));
+        }
+        if let Some(name) = path.strip_prefix("/slo/") {
+            return Some(AdminPath::Objectives(Some(name)));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
@@ -252,6 +263,14 @@ mod tests {
         ] {
             let refusal = refused(Method::Get, path, "");
             assert!(refusal.status == 400 && refusal.message.contains("the path names no"), "{path}");
+        }
+    }
+
+    #[test]
+    fn objectives_are_read_and_not_changed() {
+        for (path, name) in [("/slo", None), ("/slo/delivery", Some("delivery".to_owned()))] {
+            assert_eq!(wish(Method::Get, path, b""), Ok(AdminTask::Objectives(name)));
+            assert_eq!(refused(Method::Put, path, "").status, 405);
         }
     }
 

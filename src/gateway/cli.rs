@@ -12,6 +12,7 @@ use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::health_command::{self, HealthQuestion};
 use super::lookup_command::LookupSubject;
+use super::objectives_command::ObjectivesArguments;
 use super::order_command::OrderTask;
 use super::output;
 use super::presence_command;
@@ -51,6 +52,7 @@ Examples:
   seawall backup --keep 14                 copy the store while the gateway runs, and keep the newest 14 copies
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
+  seawall slo                              print how well a running gateway keeps its objectives
   seawall slo simulate delivery            print how soon burn-rate alerts of an objective notify
   seawall completions bash > /etc/bash_completion.d/seawall
 
@@ -155,10 +157,16 @@ enum CliCommand {
         #[command(flatten)]
         arguments: Box<TokenArguments>,
     },
-    /// Choose a service level objective: simulate its burn-rate alerts
+    /// Print how well the running gateway keeps its objectives, or simulate the alerts of one; exit with 1 if a budget is spent,
+    /// 2 if it is not known
+    #[command(args_conflicts_with_subcommands = true)]
     Slo {
         #[command(subcommand)]
-        command: SloCommand,
+        command: Option<SloCommand>,
+        #[command(flatten)]
+        arguments: ObjectivesArguments,
+        #[command(flatten)]
+        which: Which,
     },
     /// Print the version, commit, protocol and target
     Version,
@@ -278,7 +286,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Token { arguments }) => arguments
             .without_configuration()
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
-        Some(CliCommand::Slo { command }) => slo_command::slo(&command),
+        Some(CliCommand::Slo { command, arguments, which }) => slo(settings, command, &arguments, &which),
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
         Some(CliCommand::Backup { folder, keep }) => {
@@ -296,6 +304,19 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Store { command: StoreCommand::Version }) => {
             configured(settings, store_command::version)
         }
+    }
+}
+
+/// Simulates an objective, or asks the running gateway how well it keeps its own.
+fn slo(
+    settings: Settings,
+    command: Option<SloCommand>,
+    arguments: &ObjectivesArguments,
+    which: &Which,
+) -> ExitCode {
+    match command {
+        Some(command) => slo_command::slo(&command),
+        None => operating(settings, which, |config, running| arguments.run(&config, running)),
     }
 }
 

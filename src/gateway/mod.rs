@@ -16,6 +16,7 @@ mod greeting;
 mod health_command;
 mod lookup_command;
 mod machine;
+mod objectives_command;
 mod order_command;
 mod output;
 mod presence;

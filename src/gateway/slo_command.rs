@@ -2,7 +2,7 @@
 
 use super::output;
 use crate::random::Random;
-use crate::slo::objective::{Counting, Objective, USUAL};
+use crate::slo::objective::{Counting, Objective, USUAL, allowed_ppm};
 use crate::slo::simulate::{AlertSimulation, Detection, Traffic, median};
 use crate::slo::tier::{THRESHOLD_PPM_MAX, Tier, TierFault, Urgency, tiers};
 use clap::{Args, Subcommand};
@@ -27,7 +27,7 @@ pub(super) struct SimulateArguments {
     #[arg(value_name = "OBJECTIVE", value_parser = USUAL.map(|(name, _)| name), conflicts_with = "ratio")]
     name: Option<String>,
     /// The share of good events of your own objective in percent, 50 to 99.9999
-    #[arg(long, value_name = "PERCENT", requires = "days", value_parser = allowed_ppm)]
+    #[arg(long, value_name = "PERCENT", requires = "days", value_parser = ratio)]
     ratio: Option<u32>,
     /// The days in which your own objective must be met, 1 to 90
     #[arg(long, value_name = "N", requires = "ratio", value_parser = clap::value_parser!(u32).range(1..=i64::from(Objective::PERIOD_DAYS_MAX)))]
@@ -41,16 +41,8 @@ pub(super) struct SimulateArguments {
 }
 
 /// The bad events that a ratio in percent allows, in parts per million.
-fn allowed_ppm(percent: &str) -> Result<u32, String> {
-    let bound = || "50 to 99.9999, with at most four decimals".to_owned();
-    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(decimals) || whole.len() > 3 || decimals.len() > 4 {
-        return Err(bound());
-    }
-    let good: u32 = format!("{whole}{decimals:0<4}").parse().map_err(|_| bound())?;
-    let allowed = 1_000_000u32.checked_sub(good).filter(|ppm| (1..=Objective::ALLOWED_PPM_MAX).contains(ppm));
-    allowed.ok_or_else(bound)
+fn ratio(percent: &str) -> Result<u32, String> {
+    allowed_ppm(percent).ok_or_else(|| "50 to 99.9999, with at most four decimals".to_owned())
 }
 
 /// Runs the command.
@@ -228,11 +220,11 @@ mod tests {
 
     #[test]
     fn ratio_is_a_percentage_that_leaves_errors() {
-        assert_eq!(allowed_ppm("99.9"), Ok(1_000));
-        assert_eq!(allowed_ppm("50"), Ok(500_000));
-        assert_eq!(allowed_ppm("99.9999"), Ok(1));
+        assert_eq!(ratio("99.9"), Ok(1_000));
+        assert_eq!(ratio("50"), Ok(500_000));
+        assert_eq!(ratio("99.9999"), Ok(1));
         for wrong in ["100", "49.9", "99.99999", "99,9", "", ".", "-1", "1e2", "99.", "4294967296"] {
-            assert!(allowed_ppm(wrong).is_err(), "{wrong}");
+            assert!(ratio(wrong).is_err(), "{wrong}");
         }
     }
 

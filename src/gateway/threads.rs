@@ -8,6 +8,7 @@ use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leade
 use super::{auth, presence, tls};
 use crate::api::RunningApi;
 use crate::drain::DrainCause;
+use crate::engine::Setup;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
@@ -19,10 +20,12 @@ use crate::job::segments::SegmentQueue;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
+use crate::objectives::{self, ObjectiveParts, RunningObjectives};
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
+use crate::slo::scoreboard::Scoreboard;
 use crate::store::{OrderEnds, StoreEnds};
 use crate::wire::envelope::Origin;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -54,6 +57,8 @@ struct Workers {
     registry: RunningRegistry,
     rebalance: RunningRebalance,
     auth: introspect::RunningAuth,
+    /// `None` while objectives are off.
+    slo: Option<RunningObjectives>,
 }
 
 /// The prepared parts that [`Threads::start`] turns into threads.
@@ -121,7 +126,7 @@ impl Threads {
             registry: registry.reports(),
         };
         let auth = introspect::start(trust, census, clock, ends)?;
-        let clock_of_rosters = setup.clock;
+        let clock = setup.clock;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let rosters = PresenceParts {
             rules: presence::rules(config),
@@ -130,25 +135,20 @@ impl Threads {
             inbox: jobs.presence,
             mailboxes: Arc::clone(mailboxes),
             counters: Arc::clone(&setup.engine.metrics.presence),
-            clock: move || clock_of_rosters.read(),
+            clock: move || clock.read(),
         };
         let presence = rosters.start()?;
         let reactors = start_reactors(config, setups, &queues, &board, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
-        let clock = setup.clock;
-        let rebalance = RebalanceParts {
-            name: Arc::clone(&setup.engine.policy.instance.0),
-            board: Arc::clone(&registry.board),
-            vitals: Arc::clone(&setup.engine.vitals),
-            mailboxes: Arc::clone(mailboxes),
-        };
-        let rebalance = rebalance::start(rebalance, move || clock.read())?;
+        let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
+        let slo = start_objectives(config, &setup.engine, clock)?;
+        let orders = board;
         let workers =
-            Workers { reactors, api, presence, store, bus, orders: board, watch, registry, rebalance, auth };
+            Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
         Ok(Threads { notices, waker, reminder, workers })
     }
 
@@ -209,6 +209,9 @@ impl Workers {
                 failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
         }
+        if let Some(slo) = self.slo {
+            slo.stop();
+        }
         // Its requests in progress keep the store until they are answered.
         if let Some(api) = &self.api {
             api.stop();
@@ -236,6 +239,41 @@ impl Workers {
         }
         failed
     }
+}
+
+fn start_rebalance(
+    setup: &Setup,
+    registry: &RegistryParts,
+    mailboxes: &Arc<[Mailbox]>,
+    clock: Clock,
+) -> std::io::Result<RunningRebalance> {
+    let parts = RebalanceParts {
+        name: Arc::clone(&setup.policy.instance.0),
+        board: Arc::clone(&registry.board),
+        vitals: Arc::clone(&setup.vitals),
+        mailboxes: Arc::clone(mailboxes),
+    };
+    rebalance::start(parts, move || clock.read())
+}
+
+/// Starts the thread that judges the objectives, unless they are off.
+fn start_objectives(
+    config: &Config,
+    setup: &Setup,
+    clock: Clock,
+) -> std::io::Result<Option<RunningObjectives>> {
+    // The configuration accepts no objective whose tiers nothing could reach.
+    let Ok(board) = Scoreboard::new(&config.slo.objectives()) else { return Ok(None) };
+    if !config.slo.enabled {
+        return Ok(None);
+    }
+    let parts = ObjectiveParts {
+        board,
+        metrics: Arc::clone(&setup.metrics),
+        instance: Arc::clone(&setup.policy.instance.0),
+        folder: config.store.data.clone(),
+    };
+    objectives::start(parts, move || clock.read()).map(Some)
 }
 
 /// The ways of the rosters to the other instances.

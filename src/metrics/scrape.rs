@@ -29,12 +29,15 @@ use super::presence::PresenceCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::registry::RegistryCounters;
 use super::reload::ReloadCounters;
+use super::slo::SloBoard;
 use super::store::StoreCounters;
 use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
 use crate::cluster::order_counts::OrderCounters;
 use crate::id::ReactorId;
+use crate::slo::SloPart;
+use crate::slo::part::PartTotals;
 use crate::wire::push::ErrorCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text::encode};
@@ -59,6 +62,7 @@ pub struct Metrics {
     pub presence: Arc<PresenceCounters>,
     pub registry: Arc<RegistryCounters>,
     pub orders: Arc<OrderCounters>,
+    pub slo: Arc<SloBoard>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
@@ -94,6 +98,7 @@ impl Metrics {
             presence: Arc::default(),
             registry: Arc::default(),
             orders: Arc::default(),
+            slo: Arc::default(),
             bus,
             cluster,
             api,
@@ -118,6 +123,22 @@ impl Metrics {
             failed: self.reactors.iter().map(|reactor| failed(reactor)).sum(),
             all: self.reactors.iter().map(|reactor| reactor.commands.read()).sum(),
         }
+    }
+
+    /// The events of the parts of objectives, as all reactors counted them.
+    pub fn slo_totals(&self) -> [PartTotals; SloPart::ALL.len()] {
+        let mut totals = <[PartTotals; SloPart::ALL.len()]>::default();
+        for reactor in &self.reactors {
+            for (sum, cells) in totals.iter_mut().zip(&reactor.slo.parts) {
+                sum.add(cells.totals());
+            }
+        }
+        totals
+    }
+
+    /// Sessions that are `connected`.
+    pub fn sessions_open(&self) -> u64 {
+        self.reactors.iter().map(|reactor| reactor.slo.sessions.read()).sum()
     }
 
     /// The totals that the load of this instance is computed from.
@@ -167,6 +188,7 @@ impl Metrics {
             presence: Arc::clone(&self.presence),
             registry: Arc::clone(&self.registry),
             orders: Arc::clone(&self.orders),
+            slo: self.slo.report(),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),

@@ -1,7 +1,11 @@
-//! Events of the parts of objectives, as one reactor counts them.
+//! Events of the parts of objectives, as one reactor counts them, and the report that is made of them.
 
 use super::Cell;
+use crate::slo::part::PartTotals;
+use crate::slo::report::SloReport;
 use crate::slo::{BadCause, Exclusion, SloPart};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 
 /// Totals since the start, except `sessions`.
 #[derive(Debug, Default)]
@@ -24,4 +28,29 @@ pub struct PartCells {
     pub bad: [Cell; BadCause::ALL.len()],
     /// Indexed by [`Exclusion`].
     pub excluded: [Cell; Exclusion::ALL.len()],
+}
+
+impl PartCells {
+    /// The totals.
+    pub fn totals(&self) -> PartTotals {
+        PartTotals {
+            good: self.good.read(),
+            bad: self.bad.iter().map(Cell::read).sum(),
+            excluded: self.excluded.iter().map(Cell::read).sum(),
+        }
+    }
+}
+
+/// The newest report, which one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct SloBoard(ArcSwap<SloReport>);
+
+impl SloBoard {
+    pub fn publish(&self, report: SloReport) {
+        self.0.store(Arc::new(report));
+    }
+
+    pub fn report(&self) -> Arc<SloReport> {
+        self.0.load_full()
+    }
 }

@@ -135,6 +135,7 @@ impl Reactor {
             self.turn(&mut events)?;
         }
         self.engine.give_up_rest();
+        self.engine.tally().publish(&self.counters);
         Ok(())
     }
 

@@ -8,6 +8,8 @@ use super::tier::Tier;
 
 /// The length of a slot, in seconds.
 pub const SLOT_S: u32 = 10;
+/// The windows whose burn rates are reported, in seconds.
+pub const REPORTED_S: [u32; 2] = [3_600, 21_600];
 /// The groups of users among which bad events are divided.
 pub const BUCKETS: usize = 16;
 /// The longest window that is summed from slots, in seconds. Longer ones are summed from minutes.
@@ -114,7 +116,8 @@ pub struct PartHistory {
 impl PartHistory {
     /// An empty history with the windows of these tiers.
     pub fn new(counting: Counting, tiers: &[Tier]) -> PartHistory {
-        let mut lengths: Vec<u32> = tiers.iter().flat_map(|tier| [tier.long_s, tier.short_s]).collect();
+        let of_tiers = tiers.iter().flat_map(|tier| [tier.long_s, tier.short_s]);
+        let mut lengths: Vec<u32> = of_tiers.chain(REPORTED_S).collect();
         lengths.sort_unstable();
         lengths.dedup();
         PartHistory {
@@ -128,7 +131,19 @@ impl PartHistory {
 
     /// Adds the next ten seconds.
     pub fn close_slot(&mut self, counts: &SlotCounts) {
-        let entry = HistoryEntry::of(counts);
+        self.close(HistoryEntry::of(counts));
+    }
+
+    /// Adds a minute whose slots are not known: its first slot has all its events.
+    pub fn close_minute(&mut self, sums: &WindowSums) {
+        let narrow = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let counts = SlotCounts { valid: narrow(sums.valid), bad: narrow(sums.bad), ..SlotCounts::default() };
+        let (looks, bad_looks_ppm) = (narrow(sums.looks), narrow(sums.bad_looks_ppm));
+        self.close(HistoryEntry { counts, looks, bad_looks_ppm });
+        (1..SLOTS_PER_MINUTE).for_each(|_| self.close(HistoryEntry::default()));
+    }
+
+    fn close(&mut self, entry: HistoryEntry) {
         let begins_minute = self.closed.is_multiple_of(SLOTS_PER_MINUTE);
         let minute = self.closed / SLOTS_PER_MINUTE;
         for (length_s, sums) in &mut self.windows {
@@ -153,7 +168,7 @@ impl PartHistory {
         self.closed += 1;
     }
 
-    /// The sums of a window of one of the tiers. Windows of more than an hour end with the minute that is being counted, so they
+    /// The sums of a window of one of the tiers, or of [`REPORTED_S`]. Windows of more than an hour end with the minute that is being counted, so they
     /// are up to a minute shorter.
     pub fn window(&self, length_s: u32) -> WindowSums {
         let found = self.windows.iter().find(|(known, _)| *known == length_s);

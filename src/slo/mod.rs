@@ -19,6 +19,9 @@ pub mod judge;
 pub mod messages;
 pub mod objective;
 pub mod part;
+pub mod report;
+pub mod run_counts;
+pub mod scoreboard;
 pub mod simulate;
 #[cfg(test)]
 mod tests;

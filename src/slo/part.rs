@@ -1,5 +1,7 @@
 //! Parts of objectives: what is counted as one event, and as what.
 
+use super::objective::Counting;
+
 /// A stream of events of an objective. The gateway counts each where it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SloPart {
@@ -55,6 +57,46 @@ impl SloPart {
         }
     }
 
+    /// Retries of clients that were cut off would spend the budget of a month within minutes, so attempts are counted by the ten
+    /// seconds in which they happen.
+    pub const fn counting(self) -> Counting {
+        match self {
+            SloPart::Attempt => Counting::Looks,
+            SloPart::Session | SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => {
+                Counting::Events
+            }
+        }
+    }
+
+    /// The unit of its budget, for people.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            SloPart::Attempt => "looks",
+            SloPart::Session => "seconds",
+            SloPart::Publish => "messages",
+            SloPart::Command => "replies",
+            SloPart::Request => "requests",
+            SloPart::Endings => "ends",
+        }
+    }
+
+    /// The counted units in one of [`unit`](SloPart::unit): millionths of looks, milliseconds, or events.
+    pub const fn weight(self) -> u128 {
+        match self {
+            SloPart::Attempt => 1_000_000,
+            SloPart::Session => 1_000,
+            SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => 1,
+        }
+    }
+
+    /// The counted units that are one event for the judge, because a guard compares events: ten seconds of a session.
+    pub const fn judged_as_one(self) -> u64 {
+        match self {
+            SloPart::Session => 10_000,
+            SloPart::Attempt | SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => 1,
+        }
+    }
+
     /// The causes for which its events can be bad.
     pub const fn causes(self) -> &'static [BadCause] {
         match self {
@@ -85,6 +127,31 @@ impl SloPart {
             SloPart::Publish => &[Exclusion::Client],
             SloPart::Command | SloPart::Request => &[],
             SloPart::Endings => &[Exclusion::PeerGone],
+        }
+    }
+}
+
+/// Totals of a part: events, or milliseconds in [`SloPart::Session`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartTotals {
+    pub good: u64,
+    pub bad: u64,
+    pub excluded: u64,
+}
+
+impl PartTotals {
+    pub fn add(&mut self, other: PartTotals) {
+        self.good += other.good;
+        self.bad += other.bad;
+        self.excluded += other.excluded;
+    }
+
+    /// The events since `before`.
+    pub fn since(self, before: PartTotals) -> PartTotals {
+        PartTotals {
+            good: self.good.saturating_sub(before.good),
+            bad: self.bad.saturating_sub(before.bad),
+            excluded: self.excluded.saturating_sub(before.excluded),
         }
     }
 }

@@ -5,9 +5,11 @@
 //! the budget at burn rate 1 last 8 hours of a week, and ten percent last 2 hours of a day.
 
 use super::objective::Objective;
+use serde::Serialize;
 
 /// The urgency of a notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Urgency {
     /// A person is called at once.
     Page,
@@ -16,7 +18,7 @@ pub enum Urgency {
 }
 
 /// Two windows, and the share of bad events that both must reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tier {
     pub name: &'static str,
     pub urgency: Urgency,

@@ -36,6 +36,7 @@ mod kill9;
 mod lookup;
 mod metrics_endpoint;
 mod never_reads;
+mod objectives;
 mod orders;
 mod origin_and_host;
 mod output_streams;

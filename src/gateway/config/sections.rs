@@ -13,6 +13,7 @@ use crate::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use crate::slo::{Counting, Objective};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub struct Config {
     pub registry: RegistrySection,
     pub cluster: RebalanceSettings,
     pub drain: Plan,
+    pub slo: SloSection,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     pub log: LogSection,
@@ -220,6 +222,47 @@ impl Default for PresenceSection {
             channels: 32,
             commands_per_s: 50,
             views_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The objectives; `None` for one that is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SloSection {
+    pub enabled: bool,
+    pub connection: Option<Objective>,
+    pub delivery: Option<Objective>,
+    pub latency: Option<Objective>,
+    pub health: Option<Objective>,
+    pub explained: Option<Objective>,
+}
+
+impl SloSection {
+    /// The objectives to judge, by name.
+    pub fn objectives(&self) -> Vec<(&'static str, Objective)> {
+        let all = [
+            ("connection", self.connection),
+            ("delivery", self.delivery),
+            ("latency", self.latency),
+            ("health", self.health),
+            ("explained", self.explained),
+        ];
+        all.into_iter().filter_map(|(name, objective)| Some((name, objective?))).collect()
+    }
+}
+
+impl Default for SloSection {
+    fn default() -> SloSection {
+        let promised = |allowed_ppm, period_days| {
+            Some(Objective { allowed_ppm, period_days, counting: Counting::Events })
+        };
+        SloSection {
+            enabled: true,
+            connection: promised(5_000, 30),
+            delivery: promised(1_000, 7),
+            latency: promised(50_000, 1),
+            health: promised(500, 30),
+            explained: promised(1_000, 30),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::setting::{Applies, Setting};
 use super::url::UrlKind;
 use super::value::{
     Accepts::{
-        self, Address, AddressOrOff, Bearer, File, Folder, Networks, Secret, SharedSecret, SourceAddress,
-        Switch, Text, Texts, Word,
+        self, Address, AddressOrOff, Bearer, File, Folder, Networks, ObjectiveOrOff, Secret, SharedSecret,
+        SourceAddress, Switch, Text, Texts, Word,
     },
     SettingValue, ShownValue, TextForm, between, zero_or,
 };
@@ -342,6 +342,19 @@ settings! {
     drain.return_ms as drain.returns = 10000, between(0, 600_000), Reload:
         "Period over which closed clients are asked to return, spread evenly.";
 
+    slo.enabled = true, Switch, Restart:
+        "Judges objectives and keeps their counts in `slo.db` in the data folder. `false`: the counts stay in `/metrics`, and nothing else is done.";
+    slo.connection = "99.5 % over 30 d", ObjectiveOrOff, Restart:
+        "The objective for attempts to connect and the time of sessions, or `off`.";
+    slo.delivery = "99.9 % over 7 d", ObjectiveOrOff, Restart:
+        "The objective for messages that are stored, or `off`.";
+    slo.latency = "95 % over 1 d", ObjectiveOrOff, Restart:
+        "The objective for replies within 2 s, or `off`.";
+    slo.health = "99.95 % over 30 d", ObjectiveOrOff, Restart:
+        "The objective for health reports within 1 s, or `off`.";
+    slo.explained = "99.9 % over 30 d", ObjectiveOrOff, Restart:
+        "The objective for sessions that end with a reason, or `off`.";
+
     log.format ["--log-format"] = "text", Word(FORMATS), Restart:
         "The format of log lines.";
     log.level ["--log-level"] = "info", Word(LEVELS), Reload:
@@ -349,7 +362,7 @@ settings! {
 }
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 15] = [
+pub const SECTIONS: [(&str, &str); 16] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -376,6 +389,7 @@ pub const SECTIONS: [(&str, &str); 15] = [
     ("registry", "The users that are connected, and where. See docs/cluster.md."),
     ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),
     ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
+    ("slo", "Objectives: how well the gateway serves its users. See docs/slo.md."),
     ("log", "The log, on stderr."),
 ];
 

@@ -5,6 +5,8 @@ use super::url::{Url, UrlKind};
 use crate::admin::{BEARER_BYTES, is_bearer};
 use crate::auth::key::SECRET_BYTES_MIN;
 use crate::auth::token_pattern::TokenPattern;
+use crate::slo::Objective;
+use crate::slo::tier::tiers;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,6 +48,8 @@ pub(super) enum Accepts {
     Switch,
     Address,
     AddressOrOff,
+    /// An objective that some errors reach.
+    ObjectiveOrOff,
     /// An address of this machine that a connection can leave from.
     SourceAddress,
     Folder,
@@ -92,6 +96,11 @@ impl Accepts {
             Accepts::Switch => "true or false".into(),
             Accepts::Address => "an IP address with a port, like \"127.0.0.1:8080\"".into(),
             Accepts::AddressOrOff => "an IP address with a port, like \"127.0.0.1:8081\", or \"off\"".into(),
+            Accepts::ObjectiveOrOff => {
+                "a ratio of 50 to 99.9999 % and a period of 1 to 90 days, like \"99.9 % over 7 d\", with so few errors allowed \
+                 that a failure can be noticed, or \"off\""
+                    .into()
+            }
             Accepts::SourceAddress => {
                 "an IP address of this machine, like \"10.0.0.7\" or \"fd00::7\"".into()
             }
@@ -133,6 +142,7 @@ impl Accepts {
             | Accepts::Switch
             | Accepts::Address
             | Accepts::AddressOrOff
+            | Accepts::ObjectiveOrOff
             | Accepts::SourceAddress
             | Accepts::Folder
             | Accepts::File
@@ -150,8 +160,11 @@ impl Accepts {
     /// True exactly when `text` unsets the setting. An empty variable must be able to undo what a file sets, but an empty
     /// shared secret is an error: it would turn auth off.
     fn unsets(self, text: &str) -> bool {
-        let is_off = matches!(self, Accepts::AddressOrOff) && text.trim() == "off";
-        is_off || (text.is_empty() && !matches!(self, Accepts::AddressOrOff | Accepts::SharedSecret))
+        match self {
+            Accepts::AddressOrOff | Accepts::ObjectiveOrOff => text.trim() == "off",
+            Accepts::SharedSecret => false,
+            _ => text.is_empty(),
+        }
     }
 }
 
@@ -288,7 +301,9 @@ impl<T: TextValue> SettingValue for Option<T> {
     fn show(&self, accepts: Accepts) -> ShownValue {
         match self {
             Some(value) => value.text().map_or(ShownValue::Hidden, |text| ShownValue::Value(quoted(&text))),
-            None if matches!(accepts, Accepts::AddressOrOff) => ShownValue::Value(quoted("off")),
+            None if matches!(accepts, Accepts::AddressOrOff | Accepts::ObjectiveOrOff) => {
+                ShownValue::Value(quoted("off"))
+            }
             None => ShownValue::Unset,
         }
     }
@@ -325,6 +340,7 @@ text_values! {
     String: |text, accepts| accepts.form()?.read(text), |value| Some(value.clone());
     TokenPattern: |text, _accepts| TokenPattern::parse(text), |value| Some(value.to_string());
     Url: |text, accepts| Url::read(text, accepts.url_kind()?), |value| Some(value.to_string());
+    Objective: |text, _accepts| Objective::parse(text).filter(|it| tiers(it).is_ok()), |value| Some(value.to_string());
     Secret: |text, accepts| secret(text, accepts), |_value| None;
 }
 

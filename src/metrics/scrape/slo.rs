@@ -4,6 +4,7 @@ use super::sheet::Sheet;
 use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::slo::PartCells;
+use crate::slo::part::PartTotals;
 use crate::slo::{SloOutcome, SloPart};
 use prometheus_client::metrics::MetricType;
 use std::fmt;
@@ -63,19 +64,69 @@ impl Scrape {
             "slo_messages_full",
             "Messages counted as bad at their first failure, because too many had failed to remember them",
             self.sum(|r| &r.slo.messages_full),
+        )?;
+        self.judged(sheet)
+    }
+
+    /// The objectives as last judged; nothing while they are off.
+    fn judged(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        if self.slo.judged == 0 {
+            return Ok(());
+        }
+        sheet.seconds(
+            "slo_evaluated_timestamp_seconds",
+            "Unix time at which the objectives were last judged, in seconds",
+            Duration::from_millis(self.slo.judged),
+        )?;
+        sheet.gauge("slo_journal_writable", "1 while slo.db can be written", self.slo.stored.into())?;
+        let objectives = || self.slo.objectives.iter();
+        let named: Vec<[(&str, &str); 1]> = objectives().map(|objective| [("slo", objective.name)]).collect();
+        let ratios = objectives().map(|one| 1.0 - f64::from(one.objective.allowed_ppm) / 1e6);
+        sheet.fractions(
+            "slo_objective_ratio",
+            "The promised share of good events",
+            named.iter().map(|label| &label[..]).zip(ratios),
+        )?;
+        let periods = objectives().map(|one| u64::from(one.objective.period_days) * 86_400);
+        sheet.labelled(
+            "slo_period_seconds",
+            "The period of the promise, in seconds",
+            MetricType::Gauge,
+            named.iter().map(|label| &label[..]).zip(periods),
+        )?;
+        let parts = || objectives().flat_map(|one| one.parts.iter().map(move |part| (one.name, part)));
+        let left: Vec<_> = parts()
+            .filter_map(|(slo, part)| {
+                Some(([("slo", slo), ("part", part.part.as_str())], part.budget_left_ppm?))
+            })
+            .collect();
+        sheet.fractions(
+            "slo_error_budget_remaining_ratio",
+            "The share of the error budget that is left, negative if more than all is spent; absent without events",
+            left.iter().map(|(labels, ppm)| (&labels[..], *ppm as f64 / 1e6)),
+        )?;
+        let burns: Vec<_> = parts()
+            .flat_map(|(slo, part)| {
+                [("1h", part.burn_1h_milli), ("6h", part.burn_6h_milli)].map(|it| (slo, part, it))
+            })
+            .filter_map(|(slo, part, (window, milli))| {
+                Some(([("slo", slo), ("part", part.part.as_str()), ("window", window)], milli?))
+            })
+            .collect();
+        sheet.fractions(
+            "slo_burn_rate_ratio",
+            "The share of bad events over the allowed share; absent without events",
+            burns.iter().map(|(labels, milli)| (&labels[..], *milli as f64 / 1e3)),
         )
     }
 
     /// The totals of a part, by outcome.
     fn outcomes(&self, part: SloPart) -> [([(&'static str, &'static str); 3], u64); 3] {
-        let sum = |of: &dyn Fn(&PartCells) -> u64| -> u64 {
-            self.reactors.iter().filter_map(|reactor| reactor.slo.parts.get(part.index())).map(of).sum()
-        };
-        let good = sum(&|cells| cells.good.read());
-        let bad = sum(&|cells| cells.bad.iter().map(Cell::read).sum());
-        let excluded = sum(&|cells| cells.excluded.iter().map(Cell::read).sum());
+        let cells = self.reactors.iter().filter_map(|reactor| reactor.slo.parts.get(part.index()));
+        let mut sum = PartTotals::default();
+        cells.for_each(|cells| sum.add(cells.totals()));
         let [good_word, bad_word, excluded_word] = OUTCOMES.map(|word| labels(part, "outcome", word));
-        [(good_word, good), (bad_word, bad), (excluded_word, excluded)]
+        [(good_word, sum.good), (bad_word, sum.bad), (excluded_word, sum.excluded)]
     }
 
     fn total(&self, part: SloPart, outcome: SloOutcome) -> u64 {

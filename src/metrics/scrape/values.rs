@@ -15,6 +15,7 @@ use crate::metrics::store::StoreCounters;
 use crate::metrics::tls::TlsCounters;
 use crate::metrics::vitals::Vitals;
 use crate::metrics::watch::WatchCounters;
+use crate::slo::report::SloReport;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +32,7 @@ pub(super) struct Scrape {
     pub(super) presence: Arc<PresenceCounters>,
     pub(super) registry: Arc<RegistryCounters>,
     pub(super) orders: Arc<OrderCounters>,
+    pub(super) slo: Arc<SloReport>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,

@@ -1,0 +1,311 @@
+//! `slo.db`: what objectives counted, by minute for four days and by quarter of an hour for a hundred.
+//!
+//! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
+
+use crate::slo::SloPart;
+use crate::slo::part::PartTotals;
+use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts};
+use crate::slo::scoreboard::{Measured, PartCounts};
+use rusqlite::{Connection, Row, params};
+use rustix::process::{Pid, test_kill_process};
+use std::path::Path;
+use std::time::Duration;
+
+pub const FILE_NAME: &str = "slo.db";
+/// The version of the tables.
+const VERSION: i64 = 1;
+/// How long another process may hold the file.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+const MINUTES_KEPT: u64 = 4 * 1_440;
+const QUARTERS_KEPT: u64 = 100 * 96;
+const DAY_MS: u64 = 86_400_000;
+
+/// `part` is the name of a part; `looks` are slots of ten seconds with an event.
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS minutes (minute INTEGER, run INTEGER, part TEXT, good INTEGER NOT NULL, bad INTEGER NOT NULL,
+    excluded INTEGER NOT NULL, looks INTEGER NOT NULL, bad_looks_ppm INTEGER NOT NULL, PRIMARY KEY (minute, run, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarters (quarter INTEGER, run INTEGER, part TEXT, good INTEGER NOT NULL, bad INTEGER NOT NULL,
+    excluded INTEGER NOT NULL, looks INTEGER NOT NULL, bad_looks_ppm INTEGER NOT NULL, PRIMARY KEY (quarter, run, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, pid INTEGER NOT NULL, began_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    sessions INTEGER NOT NULL, ended TEXT NOT NULL);
+";
+
+/// How a run ended, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunEnd {
+    /// It has not, or it was killed.
+    Runs,
+    Clean,
+}
+
+impl RunEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            RunEnd::Runs => "",
+            RunEnd::Clean => "clean",
+        }
+    }
+}
+
+/// The open database, and the run that writes to it.
+#[derive(Debug)]
+pub(super) struct SloDatabase {
+    connection: Connection,
+    run: i64,
+    began_ms: u64,
+}
+
+impl SloDatabase {
+    /// Opens the file, or creates it, and begins a run. Sessions of a run that was killed ended without a reason.
+    pub(super) fn open(folder: &Path, now_ms: u64) -> rusqlite::Result<SloDatabase> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let mut connection = Connection::open(folder.join(FILE_NAME))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > VERSION {
+            let text = format!("a newer version of seawall wrote it (version {version} of its tables)");
+            return Err(rusqlite::Error::ToSqlConversionFailure(text.into()));
+        }
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        count_killed(&transaction)?;
+        transaction.commit()?;
+        Ok(SloDatabase { connection, run: random_run(), began_ms: now_ms })
+    }
+
+    /// Begins another run, because the clock was set back.
+    pub(super) fn begin_other_run(&mut self, now_ms: u64) {
+        (self.run, self.began_ms) = (random_run(), now_ms);
+    }
+
+    /// The counts of each minute with events from this one on, of all runs.
+    pub(super) fn minutes(&self, from: u64) -> rusqlite::Result<Vec<(u64, AllCounts)>> {
+        let mut statement = self.connection.prepare(
+            "SELECT part, sum(good), sum(bad), sum(excluded), sum(looks), sum(bad_looks_ppm), minute FROM minutes
+             WHERE minute >= ? GROUP BY minute, part ORDER BY minute",
+        )?;
+        let mut rows = statement.query([signed(from)])?;
+        let mut minutes: Vec<(u64, AllCounts)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let minute = unsigned(row.get(6)?);
+            if minutes.last().is_none_or(|(last, _)| *last != minute) {
+                minutes.push((minute, AllCounts::default()));
+            }
+            let part: String = row.get(0)?;
+            let part = SloPart::ALL.into_iter().find(|known| known.as_str() == part);
+            if let (Some(part), Some((_, counts))) = (part, minutes.last_mut())
+                && let Some(counts) = counts.get_mut(part.index())
+            {
+                *counts = read_counts(row)?;
+            }
+        }
+        Ok(minutes)
+    }
+
+    /// Writes the totals of the current minute and quarter, and that the run goes on.
+    pub(super) fn write(
+        &mut self,
+        counts: &RunCounts,
+        now_ms: u64,
+        sessions: u64,
+        end: RunEnd,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let write = |table: &str, at: u64, part: SloPart, counts: &PartCounts| {
+            let text = format!("INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+            let PartCounts { totals, looks, bad_looks_ppm } = *counts;
+            let totals = (signed(totals.good), signed(totals.bad), signed(totals.excluded));
+            let (looks, ppm) = (signed(looks), signed(bad_looks_ppm));
+            let row = params![signed(at), self.run, part.as_str(), totals.0, totals.1, totals.2, looks, ppm];
+            transaction.prepare_cached(&text)?.execute(row)
+        };
+        for (part, of_part) in counts.of_minute() {
+            write("minutes", counts.minute(), part, of_part)?;
+        }
+        for (part, of_part) in counts.of_quarter() {
+            write("quarters", counts.quarter(), part, of_part)?;
+        }
+        transaction.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)")?.execute(
+            params![
+                self.run,
+                std::process::id(),
+                signed(self.began_ms),
+                signed(now_ms),
+                signed(sessions),
+                end.as_str()
+            ],
+        )?;
+        transaction.commit()
+    }
+
+    /// The counts of a part from this quarter on.
+    pub(super) fn sum(&self, part: SloPart, from: u64) -> rusqlite::Result<PartCounts> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT part, coalesce(sum(good), 0), coalesce(sum(bad), 0), coalesce(sum(excluded), 0), coalesce(sum(looks), 0),
+             coalesce(sum(bad_looks_ppm), 0) FROM quarters WHERE quarter >= ? AND part = ?",
+        )?;
+        statement.query_row(params![signed(from), part.as_str()], read_counts)
+    }
+
+    /// The time that counts exist for, at most this many days.
+    pub(super) fn measured(&self, now_ms: u64, days: u32) -> rusqlite::Result<Measured> {
+        let from = now_ms.saturating_sub(u64::from(days) * DAY_MS);
+        let mut statement = self.connection.prepare_cached(
+            "SELECT coalesce(min(max(began_ms, ?1)), ?2), coalesce(sum(last_ms - max(began_ms, ?1)), 0) FROM runs WHERE last_ms > ?1",
+        )?;
+        statement.query_row(params![signed(from), signed(now_ms)], |row| {
+            let (first, up_ms) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+            Ok(Measured { known_s: now_ms.saturating_sub(first) / 1_000, up_s: up_ms / 1_000 })
+        })
+    }
+
+    /// Deletes rows that no window and no period needs any more.
+    pub(super) fn forget_old(&self, minute: u64) -> rusqlite::Result<()> {
+        let quarter = (minute / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_KEPT);
+        let last_ms = quarter * MINUTES_PER_QUARTER * 60_000;
+        let delete = |text: &str, before: u64| self.connection.execute(text, [signed(before)]);
+        delete("DELETE FROM minutes WHERE minute < ?", minute.saturating_sub(MINUTES_KEPT))?;
+        delete("DELETE FROM quarters WHERE quarter < ?", quarter)?;
+        delete("DELETE FROM runs WHERE last_ms < ?", last_ms)?;
+        Ok(())
+    }
+}
+
+/// Counts the sessions of runs that were killed as ends without a reason.
+fn count_killed(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement =
+        connection.prepare("SELECT run, pid, last_ms, sessions FROM runs WHERE ended = ''")?;
+    let runs: Vec<(i64, i32, u64, i64)> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (run, pid, last_ms, sessions) in runs.into_iter().filter(|(_, pid, ..)| !lives_elsewhere(*pid)) {
+        let minute = signed(last_ms / 60_000);
+        let quarter = signed(last_ms / 60_000 / MINUTES_PER_QUARTER);
+        for (table, at) in [("minutes", minute), ("quarters", quarter)] {
+            let text = format!(
+                "INSERT INTO {table} VALUES (?, ?, ?, 0, ?, 0, 0, 0) ON CONFLICT DO UPDATE SET bad = bad + ?"
+            );
+            let part = SloPart::Endings.as_str();
+            connection.execute(&text, params![at, run, part, sessions, sessions])?;
+        }
+        connection.execute("UPDATE runs SET ended = 'killed' WHERE run = ?", [run])?;
+        tracing::warn!(pid, sessions, "previous process ended without a word");
+    }
+    Ok(())
+}
+
+/// True exactly if another process of this machine has this number: two gateways may use one folder while one takes over.
+fn lives_elsewhere(pid: i32) -> bool {
+    u32::try_from(pid) != Ok(std::process::id())
+        && Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+}
+
+fn read_counts(row: &Row<'_>) -> rusqlite::Result<PartCounts> {
+    let [good, bad, excluded, looks, bad_looks_ppm] = [1, 2, 3, 4, 5].map(|at| row.get(at).map(unsigned));
+    let totals = PartTotals { good: good?, bad: bad?, excluded: excluded? };
+    Ok(PartCounts { totals, looks: looks?, bad_looks_ppm: bad_looks_ppm? })
+}
+
+/// SQLite's integers have a sign, and nothing here is ever that large.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn random_run() -> i64 {
+    fastrand::i64(0..i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+    const MINUTE: u64 = NOW_MS / 60_000;
+    const QUARTER: u64 = MINUTE / MINUTES_PER_QUARTER;
+
+    fn counted(minute: u64, good: u64) -> RunCounts {
+        let mut counts = RunCounts::new(minute);
+        let mut slot = AllCounts::default();
+        slot[SloPart::Publish.index()] = PartCounts::of_slot(PartTotals { good, bad: 1, excluded: 2 });
+        counts.add(minute, &slot);
+        counts
+    }
+
+    fn sum(database: &SloDatabase, part: SloPart) -> PartTotals {
+        database.sum(part, QUARTER).expect("readable").totals
+    }
+
+    #[test]
+    fn row_written_again_counts_once_and_other_runs_are_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        for good in [5, 7, 7] {
+            database.write(&counted(MINUTE, good), NOW_MS, 0, RunEnd::Clean).expect("written");
+        }
+        database.begin_other_run(NOW_MS);
+        database.write(&counted(MINUTE, 1), NOW_MS, 0, RunEnd::Clean).expect("written");
+        assert_eq!(sum(&database, SloPart::Publish), PartTotals { good: 8, bad: 2, excluded: 4 });
+        let minutes = database.minutes(MINUTE).expect("readable");
+        assert_eq!(minutes.len(), 1);
+        let (minute, counts) = &minutes[0];
+        assert_eq!((*minute, counts[SloPart::Publish.index()].totals.good), (MINUTE, 8));
+        assert_eq!(counts[SloPart::Publish.index()].looks, 2);
+        assert_eq!(database.minutes(MINUTE + 1).expect("readable").len(), 0);
+    }
+
+    #[test]
+    fn sessions_of_a_killed_run_are_counted_once_and_those_of_a_clean_end_are_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let mut clean = open();
+        clean.write(&counted(MINUTE, 1), NOW_MS, 4, RunEnd::Clean).expect("written");
+        let mut killed = open();
+        killed.write(&counted(MINUTE, 1), NOW_MS, 3, RunEnd::Runs).expect("written");
+        drop((clean, killed));
+        for _ in 0..2 {
+            assert_eq!(sum(&open(), SloPart::Endings).bad, 3);
+        }
+    }
+
+    #[test]
+    fn time_without_a_run_is_not_measured() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let at = |seconds: u64| NOW_MS + seconds * 1_000;
+        database.write(&counted(MINUTE, 1), at(600), 0, RunEnd::Clean).expect("written");
+        database.begin_other_run(at(700));
+        database.write(&counted(MINUTE, 1), at(1_000), 0, RunEnd::Runs).expect("written");
+        let measured = database.measured(at(1_000), 7).expect("readable");
+        assert_eq!(measured, Measured { known_s: 1_000, up_s: 900 });
+    }
+
+    #[test]
+    fn old_rows_are_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        database.write(&counted(MINUTE, 1), NOW_MS, 0, RunEnd::Clean).expect("written");
+        database.forget_old(MINUTE + MINUTES_KEPT + 1).expect("deleted");
+        assert_eq!(database.minutes(0).expect("readable").len(), 0);
+        assert_eq!(sum(&database, SloPart::Publish).good, 1, "the quarter is kept longer");
+        database.forget_old(MINUTE + (QUARTERS_KEPT + 1) * MINUTES_PER_QUARTER).expect("deleted");
+        assert_eq!(sum(&database, SloPart::Publish).good, 0);
+        assert_eq!(database.measured(NOW_MS, 90).expect("readable"), Measured { known_s: 0, up_s: 0 });
+    }
+
+    #[test]
+    fn file_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SloDatabase::open(folder.path(), NOW_MS).expect("opened"));
+        let connection = Connection::open(folder.path().join(FILE_NAME)).expect("opened");
+        connection.pragma_update(None, "user_version", VERSION + 1).expect("written");
+        let error = SloDatabase::open(folder.path(), NOW_MS).expect_err("newer");
+        assert!(error.to_string().contains("a newer version of seawall wrote it"), "{error}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Objectives: what the gateway counts, over restarts and a kill.
+
+use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A part of an objective, as the admin listener reports it.
+fn part(operator: &Operator, objective: &str, part: &str) -> Value {
+    let report = operator.get(&format!("/slo/{objective}"));
+    assert_eq!(report.status, 200, "{}", report.body);
+    let report = report.json();
+    let parts = report["objectives"][0]["parts"].as_array().cloned().unwrap_or_default();
+    parts.into_iter().find(|found| found["part"] == part).unwrap_or_else(|| panic!("{part} of {report}"))
+}
+
+fn restarted(mut gateway: Gateway) -> Gateway {
+    let (code, _) = gateway.ends_after(Signal::INT);
+    assert_eq!(code, Some(0));
+    gateway.setup().clone().start()
+}
+
+#[test]
+fn counts_survive_a_restart_and_are_printed() {
+    let gateway = Setup::new().with_admin().start();
+    let mut client = Client::connect(&gateway);
+    for index in 0..3 {
+        client.publish("c", json!(index));
+    }
+    client.close();
+    let gateway = restarted(gateway);
+    let operator = Operator::of(&gateway);
+    until(SOON, "the first judgement", || operator.get("/slo").status == 200);
+    let published = part(&operator, "delivery", "publish");
+    assert_eq!((&published["good"], &published["state"]), (&json!(3), &json!("kept")));
+    assert_eq!(part(&operator, "connection", "attempt")["good"], 1);
+    assert_eq!(part(&operator, "explained", "endings")["state"], "no_events", "the client ended it");
+
+    let unknown = operator.get("/slo/other");
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body.contains("there are: connection, delivery, latency, health, explained"));
+
+    let printed = gateway.setup().run(&["slo"]);
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    assert!(text.contains("delivery    99.9 % / 7 d"), "{text}");
+    assert!(text.contains("0 of 0 messages"), "three messages a day allow no whole one: {text}");
+    let json = gateway.setup().run(&["slo", "delivery", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["objectives"][0]["parts"][0]["good"], 3);
+}
+
+#[test]
+fn sessions_of_a_killed_process_ended_without_a_reason() {
+    let gateway = Setup::new().with_admin().start();
+    let _clients = [Client::connect(&gateway), Client::connect(&gateway)];
+    let operator = Operator::of(&gateway);
+    // The next ten seconds write that they are open.
+    until(2 * SOON, "the attempts are stored", || part(&operator, "connection", "attempt")["good"] == 2);
+    let gateway = gateway.kill9().start();
+    let operator = Operator::of(&gateway);
+    until(SOON, "the first judgement", || operator.get("/slo").status == 200);
+    let endings = part(&operator, "explained", "endings");
+    assert_eq!((&endings["bad"], &endings["state"]), (&json!(2), &json!("spent")));
+    assert_eq!(part(&operator, "connection", "attempt")["good"], 2, "a kill loses at most ten seconds");
+    assert_eq!(gateway.setup().run(&["slo"]).status.code(), Some(1), "a budget is spent");
+    until(SOON, "it is logged", || gateway.output().contains("previous process ended without a word"));
+}
+
+#[test]
+fn objective_that_is_off_is_not_judged_and_none_are_without_the_thread() {
+    let gateway = Setup::new().with_admin().env("SEAWALL_SLO_DELIVERY", "off").start();
+    let operator = Operator::of(&gateway);
+    until(SOON, "the first judgement", || operator.get("/slo").status == 200);
+    assert_eq!(operator.get("/slo/delivery").status, 404);
+
+    let gateway = Setup::new().with_admin().env("SEAWALL_SLO_ENABLED", "false").start();
+    let operator = Operator::of(&gateway);
+    let off = operator.get("/slo");
+    assert!(off.status == 404 && off.body.contains("slo.enabled"), "{}", off.body);
+    assert_eq!(gateway.setup().run(&["slo"]).status.code(), Some(2));
+    assert!(!gateway.setup().data().join("slo.db").exists());
+
+    let variable = ("SEAWALL_SLO_LATENCY", "90 % over 30 d");
+    let refused = Setup::new().run_with(&["check-config"], &[variable]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("slo.latency") && text.contains("99.9 % over 7 d"), "{text}");
+}
