@@ -14,10 +14,10 @@ use std::time::Duration;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-/// The timeout of one Sentinel.
-pub(super) const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
-/// Silent Sentinels that one dial waits for: the threads that dial have other work. The next dial goes on with the next Sentinel.
-const SILENT_SENTINELS_MAX: usize = 2;
+/// The timeout of one Sentinel, and of one node that is asked for the slots.
+pub(super) const SEARCH_TIMEOUT: Duration = Duration::from_millis(500);
+/// Silent Sentinels or nodes that one dial waits for: the threads that dial have other work. The next dial goes on with others.
+pub(super) const SILENT_MAX: usize = 2;
 /// The longest name of a master, in bytes.
 const MASTER_BYTES_MAX: usize = 128;
 
@@ -75,14 +75,15 @@ impl RedisTarget {
         RedisTarget { place: RedisPlace::Server(server), ..self.clone() }
     }
 
-    /// The longest time that finding the server may add to a dial: that of two Sentinels, or of all nodes of a cluster.
+    /// The longest time that finding the server may add to a dial: that of two silent Sentinels or nodes of a cluster.
     pub(crate) fn search_max(&self) -> Duration {
         match &self.place {
             RedisPlace::Server(_) => Duration::ZERO,
             RedisPlace::Sentinels(Sentinels { servers, .. }) => {
-                SENTINEL_TIMEOUT * servers.len().min(SILENT_SENTINELS_MAX) as u32
+                SEARCH_TIMEOUT * servers.len().min(SILENT_MAX) as u32
             }
-            RedisPlace::Cluster(ClusterNodes { servers, .. }) => SENTINEL_TIMEOUT * servers.len() as u32,
+            // They know of more nodes than the address names.
+            RedisPlace::Cluster(_) => SEARCH_TIMEOUT * SILENT_MAX as u32,
         }
     }
 
@@ -336,7 +337,7 @@ mod tests {
         let address = "rediss+sentinel://chat:p%40ss@h1,h2:26380,[::1]:7/my%2Dmaster/3?sentinel_user=s&sentinel_password=a%26b";
         let (target, secrets) = parse(address).expect("valid");
         assert_eq!(target.to_string(), "h1:26379,h2:26380,[::1]:7/my-master");
-        assert_eq!((target.database, target.search_max()), (3, SENTINEL_TIMEOUT * 2));
+        assert_eq!((target.database, target.search_max()), (3, SEARCH_TIMEOUT * 2));
         assert_eq!(target.login.user.as_deref(), Some("chat"));
         let secrets: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
         assert_eq!(secrets, ["p@ss", "a&b"]);

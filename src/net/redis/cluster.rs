@@ -3,7 +3,7 @@
 //! Several nodes are asked, and the report of the highest epoch counts: a node that was cut off reports masters of the past. Where
 //! the report comes from does not matter: every node knows all.
 
-use super::address::RedisTarget;
+use super::address::{RedisTarget, SEARCH_TIMEOUT, SILENT_MAX};
 use super::connection::{RedisConnection, is_text, trouble_of};
 use crate::follow::slot_map::{NodeAddress, SlotMap, SlotRange, SlotView, TooManyMasters, nodes_to_ask};
 use crate::health::finding::Fault;
@@ -16,8 +16,8 @@ use ::redis::{ServerError, Value, cmd};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The timeout of one node.
-const NODE_TIMEOUT: Duration = Duration::from_millis(500);
+/// A node that was silent is asked after the others, and within this time only if no other one answers.
+const SILENT_REST: Duration = Duration::from_secs(5);
 /// The nodes whose reports are compared.
 const VIEWS_MAX: usize = 3;
 /// The longest host name that a node may report, in bytes (RFC 1035, section 2.3.4).
@@ -27,15 +27,18 @@ const HOST_BYTES_MAX: usize = 255;
 #[derive(Debug)]
 pub(crate) struct SlotReader {
     kept: BTreeMap<NodeAddress, RedisConnection>,
+    /// The nodes that did not answer in time, and when they were asked.
+    silent: BTreeMap<NodeAddress, Instant>,
 }
 
 impl SlotReader {
     /// Opens nothing yet.
     pub(crate) const fn new() -> SlotReader {
-        SlotReader { kept: BTreeMap::new() }
+        SlotReader { kept: BTreeMap::new(), silent: BTreeMap::new() }
     }
 
-    /// Asks up to three nodes of the cluster. `known` is the last map.
+    /// Asks up to three nodes of the cluster, and waits for at most two that are silent: the next call goes on with others. `known` is
+    /// the last map.
     ///
     /// # Errors
     ///
@@ -47,21 +50,34 @@ impl SlotReader {
         known: &SlotMap,
         deadline: Instant,
     ) -> Result<SlotMap, Trouble> {
-        let nodes = nodes_to_ask(known, &target.cluster_nodes().unwrap_or_default());
-        let (mut views, count) = (Vec::new(), nodes.len());
+        let mut nodes = nodes_to_ask(known, &target.cluster_nodes().unwrap_or_default());
+        self.silent.retain(|node, _| nodes.contains(node));
+        nodes.sort_by_key(|node| self.silent.get(node).copied());
+        let (mut views, count, mut waited) = (Vec::new(), nodes.len(), 0);
         let mut trouble = Trouble::new(Fault::Timeout, "no node was asked in time");
         let mut before = std::mem::take(&mut self.kept);
         for node in nodes {
-            if views.len() >= VIEWS_MAX || now() >= deadline {
+            if views.len() >= VIEWS_MAX || waited >= SILENT_MAX || now() >= deadline {
                 break;
             }
-            let until = deadline.min(now() + NODE_TIMEOUT);
+            let rests = self.silent.get(&node).is_some_and(|asked| now() < *asked + SILENT_REST);
+            if rests && !views.is_empty() {
+                break;
+            }
+            let until = deadline.min(now() + SEARCH_TIMEOUT);
             match ask(dialer, target, &node, before.remove(&node), until) {
                 Ok((connection, view)) => {
+                    self.silent.remove(&node);
                     self.kept.insert(node, connection);
                     views.push(view);
                 }
-                Err(error) => trouble = error,
+                Err(error) => {
+                    if error.fault == Fault::Timeout {
+                        waited += 1;
+                        self.silent.insert(node, now());
+                    }
+                    trouble = error;
+                }
             }
         }
         let Some(view) = SlotView::newest(views) else {
@@ -210,7 +226,11 @@ pub(crate) fn unexpected_node(hello: &Value, peer: &str) -> Option<Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::definition::DependencyKind;
+    use crate::net::target::Target;
     use ::redis::Parser;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
     fn asked() -> NodeAddress {
         NodeAddress { host: "h0".into(), port: 6_379 }
@@ -224,6 +244,47 @@ mod tests {
     }
 
     const INFO: &str = "$56\r\ncluster_state:ok\r\ncluster_current_epoch:7\r\ncluster_x:1\r\n\r\n";
+
+    /// A node that answers every question with no slots but one range.
+    fn answering_node() -> TcpListener {
+        let node = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let clients = node.try_clone().expect("a descriptor");
+        std::thread::spawn(move || {
+            for mut client in clients.incoming().flatten() {
+                let mut asked = [0; 1_024];
+                while client.read(&mut asked).is_ok_and(|bytes| bytes > 0) {
+                    let slots = "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$2\r\nh1\r\n:7001\r\n";
+                    let _ = client.write_all(format!("{INFO}{slots}").as_bytes());
+                }
+            }
+        });
+        node
+    }
+
+    #[test]
+    fn two_silent_nodes_are_waited_for_and_the_next_reading_goes_on_with_others() {
+        // Their kernel accepts, and they say nothing.
+        let silent: Vec<TcpListener> =
+            (0..4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let answering = answering_node();
+        let nodes = silent.iter().chain([&answering]);
+        let names: Vec<String> =
+            nodes.map(|node| node.local_addr().expect("an address").to_string()).collect();
+        let url = format!("redis+cluster://{}", names.join(","));
+        let target = Target::parse(DependencyKind::Redis, &url).expect("an address");
+        let (mut dialer, server) = (target.dialer(), target.redis().expect("Redis"));
+        assert_eq!(server.search_max(), SEARCH_TIMEOUT * 2, "whatever the number of nodes");
+        let (mut reader, mut found) = (SlotReader::new(), Vec::new());
+        for _ in 0..4 {
+            let begun = now();
+            let read = reader.read(&mut dialer, server, &SlotMap::empty(), begun + Duration::from_secs(9));
+            let took = begun.elapsed();
+            assert!(took < SEARCH_TIMEOUT * 3, "{took:?}");
+            found.push((read.is_ok(), took < SEARCH_TIMEOUT));
+        }
+        // The last one asks no silent node again.
+        assert_eq!(found, [(false, false), (false, false), (true, true), (true, true)]);
+    }
 
     #[test]
     fn slots_are_read_with_masters_and_without_replicas() {

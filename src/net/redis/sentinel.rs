@@ -4,7 +4,7 @@
 //! by `ROLE` that it is a master, or the next Sentinel is asked. Nothing subscribes to `+switch-master`: a connection to the wrong
 //! server ends, or its canary is lost, and the next dial asks again.
 
-use super::address::{SENTINEL_TIMEOUT, Sentinels};
+use super::address::{SEARCH_TIMEOUT, Sentinels};
 use super::connection::{RedisConnection, is_text};
 use super::server::{RedisLogin, RedisServer};
 use crate::health::finding::Fault;
@@ -65,7 +65,7 @@ fn ask(
     sentinels: &Sentinels,
     deadline: Instant,
 ) -> Result<RedisServer, Trouble> {
-    let until = deadline.min(now() + SENTINEL_TIMEOUT);
+    let until = deadline.min(now() + SEARCH_TIMEOUT);
     let question = cmd("SENTINEL").arg("get-master-addr-by-name").arg(&sentinels.master).take();
     let answers = RedisConnection::connect(dialer, server, &sentinels.login, until)
         .and_then(|mut connection| connection.call(&[question]))
