@@ -143,9 +143,9 @@ impl OwnLease {
         None
     }
 
-    /// Checks the number of the last flush with the number of the first partition, between two flushes.
-    pub fn check_flush(&mut self, found: Option<&[u8]>) -> Option<LeaseDoubt> {
-        (!self.has_flush(Partition::FIRST, found)).then(|| self.doubt(LeaseDoubt::Lost))
+    /// Checks the number of the last flush with the number of a partition, between two flushes.
+    pub fn check_flush(&mut self, partition: Partition, found: Option<&[u8]>) -> Option<LeaseDoubt> {
+        (!self.has_flush(partition, found)).then(|| self.doubt(LeaseDoubt::Lost))
     }
 
     /// True if this is a number that Redis can have for the last flush with the number of this partition.
@@ -240,14 +240,14 @@ mod tests {
             assert!(lease.is_held());
             assert_eq!(flush(&mut lease, None), None, "the first flush finds no number");
             assert_eq!(flush(&mut lease, Some("1")), None);
-            assert_eq!(lease.check_flush(Some(b"2")), None);
+            assert_eq!(lease.check_flush(Partition::FIRST, Some(b"2")), None);
             assert_eq!(flush(&mut lease, had), Some(LeaseDoubt::Lost), "{had:?}");
             assert_eq!((lease.incarnation().count, lease.is_held()), (2, false));
             assert_eq!(flush(&mut lease, None), None, "the next incarnation has flushed nothing");
         }
         let mut lease = OwnLease::new(7);
         flush(&mut lease, None);
-        assert_eq!(lease.check_flush(None), Some(LeaseDoubt::Lost), "between two flushes");
+        assert_eq!(lease.check_flush(Partition::FIRST, None), Some(LeaseDoubt::Lost), "between two flushes");
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             lease.send_flush(Partition::FIRST);
             assert_eq!(lease.confirm_flush(Partition::FIRST, None), None);
             lease.send_flush(Partition::FIRST);
-            assert_eq!(lease.check_flush(Some(had.as_bytes())), None, "{had}");
+            assert_eq!(lease.check_flush(Partition::FIRST, Some(had.as_bytes())), None, "{had}");
             lease.send_flush(Partition::FIRST);
             assert_eq!(lease.confirm_flush(Partition::FIRST, Some(had.as_bytes())), None, "{had}");
         }

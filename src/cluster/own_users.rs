@@ -2,9 +2,11 @@
 //!
 //! Users are kept by the slot of their names, as Redis has them. Changes wait by user, so that the last one counts, however often
 //! it changed. After a doubt all buckets are written again in order, and changes of a bucket that has its turn later wait for that.
+//! So do buckets whose master is out of reach.
 
 use crate::id::UserName;
-use crate::wire::slot::SLOTS;
+use crate::wire::partitions::PartitionSet;
+use crate::wire::slot::{Partition, SLOTS};
 use crate::wire::user_fields::{UserConnections, slot_of};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +51,8 @@ pub struct OwnUsers {
     /// The number of users in `changed`.
     waiting: usize,
     rewriting: Rewriting,
+    /// Buckets that were to be written completely while their master was out of reach.
+    later: BTreeSet<u16>,
     has_overflowed: bool,
 }
 
@@ -74,7 +78,12 @@ impl OwnUsers {
 
     /// True while something is to be written.
     pub fn is_behind(&self) -> bool {
-        self.waiting > 0 || self.is_rewriting()
+        self.waiting > 0 || self.is_rewriting() || !self.later.is_empty()
+    }
+
+    /// The partitions of what is to be written, without those of buckets that have their turn in a complete writing.
+    pub fn partitions_waiting(&self) -> PartitionSet {
+        self.changed.keys().chain(&self.later).map(|slot| Partition::of_slot(*slot)).collect()
     }
 
     /// True until all users were written for this incarnation.
@@ -146,24 +155,20 @@ impl OwnUsers {
     /// Begins an incarnation, which has written nothing.
     pub fn begin_incarnation(&mut self) {
         self.changed.clear();
+        self.later.clear();
         (self.waiting, self.has_overflowed, self.rewriting) = (0, false, Rewriting::From(0));
     }
 
-    /// Takes what is to be written next: at most `buckets` buckets.
-    pub fn take(&mut self, buckets: usize) -> Vec<BucketChange> {
-        let mut changes = Vec::new();
-        while changes.len() < buckets
-            && let Some((slot, names)) = self.changed.pop_first()
-        {
-            self.waiting -= names.len();
-            let mut change = BucketChange { slot, set: Vec::new(), remove: Vec::new() };
-            for name in names {
-                match self.find(slot, &name).map(OwnUser::value) {
-                    Some(value) => change.set.push((name, value)),
-                    None => change.remove.push(name),
-                }
-            }
-            changes.push(change);
+    /// Takes what is to be written next: at most `buckets` buckets, none of a partition that is `unreached`.
+    pub fn take(&mut self, buckets: usize, unreached: PartitionSet) -> Vec<BucketChange> {
+        let is_reached = |slot: &u16| !unreached.contains(Partition::of_slot(*slot));
+        let changed: Vec<u16> = self.changed.keys().copied().filter(is_reached).take(buckets).collect();
+        let mut changes: Vec<_> = changed.into_iter().map(|slot| self.take_changed(slot)).collect();
+        let room = buckets.saturating_sub(changes.len());
+        let later: Vec<u16> = self.later.iter().copied().filter(is_reached).take(room).collect();
+        for slot in later {
+            self.later.remove(&slot);
+            changes.extend(self.whole(slot));
         }
         while changes.len() < buckets
             && let Rewriting::From(slot) = self.rewriting
@@ -171,12 +176,34 @@ impl OwnUsers {
             let next = slot + 1;
             let is_last = next >= SLOTS || self.users == 0;
             self.rewriting = if is_last { Rewriting::Done } else { Rewriting::From(next) };
-            let set: Vec<_> = self.bucket(slot).iter().map(|own| (own.name.clone(), own.value())).collect();
-            if !set.is_empty() {
-                changes.push(BucketChange { slot, set, remove: Vec::new() });
+            match is_reached(&slot) {
+                true => changes.extend(self.whole(slot)),
+                false if self.bucket(slot).is_empty() => {}
+                false => {
+                    self.later.insert(slot);
+                }
             }
         }
         changes
+    }
+
+    fn take_changed(&mut self, slot: u16) -> BucketChange {
+        let names = self.changed.remove(&slot).unwrap_or_default();
+        self.waiting -= names.len();
+        let mut change = BucketChange { slot, set: Vec::new(), remove: Vec::new() };
+        for name in names {
+            match self.find(slot, &name).map(OwnUser::value) {
+                Some(value) => change.set.push((name, value)),
+                None => change.remove.push(name),
+            }
+        }
+        change
+    }
+
+    /// All users of a bucket; `None` if there are none.
+    fn whole(&self, slot: u16) -> Option<BucketChange> {
+        let set: Vec<_> = self.bucket(slot).iter().map(|own| (own.name.clone(), own.value())).collect();
+        (!set.is_empty()).then_some(BucketChange { slot, set, remove: Vec::new() })
     }
 
     /// Takes back changes that may not have been written.
@@ -217,7 +244,8 @@ impl OwnUsers {
 
     /// Marks a user as changed, unless the bucket is written later anyway.
     fn mark(&mut self, slot: u16, user: UserName) {
-        let is_later = matches!(self.rewriting, Rewriting::From(from) if from <= slot);
+        let is_later =
+            matches!(self.rewriting, Rewriting::From(from) if from <= slot) || self.later.contains(&slot);
         if is_later || self.has_overflowed {
             return;
         }

@@ -8,6 +8,7 @@ use super::instance::{InstanceState, KnownInstance};
 use crate::id::{Incarnation, UserName};
 use crate::wire::api::users::UserAnswer;
 use crate::wire::lease::{Lease, LeasePhase};
+use crate::wire::partitions::PartitionSet;
 use crate::wire::user_fields::UserConnections;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +63,9 @@ impl FoundUser {
 #[derive(Clone, Debug, Default)]
 pub struct WritersReading {
     pub leases: Vec<(Incarnation, Lease)>,
-    /// The incarnations that have a flush number.
+    /// The partitions that it is about.
+    pub partitions: PartitionSet,
+    /// The incarnations that have a flush number there.
     pub flushed: BTreeSet<Incarnation>,
 }
 
@@ -90,7 +93,11 @@ impl CountingWriters {
                 let lease = reading.leases.iter().find(|(owner, _)| *owner == incarnation);
                 let is_newest =
                     lease.is_some_and(|(_, lease)| lease.parts.users && lease.renewals >= known.renewals());
-                known.state != InstanceState::Isolated && is_newest && reading.flushed.contains(&incarnation)
+                let is_behind = lease.is_some_and(|(_, lease)| {
+                    !lease.parts.unwritten.intersection(reading.partitions).is_empty()
+                });
+                let is_there = is_newest && !is_behind && reading.flushed.contains(&incarnation);
+                known.state != InstanceState::Isolated && is_there
             };
             // An instance that begins, or an incarnation of one: its users are not known to be all there.
             let is_new = |(owner, lease): &(Incarnation, Lease)| {
@@ -135,9 +142,10 @@ mod tests {
     use super::*;
     use crate::clock::Moment;
     use crate::wire::lease::LeaseParts;
+    use crate::wire::slot::Partition;
 
     const OWN: u64 = 1;
-    const WRITTEN: LeaseParts = LeaseParts { users: true, rosters: false };
+    const WRITTEN: LeaseParts = LeaseParts { users: true, rosters: false, unwritten: PartitionSet::EMPTY };
 
     fn known(origin: u64, state: InstanceState) -> KnownInstance {
         let name = Arc::from(format!("gw-{origin}"));
@@ -157,6 +165,7 @@ mod tests {
         let writers = [incarnation(OWN, 1), incarnation(2, 1), incarnation(3, 1)];
         WritersReading {
             leases: writers.map(|writer| (writer, lease(WRITTEN))).into(),
+            partitions: PartitionSet::from(Partition::FIRST),
             flushed: writers.into(),
         }
     }
@@ -206,6 +215,8 @@ mod tests {
         unflushed.flushed.remove(&incarnation(3, 1));
         let mut syncing = full.clone();
         syncing.leases[2].1 = lease(LeaseParts::default());
+        let mut unreached = full.clone();
+        unreached.leases[1].1.parts.unwritten = PartitionSet::from(Partition::FIRST);
         let mut replaced = full.clone();
         replaced.leases.push((incarnation(3, 2), lease(WRITTEN)));
         let mut joined = full.clone();
@@ -215,6 +226,7 @@ mod tests {
             (without(2), "a lease is missing"),
             (unflushed, "emptied, and the lease was renewed since"),
             (syncing, "still written"),
+            (unreached.clone(), "an instance does not reach the master"),
             (replaced, "a new incarnation"),
             (joined, "a new instance"),
         ] {
@@ -223,6 +235,9 @@ mod tests {
             assert_eq!(answer(&writers, 0, &[]).0, None, "{why}");
             assert_eq!(answer(&writers, 1, &[]), (Some(true), 1), "{why}");
         }
+        let other = PartitionSet::from(Partition::of_slot(9_000));
+        let elsewhere = WritersReading { partitions: other, ..unreached };
+        assert!(writers(&both(), &elsewhere).is_complete, "the master of other users is reached");
         let mut left = full.clone();
         left.leases
             .push((incarnation(5, 1), Lease { phase: LeasePhase::Left, ..lease(LeaseParts::default()) }));

@@ -8,6 +8,7 @@ use crate::clock::Moment;
 use crate::cluster::instance::InstanceState;
 use crate::id::Incarnation;
 use crate::wire::lease::LeaseParts;
+use crate::wire::partitions::PartitionSet;
 use crate::wire::slot::Partition;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -90,6 +91,8 @@ pub enum SegmentOutcome {
     Refused,
     /// Redis did not take it, or did not say so: some of it may be written. Send it again.
     Failed,
+    /// Failed at the masters of these partitions of a cluster, and written at the others.
+    FailedIn(PartitionSet),
 }
 
 /// Answers and news for the owner of the content.
@@ -114,6 +117,8 @@ pub struct SegmentView {
     pub is_writable: bool,
     /// True while leases can be read.
     pub is_readable: bool,
+    /// Partitions of a cluster whose masters cannot be reached now.
+    pub failing: PartitionSet,
     /// The other instances. What other incarnations wrote does not count.
     pub owners: Vec<SegmentOwner>,
 }
@@ -155,6 +160,7 @@ pub fn segments(origin: u64) -> (SegmentQueue, SegmentInbox) {
         incarnation: Incarnation { origin, count: 1 },
         is_writable: false,
         is_readable: false,
+        failing: PartitionSet::EMPTY,
         owners: Vec::new(),
     }));
     (

@@ -119,7 +119,10 @@ impl SharedSide {
             SegmentNews::Flushed { begun, outcome: SegmentOutcome::Written } => {
                 rosters.written(begun, WriteOutcome::Written, now);
             }
-            SegmentNews::Flushed { begun, outcome: SegmentOutcome::Refused | SegmentOutcome::Failed } => {
+            SegmentNews::Flushed {
+                begun,
+                outcome: SegmentOutcome::Refused | SegmentOutcome::Failed | SegmentOutcome::FailedIn(_),
+            } => {
                 counters.writes_failed.add(1);
                 rosters.written(begun, WriteOutcome::Failed, now);
             }

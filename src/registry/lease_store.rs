@@ -2,14 +2,13 @@
 
 use super::answers::{field, fields, owner, refusal};
 use super::link::{LIFE_S, RegistryLink};
-use crate::cluster::user_lookup::WritersReading;
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::wire::lease::{Lease, TAG};
 use crate::wire::slot::Partition;
 use crate::wire::stats::InstanceStats;
 use ::redis::{Cmd, cmd};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of the hashes.
 pub(super) struct LeaseStore {
@@ -46,6 +45,13 @@ pub(super) struct RenewalBefore {
     pub(super) flush: Option<Vec<u8>>,
 }
 
+/// The state of the writers of several partitions.
+pub(super) struct PartitionWriters {
+    pub(super) leases: Vec<(Incarnation, Lease)>,
+    /// The incarnations that have a flush number, by the partition that it is in. One that could not be read is missing.
+    pub(super) flushed: BTreeMap<Partition, BTreeSet<Incarnation>>,
+}
+
 impl LeaseStore {
     pub(super) fn new(prefix: &str) -> LeaseStore {
         let of = |letter| format!("{prefix}:{TAG}:{letter}");
@@ -77,7 +83,7 @@ impl LeaseStore {
         let refused = refusal(&answers);
         if let Some(trouble) = &refused {
             tracing::debug!(cause = %trouble.text, "renewal rejected");
-            link.drop_connection();
+            link.drop_connection(Partition::FIRST);
         }
         let mut answers = answers.into_iter();
         let [lease, flush, _written, _expires, _also, all] = std::array::from_fn(|_| answers.next());
@@ -98,26 +104,30 @@ impl LeaseStore {
         })
     }
 
-    /// Reads which incarnations have a lease, and a flush number for each of these partitions.
+    /// Reads which incarnations have a lease, and a flush number for each of these partitions. An error means that nothing is known.
     pub(super) fn writers(
         &self,
         link: &mut RegistryLink,
         partitions: &BTreeSet<Partition>,
-    ) -> Result<WritersReading, Cause> {
+    ) -> Result<PartitionWriters, Cause> {
         let numbered: BTreeSet<Partition> =
             partitions.iter().map(|partition| link.numbered(*partition)).collect();
-        let mut flushed: Option<BTreeSet<Incarnation>> = None;
-        for partition in numbered {
+        let read = |partition: Partition| {
             let hash = format!("{}:{{{}}}:g", self.prefix, partition.tag());
-            let answers = link.call(partition, &[cmd("HGETALL").arg(hash).take()])?;
-            let fields = fields(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))?;
-            let found: BTreeSet<Incarnation> = fields.iter().filter_map(|(name, _)| owner(name)).collect();
-            flushed = Some(flushed.map_or(found.clone(), |before| &before & &found));
+            (partition, cmd("HGETALL").arg(hash).take())
+        };
+        let mut flushed = BTreeMap::new();
+        for (partition, answer) in link.call_each(numbered.into_iter().map(read).collect()) {
+            if let Ok(found) =
+                answer.and_then(|answer| fields(Some(answer)).map_err(|trouble| link.cause(trouble)))
+            {
+                flushed.insert(partition, found.iter().filter_map(|(name, _)| owner(name)).collect());
+            }
         }
         let answers = link.call(Partition::FIRST, &[cmd("HGETALL").arg(&self.leases).take()])?;
         let leases = fields(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))?;
         let leases = leases.iter().filter_map(|(name, value)| Some((owner(name)?, Lease::parse(value)?)));
-        Ok(WritersReading { leases: leases.collect(), flushed: flushed.unwrap_or_default() })
+        Ok(PartitionWriters { leases: leases.collect(), flushed })
     }
 
     /// Leaves the lease of a process that ends, which others remove, and no stats.

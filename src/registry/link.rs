@@ -6,6 +6,7 @@ use crate::health::finding::Cause;
 use crate::net::redis::keys::{KeyAnswer, RedisKeys};
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
+use crate::wire::partitions::PartitionSet;
 use crate::wire::slot::Partition;
 use ::redis::Cmd;
 use std::time::Duration;
@@ -28,7 +29,11 @@ impl RegistryLink {
     /// The partition whose flush number covers what is written to `partition`. One server has one stream of replication, so one
     /// number is enough; in a cluster each partition may move to another master.
     pub(super) fn numbered(&self, partition: Partition) -> Partition {
-        if self.keys.target().is_cluster() { partition } else { Partition::FIRST }
+        if self.is_cluster() { partition } else { Partition::FIRST }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.keys.target().is_cluster()
     }
 
     /// Carries out commands on keys of one partition in one round trip. An error means that nothing is known.
@@ -37,9 +42,23 @@ impl RegistryLink {
         answers.map_err(|trouble| self.cause(trouble))
     }
 
-    /// Dials again for the next call: this server rejects writes, so it may be the wrong one by now.
-    pub(super) fn drop_connection(&mut self) {
-        self.keys.forget();
+    /// The partitions that a failure with a number of `partition` says something about.
+    pub(super) fn covered(&self, partition: Partition) -> PartitionSet {
+        if self.is_cluster() { PartitionSet::from(partition) } else { PartitionSet::ALL }
+    }
+
+    /// Carries out one command for each partition, in one round trip for each master.
+    pub(super) fn call_each(
+        &mut self,
+        commands: Vec<(Partition, Cmd)>,
+    ) -> Vec<(Partition, Result<KeyAnswer, Cause>)> {
+        let answers = self.keys.ask_each(commands, CALL_TIMEOUT).into_iter();
+        answers.map(|(each, answer)| (each, answer.map_err(|trouble| self.cause(trouble)))).collect()
+    }
+
+    /// Dials again for the next call: the server of this partition rejects writes, so it may be the wrong one by now.
+    pub(super) fn drop_connection(&mut self, partition: Partition) {
+        self.keys.forget(partition);
     }
 
     pub(super) fn cause(&self, trouble: Trouble) -> Cause {

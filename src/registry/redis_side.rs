@@ -14,6 +14,7 @@ use crate::job::segments::{SegmentInbox, SegmentOwner, SegmentView};
 use crate::job::users::UserLookup;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::registry::RegistryCounters;
+use crate::wire::partitions::PartitionSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -84,6 +85,7 @@ impl RedisSide {
             incarnation: lease.incarnation(),
             is_writable: self.can_write(lease),
             is_readable: liveness.reads_leases_since(now).is_some(),
+            failing: self.segments.failing(),
             owners: owners.collect(),
         }
     }
@@ -117,6 +119,12 @@ impl RedisSide {
     /// True once all users were written for this incarnation.
     pub(super) fn are_users_written(&self) -> bool {
         self.users.as_ref().is_some_and(UserSide::is_written)
+    }
+
+    /// Partitions of a cluster in which something of this incarnation may not be written.
+    pub(super) fn unwritten(&self) -> PartitionSet {
+        let owed = self.users.as_ref().map_or(PartitionSet::EMPTY, UserSide::owed);
+        self.segments.unwritten().union(owed)
     }
 
     /// Tries to write users again after a while.

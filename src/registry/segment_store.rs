@@ -64,22 +64,15 @@ impl SegmentStore {
         commands.push(cmd("HSET").arg(&hash).arg(&name).arg(flush.number).take());
         let answers = link.call(partition, &commands)?;
         if let Some(trouble) = refusal(&answers) {
-            link.drop_connection();
+            link.drop_connection(partition);
             return Err(link.cause(trouble));
         }
         field(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))
     }
 
-    /// The number of the last flush of this incarnation that a partition has.
-    pub(super) fn flush_number(
-        &self,
-        link: &mut RegistryLink,
-        partition: Partition,
-        incarnation: Incarnation,
-    ) -> Result<Option<Vec<u8>>, Cause> {
-        let command = cmd("HGET").arg(self.flushes(partition)).arg(incarnation.to_string()).take();
-        let answers = link.call(partition, &[command])?;
-        field(answers.into_iter().next()).map_err(|trouble| link.cause(trouble))
+    /// The command that reads the number of the last flush in a partition.
+    pub(super) fn read_flush(&self, partition: Partition, incarnation: Incarnation) -> Cmd {
+        cmd("HGET").arg(self.flushes(partition)).arg(incarnation.to_string()).take()
     }
 
     /// Reads all fields of keys of one partition.

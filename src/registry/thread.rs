@@ -1,11 +1,12 @@
 //! The thread: events, the renewal of the lease, the judgement of the others, and the report.
 
+mod jobs;
+
 use super::leadership::Leadership;
 use super::lease_store::{RenewalFinds, RenewalWrites};
 use super::load::LoadMeter;
 use super::parts::RegistryParts;
 use super::redis_side::RedisSide;
-use super::segment_side::{FlushEnd, FlushExtent};
 use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::instance::InstanceState;
@@ -14,10 +15,11 @@ use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisRepo
 use crate::id::Incarnation;
 use crate::job::AuthJob;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
-use crate::job::segments::{SegmentBatch, SegmentInbox, SegmentJob, SegmentNews, SegmentOutcome};
+use crate::job::segments::{SegmentInbox, SegmentOutcome};
 use crate::job::users::{OwnLookup, TALLY_USERS_MAX, UserLookup, UserTally};
 use crate::metrics::cluster::ClusterCounters;
 use crate::wire::lease::{Lease, LeaseParts, LeasePhase};
+use crate::wire::slot::Partition;
 use crossbeam_channel::{Receiver, Sender, never, select};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -216,7 +218,8 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 Some(end) => {
                     let outcome = self.conclude(&mut redis, incarnation, end);
                     let was_written = self.written.users;
-                    self.written.users = outcome == SegmentOutcome::Written && redis.are_users_written();
+                    let is_written = matches!(outcome, SegmentOutcome::Written | SegmentOutcome::FailedIn(_));
+                    self.written.users = is_written && redis.are_users_written();
                     if self.written.users && !was_written {
                         // So that the others know it at once.
                         self.renew_at = Moment::ZERO;
@@ -229,64 +232,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         self.redis = Some(redis);
     }
 
-    /// Carries out a job for the thread that owns the content of segments.
-    fn carry_out(&mut self, job: SegmentJob) {
-        let Some(inbox) = self.inbox.take() else { return };
-        match job {
-            SegmentJob::Write(batch) => {
-                let (begun, outcome) = (batch.begun, self.write(batch));
-                inbox.tell(SegmentNews::Flushed { begun, outcome });
-            }
-            SegmentJob::Read { keys, asked } => {
-                if let Some(redis) = &mut self.redis {
-                    redis.segments.read(&mut redis.link, &self.lease, &inbox, (keys, asked));
-                }
-            }
-            SegmentJob::Complete(incarnation) => {
-                self.written.rosters |= incarnation == self.lease.incarnation();
-            }
-        }
-        self.inbox = Some(inbox);
-    }
-
-    fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {
-        let SegmentBatch { incarnation, begun: _, writes } = batch;
-        let Some(mut redis) = self.redis.take() else { return SegmentOutcome::Failed };
-        self.check_age(&mut redis);
-        let outcome = if incarnation != self.lease.incarnation() {
-            SegmentOutcome::Refused
-        } else if !redis.can_write(&self.lease) {
-            SegmentOutcome::Failed
-        } else {
-            let end = redis.segments.flush(&mut redis.link, &mut self.lease, writes, FlushExtent::Writes);
-            self.conclude(&mut redis, incarnation, end)
-        };
-        self.redis = Some(redis);
-        outcome
-    }
-
     /// A process that was stopped takes the next incarnation before it writes anything.
     fn check_age(&mut self, redis: &mut RedisSide) {
         let old = self.lease.incarnation();
         if let Some(doubt) = self.lease.check_age((self.clock)().at) {
             self.doubt(doubt, redis, old);
             self.renew_at = Moment::ZERO;
-        }
-    }
-
-    /// Notes the end of a flush.
-    fn conclude(&mut self, redis: &mut RedisSide, incarnation: Incarnation, end: FlushEnd) -> SegmentOutcome {
-        match end {
-            FlushEnd::Written => SegmentOutcome::Written,
-            FlushEnd::Doubted(doubt) => {
-                self.doubt(doubt, redis, incarnation);
-                self.renew_at = Moment::ZERO;
-                SegmentOutcome::Refused
-            }
-            FlushEnd::Failed(cause) => {
-                redis.fail(&self.counters, &cause);
-                SegmentOutcome::Failed
-            }
         }
     }
 
@@ -342,7 +293,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         }
         let writes = RenewalWrites {
             incarnation: self.lease.incarnation(),
-            lease: Lease::encode(self.lease.send(), phase, self.written, &self.signs.name),
+            lease: Lease::encode(
+                self.lease.send(),
+                phase,
+                LeaseParts { unwritten: redis.unwritten(), ..self.written },
+                &self.signs.name,
+            ),
             stats,
             removed,
         };
@@ -369,7 +325,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                     tracing::info!("registry connected");
                 }
                 let doubt = self.lease.confirm(before.lease.as_deref(), begun);
-                doubt.or_else(|| self.lease.check_flush(before.flush.as_deref()))
+                let flush = before.flush.as_deref();
+                doubt
+                    .or_else(|| self.lease.check_flush(Partition::FIRST, flush))
+                    .or_else(|| redis.segments.check(&mut redis.link, &mut self.lease))
             }
             Err(cause) => {
                 redis.fail(&self.counters, &cause);

@@ -1,9 +1,8 @@
 //! The users of this instance on their way to the registry of users, and questions about all users.
 
-use super::lease_store::LeaseStore;
+use super::lease_store::{LeaseStore, PartitionWriters};
 use super::link::RegistryLink;
-use super::segment_side::{FlushEnd, FlushExtent, SegmentSide};
-
+use super::segment_side::{FlushEnd, SegmentSide};
 use crate::clock::Moment;
 use crate::cluster::audit::AUDIT_PERIOD;
 use crate::cluster::incarnation::OwnLease;
@@ -15,10 +14,11 @@ use crate::id::{Incarnation, UserName};
 use crate::job::segments::{HashField, SegmentAudit, SegmentKey, SegmentWrite};
 use crate::job::users::UserTally;
 use crate::metrics::registry::RegistryCounters;
+use crate::wire::partitions::PartitionSet;
 use crate::wire::slot::{Partition, SLOTS};
 use crate::wire::user_fields::{UserConnections, field_of, key_of, owner_and_user, slot_of};
 use crossbeam_channel::Sender;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,11 +46,37 @@ pub(super) struct RegistrySight<'a> {
     pub(super) is_up: bool,
 }
 
+impl RegistrySight<'_> {
+    /// The writers that count in each of these partitions, by the partition that has their flush numbers. None if leases cannot be read.
+    fn writers(&mut self, partitions: &BTreeSet<Partition>) -> BTreeMap<Partition, CountingWriters> {
+        let numbered: BTreeSet<Partition> =
+            partitions.iter().map(|partition| self.link.numbered(*partition)).collect();
+        let PartitionWriters { leases, mut flushed } = match self.leases.writers(self.link, partitions) {
+            Ok(writers) => writers,
+            Err(cause) => {
+                tracing::debug!(cause = %cause.text, "leases not read for users");
+                return BTreeMap::new();
+            }
+        };
+        let own = self.lease.incarnation().origin;
+        let mut reading = WritersReading { leases, ..WritersReading::default() };
+        let of = |partition: Partition| {
+            reading.partitions = self.link.covered(partition);
+            let is_read = flushed.remove(&partition).map(|found| reading.flushed = found).is_some();
+            let reading = is_read.then_some(&reading);
+            (partition, CountingWriters::of(own, self.liveness.instances(), reading))
+        };
+        numbered.into_iter().map(of).collect()
+    }
+}
+
 /// The registry of users, as this instance sees it.
 pub(super) struct UserSide {
     own: OwnUsers,
-    /// False until this incarnation has a flush number in each partition.
-    is_numbered: bool,
+    /// Partitions in which this incarnation has no flush number yet.
+    unnumbered: PartitionSet,
+    /// Partitions in which a flush failed, and is not repeated yet.
+    owed: PartitionSet,
     prefix: Arc<str>,
     flush_at: Option<Moment>,
     flushed: Moment,
@@ -82,7 +108,8 @@ impl UserSide {
         let audit = BucketAudit { next: 0, at: now };
         UserSide {
             own,
-            is_numbered: false,
+            unnumbered: PartitionSet::ALL,
+            owed: PartitionSet::EMPTY,
             prefix,
             flush_at: Some(now),
             flushed: now,
@@ -109,7 +136,7 @@ impl UserSide {
     /// Everything is to be written again.
     pub(super) fn begin_incarnation(&mut self, now: Moment) {
         self.own.begin_incarnation();
-        self.is_numbered = false;
+        (self.unnumbered, self.owed) = (PartitionSet::ALL, PartitionSet::EMPTY);
         self.flush_at = Some(now);
     }
 
@@ -118,9 +145,14 @@ impl UserSide {
         self.own.has_overflowed()
     }
 
-    /// True once all users were written for this incarnation.
+    /// True once all users were written for this incarnation, except those of partitions that are [owed](UserSide::owed).
     pub(super) fn is_written(&self) -> bool {
-        self.is_numbered && !self.own.is_rewriting()
+        !self.own.is_rewriting() && self.unnumbered.without(self.owed).is_empty()
+    }
+
+    /// Partitions of a cluster in which some users are not written, because their master was out of reach.
+    pub(super) fn owed(&self) -> PartitionSet {
+        self.owed
     }
 
     /// The moment of the next flush; `None` if nothing is to be written.
@@ -155,28 +187,38 @@ impl UserSide {
         clock: impl Fn() -> Moment,
     ) -> FlushEnd {
         let begun = clock();
-        let changes = self.own.take(FLUSH_BUCKETS);
+        let unreached = segments.failing();
+        let changes = self.own.take(FLUSH_BUCKETS, unreached);
         let incarnation = lease.incarnation();
         let writes = changes.iter().map(|change| self.write(incarnation, change)).collect();
-        let is_last = !self.is_numbered && !self.own.is_rewriting();
-        let extent = if is_last { FlushExtent::Everywhere } else { FlushExtent::Writes };
-        let end = segments.flush(link, lease, writes, extent);
-        self.is_numbered |= is_last && matches!(end, FlushEnd::Written);
+        // The last part shows in each partition that there is nothing else.
+        let is_last = !self.own.is_rewriting();
+        let also = if is_last { self.unnumbered.without(unreached) } else { PartitionSet::EMPTY };
+        let end = segments.flush(link, lease, writes, also);
+        let failed = match &end {
+            FlushEnd::Written => PartitionSet::EMPTY,
+            FlushEnd::Doubted(_) => PartitionSet::ALL,
+            FlushEnd::Failed { partitions, .. } => *partitions,
+        };
+        self.unnumbered = self.unnumbered.without(also.without(failed));
         let now = clock();
         self.counters.flushes.add(1);
         self.counters.flush_us.set(u64::try_from(now.since(begun).as_micros()).unwrap_or(u64::MAX));
         self.flushed = now;
-        self.flush_at = match (self.own.is_rewriting(), self.own.is_behind()) {
+        self.flush_at = match (self.own.is_rewriting(), self.own.is_behind() || !self.unnumbered.is_empty()) {
             (true, _) => Some(now),
             (false, true) => Some(now + FLUSH_PERIOD),
             (false, false) => None,
         };
-        if matches!(end, FlushEnd::Failed(_)) {
+        if let FlushEnd::Failed { .. } = end {
             self.counters.flush_failures.add(1);
-            self.own.put_back(changes);
+            let is_failed = |change: &BucketChange| failed.contains(Partition::of_slot(change.slot));
+            self.own.put_back(changes.into_iter().filter(is_failed).collect());
             // Even a flush without a change is repeated: its number shows the others that there is none.
             self.wait(now);
         }
+        let waiting = self.own.partitions_waiting().union(self.unnumbered);
+        self.owed = self.owed.union(unreached).union(failed).intersection(waiting);
         self.report();
         end
     }
@@ -212,9 +254,11 @@ impl UserSide {
         let slots: Vec<u16> = self.own.occupied(self.audit.next).take_while(|slot| *slot < end).collect();
         self.audit = BucketAudit { next: if end >= SLOTS { 0 } else { end }, at: now };
         let incarnation = sight.lease.incarnation();
-        let keys = slots.iter().map(|slot| self.key(*slot)).collect();
-        let audited = sight.segments.audited(sight.link, keys)?;
-        for (slot, audited) in slots.into_iter().zip(&audited) {
+        let keys: Vec<SegmentKey> = slots.iter().map(|slot| self.key(*slot)).collect();
+        let audited = sight.segments.audited(sight.link, keys.clone());
+        let slots: BTreeMap<Arc<str>, u16> = keys.into_iter().map(|key| key.key).zip(slots).collect();
+        for audited in &audited {
+            let Some(slot) = slots.get(&audited.key.key).copied() else { continue };
             let own = |(name, value): &HashField| {
                 let (owner, _) = owner_and_user(name)?;
                 (owner == incarnation).then(|| (name.clone(), UserConnections::parse(value)))
@@ -231,25 +275,20 @@ impl UserSide {
 
     /// Finds users. Without Redis only their connections here are known.
     pub(super) fn look_up(&self, sight: &mut RegistrySight<'_>, users: Vec<UserName>) -> Vec<FoundUser> {
-        let found = if sight.is_up { self.read(sight, &users) } else { Err(None) };
-        if let Err(Some(cause)) = &found {
-            tracing::debug!(cause = %cause.text, "users not read");
-        }
-        let (fields, reading) = match found {
-            Ok((fields, reading)) => (fields, Some(reading)),
-            Err(_) => (Vec::new(), None),
-        };
-        let own = sight.lease.incarnation().origin;
-        let writers = CountingWriters::of(own, sight.liveness.instances(), reading.as_ref());
+        let (fields, writers) =
+            if sight.is_up { self.read(sight, &users) } else { (Vec::new(), BTreeMap::new()) };
         let mut fields = fields.into_iter();
+        let none = CountingWriters::of(0, sight.liveness.instances(), None);
         let find = |user: UserName| {
-            let fields = fields.next().unwrap_or_default();
+            let fields = fields.next().flatten();
+            let is_known = fields.is_some() && !user.is_anonymous();
+            let fields = fields.unwrap_or_default();
             let fields: Vec<_> = fields.iter().filter_map(|field| connections_of(&user, field)).collect();
             let own = self.own.connections(&user);
             let own = own.map(|connections| UserAt { instance: Arc::clone(sight.name), connections });
-            let is_counted = !user.is_anonymous();
-            let mut found = writers.find(user, own, &fields);
-            found.is_complete &= is_counted;
+            let partition = sight.link.numbered(Partition::of_slot(slot_of(&user)));
+            let mut found = writers.get(&partition).unwrap_or(&none).find(user, own, &fields);
+            found.is_complete &= is_known;
             found
         };
         let found: Vec<FoundUser> = users.into_iter().map(find).collect();
@@ -264,12 +303,11 @@ impl UserSide {
         &self,
         sight: &mut RegistrySight<'_>,
         users: &[UserName],
-    ) -> Result<(Vec<Vec<HashField>>, WritersReading), Option<Cause>> {
+    ) -> (Vec<Option<Vec<HashField>>>, BTreeMap<Partition, CountingWriters>) {
         let keys: Vec<SegmentKey> = users.iter().map(|user| self.key(slot_of(user))).collect();
         let partitions = keys.iter().map(|key| key.partition).collect();
-        let fields = sight.segments.fields(sight.link, keys).map_err(Some)?;
-        let reading = sight.leases.writers(sight.link, &partitions).map_err(Some)?;
-        Ok((fields, reading))
+        let fields = sight.segments.fields(sight.link, keys);
+        (fields, sight.writers(&partitions))
     }
 
     /// Begins to count all users, or adds an asker to the count that is under way. Over a bound askers get no answer.
@@ -291,7 +329,10 @@ impl UserSide {
         let writers = CountingWriters::of(own, sight.liveness.instances(), None);
         let end = (tally.next + TALLY_BUCKETS).min(SLOTS);
         let keys = (tally.next..end).map(|slot| self.key(slot)).collect();
-        let read = if sight.is_up { sight.segments.fields(sight.link, keys).ok() } else { None };
+        let read: Option<Vec<Vec<HashField>>> = match sight.is_up {
+            true => sight.segments.fields(sight.link, keys).into_iter().collect(),
+            false => None,
+        };
         let is_read = read.is_some();
         let fields = read.unwrap_or_else(|| vec![Vec::new(); usize::from(end - tally.next)]);
         for (slot, fields) in (tally.next..end).zip(&fields) {
@@ -309,11 +350,11 @@ impl UserSide {
         }
         // Without Redis the users of this instance are all that is known.
         let users = if is_read { tally.users } else { self.own.users() as u64 };
-        let partitions = Partition::all().collect();
-        let reading = if is_read { sight.leases.writers(sight.link, &partitions).ok() } else { None };
-        let writers = CountingWriters::of(own, sight.liveness.instances(), reading.as_ref());
+        let states = if is_read { sight.writers(&Partition::all().collect()) } else { BTreeMap::new() };
         // Fields that a writer wrote again meanwhile may have been missed.
-        let is_complete = writers.is_complete && writers.incarnations() == tally.writers;
+        let is_same =
+            |writers: &CountingWriters| writers.is_complete && writers.incarnations() == tally.writers;
+        let is_complete = !states.is_empty() && states.values().all(is_same);
         let counted = UserTally::Counted { users, is_complete };
         for reply in tally.replies {
             let _ = reply.try_send(counted);

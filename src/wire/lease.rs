@@ -7,6 +7,8 @@
 //!
 //! Redis is not trusted: who can write to it can forge a lease, and with it the list of instances, but no message.
 
+use super::partitions::PartitionSet;
+
 /// Bytes of a lease. Redis stores a small hash compactly while no value is longer than `hash-max-listpack-value`, 64 by default.
 pub const LEASE_BYTES_MAX: usize = 64;
 
@@ -44,6 +46,8 @@ pub struct LeaseParts {
     pub users: bool,
     /// Its members are in the rosters.
     pub rosters: bool,
+    /// Except in these partitions of a Redis Cluster, whose masters it does not reach.
+    pub unwritten: PartitionSet,
 }
 
 impl LeaseParts {
@@ -71,7 +75,7 @@ pub struct Lease {
 impl Lease {
     /// Writes a lease; a long name is cut off.
     pub fn encode(renewals: u64, phase: LeasePhase, parts: LeaseParts, name: &str) -> String {
-        let mut text = format!("{renewals},{}{},", phase.letter(), parts.letters());
+        let mut text = format!("{renewals},{}{}{},", phase.letter(), parts.letters(), parts.unwritten.text());
         let room = LEASE_BYTES_MAX.saturating_sub(text.len());
         text.push_str(name.get(..name.floor_char_boundary(room)).unwrap_or_default());
         text
@@ -89,7 +93,11 @@ impl Lease {
         is_plain.then_some(Lease {
             renewals: renewals.parse().ok()?,
             phase: phase.unwrap_or(LeasePhase::Serving),
-            parts: LeaseParts { users: flags.contains('u'), rosters: flags.contains('p') },
+            parts: LeaseParts {
+                users: flags.contains('u'),
+                rosters: flags.contains('p'),
+                unwritten: PartitionSet::find(flags),
+            },
             name: Box::from(name),
         })
     }
@@ -104,7 +112,7 @@ mod tests {
     fn lease_is_read_as_written_and_never_longer_than_its_bound() {
         for phase in LeasePhase::ALL {
             for (users, rosters) in [(false, false), (false, true), (true, false), (true, true)] {
-                let parts = LeaseParts { users, rosters };
+                let parts = LeaseParts { users, rosters, ..LeaseParts::default() };
                 let text = Lease::encode(17, phase, parts, "gw-1");
                 let lease = Lease::parse(text.as_bytes()).expect("a lease");
                 assert_eq!((lease.renewals, lease.phase, &*lease.name), (17, phase, "gw-1"));
@@ -114,6 +122,18 @@ mod tests {
         let long = Lease::encode(u64::MAX, LeasePhase::Serving, LeaseParts::default(), &"x".repeat(64));
         assert_eq!(long.len(), LEASE_BYTES_MAX);
         assert_eq!(Lease::parse(long.as_bytes()).expect("a lease").renewals, u64::MAX);
+    }
+
+    #[test]
+    fn lease_names_partitions_that_are_not_written_and_keeps_its_bound() {
+        let unwritten = Partition::all().skip(171).collect();
+        let parts = LeaseParts { users: true, rosters: true, unwritten };
+        let text = Lease::encode(u64::MAX, LeasePhase::Draining, parts, &"x".repeat(64));
+        let lease = Lease::parse(text.as_bytes()).expect("a lease");
+        assert_eq!((text.len(), lease.phase, lease.name.len()), (LEASE_BYTES_MAX, LeasePhase::Draining, 22));
+        assert!(
+            lease.parts.users && lease.parts.rosters && unwritten.without(lease.parts.unwritten).is_empty()
+        );
     }
 
     #[test]

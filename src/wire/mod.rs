@@ -16,6 +16,7 @@ pub mod lease;
 pub mod origin;
 pub mod outbox;
 pub mod page;
+pub mod partitions;
 pub mod personal;
 mod plain;
 pub mod presence;

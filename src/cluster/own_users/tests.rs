@@ -11,7 +11,7 @@ fn count(name: &str, connections: u32) -> UserCount {
 
 fn written(users: &mut OwnUsers) -> Vec<(String, u32)> {
     let mut found = Vec::new();
-    for change in users.take(usize::MAX) {
+    for change in users.take(usize::MAX, PartitionSet::EMPTY) {
         found.extend(change.set.iter().map(|(name, value)| (name.to_string(), value.connections)));
         found.extend(change.remove.iter().map(|name| (name.to_string(), 0)));
     }
@@ -39,7 +39,7 @@ fn changes_of_a_user_are_written_once_with_the_last_count() {
 fn failed_changes_are_written_again_with_the_count_of_then() {
     let mut users = OwnUsers::default();
     users.note(count("ann", 1));
-    let failed = users.take(usize::MAX);
+    let failed = users.take(usize::MAX, PartitionSet::EMPTY);
     users.note(count("ann", 3));
     users.put_back(failed);
     assert_eq!(written(&mut users), [("ann".into(), 3)]);
@@ -51,13 +51,13 @@ fn incarnation_writes_every_user_once_and_none_twice() {
     (0..1_000).for_each(|n| users.note(count(&n.to_string(), 1)));
     written(&mut users);
     users.begin_incarnation();
-    let first = users.take(100);
+    let first = users.take(100, PartitionSet::EMPTY);
     assert_eq!(first.len(), 100);
-    let half = users.take(300);
+    let half = users.take(300, PartitionSet::EMPTY);
     // One of them was written, one was not; both changed meanwhile.
     let (early, late) = (first[0].set[0].0.clone(), {
         let mut ahead = users.clone();
-        ahead.take(1)[0].set[0].0.clone()
+        ahead.take(1, PartitionSet::EMPTY)[0].set[0].0.clone()
     });
     users.note(count(early.as_str(), 0));
     users.note(count(late.as_str(), 5));
@@ -67,6 +67,28 @@ fn incarnation_writes_every_user_once_and_none_twice() {
     let before: usize = first.iter().chain(&half).map(|change| change.set.len()).sum();
     assert_eq!(before + rest.len() - 1, 1_000);
     assert!(!users.is_behind());
+}
+
+#[test]
+fn users_of_a_master_out_of_reach_wait_and_the_others_are_written() {
+    let mut users = OwnUsers::default();
+    (0..1_000).for_each(|n| users.note(count(&n.to_string(), 1)));
+    let unreached: PartitionSet = Partition::all().skip(171).collect();
+    let waits = |slot: u16| unreached.contains(Partition::of_slot(slot));
+    for round in ["changes", "a complete writing"] {
+        let others = users.take(usize::MAX, unreached);
+        assert!(others.len() > 500 && others.iter().all(|change| !waits(change.slot)), "{round}");
+        assert!(users.is_behind() && !users.is_rewriting(), "{round}");
+        assert!(users.partitions_waiting().without(unreached).is_empty(), "{round}");
+        assert!(users.take(usize::MAX, unreached).is_empty(), "{round}");
+        // A user comes meanwhile.
+        users.note(count("late", 1));
+        let late = users.take(usize::MAX, PartitionSet::EMPTY);
+        let names: BTreeSet<&UserName> =
+            others.iter().chain(&late).flat_map(|change| &change.set).map(|(name, _)| name).collect();
+        assert_eq!((names.len(), users.is_behind()), (1_001, false), "{round}");
+        users.begin_incarnation();
+    }
 }
 
 #[test]
@@ -119,10 +141,10 @@ fn connected_user_takes_at_most_64_bytes() {
     for n in 0..200_000 {
         users.note(count(&n.to_string(), 1));
         if n % 1_000 == 0 {
-            users.take(usize::MAX);
+            users.take(usize::MAX, PartitionSet::EMPTY);
         }
     }
-    users.take(usize::MAX);
+    users.take(usize::MAX, PartitionSet::EMPTY);
     // An allocation has a head of at most 16 bytes.
     let bytes =
         |bucket: &Vec<OwnUser>| size_of::<Vec<OwnUser>>() + 16 + bucket.capacity() * size_of::<OwnUser>();
@@ -136,7 +158,7 @@ fn connected_user_takes_at_most_64_bytes() {
 proptest! {
     /// Redis ends as the last counts say, whatever fails, and whenever an incarnation begins.
     #[test]
-    fn redis_ends_with_the_last_counts(steps in prop::collection::vec((0..6u8, 0..4u32, 0..6u8), 0..120)) {
+    fn redis_ends_with_the_last_counts(steps in prop::collection::vec((0..6u8, 0..4u32, 0..7u8), 0..120)) {
         let mut users = OwnUsers::default();
         let mut truth: BTreeMap<String, u32> = BTreeMap::new();
         let mut redis: BTreeMap<String, u32> = BTreeMap::new();
@@ -149,10 +171,17 @@ proptest! {
         for (who, connections, action) in steps {
             let name = format!("u{who}");
             match action {
-                0 => { let taken = users.take(2); users.put_back(taken); }
-                1 => { let taken = users.take(2); carry(&mut redis, &taken); users.put_back(taken); }
-                2 => { let taken = users.take(2); carry(&mut redis, &taken); }
+                0 => { let taken = users.take(2, PartitionSet::EMPTY); users.put_back(taken); }
+                1 => { let taken = users.take(2, PartitionSet::EMPTY); carry(&mut redis, &taken); users.put_back(taken); }
+                2 => { let taken = users.take(2, PartitionSet::EMPTY); carry(&mut redis, &taken); }
                 3 => { redis.clear(); users.begin_incarnation(); }
+                4 => {
+                    // The master of one user is out of reach.
+                    let unreached = PartitionSet::from(Partition::of_slot(slot_of(&user(&name))));
+                    let taken = users.take(2, unreached);
+                    prop_assert!(taken.iter().all(|change| !unreached.contains(Partition::of_slot(change.slot))));
+                    carry(&mut redis, &taken);
+                }
                 _ => {
                     users.note(count(&name, connections));
                     if connections == 0 { truth.remove(&name); } else { truth.insert(name, connections); }
@@ -161,7 +190,7 @@ proptest! {
             prop_assert_eq!(users.users(), truth.len());
         }
         while users.is_behind() {
-            let taken = users.take(3);
+            let taken = users.take(3, PartitionSet::EMPTY);
             carry(&mut redis, &taken);
         }
         prop_assert_eq!(redis, truth);

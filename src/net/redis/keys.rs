@@ -17,6 +17,13 @@ use std::time::{Duration, Instant};
 /// From the first packet to a connection that is ready, without the search for a server.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// A master that fails is not asked again for this time, at first and at most; each failure doubles it. Others are asked meanwhile.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(3);
+
+/// The shortest time between two readings of the slots.
+const SLOTS_EVERY: Duration = Duration::from_millis(500);
+
 /// The bytes that the answers to one call may have: a thousand instances alone have 1.4 MB of leases and stats.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -29,47 +36,56 @@ pub(crate) struct RedisKeys {
     dialer: Dialer,
     slots: SlotReader,
     map: SlotMap,
+    /// A master failed, so its slots may have another one by now.
+    is_doubted: bool,
+    /// The end of the last reading of the slots, and the trouble with it.
+    read: Option<(Instant, Option<Trouble>)>,
+    /// Masters that failed last.
+    resting: BTreeMap<NodeAddress, MasterRest>,
     /// By master; `None`: the one server, or the one that Sentinels name.
     links: BTreeMap<Option<NodeAddress>, RedisConnection>,
+}
+
+/// The rest of a master that failed.
+struct MasterRest {
+    until: Instant,
+    length: Duration,
+    trouble: Trouble,
 }
 
 impl RedisKeys {
     /// Opens nothing yet.
     pub(crate) fn new(target: Target) -> RedisKeys {
         let (dialer, map) = (target.dialer(), SlotMap::empty());
-        RedisKeys { target, dialer, slots: SlotReader::new(), map, links: BTreeMap::new() }
+        RedisKeys {
+            target,
+            dialer,
+            slots: SlotReader::new(),
+            map,
+            is_doubted: false,
+            read: None,
+            resting: BTreeMap::new(),
+            links: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Closes all connections: the servers may be the wrong ones.
-    pub(crate) fn forget(&mut self) {
-        self.links.clear();
-        self.map = SlotMap::empty();
+    /// Closes the connection to the server of a partition: it may be the wrong one.
+    pub(crate) fn forget(&mut self, partition: Partition) {
+        self.links.remove(&self.map.master_of(partition).cloned());
+        self.is_doubted = true;
     }
 
     /// Sends commands on keys of one partition at once, and reads all answers. Follows `MOVED` and `ASK` once.
     ///
     /// # Errors
     ///
-    /// The trouble of the connection or of the search for the master. It is not known which commands were carried out.
+    /// The trouble of the connection or of the search for the master; the last one, without asking, while the master rests after it. It
+    /// is not known which commands were carried out.
     pub(crate) fn ask(
-        &mut self,
-        partition: Partition,
-        commands: &[Cmd],
-        timeout: Duration,
-    ) -> Result<Vec<KeyAnswer>, Trouble> {
-        let answers = self.attempt(partition, commands, timeout);
-        if answers.is_err() {
-            // The slots may have another master by now.
-            self.map = SlotMap::empty();
-        }
-        answers
-    }
-
-    fn attempt(
         &mut self,
         partition: Partition,
         commands: &[Cmd],
@@ -85,27 +101,117 @@ impl RedisKeys {
         Ok(answers)
     }
 
-    /// The server of a partition.
-    fn place(&mut self, partition: Partition) -> Result<Option<NodeAddress>, Trouble> {
-        let RedisKeys { target, dialer, slots, map, links } = self;
-        let Some(target) = target.redis().filter(|target| target.cluster_nodes().is_some()) else {
-            return Ok(None);
-        };
-        if map.master_of(partition).is_none() {
-            *map = slots.read(dialer, target, map, deadline(target))?;
-            let masters = map.masters();
-            links.retain(|place, _| place.as_ref().is_some_and(|node| masters.contains(node)));
-        }
-        match map.master_of(partition) {
-            Some(master) => Ok(Some(master.clone())),
-            None => {
-                let tag = partition.tag();
-                Err(Trouble::new(Fault::NotReady, format!("no master has the slot of {{{tag}}}")))
+    /// Sends one command on a key of each of these partitions, in one round trip for each master.
+    pub(crate) fn ask_each(
+        &mut self,
+        commands: Vec<(Partition, Cmd)>,
+        timeout: Duration,
+    ) -> Vec<(Partition, Result<KeyAnswer, Trouble>)> {
+        let mut answered = Vec::with_capacity(commands.len());
+        let mut groups: BTreeMap<Option<NodeAddress>, Vec<(Partition, Cmd)>> = BTreeMap::new();
+        for (partition, command) in commands {
+            match self.place(partition) {
+                Ok(place) => groups.entry(place).or_default().push((partition, command)),
+                Err(trouble) => answered.push((partition, Err(trouble))),
             }
         }
+        for (place, group) in groups {
+            let (partitions, commands): (Vec<Partition>, Vec<Cmd>) = group.into_iter().unzip();
+            match self.exchange(&place, &commands, timeout) {
+                Err(trouble) => {
+                    answered.extend(partitions.into_iter().map(|each| (each, Err(trouble.clone()))))
+                }
+                Ok(answers) => {
+                    for ((partition, command), answer) in partitions.into_iter().zip(commands).zip(answers) {
+                        let is_elsewhere = answer.as_ref().is_err_and(is_redirect);
+                        answered.push((
+                            partition,
+                            match is_elsewhere {
+                                true => self.ask_one(partition, command, timeout),
+                                false => Ok(answer),
+                            },
+                        ));
+                    }
+                }
+            }
+        }
+        answered
+    }
+
+    fn ask_one(
+        &mut self,
+        partition: Partition,
+        command: Cmd,
+        timeout: Duration,
+    ) -> Result<KeyAnswer, Trouble> {
+        let none = || Trouble::new(Fault::Protocol, "answers are missing");
+        self.ask(partition, &[command], timeout)?.into_iter().next().ok_or_else(none)
+    }
+
+    /// The server of a partition.
+    fn place(&mut self, partition: Partition) -> Result<Option<NodeAddress>, Trouble> {
+        if !self.target.is_cluster() {
+            return Ok(None);
+        }
+        let is_wanted = self.is_doubted || self.map.master_of(partition).is_none();
+        if is_wanted && self.read.as_ref().is_none_or(|(read, _)| now() >= *read + SLOTS_EVERY) {
+            self.read_slots();
+        }
+        if let Some(master) = self.map.master_of(partition) {
+            return Ok(Some(master.clone()));
+        }
+        let tag = partition.tag();
+        let none = || Trouble::new(Fault::NotReady, format!("no master has the slot of {{{tag}}}"));
+        Err(self.read.as_ref().and_then(|(_, trouble)| trouble.clone()).unwrap_or_else(none))
+    }
+
+    /// Reads the slots. If that fails, the masters of before are asked further on.
+    fn read_slots(&mut self) {
+        let RedisKeys { target, dialer, slots, map, links, resting, .. } = self;
+        let Some(target) = target.redis() else { return };
+        let trouble = match slots.read(dialer, target, map, deadline(target)) {
+            Ok(found) => {
+                let masters = found.masters();
+                links.retain(|place, _| place.as_ref().is_some_and(|node| masters.contains(node)));
+                resting.retain(|node, _| masters.contains(node));
+                (*map, self.is_doubted) = (found, false);
+                None
+            }
+            Err(trouble) => Some(trouble),
+        };
+        self.read = Some((now(), trouble));
     }
 
     fn exchange(
+        &mut self,
+        place: &Option<NodeAddress>,
+        commands: &[Cmd],
+        timeout: Duration,
+    ) -> Result<Vec<KeyAnswer>, Trouble> {
+        let rest = place.as_ref().and_then(|node| self.resting.get(node));
+        if let Some(rest) = rest.filter(|rest| now() < rest.until) {
+            return Err(rest.trouble.clone());
+        }
+        let answers = self.attempt(place, commands, timeout);
+        if let Some(node) = place {
+            match &answers {
+                Ok(_) => drop(self.resting.remove(node)),
+                Err(trouble) => self.rest(node, trouble),
+            }
+        }
+        answers
+    }
+
+    /// Lets a master rest that failed: one that is silent must not delay what the others do.
+    fn rest(&mut self, node: &NodeAddress, trouble: &Trouble) {
+        let before = self.resting.get(node).map(|rest| rest.length);
+        let length = before.map_or(REST_MIN, |length| (length * 2).min(REST_MAX));
+        let rest = MasterRest { until: now() + length, length, trouble: trouble.clone() };
+        self.resting.insert(node.clone(), rest);
+        self.is_doubted = true;
+    }
+
+    fn attempt(
         &mut self,
         place: &Option<NodeAddress>,
         commands: &[Cmd],
@@ -156,6 +262,10 @@ impl RedisKeys {
         }
         Ok(())
     }
+}
+
+fn is_redirect(error: &ServerError) -> bool {
+    matches!(error.code(), "MOVED" | "ASK")
 }
 
 fn deadline(target: &RedisTarget) -> Instant {

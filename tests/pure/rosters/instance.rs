@@ -198,7 +198,7 @@ impl ModelInstance {
             redis.leases.insert(own, ModelLease { renewals, is_complete: self.is_complete });
             let before = before.map(|lease| Lease::encode(lease.renewals, lease.phase, lease.parts, "x"));
             let doubt = self.lease.confirm(before.as_deref().map(str::as_bytes), now);
-            if doubt.or_else(|| self.lease.check_flush(flush.as_deref())).is_none() {
+            if doubt.or_else(|| self.lease.check_flush(Partition::FIRST, flush.as_deref())).is_none() {
                 break;
             }
             self.is_complete = false;
@@ -236,7 +236,7 @@ impl ModelInstance {
     }
 
     fn lease(lease: ModelLease) -> Lease {
-        let parts = LeaseParts { users: true, rosters: lease.is_complete };
+        let parts = LeaseParts { users: true, rosters: lease.is_complete, ..LeaseParts::default() };
         let renewals = lease.renewals;
         Lease { renewals, phase: LeasePhase::Serving, parts, name: "x".into() }
     }
