@@ -6,9 +6,10 @@ use seawall::clock::{Moment, Now};
 use seawall::id::{ChannelName, Incarnation, ReactorId};
 use seawall::roster::{
     InstanceStanding, RosterEvent, RosterInstance, RosterRules, Rosters, ServiceState, SharingBounds,
-    WatchNumber, WayState,
+    WatchNumber, Ways,
 };
 use seawall::wire::command::WatchDetail;
+use seawall::wire::partitions::PartitionSet;
 use seawall::wire::presence::RosterKnowledge;
 use seawall::wire::segment::{SegmentDelta, SegmentField, SegmentHead, SegmentMember};
 use std::time::Duration;
@@ -46,8 +47,9 @@ fn follow(bytes: &[u8]) {
         incarnation: Incarnation { origin: 2, count: 1 },
         name: "b".into(),
         standing: InstanceStanding::Sure,
+        unwritten: PartitionSet::EMPTY,
     };
-    let (storage, messages) = (WayState::Reached, WayState::Reached);
+    let (storage, messages) = (Ways::REACHED, Ways::REACHED);
     rosters.observe(ServiceState { incarnation: own, storage, messages, others: vec![other] }, Moment::ZERO);
     let (reactor, detail, number) = (ReactorId(0), WatchDetail::Members, WatchNumber::default());
     let watch = RosterEvent::Watch { channel: channel.clone(), reactor, detail, number };

@@ -5,6 +5,7 @@ use crate::health::advice::look_at;
 use crate::health::definition::DependencyKind;
 use crate::health::finding::{Cause, Fault};
 use crate::job::EvidenceSender;
+use crate::job::bus::SharedSlots;
 use crate::job::delivery::Monitor;
 use crate::metrics::bus::{BusCounters, BusGauges};
 use crate::net::dial::Dialer;
@@ -31,6 +32,8 @@ pub struct BusSettings {
     /// The shared state of delivery.
     pub monitor: Arc<Monitor>,
     pub counters: Arc<BusCounters>,
+    /// Where the masters of a cluster are made known to other threads.
+    pub slots: SharedSlots,
 }
 
 /// The settings of a pair of threads: of the whole bus, or of its part at one master of a cluster.
@@ -51,7 +54,7 @@ pub(super) struct LinkSettings {
 impl LinkSettings {
     /// Those of a bus over one server.
     pub(super) fn whole(settings: BusSettings) -> LinkSettings {
-        let BusSettings { target, prefix, origin, evidence, monitor, counters } = settings;
+        let BusSettings { target, prefix, origin, evidence, monitor, counters, slots: _ } = settings;
         let gauges = Arc::clone(&counters.gauges);
         let (target, naming) = (Some(target), Naming::Plain);
         LinkSettings { target, prefix, naming, origin, evidence, monitor, counters, gauges }

@@ -265,16 +265,10 @@ impl BusSender {
         self.config.monitor.committed(canary.number, &canary.seen);
         let Some(key) = self.key.load_full() else { return };
         let note = CanaryNote { number: canary.number, dropped: self.dropped.load(Ordering::Relaxed) };
-        let sealed = |name: &str| {
-            let mut message = Vec::new();
-            envelope::canary(&mut message, &key, self.config.origin, name, note);
-            message
-        };
         let name = self.topics.canary();
-        commands.push(self.topics.publish(name, &sealed(name)));
-        if let Some(name) = self.topics.plain_canary() {
-            commands.push(cmd("PUBLISH").arg(name).arg(sealed(name)).take());
-        }
+        let mut message = Vec::new();
+        envelope::canary(&mut message, &key, self.config.origin, name, note);
+        commands.push(self.topics.publish(name, &message));
     }
 
     fn add_order(&self, note: &OrderNote, commands: &mut Vec<Cmd>) {

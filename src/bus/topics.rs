@@ -24,8 +24,6 @@ pub(super) struct Topics {
     /// The beginning of the names of channels: all before the channel, or before the tag.
     channels: String,
     canary: String,
-    /// Where listeners outside of the bus expect canaries, if not on `canary`.
-    plain_canary: Option<String>,
     orders: String,
 }
 
@@ -39,19 +37,11 @@ impl Topics {
                 format!("{prefix}:{{{}}}:orders", Partition::FIRST.tag()),
             ],
         };
-        let is_first = naming == Naming::Sharded { canary: Partition::FIRST };
-        let plain_canary = is_first.then(|| format!("{prefix}:canary"));
-        Topics { naming, channels, canary, plain_canary, orders }
+        Topics { naming, channels, canary, orders }
     }
 
     pub(super) fn canary(&self) -> &str {
         &self.canary
-    }
-
-    /// The name of canaries that pass all nodes of a cluster by plain publish/subscribe, as changes of rosters do. The first master's
-    /// link sends them.
-    pub(super) fn plain_canary(&self) -> Option<&str> {
-        self.plain_canary.as_deref()
     }
 
     pub(super) fn orders(&self) -> &str {
@@ -184,8 +174,6 @@ mod tests {
 
     #[test]
     fn orders_are_heard_at_the_master_of_the_first_partition_alone() {
-        assert_eq!(sharded(Partition::FIRST).plain_canary(), Some("p:canary"));
-        assert_eq!(sharded(Partition::of_slot(64)).plain_canary(), None);
         let hears = |canary| String::from_utf8_lossy(&sharded(canary).first_commands()).contains(":orders");
         assert!(hears(Partition::FIRST) && !hears(Partition::of_slot(64)));
     }

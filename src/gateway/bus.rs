@@ -3,12 +3,14 @@
 use super::config::Config;
 use super::watch::{self, PreparedWatch};
 use crate::bus::{self, BusSettings, RunningBus};
-use crate::job::bus::{Bus, BusInbox, SharedKey, bus};
+use crate::follow::slot_map::SlotMap;
+use crate::job::bus::{Bus, BusInbox, SharedKey, SharedSlots, bus};
 use crate::job::orders::OrderBoard;
 use crate::job::{Mailbox, Read};
 use crate::metrics::bus::BusCounters;
 use crate::registry::RegistryRedis;
 use crate::wire::envelope::Origin;
+use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ impl PreparedBus {
             evidence: watched.reporter(watch::BUS),
             monitor: Arc::clone(&watched.shared().monitor),
             counters: Arc::new(counters),
+            slots: Arc::new(ArcSwap::from_pointee(SlotMap::empty())),
         };
         Ok(Some(PreparedBus { bus, config, inbox }))
     }
@@ -60,6 +63,11 @@ impl PreparedBus {
     /// The key of its messages, once the store has given it.
     pub(super) fn key(&self) -> SharedKey {
         Arc::clone(&self.inbox.key)
+    }
+
+    /// The masters of a cluster, once it runs.
+    pub(super) fn slots(&self) -> SharedSlots {
+        Arc::clone(&self.config.slots)
     }
 
     /// Starts the threads; `reads` is the queue of the store's readers.

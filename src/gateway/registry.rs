@@ -88,9 +88,7 @@ impl PreparedRegistry {
     ) -> PreparedThread {
         let PreparedRegistry { signs, sender, events, board, counters, duty, users, url } = self;
         let (cluster, directory) = (Arc::clone(&board), UserDirectory::new(sender.clone()));
-        // Over a Redis Cluster, rosters are not shared: their topics would be spread over its masters.
-        let shares = bus.filter(|bus| !bus.redis().target.is_cluster());
-        let (segments, inbox) = shares.map(|_| job::segments::segments(signs.origin)).unzip();
+        let (segments, inbox) = bus.map(|_| job::segments::segments(signs.origin)).unzip();
         let registry = RegistryParts {
             redis: bus.map(|bus| RegistryRedis { users, ..bus.redis() }),
             duty,

@@ -279,7 +279,8 @@ fn start_objectives(
 /// The ways of the rosters to the other instances.
 fn sharing(bus: &PreparedBus, registry: &RegistryParts, segments: SegmentQueue) -> SharingParts {
     let RegistryRedis { target, prefix, .. } = bus.redis();
-    SharingParts { target, prefix, origin: Origin(registry.signs.origin), key: bus.key(), segments }
+    let (origin, key, slots) = (Origin(registry.signs.origin), bus.key(), bus.slots());
+    SharingParts { target, prefix, origin, key, slots, segments }
 }
 
 /// The receiving ends of the queues.

@@ -5,13 +5,14 @@
 
 pub use super::message::{Canary, Interest, Slice};
 use super::order_log::LoggedOrder;
+use crate::follow::slot_map::SlotMap;
 use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
 use crate::id::{ChannelName, OrderId};
 use crate::limits::{BUS_INTERESTS, BUS_ORDERS, BUS_PUBLICATIONS, BUS_SIGNALS};
 use crate::wire::envelope::BusKey;
 use crate::wire::publication::Published;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::event::{EventfdFlags, eventfd};
 use std::fmt;
@@ -19,6 +20,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The masters of a Redis Cluster, as the bus knows them; replaced with each reading.
+pub type SharedSlots = Arc<ArcSwap<SlotMap>>;
 
 /// A canary that was committed to the store.
 #[derive(Clone, Debug)]

@@ -1,10 +1,12 @@
-//! The thread that hears of changes of other instances' segments: it subscribes to the topics of open views.
+//! The thread that hears of changes of other instances' segments: it subscribes to the topics of open views. Of a cluster, each master
+//! has one of its own ([`links`](super::links)).
 //!
 //! Its connection is not the one of `bus-receive`, so that a storm of joins delays no publication. The canaries of the bus come back on
 //! it as well: without one for a while, messages are lost, whatever the reason, and views are read every second.
 
-use super::topic::TopicNames;
-use crate::follow::subscriptions::{BusCommand, Follows};
+use super::topic::{TopicNames, TopicPlace};
+use crate::follow::routing::partition_of;
+use crate::follow::subscriptions::{EndedSubscription, Follows};
 use crate::health::advice::look_at;
 use crate::health::definition::DependencyKind;
 use crate::health::finding::Fault;
@@ -12,14 +14,15 @@ use crate::id::ChannelName;
 use crate::job::bus::{Bell, SharedKey};
 use crate::net::deadline;
 use crate::net::dial::Dialer;
+use crate::net::redis::cluster::redirect;
 use crate::net::redis::{RedisConnection, is_text, trouble_of};
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
-use crate::roster::{TopicWish, WayState};
+use crate::roster::TopicWish;
 use crate::wire::envelope::{self, Origin};
 use crate::wire::segment::SegmentDelta;
-use ::redis::{Value, cmd};
-use crossbeam_channel::{Receiver, Sender};
+use ::redis::{ServerError, Value};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -33,6 +36,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause after a connection that failed.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Subscriptions that the server refused, because their slots moved, are asked for again after this time.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The longest wait, so that silence is noticed.
 const GLANCE: Duration = Duration::from_millis(500);
 /// Values taken from the socket before other work is checked.
@@ -42,7 +47,9 @@ const VALUES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) enum RosterNews {
     /// Messages about the channel arrive from now on.
-    Followed(ChannelName),
+    Followed { channel: ChannelName, listener: u32 },
+    /// They no longer do, until they are followed again.
+    Unfollowed { channel: ChannelName, listener: u32 },
     /// Another process has changed its segment.
     Delta { channel: ChannelName, origin: u64, delta: SegmentDelta },
 }
@@ -60,6 +67,9 @@ pub(super) struct RosterFeed {
 pub(super) struct ListenerParts {
     pub(super) target: Target,
     pub(super) names: TopicNames,
+    pub(super) place: TopicPlace,
+    /// Tells the listeners of one process apart.
+    pub(super) number: u32,
     /// This process.
     pub(super) origin: Origin,
     pub(super) key: SharedKey,
@@ -74,8 +84,12 @@ pub(super) struct RosterListener {
     dialer: Dialer,
     /// No follower waits for its subscription, so one that is asked for without a connection is confirmed as well.
     follows: Follows<Infallible>,
-    /// Subscriptions that were confirmed, and not passed on for want of room; at most one for each view.
-    followed: VecDeque<ChannelName>,
+    /// Subscriptions that were confirmed or ended, and not passed on for want of room; a few for each view.
+    untold: VecDeque<RosterNews>,
+    /// The topic of the bus's canaries.
+    canary: String,
+    /// When refused subscriptions are asked for again.
+    retry_at: Option<Instant>,
     connection: Option<Box<RedisConnection>>,
     rests_until: Instant,
     /// The last canary of this process.
@@ -83,8 +97,9 @@ pub(super) struct RosterListener {
 }
 
 impl RosterFeed {
-    pub(super) fn reach(&self) -> WayState {
-        if self.is_reached.load(Ordering::Acquire) { WayState::Reached } else { WayState::Lost }
+    /// True while messages arrive.
+    pub(super) fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Acquire)
     }
 
     pub(super) fn losses(&self) -> u64 {
@@ -105,24 +120,28 @@ impl RosterListener {
     pub(super) fn new(parts: ListenerParts) -> RosterListener {
         RosterListener {
             dialer: parts.target.dialer(),
+            canary: parts.names.canary(parts.place),
             parts,
             follows: Follows::default(),
-            followed: VecDeque::new(),
+            untold: VecDeque::new(),
+            retry_at: None,
             connection: None,
             rests_until: monotonic(),
             heard: None,
         }
     }
 
-    /// Runs until the owner of the rosters is gone, which ends with the process.
+    /// Runs until nothing is wished for any more: its master has no slots, or the process ends.
     pub(super) fn run(mut self) {
         loop {
             self.wait();
             self.parts.bell.answer();
-            while let Ok(wish) = self.parts.wishes.try_recv() {
-                match wish {
-                    TopicWish::Follow(channel) => self.follows.want(channel),
-                    TopicWish::Leave(channel) => self.follows.leave(channel),
+            loop {
+                match self.parts.wishes.try_recv() {
+                    Ok(TopicWish::Follow(channel)) => self.follows.want(channel),
+                    Ok(TopicWish::Leave(channel)) => self.follows.leave(channel),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
                 }
             }
             let worked = self.connect().and_then(|()| self.listen()).and_then(|()| self.subscribe());
@@ -130,7 +149,7 @@ impl RosterListener {
                 self.lose(trouble);
             }
             self.judge();
-            self.tell_followed();
+            self.tell_waiting();
         }
     }
 
@@ -139,7 +158,8 @@ impl RosterListener {
         let rest = match &self.connection {
             Some(connection) => {
                 ready.push(PollFd::new(&**connection, PollFlags::IN));
-                GLANCE
+                let retries = self.retry_at.map(|at| at.saturating_duration_since(monotonic()));
+                retries.unwrap_or(GLANCE).min(GLANCE)
             }
             None => self.rests_until.saturating_duration_since(monotonic()).min(GLANCE),
         };
@@ -156,9 +176,9 @@ impl RosterListener {
         let target = self.parts.target.redis().ok_or_else(|| Trouble::new(Fault::Internal, "no Redis"))?;
         let deadline = deadline::now() + DIAL_TIMEOUT + target.search_max();
         let mut connection = RedisConnection::open(&mut self.dialer, target, deadline)?;
-        let subscribe = cmd("SUBSCRIBE").arg(self.parts.names.canary()).get_packed_command();
-        connection.say(&subscribe, deadline)?;
+        connection.say(&self.parts.names.first_command(self.parts.place), deadline)?;
         self.follows.connected();
+        self.retry_at = None;
         self.heard = Some(monotonic());
         self.connection = Some(Box::new(connection));
         Ok(())
@@ -174,7 +194,7 @@ impl RosterListener {
                 break;
             }
             match connection.take(deadline)? {
-                Some(value) => self.take(&value)?,
+                Some(value) => self.take(&value, connection.peer())?,
                 None => break,
             }
         }
@@ -182,31 +202,67 @@ impl RosterListener {
         Ok(())
     }
 
-    fn take(&mut self, value: &Value) -> Result<(), Trouble> {
+    fn take(&mut self, value: &Value, peer: &str) -> Result<(), Trouble> {
         let parts = match value {
-            Value::ServerError(error) => return Err(trouble_of(error)),
+            Value::ServerError(error) => return self.refused(error, peer),
             Value::Array(parts) => parts.as_slice(),
             _ => return Ok(()),
         };
         match parts {
-            [kind, Value::BulkString(name), Value::BulkString(message)] if is_text(kind, "message") => {
+            [kind, Value::BulkString(name), Value::BulkString(message)]
+                if is_text(kind, "message") || is_text(kind, "smessage") =>
+            {
                 self.message(name, message);
             }
-            [kind, Value::BulkString(name), _] if is_text(kind, "subscribe") => {
+            [kind, Value::BulkString(name), _]
+                if is_text(kind, "subscribe") || is_text(kind, "ssubscribe") =>
+            {
                 if let Some(channel) = self.parts.names.channel(name)
                     && self.follows.subscribed(&channel).unwaited
                 {
-                    self.followed.push_back(channel);
+                    let listener = self.parts.number;
+                    self.untold.push_back(RosterNews::Followed { channel, listener });
                 }
             }
+            [kind, Value::BulkString(name), _] if is_text(kind, "sunsubscribe") => self.unsubscribed(name),
             _ => {}
         }
         Ok(())
     }
 
+    /// The server does not have the slots of a partition; any other error ends the connection.
+    fn refused(&mut self, error: &ServerError, peer: &str) -> Result<(), Trouble> {
+        let Some(moved) = redirect(error, peer) else { return Err(trouble_of(error)) };
+        let is_moved = |channel: &ChannelName| partition_of(channel) == moved.partition;
+        let channels: Vec<ChannelName> =
+            self.follows.names().filter(|channel| is_moved(channel)).cloned().collect();
+        channels.into_iter().for_each(|channel| self.unfollow(channel));
+        drop(self.follows.refuse(is_moved));
+        self.retry_later();
+        Ok(())
+    }
+
+    /// The server ended a subscription: on request, or because the slot moved.
+    fn unsubscribed(&mut self, name: &[u8]) {
+        if let Some(channel) = self.parts.names.channel(name)
+            && self.follows.unsubscribed(&channel) == EndedSubscription::Unasked
+        {
+            self.unfollow(channel);
+            self.retry_later();
+        }
+    }
+
+    fn unfollow(&mut self, channel: ChannelName) {
+        self.untold.push_back(RosterNews::Unfollowed { channel, listener: self.parts.number });
+    }
+
+    fn retry_later(&mut self) {
+        self.retry_at.get_or_insert(monotonic() + RETRY_AFTER);
+    }
+
     fn message(&mut self, name: &[u8], message: &[u8]) {
         let Some(origin) = envelope::origin(message) else { return };
-        if name == self.parts.names.canary().as_bytes() {
+        if name == self.canary.as_bytes() {
             if origin == self.parts.origin {
                 self.heard = Some(monotonic());
             }
@@ -234,13 +290,11 @@ impl RosterListener {
         }
     }
 
-    /// Passes confirmed subscriptions on, as many as there is room for. A view is not complete without.
-    fn tell_followed(&mut self) {
-        while let Some(channel) = self.followed.pop_front() {
-            if let Err(error) = self.parts.news.try_send(RosterNews::Followed(channel)) {
-                if let RosterNews::Followed(channel) = error.into_inner() {
-                    self.followed.push_front(channel);
-                }
+    /// Passes on which subscriptions were confirmed or ended, as far as there is room. A view is not complete without.
+    fn tell_waiting(&mut self) {
+        while let Some(news) = self.untold.pop_front() {
+            if let Err(error) = self.parts.news.try_send(news) {
+                self.untold.push_front(error.into_inner());
                 break;
             }
         }
@@ -248,16 +302,12 @@ impl RosterListener {
 
     fn subscribe(&mut self) -> Result<(), Trouble> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
+        if self.retry_at.take_if(|at| *at <= monotonic()).is_some() {
+            self.follows.retry();
+        }
         let mut bytes = Vec::new();
         while let Some(command) = self.follows.next_command() {
-            let (mut said, names) = match command {
-                BusCommand::Subscribe(names) => (cmd("SUBSCRIBE"), names),
-                BusCommand::Unsubscribe(names) => (cmd("UNSUBSCRIBE"), names),
-            };
-            for name in names {
-                said.arg(self.parts.names.topic(&name));
-            }
-            said.write_packed_command(&mut bytes);
+            self.parts.names.write(command, self.parts.place, &mut bytes);
         }
         if bytes.is_empty() { Ok(()) } else { connection.say(&bytes, deadline::now() + CALL_TIMEOUT) }
     }

@@ -6,6 +6,7 @@
 //! With a bus, rosters are shared with the other instances: `presence-listen` hears of their changes, and the registry writes and reads
 //! the hashes of rosters.
 
+mod links;
 mod listen;
 mod pages;
 mod parts;

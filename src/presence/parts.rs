@@ -1,7 +1,7 @@
 //! The parts of the thread, before it starts.
 
 use crate::job::Mailbox;
-use crate::job::bus::SharedKey;
+use crate::job::bus::{SharedKey, SharedSlots};
 use crate::job::presence::PresenceInbox;
 use crate::job::registry::ClusterBoard;
 use crate::job::segments::SegmentQueue;
@@ -27,6 +27,8 @@ pub struct SharingParts {
     /// This process.
     pub origin: Origin,
     pub key: SharedKey,
+    /// The masters, if it is a cluster.
+    pub slots: SharedSlots,
     /// To the registry.
     pub segments: SegmentQueue,
 }

@@ -1,28 +1,27 @@
 //! The side of the thread that is shared with other instances: jobs for the registry, and its news.
 
-use super::listen::{ListenerParts, RosterFeed, RosterListener, RosterNews};
+use super::links::{ListenerShares, RosterLinks};
+use super::listen::RosterNews;
 use super::parts::SharingParts;
 use super::topic::TopicNames;
 use crate::clock::Moment;
 use crate::cluster::instance::InstanceState;
 use crate::id::Incarnation;
-use crate::job::bus::{Bell, SharedKey};
+use crate::job::bus::SharedKey;
 use crate::job::segments::{
     SEGMENT_READS_MAX, SegmentAudit, SegmentBatch, SegmentJob, SegmentNews, SegmentOutcome, SegmentOwner,
     SegmentQueue, SegmentWrite,
 };
-use crate::limits::{ROSTER_NEWS, ROSTER_TOPICS};
+use crate::limits::ROSTER_NEWS;
 use crate::metrics::presence::PresenceCounters;
 use crate::roster::{
     DeltaFate, InstanceStanding, RosterInstance, RosterReading, RosterWrite, Rosters, SegmentChange,
-    SegmentContent, ServiceState, SharingBounds, TopicWish, WayState, WriteOutcome,
+    SegmentContent, ServiceState, SharingBounds, Ways, WriteOutcome,
 };
 use crate::wire::envelope::{self, Origin};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::VecDeque;
+use crossbeam_channel::{Receiver, bounded};
 use std::io;
 use std::sync::Arc;
-use std::thread::Builder;
 
 /// News taken before other work is done.
 const NEWS_MAX: usize = 1_024;
@@ -33,37 +32,21 @@ pub(super) struct SharedSide {
     names: TopicNames,
     origin: Origin,
     key: SharedKey,
-    wishes: Sender<TopicWish>,
-    /// Wishes that the listener had no room for; at most two for each view.
-    waiting: VecDeque<TopicWish>,
-    bell: Arc<Bell>,
+    links: RosterLinks,
     news: Receiver<RosterNews>,
-    feed: Arc<RosterFeed>,
-    /// The number of losses that it has acted upon.
-    losses: u64,
 }
 
 impl SharedSide {
-    /// Starts the listener.
+    /// Starts the listener, or makes ready for those of a cluster.
     pub(super) fn start(parts: SharingParts) -> io::Result<SharedSide> {
-        let SharingParts { target, prefix, origin, key, segments } = parts;
+        let SharingParts { target, prefix, origin, key, slots, segments } = parts;
         let names = TopicNames::new(prefix);
-        let (wishes, wishes_out) = bounded(ROSTER_TOPICS);
         let (news_in, news) = bounded(ROSTER_NEWS);
-        let (bell, feed) = (Arc::new(Bell::new()?), Arc::new(RosterFeed::default()));
-        let listener = ListenerParts {
-            target,
-            names: names.clone(),
-            origin,
-            key: Arc::clone(&key),
-            wishes: wishes_out,
-            bell: Arc::clone(&bell),
-            news: news_in,
-            feed: Arc::clone(&feed),
-        };
-        Builder::new().name("presence-listen".into()).spawn(move || RosterListener::new(listener).run())?;
-        let waiting = VecDeque::new();
-        Ok(SharedSide { segments, names, origin, key, wishes, waiting, bell, news, feed, losses: 0 })
+        let (names_of_links, key_of_links) = (names.clone(), Arc::clone(&key));
+        let links =
+            ListenerShares { target, names: names_of_links, origin, key: key_of_links, slots, news: news_in };
+        let links = RosterLinks::start(links)?;
+        Ok(SharedSide { segments, names, origin, key, links, news })
     }
 
     /// Shares these rosters from now on.
@@ -84,11 +67,14 @@ impl SharedSide {
         counters: &PresenceCounters,
         now: Moment,
     ) {
+        for channel in self.links.follow_slots() {
+            rosters.unfollowed(&channel, now);
+        }
         rosters.observe(self.state(), now);
         // Before the messages: the readings that it calls for begin after them.
-        let losses = self.feed.losses();
-        if std::mem::replace(&mut self.losses, losses) != losses {
-            rosters.doubt_views(now);
+        let lost = self.links.take_losses();
+        if !lost.is_empty() {
+            rosters.doubt_views(lost, now);
         }
         let (segment, roster) = first;
         for news in segment.into_iter().chain(self.segments.news.try_iter().take(NEWS_MAX)) {
@@ -96,7 +82,14 @@ impl SharedSide {
         }
         for news in roster.into_iter().chain(self.news.try_iter().take(NEWS_MAX)) {
             match news {
-                RosterNews::Followed(channel) => rosters.followed(&channel, now),
+                // A former master may say so late.
+                RosterNews::Followed { channel, listener } if self.links.serves(listener, &channel) => {
+                    rosters.followed(&channel, now);
+                }
+                RosterNews::Unfollowed { channel, listener } if self.links.serves(listener, &channel) => {
+                    rosters.unfollowed(&channel, now);
+                }
+                RosterNews::Followed { .. } | RosterNews::Unfollowed { .. } => {}
                 RosterNews::Delta { channel, origin, delta } => {
                     match rosters.hear(&channel, origin, delta, now) {
                         DeltaFate::Applied => counters.deltas_applied.add(1),
@@ -116,15 +109,14 @@ impl SharedSide {
         now: Moment,
     ) {
         match news {
-            SegmentNews::Flushed { begun, outcome: SegmentOutcome::Written } => {
-                rosters.written(begun, WriteOutcome::Written, now);
-            }
-            SegmentNews::Flushed {
-                begun,
-                outcome: SegmentOutcome::Refused | SegmentOutcome::Failed | SegmentOutcome::FailedIn(_),
-            } => {
-                counters.writes_failed.add(1);
-                rosters.written(begun, WriteOutcome::Failed, now);
+            SegmentNews::Flushed { begun, outcome } => {
+                let outcome = match outcome {
+                    SegmentOutcome::Written => WriteOutcome::Written,
+                    SegmentOutcome::Refused | SegmentOutcome::Failed => WriteOutcome::Failed,
+                    SegmentOutcome::FailedIn(partitions) => WriteOutcome::FailedIn(partitions),
+                };
+                counters.writes_failed.add(u64::from(outcome != WriteOutcome::Written));
+                rosters.written(begun, outcome, now);
             }
             SegmentNews::Read { key, asked, fields } => {
                 if let Some(channel) = self.names.channel(key.as_bytes()) {
@@ -165,18 +157,7 @@ impl SharedSide {
                 readings.iter().for_each(|reading| rosters.read(reading, None, now));
             }
         }
-        self.waiting.extend(rosters.take_topics());
-        let mut is_new = false;
-        while let Some(wish) = self.waiting.pop_front() {
-            if let Err(error) = self.wishes.try_send(wish) {
-                self.waiting.push_front(error.into_inner());
-                break;
-            }
-            is_new = true;
-        }
-        if is_new {
-            self.bell.ring();
-        }
+        self.links.wish(rosters.take_topics());
     }
 
     fn say_complete(&self, incarnation: Incarnation) {
@@ -204,10 +185,13 @@ impl SharedSide {
 
     fn state(&self) -> ServiceState {
         let view = self.segments.view();
-        let storage = if view.is_writable && view.is_readable { WayState::Reached } else { WayState::Lost };
+        let storage = match view.is_writable && view.is_readable {
+            true => Ways { lost: view.failing },
+            false => Ways::LOST,
+        };
         let mut others: Vec<RosterInstance> = view.owners.iter().map(other).collect();
         others.sort_by_key(|other| other.incarnation);
-        ServiceState { incarnation: view.incarnation, storage, messages: self.feed.reach(), others }
+        ServiceState { incarnation: view.incarnation, storage, messages: self.links.messages(), others }
     }
 }
 
@@ -217,5 +201,6 @@ fn other(owner: &SegmentOwner) -> RosterInstance {
         InstanceState::Alive | InstanceState::Draining | InstanceState::Isolated => InstanceStanding::Unsure,
         InstanceState::Gone | InstanceState::Left => InstanceStanding::Ended(owner.since),
     };
-    RosterInstance { incarnation: owner.incarnation, name: Arc::clone(&owner.name), standing }
+    let (incarnation, unwritten) = (owner.incarnation, owner.parts.unwritten);
+    RosterInstance { incarnation, name: Arc::clone(&owner.name), standing, unwritten }
 }

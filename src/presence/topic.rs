@@ -1,26 +1,77 @@
-//! The names of what rosters have in Redis.
+//! The names of what rosters have in Redis, and the words of commands with them.
+//!
+//! On one server they are those of publish/subscribe, on a cluster those of its sharded kind, which need one slot a command.
 
+use crate::follow::subscriptions::BusCommand;
 use crate::id::ChannelName;
 use crate::job::segments::SegmentKey;
 use crate::wire::slot::Partition;
+use ::redis::cmd;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The names, which begin with `bus.prefix`.
 #[derive(Clone, Debug)]
 pub(super) struct TopicNames {
     prefix: Arc<str>,
-    canary: Arc<str>,
+}
+
+/// The topics at one server, or at one master of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicPlace {
+    Server,
+    /// The bus sends canaries on the topic of this partition.
+    Master {
+        canary: Partition,
+    },
+}
+
+impl TopicPlace {
+    /// The words that subscribe, and that end subscriptions.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            TopicPlace::Server => ("SUBSCRIBE", "UNSUBSCRIBE"),
+            TopicPlace::Master { .. } => ("SSUBSCRIBE", "SUNSUBSCRIBE"),
+        }
+    }
 }
 
 impl TopicNames {
     pub(super) fn new(prefix: Arc<str>) -> TopicNames {
-        let canary = Arc::from(format!("{prefix}:canary"));
-        TopicNames { prefix, canary }
+        TopicNames { prefix }
     }
 
     /// The topic of the bus's canaries.
-    pub(super) fn canary(&self) -> &str {
-        &self.canary
+    pub(super) fn canary(&self, place: TopicPlace) -> String {
+        let prefix = &self.prefix;
+        match place {
+            TopicPlace::Server => format!("{prefix}:canary"),
+            TopicPlace::Master { canary } => format!("{prefix}:{{{}}}:canary", canary.tag()),
+        }
+    }
+
+    /// The command that subscribes to the canaries.
+    pub(super) fn first_command(&self, place: TopicPlace) -> Vec<u8> {
+        let (word, _) = place.words();
+        cmd(word).arg(self.canary(place)).get_packed_command()
+    }
+
+    /// Writes a command; on a cluster one for each partition.
+    pub(super) fn write(&self, command: BusCommand, place: TopicPlace, bytes: &mut Vec<u8>) {
+        let (subscribe, unsubscribe) = place.words();
+        let (word, names) = match command {
+            BusCommand::Subscribe(names) => (subscribe, names),
+            BusCommand::Unsubscribe(names) => (unsubscribe, names),
+        };
+        let mut groups: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+        for name in &names {
+            let partition = match place {
+                TopicPlace::Server => Partition::FIRST,
+                TopicPlace::Master { .. } => Partition::of(name.as_str()),
+            };
+            groups.entry(partition).or_default().push(self.topic(name));
+        }
+        groups.values().for_each(|topics| cmd(word).arg(topics).write_packed_command(bytes));
     }
 
     /// `PREFIX:{TAG}:p:CHANNEL`: the hash of a roster, and the topic of its changes.
@@ -46,6 +97,28 @@ impl TopicNames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_on_a_cluster_has_one_partition() {
+        let names = TopicNames::new(Arc::from("p"));
+        let channels: Vec<ChannelName> =
+            (0..40).map(|number| ChannelName::parse(&format!("c{number}")).expect("a name")).collect();
+        let partitions: std::collections::BTreeSet<_> =
+            channels.iter().map(|channel| Partition::of(channel.as_str())).collect();
+        let said = |place| {
+            let mut bytes = Vec::new();
+            names.write(BusCommand::Subscribe(channels.clone()), place, &mut bytes);
+            String::from_utf8(bytes).expect("text")
+        };
+        let (server, master) =
+            (said(TopicPlace::Server), said(TopicPlace::Master { canary: Partition::FIRST }));
+        assert!(server.starts_with("*41\r\n$9\r\nSUBSCRIBE"), "{server}");
+        assert_eq!(master.matches("SSUBSCRIBE").count(), partitions.len());
+        for channel in &channels {
+            assert!(master.contains(&format!("\r\n{}\r\n", names.topic(channel))));
+        }
+        assert_eq!(names.canary(TopicPlace::Master { canary: Partition::FIRST }), "p:{460}:canary");
+    }
 
     #[test]
     fn name_of_a_roster_leads_back_to_its_channel() {

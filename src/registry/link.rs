@@ -42,6 +42,11 @@ impl RegistryLink {
         answers.map_err(|trouble| self.cause(trouble))
     }
 
+    /// The command that publishes a message on a topic with the name of a key. On a cluster, only the master of its slot takes it.
+    pub(super) fn publish_word(&self) -> &'static str {
+        if self.is_cluster() { "SPUBLISH" } else { "PUBLISH" }
+    }
+
     /// The partitions that a failure with a number of `partition` says something about.
     pub(super) fn covered(&self, partition: Partition) -> PartitionSet {
         if self.is_cluster() { PartitionSet::from(partition) } else { PartitionSet::ALL }

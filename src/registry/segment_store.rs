@@ -58,8 +58,9 @@ impl SegmentStore {
         let (hash, name) = (self.flushes(link.numbered(partition)), flush.incarnation.to_string());
         let mut commands = Vec::with_capacity(2 + 4 * writes.len());
         commands.push(cmd("HGET").arg(&hash).arg(&name).take());
+        let word = link.publish_word();
         for write in writes {
-            push_write(write, &mut commands);
+            push_write(write, word, &mut commands);
         }
         commands.push(cmd("HSET").arg(&hash).arg(&name).arg(flush.number).take());
         let answers = link.call(partition, &commands)?;
@@ -140,7 +141,7 @@ fn removal(key: &str, names: &[Vec<u8>]) -> Cmd {
 }
 
 /// The commands of a write.
-fn push_write(write: &SegmentWrite, commands: &mut Vec<Cmd>) {
+fn push_write(write: &SegmentWrite, publish_word: &str, commands: &mut Vec<Cmd>) {
     let SegmentWrite { key, set, remove, publish, audit: _ } = write;
     let key = &*key.key;
     if !remove.is_empty() {
@@ -156,7 +157,7 @@ fn push_write(write: &SegmentWrite, commands: &mut Vec<Cmd>) {
         commands.push(cmd("EXPIRE").arg(key).arg(LIFE_S).take());
     }
     if let Some(message) = publish {
-        commands.push(cmd("PUBLISH").arg(key).arg(message).take());
+        commands.push(cmd(publish_word).arg(key).arg(message).take());
     }
 }
 
@@ -196,14 +197,14 @@ mod tests {
     #[test]
     fn write_removes_before_it_sets_and_publishes_last() {
         let mut commands = Vec::new();
-        push_write(&write(1), &mut commands);
+        push_write(&write(1), "PUBLISH", &mut commands);
         let names: Vec<String> = commands
             .iter()
             .map(|command| text(command).split(' ').nth(2).unwrap_or_default().into())
             .collect();
         assert_eq!(names, ["HDEL", "HSET", "EXPIRE", "PUBLISH"]);
         let mut commands = Vec::new();
-        push_write(&SegmentWrite { set: vec![], publish: None, ..write(1) }, &mut commands);
+        push_write(&SegmentWrite { set: vec![], publish: None, ..write(1) }, "PUBLISH", &mut commands);
         assert_eq!(commands.len(), 1, "a key that is emptied is not kept alive");
     }
 

@@ -1,13 +1,15 @@
 //! The rosters that are shared with other instances: the views of their segments, and the writes of the own ones.
 
 use super::reading::{ReadingOutcome, RosterReading};
-use super::service::{ServiceState, WayState};
+use super::service::{ServiceState, SharingBounds, TopicWish, WayState, Ways};
 use super::share::Rise;
 use super::view::{Losses, View};
 use super::writes::SegmentWrites;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation, UserName};
+use crate::wire::partitions::PartitionSet;
 use crate::wire::presence::RosterKnowledge;
+use crate::wire::slot::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -29,20 +31,6 @@ const READS_MAX: usize = 256;
 /// Views without watchers, above which a page opens no further one. Watchers are bounded by the rosters of each connection.
 pub(super) const VIEWS_FOR_PAGES_MAX: usize = 16_384;
 
-/// A topic to follow, or to leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopicWish {
-    Follow(ChannelName),
-    Leave(ChannelName),
-}
-
-/// The bounds of what is shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharingBounds {
-    /// The memory of all views (`presence.views_bytes`). Over it, a view has numbers alone.
-    pub views_bytes: u64,
-}
-
 /// The views, and what is to be written.
 #[derive(Debug)]
 pub(super) struct SharedRosters {
@@ -62,6 +50,7 @@ pub(super) struct SharedRosters {
 #[derive(Debug)]
 pub(super) struct ChannelView {
     pub(super) view: View,
+    partition: Partition,
     pub(super) knowledge: RosterKnowledge,
     opened: Moment,
     /// The last time at which it was needed, and whether it still is.
@@ -126,7 +115,7 @@ impl SharedRosters {
 
     /// The next moment at which there is something to do.
     pub(super) fn due(&self) -> Option<Moment> {
-        let writes = self.writes.due().filter(|_| self.state.storage == WayState::Reached);
+        let writes = self.writes.due().filter(|_| self.state.storage != Ways::LOST);
         // With all readings under way, the next answer comes first.
         let views = self.due.first().filter(|_| self.readings < READS_MAX).map(|(at, _)| *at);
         views.into_iter().chain(writes).min()
@@ -162,6 +151,7 @@ impl SharedRosters {
     fn open(&mut self, channel: &ChannelName, now: Moment) {
         let view = ChannelView {
             view: View::default(),
+            partition: Partition::of(channel.as_str()),
             knowledge: RosterKnowledge::Incomplete,
             opened: now,
             used: now,
@@ -213,7 +203,7 @@ impl SharedRosters {
 
     /// The end of the wait for the first reading; `None` if there is nothing to wait for.
     pub(super) fn opening(&self, channel: &ChannelName, now: Moment) -> Option<Moment> {
-        let view = self.views.get(channel).filter(|_| self.state.reaches_all())?;
+        let view = self.views.get(channel).filter(|view| self.state.reaches(view.partition))?;
         view.is_opening(now).then_some(view.opened + OPENING)
     }
 
@@ -249,8 +239,8 @@ impl SharedRosters {
         }
     }
 
-    fn period(&self) -> Duration {
-        match self.state.messages {
+    fn period(&self, partition: Partition) -> Duration {
+        match self.state.messages.at(partition) {
             WayState::Lost => READ_PERIOD_DEAF,
             WayState::Reached if self.state.others.len() >= MANY => READ_PERIOD_MANY,
             WayState::Reached => READ_PERIOD,
@@ -259,17 +249,18 @@ impl SharedRosters {
 
     /// Decides whether the roster holds every member of the service.
     fn knowledge_now(&self, view: &ChannelView, now: Moment) -> RosterKnowledge {
-        let stale_after = self.period() * 2 + READ_TIMEOUT;
+        let stale_after = self.period(view.partition) * 2 + READ_TIMEOUT;
         let is_read = view.is_read() && view.read.is_some_and(|read| now.since(read) <= stale_after);
-        match self.state.is_sure() && is_read && view.view.is_sure(&self.state) {
+        match self.state.is_sure(view.partition) && is_read && view.view.is_sure(&self.state) {
             true => RosterKnowledge::Complete,
             false => RosterKnowledge::Incomplete,
         }
     }
 
-    /// Calls for a reading of every view, because something may have been missed.
-    pub(super) fn read_all(&mut self, now: Moment) {
-        for channel in self.channels() {
+    /// Calls for a reading of every view in these partitions, because something may have been missed.
+    pub(super) fn read_all(&mut self, partitions: PartitionSet, now: Moment) {
+        let views = self.views.iter().filter(|(_, view)| partitions.contains(view.partition));
+        for channel in views.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
             self.read_again(&channel, now);
         }
     }
@@ -289,14 +280,21 @@ impl SharedRosters {
         self.read_again(channel, now);
     }
 
+    /// Notes that messages about a channel no longer arrive, until they do again.
+    pub(super) fn unfollowed(&mut self, channel: &ChannelName) {
+        if let Some(view) = self.views.get_mut(channel) {
+            view.is_followed = false;
+        }
+    }
+
     /// The channels to be read now.
     pub(super) fn take_reads(&mut self, now: Moment) -> Vec<RosterReading> {
-        if self.state.storage == WayState::Lost {
-            return Vec::new();
-        }
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, channel)| channel);
         let is_due = |channel: &&ChannelName| {
-            self.views.get(*channel).is_some_and(|view| view.reading.is_none() && view.read_at <= now)
+            self.views.get(*channel).is_some_and(|view| {
+                let is_reached = self.state.storage.at(view.partition) == WayState::Reached;
+                is_reached && view.reading.is_none() && view.read_at <= now
+            })
         };
         let room = READS_MAX.saturating_sub(self.readings);
         let channels: Vec<ChannelName> = due.filter(is_due).take(room).cloned().collect();
@@ -317,7 +315,7 @@ impl SharedRosters {
         outcome: ReadingOutcome,
         now: Moment,
     ) -> Option<Moment> {
-        let period = self.period();
+        let period = self.period(self.views.get(&reading.channel)?.partition);
         let view = self.views.get_mut(&reading.channel)?;
         let asked = view.reading.take_if(|asked| *asked == reading.asked)?;
         self.readings = self.readings.saturating_sub(1);
@@ -403,12 +401,13 @@ impl SharedRosters {
 
     /// Plans when a view has something to do.
     fn plan(&mut self, channel: &ChannelName) {
-        let stale_after = self.period() * 2 + READ_TIMEOUT;
+        let Some(partition) = self.views.get(channel).map(|view| view.partition) else { return };
+        let stale_after = self.period(partition) * 2 + READ_TIMEOUT;
         let Some(view) = self.views.get_mut(channel) else { return };
         let closes = (!view.is_watched).then_some(view.used + CLOSE_AFTER);
         let reads = match view.reading {
             Some(asked) => Some(asked + READ_TIMEOUT),
-            None => Some(view.read_at).filter(|_| self.state.storage == WayState::Reached),
+            None => Some(view.read_at).filter(|_| self.state.storage.at(partition) == WayState::Reached),
         };
         let settles = view.settling.first().map(|(at, _)| *at);
         let is_complete = view.knowledge == RosterKnowledge::Complete;

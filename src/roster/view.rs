@@ -5,7 +5,7 @@
 //! ended depart after the grace. While a view is not complete, a member that a segment loses is *held*: the user may be at an instance that
 //! cannot say so.
 
-use super::service::{InstanceStanding, ServiceState, WayState};
+use super::service::{InstanceStanding, ServiceState};
 use super::share::RemoteShare;
 use crate::clock::Moment;
 use crate::id::{Incarnation, UserName};
@@ -147,9 +147,7 @@ impl RemoteSegment {
             _ if !is_newest && newest_is_sure && losses == Losses::AreTrue => Void,
             (ends @ Ends(_), _) if !is_newest => ends,
             // Left behind by an instance that ended long ago, or of one that is not known yet.
-            (Unconfirmed(since), None) if service.storage == WayState::Reached && since + CONFIRM <= now => {
-                Void
-            }
+            (Unconfirmed(since), None) if service.reads_leases() && since + CONFIRM <= now => Void,
             (unconfirmed @ Unconfirmed(_), None) => unconfirmed,
             (Unconfirmed(_), Some(InstanceStanding::Ended(at))) if at + grace <= now => Void,
             (_, Some(InstanceStanding::Ended(at))) => Ends(at + grace),

@@ -28,6 +28,8 @@ pub struct RosterWrite {
 pub(super) struct SegmentWrites {
     /// Channels whose segment is to be written.
     pub(super) dirty: BTreeSet<ChannelName>,
+    /// Channels whose segment is to be written once their partition is reached.
+    pub(super) parked: BTreeSet<ChannelName>,
     /// The write under way, and since when.
     pub(super) flight: Vec<(ChannelName, SegmentFlight)>,
     pub(super) since: Option<Moment>,
@@ -48,6 +50,18 @@ impl SegmentWrites {
         if !self.dirty.contains(channel) {
             self.dirty.insert(channel.clone());
         }
+    }
+
+    /// Forgets what is to be written: everything is, for another incarnation.
+    pub(super) fn begin_again(&mut self) {
+        self.flight.clear();
+        self.dirty.clear();
+        self.parked.clear();
+    }
+
+    /// Takes up what waited for its partition.
+    pub(super) fn take_up(&mut self) {
+        self.dirty.append(&mut self.parked);
     }
 
     /// When something can be written, or is given up.

@@ -67,7 +67,7 @@ impl Pair {
 }
 
 /// The slot of all names of a channel's partition.
-fn slot_of(channel: &str) -> u16 {
+pub fn slot_of(channel: &str) -> u16 {
     let partition = partition_of(&ChannelName::parse(channel).expect("valid"));
     slot(partition.tag().to_string().as_bytes())
 }
@@ -124,7 +124,7 @@ fn is_degraded(gateway: &Gateway) -> bool {
     gateway.metrics()[r#"seawall_dependency_state{dependency="bus",state="degraded"}"#] > 0.0
 }
 
-fn alive(gateway: &Gateway) -> f64 {
+pub fn alive(gateway: &Gateway) -> f64 {
     gateway.metrics()[r#"seawall_cluster_instances{state="alive"}"#]
 }
 

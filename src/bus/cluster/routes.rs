@@ -153,6 +153,7 @@ impl RouteWorker {
                 }
             }
         }
+        self.parts.settings.slots.store(Arc::new(map.clone()));
         let RouteChange { ended, forgotten, adopted } = self.routing.change(map);
         for (link, partitions) in forgotten {
             self.tell(&link, RoutedInterest::Forget(partitions));

@@ -11,22 +11,19 @@ mod server;
 pub(crate) use address::RedisTarget;
 pub(crate) use connection::{RedisConnection, is_text, trouble_of};
 
-use super::deadline::first_of;
 use super::dial::Dialer;
 use super::trouble::Trouble;
-use crate::follow::slot_map::SlotMap;
 use crate::health::finding::Fault;
 use address::RedisPlace;
-use cluster::SlotReader;
 use std::time::Instant;
 
 impl RedisConnection {
-    /// Connects to the server, to the master that a Sentinel names, or to any master of a cluster; authenticates and selects the
-    /// database.
+    /// Connects to the server, or to the master that a Sentinel names; authenticates and selects the database. Of a cluster, choose a
+    /// node before ([`RedisTarget::at`]).
     ///
     /// # Errors
     ///
-    /// The trouble of the server, or that of the Sentinel or node asked last.
+    /// The trouble of the server, or that of the Sentinel asked last.
     pub(crate) fn open(
         dialer: &mut Dialer,
         target: &RedisTarget,
@@ -38,12 +35,10 @@ impl RedisConnection {
                 sentinel::open_master(dialer, sentinels, &target.login, deadline)?
             }
             RedisPlace::Cluster(_) => {
-                let map = SlotReader::new().read(dialer, target, &SlotMap::empty(), deadline)?;
-                let masters = map.masters().into_iter().collect();
-                let none = Trouble::new(Fault::NotReady, "no slot of the cluster has a master");
-                return first_of(masters, deadline, none, |master, until| {
-                    RedisConnection::open(dialer, &target.at(master), until)
-                });
+                return Err(Trouble::new(
+                    Fault::Internal,
+                    "a cluster has no server that is the right one for all",
+                ));
             }
         };
         connection.select(target.database)?;

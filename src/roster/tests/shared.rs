@@ -1,8 +1,11 @@
 //! Rosters of two instances, with every write read by the other at once.
 
+mod partitions;
+
 use super::super::sharing::{SharedRosters, VIEWS_FOR_PAGES_MAX, Watchers};
 use super::*;
 use crate::id::Incarnation;
+use crate::wire::partitions::PartitionSet;
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -21,6 +24,9 @@ struct Pair {
     /// The readings that were not answered, and their instance.
     late: Vec<(usize, RosterReading, Fields)>,
     state: [InstanceStanding; 2],
+    storage: Ways,
+    /// Partitions that the first instance has not written.
+    unwritten: PartitionSet,
     ms: u64,
 }
 
@@ -36,9 +42,10 @@ impl Pair {
             rosters
         };
         let state = [InstanceStanding::Sure; 2];
-        let rosters = [new(0), new(1)];
+        let (rosters, fields) = ([new(0), new(1)], BTreeMap::new());
         let (answers, late) = (Answers::AtOnce, Vec::new());
-        let mut pair = Pair { rosters, fields: BTreeMap::new(), answers, late, state, ms: 1_000 };
+        let (storage, unwritten) = (Ways::REACHED, PartitionSet::EMPTY);
+        let mut pair = Pair { rosters, fields, answers, late, state, storage, unwritten, ms: 1_000 };
         pair.observe();
         pair
     }
@@ -47,8 +54,10 @@ impl Pair {
         for place in 0..2 {
             let other = 1 - place;
             let standing = self.state[other];
-            let other = RosterInstance { incarnation: incarnation(other), name: Arc::from("gw-2"), standing };
-            let (storage, messages) = (WayState::Reached, WayState::Reached);
+            let unwritten = if other == 0 { self.unwritten } else { PartitionSet::EMPTY };
+            let (incarnation_of_other, name) = (incarnation(other), Arc::from("gw-2"));
+            let other = RosterInstance { incarnation: incarnation_of_other, name, standing, unwritten };
+            let (storage, messages) = (self.storage, Ways::REACHED);
             let state =
                 ServiceState { incarnation: incarnation(place), storage, messages, others: vec![other] };
             self.rosters[place].observe(state, now(self.ms).at);
@@ -288,8 +297,10 @@ fn fields_that_an_ended_instance_left_add_no_member_to_a_roster_that_is_opened()
     }
     let standing = InstanceStanding::Ended(now(pair.ms).at);
     let incarnation_of_other = Incarnation { origin: 1, count: 2 };
-    let other = RosterInstance { incarnation: incarnation_of_other, name: Arc::from("gw-1"), standing };
-    let (storage, messages) = (WayState::Reached, WayState::Reached);
+    let unwritten = PartitionSet::EMPTY;
+    let other =
+        RosterInstance { incarnation: incarnation_of_other, name: Arc::from("gw-1"), standing, unwritten };
+    let (storage, messages) = (Ways::REACHED, Ways::REACHED);
     let state = ServiceState { incarnation: incarnation(1), storage, messages, others: vec![other] };
     pair.ms += GRACE_MS;
     pair.rosters[1].observe(state, now(pair.ms).at);

@@ -4,16 +4,18 @@
 //! was read lately, has a *view* of the segments of the others. Without [`Rosters::share`] nothing of this happens.
 
 use super::super::reading::{ReadingOutcome, RosterReading};
-use super::super::service::{InstanceStanding, ServiceState, WayState};
-use super::super::sharing::{LookOutcome, SharedRosters, SharingBounds, TopicWish};
+use super::super::service::{InstanceStanding, ServiceState, SharingBounds, TopicWish, WayState, Ways};
+use super::super::sharing::{LookOutcome, SharedRosters};
 use super::super::view::DeltaOutcome;
 use super::super::writes::RosterWrite;
 use super::Rosters;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation, UserName};
 use crate::limits::{SEGMENT_FIELDS_MAX, SEGMENT_MISSING_MAX};
+use crate::wire::partitions::PartitionSet;
 use crate::wire::presence::RosterKnowledge;
 use crate::wire::segment::SegmentDelta;
+use crate::wire::slot::Partition;
 use std::collections::BTreeSet;
 
 /// Rosters in one write.
@@ -25,6 +27,8 @@ pub enum WriteOutcome {
     Written,
     /// Some of it may be written.
     Failed,
+    /// Failed in these partitions, and written in the others.
+    FailedIn(PartitionSet),
 }
 
 /// The fate of a message.
@@ -57,8 +61,10 @@ impl Rosters {
             return;
         }
         let before = std::mem::replace(&mut sharing.state, state);
-        if sharing.state.calls_for_reads(&before) {
-            sharing.read_all(now);
+        let behind = sharing.state.calls_for_reads(&before);
+        sharing.read_all(behind, now);
+        if sharing.state.storage != before.storage {
+            sharing.writes.take_up();
         }
         let channels = sharing.channels();
         if sharing.state.incarnation != before.incarnation {
@@ -69,10 +75,10 @@ impl Rosters {
         }
     }
 
-    /// Notes that messages may have been lost: every view is read.
-    pub fn doubt_views(&mut self, now: Moment) {
+    /// Notes that messages may have been lost in these partitions: every view there is read.
+    pub fn doubt_views(&mut self, partitions: PartitionSet, now: Moment) {
         let Some(sharing) = &mut self.sharing else { return };
-        sharing.read_all(now);
+        sharing.read_all(partitions, now);
         for channel in sharing.channels() {
             self.look(&channel, now);
         }
@@ -81,9 +87,8 @@ impl Rosters {
     /// SegmentWrites everything again: the incarnation changed.
     fn write_again(&mut self, now: Moment) {
         let Some(sharing) = &mut self.sharing else { return };
-        // Its outcome says nothing about the new incarnation.
-        sharing.writes.flight.clear();
-        sharing.writes.dirty.clear();
+        // The outcome of the write under way says nothing about the new incarnation.
+        sharing.writes.begin_again();
         for channel in self.rosters.keys().cloned().collect::<Vec<_>>() {
             self.change(&channel, now, |roster| {
                 let (users, _) = roster.own_numbers();
@@ -98,13 +103,17 @@ impl Rosters {
     pub fn take_writes(&mut self, now: Moment) -> Option<RosterWrite> {
         let members_max = self.rules.members_max;
         let sharing = self.sharing.as_mut()?;
-        if sharing.state.storage == WayState::Lost || !sharing.writes.may_begin(now) {
+        if sharing.state.storage == Ways::LOST || !sharing.writes.may_begin(now) {
             return None;
         }
         let incarnation = sharing.state.incarnation;
         let (mut changes, mut fields) = (Vec::new(), 0);
         while changes.len() < WRITE_ROSTERS_MAX && fields < SEGMENT_FIELDS_MAX {
             let Some(channel) = sharing.writes.dirty.pop_first() else { break };
+            if sharing.state.storage.at(Partition::of(channel.as_str())) == WayState::Lost {
+                sharing.writes.parked.insert(channel);
+                continue;
+            }
             let Some(roster) = self.rosters.get_mut(&channel) else { continue };
             let numbers = roster.own_numbers();
             let Some((segment, members)) = roster.segment_and_members() else { continue };
@@ -135,12 +144,18 @@ impl Rosters {
         if outcome == WriteOutcome::Failed {
             sharing.writes.delay(now);
         }
+        let failed = match outcome {
+            WriteOutcome::Written => PartitionSet::EMPTY,
+            WriteOutcome::Failed => PartitionSet::ALL,
+            WriteOutcome::FailedIn(partitions) => partitions,
+        };
         for (channel, flight) in sharing.writes.end() {
+            let is_failed = failed.contains(Partition::of(channel.as_str()));
             self.change(&channel, now, |roster| {
                 let Some(segment) = roster.segment_mut() else { return };
-                match outcome {
-                    WriteOutcome::Written => segment.written(&flight),
-                    WriteOutcome::Failed => segment.failed(flight),
+                match is_failed {
+                    false => segment.written(&flight),
+                    true => segment.failed(flight),
                 }
             });
         }
@@ -150,7 +165,7 @@ impl Rosters {
     pub fn take_complete(&mut self) -> Option<Incarnation> {
         let sharing = self.sharing.as_mut()?;
         let current = sharing.state.incarnation;
-        if sharing.state.storage == WayState::Lost {
+        if sharing.state.storage == Ways::LOST {
             return None;
         }
         sharing.writes.take_complete(current)
@@ -180,6 +195,14 @@ impl Rosters {
     pub fn followed(&mut self, channel: &ChannelName, now: Moment) {
         if let Some(sharing) = &mut self.sharing {
             sharing.followed(channel, now);
+        }
+    }
+
+    /// Notes that messages about a channel no longer arrive, until [`followed`](Rosters::followed) is called again.
+    pub fn unfollowed(&mut self, channel: &ChannelName, now: Moment) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.unfollowed(channel);
+            self.look(channel, now);
         }
     }
 
@@ -246,17 +269,18 @@ impl Rosters {
     }
 
     /// The knowledge of a roster.
-    pub(super) fn knowledge_of(&self, channel: &ChannelName) -> RosterKnowledge {
+    pub(in super::super) fn knowledge_of(&self, channel: &ChannelName) -> RosterKnowledge {
         self.sharing.as_ref().map_or(self.knowledge, |sharing| sharing.knowledge(channel))
     }
 
     /// The names of the instances whose members are not known, if the roster is not complete.
-    pub(super) fn missing(&self, channel: &ChannelName) -> Vec<String> {
+    pub(in super::super) fn missing(&self, channel: &ChannelName) -> Vec<String> {
         let Some(sharing) = self.sharing.as_ref().filter(|sharing| sharing.is_incomplete(channel)) else {
             return Vec::new();
         };
-        let names: Vec<&str> = match sharing.state.storage {
-            WayState::Reached => sharing.state.unsure().collect(),
+        let partition = Partition::of(channel.as_str());
+        let names: Vec<&str> = match sharing.state.storage.at(partition) {
+            WayState::Reached => sharing.state.unsure(partition).collect(),
             WayState::Lost => {
                 let lives = |standing| !matches!(standing, InstanceStanding::Ended(_));
                 let living = sharing.state.others.iter().filter(|other| lives(other.standing));

@@ -9,10 +9,11 @@ use seawall::cluster::liveness::{Liveness, RowsNeed};
 use seawall::id::{ChannelName, Incarnation, ReactorId};
 use seawall::roster::{
     InstanceStanding, PageWish, RosterEvent, RosterInstance, RosterReading, RosterRules, RosterWrite,
-    Rosters, ServiceState, SharingBounds, TopicWish, WatchNumber, WayState, WriteOutcome,
+    Rosters, ServiceState, SharingBounds, TopicWish, WatchNumber, WayState, Ways, WriteOutcome,
 };
 use seawall::wire::command::WatchDetail;
 use seawall::wire::lease::{Lease, LeaseParts, LeasePhase};
+use seawall::wire::partitions::PartitionSet;
 use seawall::wire::presence::RosterKnowledge;
 use seawall::wire::segment::SegmentDelta;
 use seawall::wire::slot::Partition;
@@ -54,7 +55,7 @@ pub(super) struct ModelInstance {
     liveness: Liveness,
     is_complete: bool,
     found: BTreeMap<Incarnation, ModelLease>,
-    storage: WayState,
+    storage: Ways,
     heard: Moment,
     renew_at: Moment,
     rows_at: Moment,
@@ -95,7 +96,7 @@ impl ModelInstance {
             liveness: Liveness::new(origin),
             is_complete: false,
             found: BTreeMap::new(),
-            storage: WayState::Lost,
+            storage: Ways::LOST,
             heard: now.at,
             renew_at: now.at,
             rows_at: now.at,
@@ -186,7 +187,7 @@ impl ModelInstance {
         }
         let Some(redis) = redis else {
             self.liveness.fail_leases();
-            self.storage = WayState::Lost;
+            self.storage = Ways::LOST;
             return;
         };
         for _ in 0..2 {
@@ -218,7 +219,7 @@ impl ModelInstance {
             redis.leases.remove(&gone);
         }
         self.found = redis.leases.clone();
-        self.storage = WayState::Reached;
+        self.storage = Ways::REACHED;
     }
 
     /// Numbers a flush; false if Redis lost an earlier one, so that another incarnation begins.
@@ -269,9 +270,14 @@ impl ModelInstance {
                 }
                 InstanceState::Gone | InstanceState::Left => InstanceStanding::Ended(known.since),
             };
-            RosterInstance { incarnation, name: Arc::clone(&known.name), standing }
+            RosterInstance {
+                incarnation,
+                name: Arc::clone(&known.name),
+                standing,
+                unwritten: PartitionSet::EMPTY,
+            }
         });
-        let messages = if now.since(self.heard) < DEAF_AFTER { WayState::Reached } else { WayState::Lost };
+        let messages = if now.since(self.heard) < DEAF_AFTER { Ways::REACHED } else { Ways::LOST };
         let incarnation = self.lease.incarnation();
         ServiceState { incarnation, storage: self.storage, messages, others: others.collect() }
     }
