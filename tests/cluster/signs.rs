@@ -32,6 +32,16 @@ fn instance_that_ends_says_goodbye() {
 }
 
 #[test]
+fn without_postgresql_the_goodbye_of_the_lease_is_enough() {
+    let mut rig = Rig::start();
+    let [one, mut two] = rig.gateways(["gw-1", "gw-2"]);
+    // So that its row says nothing.
+    rig.store.stop();
+    two.ends_after(Signal::TERM);
+    becomes(&one, "gw-2", "left", Duration::from_millis(1_100));
+}
+
+#[test]
 fn death_of_redis_ends_no_instance_and_rows_judge() {
     let mut rig = Rig::start();
     let [one, two, three] = rig.gateways(["gw-1", "gw-2", "gw-3"]);
