@@ -23,6 +23,8 @@ pub enum LeaseDoubt {
     Lost,
     /// More changes waited than are kept, so that it is not known what Redis lacks.
     Behind,
+    /// The thread that writes was restarted, and has lost what it knew.
+    Restarted,
 }
 
 impl LeaseDoubt {
@@ -32,6 +34,7 @@ impl LeaseDoubt {
             LeaseDoubt::Late => "the last renewal was too long ago",
             LeaseDoubt::Lost => "Redis does not have what was written",
             LeaseDoubt::Behind => "more changes waited than are kept",
+            LeaseDoubt::Restarted => "the registry was restarted",
         }
     }
 }
@@ -119,6 +122,11 @@ impl OwnLease {
     /// Gives the incarnation up, because more changes waited than are kept.
     pub fn fall_behind(&mut self) -> LeaseDoubt {
         self.doubt(LeaseDoubt::Behind)
+    }
+
+    /// Gives the incarnation up, because nothing is known of its writes.
+    pub fn restart(&mut self) -> LeaseDoubt {
+        self.doubt(LeaseDoubt::Restarted)
     }
 
     /// True once this incarnation has its lease: nothing else may be written before.

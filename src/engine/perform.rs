@@ -145,7 +145,7 @@ impl Engine {
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
             Job::Presence(PresenceJob::Event(event)) => self.roster_event_lost(&event),
             // A survey is the bus's, a page for a thread is not the engine's, and a signal may be lost.
-            Job::Admit(AuthJob::LookUpUsers(_))
+            Job::Admit(AuthJob::LookUpUsers(_) | AuthJob::ReportAllUsers)
             | Job::Read(Read::Survey(_))
             | Job::Signal { .. }
             | Job::Presence(PresenceJob::Page { .. }) => {}

@@ -270,6 +270,7 @@ impl AuthWorker {
                 self.reports.note(&user);
             }
             AuthJob::LookUpUsers(lookup) => self.look_up(*lookup, now),
+            AuthJob::ReportAllUsers => self.reports.want_recount(),
             AuthJob::ReleaseAddress { address } => self.census.depart(address),
         }
     }

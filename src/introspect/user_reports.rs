@@ -42,6 +42,12 @@ impl UserReports {
         self.changed.push(user.clone());
     }
 
+    /// All users are to be reported, because the registry has lost them.
+    pub(super) fn want_recount(&mut self) {
+        self.is_recount_due = self.registry.is_some();
+        self.changed = Vec::new();
+    }
+
     /// The longest wait until reports are sent again.
     pub(super) fn wait(&self) -> Option<Duration> {
         (self.is_recount_due || !self.changed.is_empty()).then_some(RETRY)

@@ -114,6 +114,8 @@ pub enum AuthJob {
     ReleaseAddress { address: IpAddr },
     /// Answers how many connections users have here.
     LookUpUsers(Box<OwnLookup>),
+    /// Reports all users to the registry, which has lost them.
+    ReportAllUsers,
 }
 
 /// A reactor's interest in a channel of the bus.

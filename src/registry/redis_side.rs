@@ -90,6 +90,12 @@ impl RedisSide {
         }
     }
 
+    /// The users of this instance are not known until they are counted again. True if they are registered.
+    pub(super) fn lose_users(&mut self) -> bool {
+        self.users.iter_mut().for_each(UserSide::await_recount);
+        self.users.is_some()
+    }
+
     /// The next incarnation has written nothing.
     pub(super) fn begin_incarnation(&mut self, old: Incarnation, now: Moment) {
         self.segments.begin_incarnation();

@@ -1,11 +1,12 @@
 //! The thread: events, the renewal of the lease, the judgement of the others, and the report.
 
 mod jobs;
+mod restart;
 
 use super::leadership::Leadership;
 use super::lease_store::{RenewalFinds, RenewalWrites};
 use super::load::LoadMeter;
-use super::parts::RegistryParts;
+use super::parts::{RegistryParts, RegistryRedis};
 use super::redis_side::RedisSide;
 use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
@@ -18,11 +19,13 @@ use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
 use crate::job::segments::{SegmentInbox, SegmentOutcome};
 use crate::job::users::{OwnLookup, TALLY_USERS_MAX, UserLookup, UserTally};
 use crate::metrics::cluster::ClusterCounters;
+use crate::metrics::registry::RegistryCounters;
 use crate::wire::lease::{Lease, LeaseParts, LeasePhase};
 use crate::wire::slot::Partition;
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,6 +35,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Events taken before other work is done.
 const EVENTS_MAX: usize = 1_024;
 
+/// The beginning of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WorkBegins {
+    Fresh,
+    AfterPanic,
+}
+
 pub(super) struct RegistryWorker<C> {
     clock: C,
     signs: Arc<OwnSigns>,
@@ -40,6 +50,11 @@ pub(super) struct RegistryWorker<C> {
     counters: Arc<ClusterCounters>,
     load: LoadMeter,
     redis: Option<RedisSide>,
+    /// The parts of `redis`, for a restart.
+    parts_of_redis: Option<RegistryRedis>,
+    counters_of_users: Arc<RegistryCounters>,
+    /// The auth worker is to report all users, and was not asked yet.
+    wants_recount: bool,
     lease: OwnLease,
     liveness: Liveness,
     leadership: Leadership,
@@ -47,7 +62,7 @@ pub(super) struct RegistryWorker<C> {
     /// When the others are judged again without a further sign of life.
     judge_at: Moment,
     /// The segments of another thread; `None` if there is none.
-    inbox: Option<SegmentInbox>,
+    inbox: Option<Arc<SegmentInbox>>,
     /// Answers about users without a registry of them.
     auth: Sender<AuthJob>,
     /// The content that this incarnation has written completely.
@@ -74,8 +89,13 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             auth,
         } = parts;
         let now = clock().at;
-        let redis = redis.map(|redis| RedisSide::new(redis, &metrics.registry, now));
+        let parts_of_redis = redis.clone();
+        let counters_of_users = Arc::clone(&metrics.registry);
+        let redis = redis.map(|redis| RedisSide::new(redis, &counters_of_users, now));
         RegistryWorker {
+            parts_of_redis,
+            counters_of_users,
+            wants_recount: false,
             load: LoadMeter::new(metrics, vitals, outlook, url, now),
             lease: OwnLease::new(signs.origin),
             liveness: Liveness::new(signs.origin),
@@ -88,18 +108,36 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             leadership: Leadership::new(duty),
             renew_at: now,
             judge_at: now,
-            inbox: segments,
+            inbox: segments.map(Arc::new),
             auth,
             written: LeaseParts::default(),
             shared_names: BTreeSet::new(),
         }
     }
 
-    /// Runs until the process ends.
+    /// Runs until the process ends, and then says goodbye. A panic costs the incarnation, and not the process.
     pub(super) fn run(mut self, over: &Receiver<Infallible>) {
+        let mut begins = WorkBegins::Fresh;
+        while catch_unwind(AssertUnwindSafe(|| self.work(begins, over))).is_err() {
+            tracing::error!(hint = "this is a fault of seawall: report it", "registry restarted");
+            // A fault that lasts must not keep a processor busy.
+            if over.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+            begins = WorkBegins::AfterPanic;
+        }
+        self.leave();
+    }
+
+    /// Works until the process ends.
+    fn work(&mut self, begins: WorkBegins, over: &Receiver<Infallible>) {
+        if begins == WorkBegins::AfterPanic {
+            self.restart();
+        }
         let mut events = self.events.clone();
         let mut jobs = self.inbox.as_ref().map_or_else(never, |inbox| inbox.jobs.clone());
         loop {
+            self.ask_for_users();
             let now = (self.clock)();
             if self.renew_at <= now.at {
                 // A renewal may take seconds, and what is due is due before it.
@@ -125,11 +163,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                     Ok(job) => self.carry_out(job),
                     Err(_) => jobs = never(),
                 },
-                recv(over) -> _ended => break,
+                recv(over) -> _ended => return,
                 default(self.rest()) => {}
             }
         }
-        self.leave();
     }
 
     /// The moment at which a state may change without a further sign of life.
@@ -246,7 +283,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let Some(redis) = &mut self.redis else { return };
         if redis.can_write(&self.lease) {
             let now = (self.clock)().at;
-            let audited = redis.audit(&self.lease, &self.liveness, self.inbox.as_ref(), now);
+            let audited = redis.audit(&self.lease, &self.liveness, self.inbox.as_deref(), now);
             if let Err(cause) = audited {
                 tracing::debug!(cause = %cause.text, "registry not audited");
             }

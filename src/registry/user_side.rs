@@ -73,6 +73,8 @@ impl RegistrySight<'_> {
 /// The registry of users, as this instance sees it.
 pub(super) struct UserSide {
     own: OwnUsers,
+    /// All users have to be reported again: some are not known.
+    awaits_recount: bool,
     /// Partitions in which this incarnation has no flush number yet.
     unnumbered: PartitionSet,
     /// Partitions in which a flush failed, and is not repeated yet.
@@ -108,6 +110,7 @@ impl UserSide {
         let audit = BucketAudit { next: 0, at: now };
         UserSide {
             own,
+            awaits_recount: false,
             unnumbered: PartitionSet::ALL,
             owed: PartitionSet::EMPTY,
             prefix,
@@ -129,8 +132,14 @@ impl UserSide {
     /// Notes all users.
     pub(super) fn recount(&mut self, counts: Vec<UserCount>, now: Moment) {
         self.counters.recounts.add(1);
+        self.awaits_recount = false;
         self.own.recount(counts);
         self.plan(now);
+    }
+
+    /// The users that are known are not all until they are counted again.
+    pub(super) fn await_recount(&mut self) {
+        self.awaits_recount = true;
     }
 
     /// Everything is to be written again.
@@ -147,7 +156,7 @@ impl UserSide {
 
     /// True once all users were written for this incarnation, except those of partitions that are [owed](UserSide::owed).
     pub(super) fn is_written(&self) -> bool {
-        !self.own.is_rewriting() && self.unnumbered.without(self.owed).is_empty()
+        !self.awaits_recount && !self.own.is_rewriting() && self.unnumbered.without(self.owed).is_empty()
     }
 
     /// Partitions of a cluster in which some users are not written, because their master was out of reach.

@@ -2,6 +2,7 @@
 
 use crate::servers::{Redis, Reply};
 use crate::support::wait::{SOON, size, until};
+use crossbeam_channel::Receiver;
 use seawall::clock::{Moment, Now};
 use seawall::cluster::duty::LeaderDuty;
 use seawall::cluster::instance::InstanceState;
@@ -10,12 +11,12 @@ use seawall::health::definition::DependencyKind;
 use seawall::health::report::Report;
 use seawall::health::snapshot::Snapshot;
 use seawall::id::{Incarnation, UserName};
-use seawall::job::Outlook;
 use seawall::job::registry::{OwnSigns, RegistrySender};
 use seawall::job::segments::{
     SegmentAudit, SegmentBatch, SegmentJob, SegmentKey, SegmentNews, SegmentOutcome, SegmentQueue,
     SegmentWrite, segments,
 };
+use seawall::job::{AuthJob, Outlook};
 use seawall::metrics::scrape::{MetricSources, Metrics};
 use seawall::metrics::vitals::Vitals;
 use seawall::net::target::Target;
@@ -24,6 +25,7 @@ use seawall::registry::{RegistryParts, RegistryRedis, RunningRegistry};
 use seawall::wire::slot::Partition;
 use seawall::wire::user_fields::{key_of, slot_of};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A registry without a store, and the end of the thread that owns the content.
@@ -31,6 +33,10 @@ struct Writer {
     queue: SegmentQueue,
     registry: Option<RunningRegistry>,
     events: RegistrySender,
+    /// Its questions to the auth worker.
+    auth: Receiver<AuthJob>,
+    /// Set: it panics once.
+    fails: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -40,9 +46,11 @@ impl Writer {
 
     /// A registry for which time passes this much faster.
     fn start_in_time(redis: &Redis, origin: u64, speed: u64) -> Writer {
-        let clock = Clock::start();
+        let (clock, fails) = (Clock::start(), Arc::new(AtomicBool::new(false)));
+        let fault = Arc::clone(&fails);
         let clock = move || {
             let now = clock.read();
+            assert!(!fault.swap(false, Ordering::Relaxed), "the test wants a panic");
             Now { at: Moment::from_micros(now.at.micros() * speed), ..now }
         };
         let sources = MetricSources {
@@ -56,6 +64,7 @@ impl Writer {
         let report = Report { status: 200, body: "{}".into() };
         let (events, events_in) = RegistrySender::pair();
         let (queue, inbox) = segments(origin);
+        let (auth_in, auth) = crossbeam_channel::bounded(8);
         let target = Target::parse(DependencyKind::Redis, &redis.url()).expect("an address");
         let parts = RegistryParts {
             redis: Some(RegistryRedis { target, prefix: Arc::from("s"), users: true }),
@@ -70,10 +79,10 @@ impl Writer {
             vitals: Arc::new(Vitals::new(1, 10, 10, 10, clock().at)),
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
             segments: Some(inbox),
-            auth: crossbeam_channel::bounded(1).0,
+            auth: auth_in,
         };
         let registry = seawall::registry::start(parts, clock).expect("a thread");
-        let writer = Writer { queue, registry: Some(registry), events };
+        let writer = Writer { queue, registry: Some(registry), events, auth, fails };
         until(SOON, "segments can be written", || {
             writer.queue.view().is_writable && number(redis, writer.incarnation()) != Reply::Nothing
         });
@@ -239,6 +248,51 @@ fn redis_out_of_reach_refuses_writes_and_reads_until_it_is_back() {
     let next = one.incarnation();
     assert!(next.count >= 2, "the emptied Redis is a doubt: {next}");
     assert_eq!(one.write(next, vec![member(next, "c1", "ann")]), SegmentOutcome::Written);
+}
+
+#[test]
+fn panic_of_the_registry_begins_the_next_incarnation_with_all_users() {
+    let redis = Redis::start();
+    let (one, two) = (Writer::start(&redis, 1), Writer::start(&redis, 2));
+    let count = |name: &str| {
+        let user = UserName::parse(name).expect("a user name");
+        UserCount { user, connections: 1, since_unix_s: 1_770_000_000 }
+    };
+    let field = |user: &UserName| {
+        let field = format!("{}/{user}", one.incarnation());
+        redis.command(&["HGET", &key_of("s", slot_of(user)), &field])
+    };
+    let (ann, bob) = (count("ann"), count("bob"));
+    one.events.users(vec![ann.clone()]).expect("room");
+    until(SOON, "the user is written", || field(&ann.user) != Reply::Nothing);
+    one.queue.send(SegmentJob::Complete(one.incarnation())).expect("room");
+    let parts = || two.queue.view().owners.first().map(|owner| (owner.incarnation.count, owner.parts));
+    until(SOON, "it is complete", || parts().is_some_and(|(_, parts)| parts.users && parts.rosters));
+    one.fails.store(true, Ordering::Relaxed);
+    until(SOON, "the next incarnation has its lease", || {
+        one.incarnation().count == 2 && one.queue.view().is_writable
+    });
+    let asked = one.auth.recv_timeout(SOON);
+    assert!(matches!(asked, Ok(AuthJob::ReportAllUsers)), "{asked:?}");
+    let next = one.incarnation();
+    assert_eq!(one.write(next, vec![member(next, "c1", "ann")]), SegmentOutcome::Written);
+    until(SOON, "the other one has heard of it", || parts().is_some_and(|(count, _)| count == 2));
+    // Without the report of all users it does not say that its users are written.
+    one.events.users(vec![bob.clone()]).expect("room");
+    until(SOON, "the second user is written", || field(&bob.user) != Reply::Nothing);
+    let begun = Instant::now();
+    until(SOON, "renewals pass", || {
+        assert!(parts().is_some_and(|(_, parts)| !parts.users), "{:?}", parts());
+        begun.elapsed() > Duration::from_secs(3)
+    });
+    assert!(one.events.all_users(vec![ann.clone(), bob]));
+    until(SOON, "all users are written", || {
+        field(&ann.user) != Reply::Nothing && parts().is_some_and(|(_, parts)| parts.users)
+    });
+    one.stop();
+    until(SOON, "it says goodbye as ever", || {
+        two.queue.view().owners.first().is_some_and(|owner| owner.state == InstanceState::Left)
+    });
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Auth {
                 self.addresses += 1;
                 Some((ticket.reactor.0, Completion::AddressChecked { ticket, address, outcome: Ok(()) }))
             }
-            AuthJob::LookUpUsers(_) => None,
+            AuthJob::LookUpUsers(_) | AuthJob::ReportAllUsers => None,
             AuthJob::ReleaseAddress { .. } => {
                 self.addresses = self.addresses.checked_sub(1).expect("released more often than counted");
                 None

@@ -321,7 +321,7 @@ fn name(job: &Job) -> &'static str {
         Job::Read(_) => "read",
         Job::Admit(AuthJob::CheckToken { .. } | AuthJob::AdmitAddress { .. }) => "admission",
         Job::Admit(AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. }) => "release",
-        Job::Admit(AuthJob::LookUpUsers(_)) => "look-up",
+        Job::Admit(AuthJob::LookUpUsers(_) | AuthJob::ReportAllUsers) => "users",
         Job::Interest(_) => "interest",
         Job::Signal { .. } => "signal",
         Job::Presence(_) => "presence",

@@ -142,7 +142,10 @@ impl Workers {
             }
             job @ (Job::Read(Read::Survey(_))
             | Job::Admit(
-                AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. } | AuthJob::LookUpUsers(_),
+                AuthJob::ReleaseUser { .. }
+                | AuthJob::ReleaseAddress { .. }
+                | AuthJob::LookUpUsers(_)
+                | AuthJob::ReportAllUsers,
             )
             | Job::Interest(Interest::Leave { .. })
             | Job::Signal { .. }

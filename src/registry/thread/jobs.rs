@@ -12,7 +12,7 @@ use crate::wire::slot::Partition;
 impl<C: Fn() -> Now> RegistryWorker<C> {
     /// Carries out a job for the thread that owns the content of segments.
     pub(super) fn carry_out(&mut self, job: SegmentJob) {
-        let Some(inbox) = self.inbox.take() else { return };
+        let Some(inbox) = self.inbox.clone() else { return };
         match job {
             SegmentJob::Write(batch) => {
                 let (begun, outcome) = (batch.begun, self.write(batch));
@@ -31,7 +31,6 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 self.written.rosters |= incarnation == self.lease.incarnation();
             }
         }
-        self.inbox = Some(inbox);
     }
 
     fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {
