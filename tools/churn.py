@@ -49,6 +49,8 @@ MARK = re.compile(rb"gone-([0-9a-f]{12})-(\d+)-")
 BUSY = ("overloaded", "unconfirmed")
 # The end of a subscription whose answer was one of these.
 BUSY_FOLLOWER = (*BUSY, "not_subscribed")
+# The base of removed channels moves in these steps. A follower in a channel without publications then gets `lag` (decision 22).
+BASE_STEP = 65_536
 RETRY_S = 0.5
 PUBLISHED = re.compile(rb'^\{"id":(\d+),"published":\{.*"offset":(\d+)')
 
@@ -136,6 +138,8 @@ class Churn:
         self.sent = self.published = self.edits = self.deletes = 0
         self.errors = {}
         self.first_error = None
+        # Times at which the follower learned that the base has moved.
+        self.moved = 0
         # Answers that show nothing but load, by their code.
         self.busy = {}
         # Publishes without an answer, by their id: the link, the fields, and a function that takes the offset.
@@ -214,6 +218,10 @@ class Churn:
         answer = json.loads(payload)
         code = answer.get("error", {}).get("code", payload[:80].decode())
         publish = self.open.pop(answer.get("id"), None)
+        lag = answer.get("lag")
+        if lag and link is self.follower and lag["head"] // BASE_STEP > lag["from"] // BASE_STEP:
+            self.moved += 1
+            return
         is_busy = code in BUSY if publish else link is self.follower and code in BUSY_FOLLOWER
         counts = self.busy if is_busy else self.errors
         counts[code] = counts.get(code, 0) + 1
@@ -350,7 +358,8 @@ def verdicts(samples, load, seconds, is_judged):
     answers = f"{load.published:,} of {load.sent:,} publishes, {load.edits:,} of them edits and {load.deletes:,} deletes"
     busy = f"; repeated or left out because the machine was busy: {json.dumps(load.busy)}" if load.busy else ""
     yield errors == 0 and load.published == load.sent, (
-        f"answers: {answers}; " + (f"{json.dumps(load.errors)}, first {load.first_error}" if errors else "no error") + busy)
+        f"answers: {answers}; " + (f"{json.dumps(load.errors)}, first {load.first_error}" if errors else "no error") + busy
+        + (f"; {load.moved} moves of the base seen by a follower" if load.moved else ""))
     rate = load.published / seconds
     yield rate >= 0.98 * load.asked, f"rate: {rate:,.0f} publishes/s of {load.asked:,.0f}"
     texts = load.texts
