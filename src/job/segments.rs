@@ -37,6 +37,8 @@ pub enum SegmentJob {
     Read { keys: Vec<SegmentKey>, asked: Moment },
     /// All that this incarnation has to say is written, so its lease says so from now on.
     Complete(Incarnation),
+    /// The owner of the segments has lost what it knew of them, so the next incarnation begins.
+    BeginAgain,
 }
 
 /// A key, and the partition that its name has the tag of.

@@ -59,14 +59,27 @@ impl RosterLinks {
     pub(super) fn start(parts: ListenerShares) -> io::Result<RosterLinks> {
         let (seen, routing) = (Arc::new(SlotMap::empty()), Routing::new());
         let mut links = RosterLinks { parts, seen, routing, listeners: BTreeMap::new(), started: 0 };
-        if !links.parts.target.is_cluster() {
-            for link in links.routing.links().clone() {
-                let mut listener = links.listen(&link, TopicPlace::Server)?;
-                listener.partitions = PartitionSet::ALL;
-                links.listeners.insert(link, listener);
-            }
-        }
+        links.listen_at_server()?;
         Ok(links)
+    }
+
+    /// Ends all listeners, and begins with others that follow nothing.
+    pub(super) fn restart(&mut self) -> io::Result<()> {
+        self.listeners.clear();
+        (self.seen, self.routing) = (Arc::new(SlotMap::empty()), Routing::new());
+        self.listen_at_server()
+    }
+
+    fn listen_at_server(&mut self) -> io::Result<()> {
+        if self.parts.target.is_cluster() {
+            return Ok(());
+        }
+        for link in self.routing.links().clone() {
+            let mut listener = self.listen(&link, TopicPlace::Server)?;
+            listener.partitions = PartitionSet::ALL;
+            self.listeners.insert(link, listener);
+        }
+        Ok(())
     }
 
     fn listen(&mut self, link: &BusLink, place: TopicPlace) -> io::Result<RunningListener> {

@@ -26,6 +26,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -92,7 +94,8 @@ pub(super) struct RosterListener {
     retry_at: Option<Instant>,
     connection: Option<Box<RedisConnection>>,
     rests_until: Instant,
-    /// The last canary of this process.
+    connected_at: Instant,
+    /// The last canary of this process on this connection.
     heard: Option<Instant>,
 }
 
@@ -127,6 +130,7 @@ impl RosterListener {
             retry_at: None,
             connection: None,
             rests_until: monotonic(),
+            connected_at: monotonic(),
             heard: None,
         }
     }
@@ -134,23 +138,39 @@ impl RosterListener {
     /// Runs until nothing is wished for any more: its master has no slots, or the process ends.
     pub(super) fn run(mut self) {
         loop {
-            self.wait();
-            self.parts.bell.answer();
-            loop {
-                match self.parts.wishes.try_recv() {
-                    Ok(TopicWish::Follow(channel)) => self.follows.want(channel),
-                    Ok(TopicWish::Leave(channel)) => self.follows.leave(channel),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
+            match catch_unwind(AssertUnwindSafe(|| self.work())) {
+                Ok(ControlFlow::Break(())) => return,
+                Ok(ControlFlow::Continue(())) => {}
+                Err(_) => {
+                    tracing::error!(
+                        hint = "this is a fault of seawall: report it",
+                        "roster listener restarted"
+                    );
+                    self.lose(Trouble::new(Fault::Internal, "the listener panicked"));
+                    self.judge();
                 }
             }
-            let worked = self.connect().and_then(|()| self.listen()).and_then(|()| self.subscribe());
-            if let Err(trouble) = worked {
-                self.lose(trouble);
-            }
-            self.judge();
-            self.tell_waiting();
         }
+    }
+
+    fn work(&mut self) -> ControlFlow<()> {
+        self.wait();
+        self.parts.bell.answer();
+        loop {
+            match self.parts.wishes.try_recv() {
+                Ok(TopicWish::Follow(channel)) => self.follows.want(channel),
+                Ok(TopicWish::Leave(channel)) => self.follows.leave(channel),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
+            }
+        }
+        let worked = self.connect().and_then(|()| self.listen()).and_then(|()| self.subscribe());
+        if let Err(trouble) = worked {
+            self.lose(trouble);
+        }
+        self.judge();
+        self.tell_waiting();
+        ControlFlow::Continue(())
     }
 
     fn wait(&self) {
@@ -179,7 +199,7 @@ impl RosterListener {
         connection.say(&self.parts.names.first_command(self.parts.place), deadline)?;
         self.follows.connected();
         self.retry_at = None;
-        self.heard = Some(monotonic());
+        (self.connected_at, self.heard) = (monotonic(), None);
         self.connection = Some(Box::new(connection));
         Ok(())
     }
@@ -263,7 +283,10 @@ impl RosterListener {
     fn message(&mut self, name: &[u8], message: &[u8]) {
         let Some(origin) = envelope::origin(message) else { return };
         if name == self.canary.as_bytes() {
-            if origin == self.parts.origin {
+            if origin == self.parts.origin
+                && let Some(key) = self.parts.key.load_full()
+                && envelope::read_canary(message, &key, &self.canary).is_ok()
+            {
                 self.heard = Some(monotonic());
             }
             return;
@@ -318,17 +341,18 @@ impl RosterListener {
         tracing::debug!(cause = %cause.text, "roster messages lost");
         self.connection = None;
         self.heard = None;
+        self.rests_until = self.rests_until.max(monotonic() + PAUSE);
         // The next connection follows all of them again.
         drop(self.follows.lost());
     }
 
-    /// Decides whether messages arrive.
+    /// Decides whether messages arrive: a connection alone does not say so, a canary that comes back on it does.
     fn judge(&mut self) {
-        let is_heard = self.heard.is_some_and(|heard| heard.elapsed() < CANARY_SILENCE);
-        if self.connection.is_some() && !is_heard {
+        let is_silent = self.heard.unwrap_or(self.connected_at).elapsed() >= CANARY_SILENCE;
+        if self.connection.is_some() && is_silent {
             self.lose(Trouble::new(Fault::Delivery, "no canary comes back"));
         }
-        let is_reached = self.connection.is_some() && self.follows.is_complete();
+        let is_reached = self.connection.is_some() && self.heard.is_some() && self.follows.is_complete();
         if self.parts.feed.is_reached.swap(is_reached, Ordering::AcqRel) != is_reached {
             self.parts.feed.lose();
         }

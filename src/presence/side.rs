@@ -6,7 +6,6 @@ use super::parts::SharingParts;
 use super::topic::TopicNames;
 use crate::clock::Moment;
 use crate::cluster::instance::InstanceState;
-use crate::id::Incarnation;
 use crate::job::bus::SharedKey;
 use crate::job::segments::{
     SEGMENT_READS_MAX, SegmentAudit, SegmentBatch, SegmentJob, SegmentNews, SegmentOutcome, SegmentOwner,
@@ -34,6 +33,15 @@ pub(super) struct SharedSide {
     key: SharedKey,
     links: RosterLinks,
     news: Receiver<RosterNews>,
+    /// The registry is to begin the next incarnation before anything is written.
+    restart: Restart,
+}
+
+/// Says if the registry has yet to hear that what was known of the own segments is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    Due,
+    None,
 }
 
 impl SharedSide {
@@ -46,7 +54,16 @@ impl SharedSide {
         let links =
             ListenerShares { target, names: names_of_links, origin, key: key_of_links, slots, news: news_in };
         let links = RosterLinks::start(links)?;
-        Ok(SharedSide { segments, names, origin, key, links, news })
+        Ok(SharedSide { segments, names, origin, key, links, news, restart: Restart::None })
+    }
+
+    /// Begins again after a panic: with the next incarnation, because others know the last number of this one, and with nothing
+    /// followed.
+    pub(super) fn restart(&mut self) {
+        self.restart = Restart::Due;
+        if let Err(error) = self.links.restart() {
+            tracing::error!(%error, "roster listener not started: rosters stay incomplete until a restart");
+        }
     }
 
     /// Shares these rosters from now on.
@@ -139,6 +156,12 @@ impl SharedSide {
 
     /// Sends what is to be written, read and followed.
     pub(super) fn send(&mut self, rosters: &mut Rosters, counters: &PresenceCounters, now: Moment) {
+        if self.restart == Restart::Due {
+            if self.segments.send(SegmentJob::BeginAgain).is_err() {
+                return;
+            }
+            self.restart = Restart::None;
+        }
         if let Some(RosterWrite { incarnation, begun, changes }) = rosters.take_writes(now) {
             counters.writes.add(changes.len() as u64);
             let writes = changes.into_iter().map(|change| self.write_of(change)).collect();
@@ -147,8 +170,11 @@ impl SharedSide {
                 rosters.written(begun, WriteOutcome::Failed, now);
             }
         }
-        if let Some(incarnation) = rosters.take_complete() {
-            self.say_complete(incarnation);
+        // Without room in the queue, it is said in a later turn.
+        if let Some(incarnation) = rosters.complete()
+            && self.segments.send(SegmentJob::Complete(incarnation)).is_ok()
+        {
+            rosters.said_complete(incarnation);
         }
         let readings = rosters.take_reads(now);
         for readings in readings.chunks(SEGMENT_READS_MAX) {
@@ -158,13 +184,6 @@ impl SharedSide {
             }
         }
         self.links.wish(rosters.take_topics());
-    }
-
-    fn say_complete(&self, incarnation: Incarnation) {
-        // Without room the lease says so with the next incarnation; the queue holds hundreds of jobs.
-        if self.segments.send(SegmentJob::Complete(incarnation)).is_err() {
-            tracing::warn!("registry does not take that the rosters are written");
-        }
     }
 
     fn write_of(&self, change: SegmentChange) -> SegmentWrite {

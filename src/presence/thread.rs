@@ -98,6 +98,9 @@ impl<C: Fn() -> Now> PresenceThread<C> {
                 Ok(Senders::Left) => {}
                 Err(_) => {
                     tracing::error!(hint = "this is a fault of seawall: report it", "presence restarted");
+                    if let Some(side) = &mut self.side {
+                        side.restart();
+                    }
                     self.rosters = empty_rosters(&self.rules, self.side.as_ref());
                     for reactor in 0..self.mailboxes.len() {
                         self.repeating.insert(ReactorId(reactor as u16));

@@ -4,8 +4,8 @@
 //! and leaves with the last. Connections that end stay for a while ([`Departure`]), so that a client that comes back, or that
 //! enters again, is never seen to leave.
 //!
-//! [`Rosters`] takes events and the time, and returns frames. Watchers get the *difference* between what they were sent last and
-//! what is true when a frame is due. So a doubled or late event may delay a frame, but in the end the roster is right, and a storm of joins
+//! [`Rosters`] takes events and the time, and returns frames. Watchers get the *difference* between what they were sent last
+//! and what is true when a frame is due. So a doubled or late event may delay a frame, but in the end the roster is right, and a storm of joins
 //! is a few frames ([`pace`]).
 
 mod connections;

@@ -134,6 +134,21 @@ impl SharedRosters {
         (self.views.len(), self.views.values().map(|view| view.view.bytes()).sum())
     }
 
+    /// The memory of members that views which keep numbers alone may take up again, in bytes: a fifth of the bound stays free.
+    pub(super) fn room(&self) -> usize {
+        let bound = usize::try_from(self.bounds.views_bytes / 5 * 4).unwrap_or(usize::MAX);
+        bound.saturating_sub(self.sizes().1)
+    }
+
+    /// The view with the most memory, if all of them have more than the bound.
+    pub(super) fn excess(&self) -> Option<ChannelName> {
+        if self.sizes().1 as u64 <= self.bounds.views_bytes {
+            return None;
+        }
+        let largest = self.views.iter().max_by_key(|(_, view)| view.view.bytes())?;
+        (largest.1.view.bytes() > 0).then(|| largest.0.clone())
+    }
+
     pub(super) fn take_wishes(&mut self) -> Vec<TopicWish> {
         std::mem::take(&mut self.wishes)
     }
@@ -413,7 +428,7 @@ impl SharedRosters {
         let is_complete = view.knowledge == RosterKnowledge::Complete;
         let stales =
             view.read.filter(|_| is_complete).map(|read| read + stale_after + Duration::from_millis(1));
-        let judges = view.view.due(view.losses());
+        let judges = view.view.due(view.losses(), &self.state);
         let held = view.held.iter().map(|end| end.until).min();
         let due = [closes, reads, settles, stales, judges, held].into_iter().flatten().min();
         if due == view.due {

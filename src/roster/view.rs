@@ -213,6 +213,14 @@ impl View {
         users
     }
 
+    /// Keeps members again, if those of these fields fit into `room` bytes.
+    pub(super) fn keep_members_within(&mut self, room: usize, fields: &[(Vec<u8>, Vec<u8>)]) {
+        let bytes: usize = fields.iter().map(|(name, value)| MEMBER_BYTES + name.len() + value.len()).sum();
+        if self.room == ViewRoom::ForNumbers && bytes <= room {
+            self.room = ViewRoom::ForMembers;
+        }
+    }
+
     /// True if each segment is that of a known incarnation, and none is missing.
     pub(super) fn is_sure(&self, service: &ServiceState) -> bool {
         let is_newer = |incarnation: &Incarnation| {
@@ -227,10 +235,11 @@ impl View {
     }
 
     /// The next moment at which [`judge`](View::judge) has something to do.
-    pub(super) fn due(&self, losses: Losses) -> Option<Moment> {
+    pub(super) fn due(&self, losses: Losses, service: &ServiceState) -> Option<Moment> {
         let of = |segment: &RemoteSegment| match segment.standing {
             SegmentStanding::Ends(at) | SegmentStanding::Lost(at) => Some(at + losses.hold()),
-            SegmentStanding::Unconfirmed(since) => Some(since + CONFIRM),
+            // Without leases it stays as it is.
+            SegmentStanding::Unconfirmed(since) => service.reads_leases().then_some(since + CONFIRM),
             SegmentStanding::Counts | SegmentStanding::Void => None,
         };
         let held = self.held.values().map(|held| held.until).min();

@@ -23,6 +23,13 @@ pub struct RosterWrite {
     pub changes: Vec<SegmentChange>,
 }
 
+/// Channels that an incarnation had when it began, and has not written yet.
+#[derive(Debug)]
+struct OwedWrites {
+    incarnation: Incarnation,
+    channels: BTreeSet<ChannelName>,
+}
+
 /// The writes of own segments.
 #[derive(Debug, Default)]
 pub(super) struct SegmentWrites {
@@ -37,7 +44,9 @@ pub(super) struct SegmentWrites {
     pub(super) seq: u64,
     /// The earliest time of the next write.
     next: Moment,
-    /// The incarnation that has written everything once.
+    /// What an incarnation still has to write for the first time.
+    owed: Option<OwedWrites>,
+    /// The incarnation that has written everything once, and has said so.
     complete: Option<Incarnation>,
 }
 
@@ -57,6 +66,7 @@ impl SegmentWrites {
         self.flight.clear();
         self.dirty.clear();
         self.parked.clear();
+        self.owed = None;
     }
 
     /// Takes up what waited for its partition.
@@ -95,13 +105,36 @@ impl SegmentWrites {
         self.next = now + WRITE_AGAIN;
     }
 
-    /// The incarnation, once everything of it has been written for the first time.
-    pub(super) fn take_complete(&mut self, current: Incarnation) -> Option<Incarnation> {
-        let is_written = self.dirty.is_empty() && self.since.is_none();
-        if !is_written || self.complete == Some(current) {
+    /// Notes that a segment is written, or need not be, or that the lease says that its partition is not reached.
+    pub(super) fn settle(&mut self, channel: &ChannelName) {
+        if let Some(owed) = &mut self.owed {
+            owed.channels.remove(channel);
+        }
+    }
+
+    /// The incarnation, once everything that it had when this was asked first has been written; until [`said_complete`] is called.
+    /// Later changes do not count: with many of them, there may be no moment without one.
+    ///
+    /// [`said_complete`]: SegmentWrites::said_complete
+    pub(super) fn complete(&mut self, current: Incarnation) -> Option<Incarnation> {
+        if self.complete == Some(current) {
             return None;
         }
-        self.complete = Some(current);
-        self.complete
+        let (dirty, flight) = (&self.dirty, &self.flight);
+        let owed = match self.owed.take().filter(|owed| owed.incarnation == current) {
+            Some(owed) => owed,
+            None => OwedWrites {
+                incarnation: current,
+                channels: dirty.iter().chain(flight.iter().map(|(channel, _)| channel)).cloned().collect(),
+            },
+        };
+        let is_written = owed.channels.is_empty();
+        self.owed = Some(owed);
+        is_written.then_some(current)
+    }
+
+    /// Notes that the lease will say that this incarnation has written everything.
+    pub(super) fn said_complete(&mut self, incarnation: Incarnation) {
+        (self.complete, self.owed) = (Some(incarnation), None);
     }
 }

@@ -321,7 +321,7 @@ settings! {
     presence.commands_per_s = 50, zero_or("off", 1, 1_000_000), Reload:
         "`present`, `absent` and `presence` commands, and `subscribe` with one of them, per second of one user, all connections together; of one connection if auth is off. Six seconds' worth may come at once. More get error `rate_limited`.";
     presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
-        "Memory for members at other instances, of the channels that are watched or asked for here. Over it, a channel gives numbers alone until it was not watched for 30 s.";
+        "Memory for members at other instances, of the channels that are watched or asked for here. Over it, the largest gives numbers alone until there is room for its members again.";
 
     registry.users = true, Switch, Restart:
         "Registers in Redis which users are connected to this instance, so that every instance knows which are online. It needs auth and `bus.url`. `false`: an instance knows its own users alone, and answers that it is not complete while there are others.";

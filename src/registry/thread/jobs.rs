@@ -30,7 +30,18 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             SegmentJob::Complete(incarnation) => {
                 self.written.rosters |= incarnation == self.lease.incarnation();
             }
+            SegmentJob::BeginAgain => self.begin_again(),
         }
+    }
+
+    /// Gives the incarnation up, because its segments are no longer known here.
+    fn begin_again(&mut self) {
+        let Some(mut redis) = self.redis.take() else { return };
+        let old = self.lease.incarnation();
+        let doubt = self.lease.restart();
+        self.doubt(doubt, &mut redis, old);
+        self.renew_at = Moment::ZERO;
+        self.redis = Some(redis);
     }
 
     fn write(&mut self, batch: SegmentBatch) -> SegmentOutcome {

@@ -217,11 +217,74 @@ fn views_over_their_memory_have_numbers_alone() {
     pair.pass(1_000);
     pair.handle(1, watch(WatchDetail::Members));
     pair.pass(500);
-    assert!(pair.rosters[1].sizes().views_bytes > 0, "the first reading has room");
-    pair.pass(11_000);
     assert_eq!(pair.rosters[1].sizes().views_bytes, 0);
     let page = page_of(&mut pair.rosters[1]);
     assert_eq!((&page["users"], &page["counted"], page.get("members")), (&30.into(), &true.into(), None));
+    pair.rosters[1].bound(SharingBounds { views_bytes: 1 << 20 });
+    pair.pass(11_000);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!(
+        (Watcher::list(&page, "members").len(), page.get("counted")),
+        (30, None),
+        "there is room again"
+    );
+}
+
+#[test]
+fn largest_view_keeps_numbers_alone_and_the_others_their_members() {
+    let mut pair = Pair::new(1_000, 4_096);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.handle(0, present(1, "ann", None));
+    pair.pass(1_000);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!(Watcher::list(&page, "members").len(), 1, "{page}");
+    for name in 2..200 {
+        pair.handle(0, present(name, &format!("u{name}"), None));
+    }
+    pair.pass(11_000);
+    let page = page_of(&mut pair.rosters[1]);
+    assert_eq!((&page["users"], &page["counted"], page.get("members")), (&199.into(), &true.into(), None));
+}
+
+#[test]
+fn segment_of_an_unknown_instance_wakes_nobody_while_leases_are_not_read() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(1, watch(WatchDetail::Members));
+    pair.handle(0, present(1, "ann", None));
+    pair.pass(1_000);
+    let state = |storage| ServiceState {
+        incarnation: incarnation(1),
+        storage,
+        messages: Ways::REACHED,
+        others: Vec::new(),
+    };
+    let mut alone = rosters(1_000);
+    alone.share(incarnation(1), SharingBounds { views_bytes: 1 << 20 });
+    alone.observe(state(Ways::REACHED), now(pair.ms).at);
+    alone.handle(watch(WatchDetail::Members), now(pair.ms));
+    alone.followed(&channel(), now(pair.ms).at);
+    let fields: Fields = pair.fields.clone().into_iter().collect();
+    for reading in alone.take_reads(now(pair.ms).at) {
+        alone.read(&reading, Some(&fields), now(pair.ms).at);
+    }
+    alone.observe(state(Ways::LOST), now(pair.ms + 100).at);
+    let later = now(pair.ms + 5_000);
+    alone.advance(later);
+    assert_eq!(alone.due().filter(|due| *due <= later.at), None, "it waits");
+}
+
+#[test]
+fn rosters_are_written_once_although_others_change_meanwhile() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    pair.handle(0, present(1, "ann", None));
+    let first = write_of(&mut pair);
+    assert_eq!(pair.rosters[0].complete(), None);
+    pair.handle(0, present(2, "bob", None));
+    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
+    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)));
+    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)), "until the registry has taken it");
+    pair.rosters[0].said_complete(incarnation(0));
+    assert_eq!(pair.rosters[0].complete(), None);
 }
 
 #[test]
@@ -355,11 +418,11 @@ fn late_answer_to_a_write_that_was_given_up_does_not_confirm_the_next_one() {
     let second = write_of(&mut pair);
     assert!(second.begun.since(first.begun) >= Duration::from_secs(10), "the first one is given up");
     pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(pair.rosters[0].take_complete(), None);
+    assert_eq!(pair.rosters[0].complete(), None);
     pair.rosters[0].written(second.begun, WriteOutcome::Failed, now(pair.ms).at);
     let third = write_of(&mut pair);
     pair.rosters[0].written(third.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(pair.rosters[0].take_complete(), Some(incarnation(0)));
+    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)));
 }
 
 #[test]

@@ -111,15 +111,17 @@ impl Rosters {
         while changes.len() < WRITE_ROSTERS_MAX && fields < SEGMENT_FIELDS_MAX {
             let Some(channel) = sharing.writes.dirty.pop_first() else { break };
             if sharing.state.storage.at(Partition::of(channel.as_str())) == WayState::Lost {
+                sharing.writes.settle(&channel);
                 sharing.writes.parked.insert(channel);
                 continue;
             }
-            let Some(roster) = self.rosters.get_mut(&channel) else { continue };
-            let numbers = roster.own_numbers();
-            let Some((segment, members)) = roster.segment_and_members() else { continue };
-            if !segment.is_dirty() {
+            let roster = self.rosters.get_mut(&channel);
+            let numbers = roster.as_ref().map_or((0, 0), |roster| roster.own_numbers());
+            let parts = roster.and_then(|roster| roster.segment_and_members());
+            let Some((segment, members)) = parts.filter(|(segment, _)| segment.is_dirty()) else {
+                sharing.writes.settle(&channel);
                 continue;
-            }
+            };
             sharing.writes.seq += 1;
             let seq = sharing.writes.seq;
             let (change, flight) =
@@ -151,6 +153,9 @@ impl Rosters {
         };
         for (channel, flight) in sharing.writes.end() {
             let is_failed = failed.contains(Partition::of(channel.as_str()));
+            if let Some(sharing) = self.sharing.as_mut().filter(|_| !is_failed) {
+                sharing.writes.settle(&channel);
+            }
             self.change(&channel, now, |roster| {
                 let Some(segment) = roster.segment_mut() else { return };
                 match is_failed {
@@ -161,14 +166,24 @@ impl Rosters {
         }
     }
 
-    /// The incarnation, once everything of it has been written for the first time.
-    pub fn take_complete(&mut self) -> Option<Incarnation> {
+    /// The incarnation, once everything that it had at its beginning has been written. Call [`said_complete`] when the registry has
+    /// taken it.
+    ///
+    /// [`said_complete`]: Rosters::said_complete
+    pub fn complete(&mut self) -> Option<Incarnation> {
         let sharing = self.sharing.as_mut()?;
         let current = sharing.state.incarnation;
         if sharing.state.storage == Ways::LOST {
             return None;
         }
-        sharing.writes.take_complete(current)
+        sharing.writes.complete(current)
+    }
+
+    /// Notes that the registry knows that this incarnation has written everything.
+    pub fn said_complete(&mut self, incarnation: Incarnation) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.writes.said_complete(incarnation);
+        }
     }
 
     /// Takes the head of an own segment, as an audit found it. One that is not as it was written is written again. True exactly if it is.
@@ -219,17 +234,25 @@ impl Rosters {
         let outcome = if fields.is_some() { ReadingOutcome::Done } else { ReadingOutcome::Failed };
         let Some(asked) = sharing.end_reading(reading, outcome, now) else { return };
         let own = sharing.state.incarnation.origin;
-        let has_room = sharing.sizes().1 as u64 <= sharing.bounds.views_bytes;
+        let room = sharing.room();
         let changed = sharing.with(channel, |view, losses| {
-            let mut changed =
-                fields.map(|fields| view.read(own, fields, asked, (losses, grace), now)).unwrap_or_default();
-            if !has_room {
-                changed.extend(view.drop_members());
-            }
-            changed
+            let fields = fields?;
+            view.keep_members_within(room, fields);
+            Some(view.read(own, fields, asked, (losses, grace), now))
         });
-        self.apply(channel, changed.unwrap_or_default(), now);
+        self.apply(channel, changed.flatten().unwrap_or_default(), now);
         self.look(channel, now);
+        self.make_room(now);
+    }
+
+    /// While the views take too much memory, the largest keeps numbers alone.
+    fn make_room(&mut self, now: Moment) {
+        while let Some(channel) = self.sharing.as_ref().and_then(|sharing| sharing.excess()) {
+            let Some(sharing) = &mut self.sharing else { return };
+            let dropped = sharing.with(&channel, |view, _| view.drop_members());
+            self.apply(&channel, dropped.unwrap_or_default(), now);
+            self.look(&channel, now);
+        }
     }
 
     /// Takes a message of the process `origin`.

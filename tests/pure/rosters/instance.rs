@@ -298,8 +298,9 @@ impl ModelInstance {
                 None => self.rosters.written(begun, WriteOutcome::Failed, now),
             }
         }
-        if self.rosters.take_complete() == Some(self.lease.incarnation()) {
-            self.is_complete = true;
+        if let Some(incarnation) = self.rosters.complete() {
+            self.is_complete |= incarnation == self.lease.incarnation();
+            self.rosters.said_complete(incarnation);
         }
         published
     }
