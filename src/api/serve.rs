@@ -225,7 +225,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             ApiEndpoint::Cluster => self.cluster(&head.query).map(ApiAnswer::json),
             ApiEndpoint::Rebalance => self.rebalance(key, text, from.address),
             ApiEndpoint::User | ApiEndpoint::UsersLookup => {
-                self.users(routed.named.user(), text).map(ApiAnswer::json)
+                self.users(key, routed.named.user(), text).map(ApiAnswer::json)
             }
             ApiEndpoint::Disconnect
             | ApiEndpoint::Block

@@ -108,6 +108,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 ApiUse::Publications(_) => "publishes_per_s",
                 ApiUse::Signal => "signals_per_s",
                 ApiUse::Order => "100 orders a second",
+                ApiUse::Users(_) => "10000 users a second",
             };
             let detail = format!("the key {:?} has used up its {bound}; nothing was done", key.name());
             ApiProblem::passing(ProblemCode::RateLimited, detail, retry_ms(wait))

@@ -2,6 +2,7 @@
 
 use super::server::ApiServer;
 use crate::auth::api_key::{ApiKey, ApiRight};
+use crate::auth::api_meters::ApiUse;
 use crate::clock::Now;
 use crate::cluster::report::ExactUsers;
 use crate::cluster::user_lookup::FoundUser;
@@ -18,15 +19,21 @@ const HINT_TIMEOUT: Duration = Duration::from_millis(250);
 
 impl<C: Fn() -> Now> ApiServer<C> {
     /// Finds the user of the path, or without one the users in the body.
-    pub(super) fn users(&self, of_path: Option<UserName>, text: &str) -> Result<Vec<u8>, ApiProblem> {
+    pub(super) fn users(
+        &self,
+        key: &ApiKey,
+        of_path: Option<UserName>,
+        text: &str,
+    ) -> Result<Vec<u8>, ApiProblem> {
         match of_path {
-            Some(user) => self.user(user),
-            None => self.lookup(text),
+            Some(user) => self.user(key, user),
+            None => self.lookup(key, text),
         }
     }
 
     /// Finds one user.
-    fn user(&self, user: UserName) -> Result<Vec<u8>, ApiProblem> {
+    fn user(&self, key: &ApiKey, user: UserName) -> Result<Vec<u8>, ApiProblem> {
+        self.admit(key, ApiUse::Users(1))?;
         let is_blocked = self.orders.is_blocked(&user);
         let found =
             self.directory.look_up(vec![user]).and_then(|mut found| found.pop()).ok_or_else(silent)?;
@@ -36,8 +43,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
     }
 
     /// Finds the users that a body names.
-    fn lookup(&self, text: &str) -> Result<Vec<u8>, ApiProblem> {
-        let found = self.directory.look_up(users::lookup(text, LOOKUP_USERS_MAX)?).ok_or_else(silent)?;
+    fn lookup(&self, key: &ApiKey, text: &str) -> Result<Vec<u8>, ApiProblem> {
+        let wanted = users::lookup(text, LOOKUP_USERS_MAX)?;
+        self.admit(key, ApiUse::Users(wanted.len()))?;
+        let found = self.directory.look_up(wanted).ok_or_else(silent)?;
         let is_complete = found.iter().all(|user| user.is_complete);
         let mut out = Vec::with_capacity(64 + 64 * found.len());
         json::object(&mut out, |out| {

@@ -92,6 +92,7 @@ pub struct ApiRates {
     pub publishes: Option<Rate>,
     pub signals: Option<Rate>,
     pub orders: Option<Rate>,
+    pub lookups: Option<Rate>,
 }
 
 impl ApiRates {
@@ -101,6 +102,9 @@ impl ApiRates {
     /// Orders of a key: disconnects, blocks, revocations and erasures. Each is a commit, and every instance examines all its sessions.
     pub const ORDERS_PER_S: u32 = 100;
 
+    /// Users that a key looks up. All keys share the registry's queue and its connection to Redis.
+    pub const LOOKUPS_PER_S: u32 = 10_000;
+
     /// Rates per second, as many at once after a pause of a second. 0 is no bound.
     pub fn new(publishes_per_s: u32, signals_per_s: u32) -> ApiRates {
         let rate = |per_s| Rate::new(per_s, per_s);
@@ -108,6 +112,7 @@ impl ApiRates {
             publishes: rate(publishes_per_s),
             signals: rate(signals_per_s),
             orders: rate(ApiRates::ORDERS_PER_S),
+            lookups: rate(ApiRates::LOOKUPS_PER_S),
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum ApiUse {
     Publications(usize),
     Signal,
     Order,
+    /// This many users of one look-up.
+    Users(usize),
 }
 
 /// The meters of all backends. Those at rest are removed when there is no room for another.
@@ -32,6 +34,7 @@ struct BackendMeters {
     publishes: RateMeter,
     signals: RateMeter,
     orders: RateMeter,
+    lookups: RateMeter,
 }
 
 /// A meter and the rate that it measures. Another rate begins with a new meter.
@@ -49,6 +52,7 @@ impl ApiMeters {
             ApiUse::Publications(count) => (rates.publishes, count),
             ApiUse::Signal => (rates.signals, 1),
             ApiUse::Order => (rates.orders, 1),
+            ApiUse::Users(count) => (rates.lookups, count),
         };
         let Some(rate) = rate else { return Ok(()) };
         if !self.backends.contains_key(key.party()) && self.backends.len() >= BACKENDS_MAX {
@@ -62,6 +66,7 @@ impl ApiMeters {
             ApiUse::Publications(_) => &mut meters.publishes,
             ApiUse::Signal => &mut meters.signals,
             ApiUse::Order => &mut meters.orders,
+            ApiUse::Users(_) => &mut meters.lookups,
         };
         if of_use.rate != Some(rate) {
             *of_use = RateMeter { rate: Some(rate), meter: Meter::default() };
@@ -81,7 +86,8 @@ impl ApiMeters {
 
 impl BackendMeters {
     fn at_rest(&self, now: Moment) -> bool {
-        [&self.publishes, &self.signals, &self.orders].iter().all(|of_use| of_use.meter.at_rest(now))
+        let all = [&self.publishes, &self.signals, &self.orders, &self.lookups];
+        all.iter().all(|of_use| of_use.meter.at_rest(now))
     }
 }
 
@@ -107,6 +113,9 @@ mod tests {
         assert!(meters.admit(&a, ApiUse::Publications(1), now).is_err());
         assert!((0..100).all(|_| meters.admit(&free, ApiUse::Order, now).is_ok()));
         assert!(meters.admit(&free, ApiUse::Order, now).is_err(), "each key has a rate of orders");
+        assert!((0..100).all(|_| meters.admit(&free, ApiUse::Users(100), now).is_ok()));
+        assert!(meters.admit(&free, ApiUse::Users(1), now).is_err(), "each key has a rate of look-ups");
+        assert!(meters.admit(&b, ApiUse::Users(100), now).is_ok(), "and its own share of them");
         assert!(meters.admit(&b, ApiUse::Publications(1), now).is_ok());
         assert!((0..2).all(|_| meters.admit(&a, ApiUse::Signal, now).is_ok()), "another rate");
         assert!(meters.admit(&a, ApiUse::Signal, now).is_err());

@@ -126,7 +126,8 @@ fn emptied_redis_gives_no_wrong_answer_and_is_complete_again_soon() {
     let [one, two] = gateways(&rig, ["gw-1", "gw-2"]);
     let clients: Vec<Client> = (0..40).map(|n| connect(&one, &format!("u{n}"))).collect();
     (0..40).for_each(|n| until_online(&two, &format!("u{n}")));
-    let (over, names) = (AtomicBool::new(false), (0..40).map(|n| format!("u{n}")).collect::<Vec<_>>());
+    // A key has a share of look-ups, so the loop asks for two of them.
+    let (over, names) = (AtomicBool::new(false), ["u0", "u39"]);
     let ask = |answers: &mut u64, incomplete: &mut u64| {
         let mut backend = Backend::of(&two);
         while !over.load(Ordering::Relaxed) {

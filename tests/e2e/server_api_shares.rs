@@ -107,3 +107,40 @@ fn key_over_its_rate_gets_429_and_others_do_not() {
     until(SOON, "it is reloaded", || gateway.output().contains("reloaded"));
     assert_eq!(backend.publish(&one)["offset"], 8, "without a bound");
 }
+
+#[test]
+fn key_that_looks_up_too_many_users_gets_429_and_others_do_not() {
+    let other = "other-0123456789012345678901234567890123456789";
+    let key = format!(
+        "[[api.keys]]\nname = \"other\"\nsecret = \"{other}\"\nrights = [\"users\"]\nchannels = [\"*\"]\n"
+    );
+    let gateway = setup().toml(&key).start();
+    let users: Vec<String> = (0..100).map(|number| format!("u{number}")).collect();
+    let (body, deadline) = (json!({"users": users}), Instant::now() + SOON);
+    // Several at once: its share grows while it asks.
+    let ask = || {
+        let mut greedy = Backend::of(&gateway);
+        loop {
+            let response = greedy.post("/v1/users/lookup", &body);
+            if response.status != 200 || Instant::now() > deadline {
+                return response;
+            }
+        }
+    };
+    let refused = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..6).map(|_| scope.spawn(ask)).collect();
+        all.into_iter().map(|one| one.join().expect("an answer")).find(|answer| answer.status != 200)
+    });
+    let problem = is_problem(&refused.expect("one is refused"), 429, "rate_limited");
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("10000 users a second")),
+        "{problem}"
+    );
+    assert_eq!(
+        Backend::with(&gateway, other).get("/v1/users/ann").status,
+        200,
+        "another key has its own share"
+    );
+    let published = Backend::of(&gateway).publish(&json!({"channel": "a", "data": 1}));
+    assert_eq!(published["offset"], 1, "publications have a rate of their own");
+}
