@@ -198,6 +198,7 @@ impl UserSide {
         let begun = clock();
         let unreached = segments.failing();
         let changes = self.own.take(FLUSH_BUCKETS, unreached);
+        let is_full = changes.len() >= FLUSH_BUCKETS;
         let incarnation = lease.incarnation();
         let writes = changes.iter().map(|change| self.write(incarnation, change)).collect();
         // The last part shows in each partition that there is nothing else.
@@ -214,10 +215,12 @@ impl UserSide {
         self.counters.flushes.add(1);
         self.counters.flush_us.set(u64::try_from(now.since(begun).as_micros()).unwrap_or(u64::MAX));
         self.flushed = now;
-        self.flush_at = match (self.own.is_rewriting(), self.own.is_behind() || !self.unnumbered.is_empty()) {
-            (true, _) => Some(now),
+        let is_behind = self.own.is_behind() || !self.unnumbered.is_empty();
+        // A storm of connections fills flush after flush; with pauses, its last users would be offline for seconds.
+        self.flush_at = match (self.own.is_rewriting() || is_full, is_behind) {
+            (true, true) => Some(now),
             (false, true) => Some(now + FLUSH_PERIOD),
-            (false, false) => None,
+            (true | false, false) => None,
         };
         if let FlushEnd::Failed { .. } = end {
             self.counters.flush_failures.add(1);

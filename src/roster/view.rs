@@ -5,6 +5,8 @@
 //! ended depart after the grace. While a view is not complete, a member that a segment loses is *held*: the user may be at an instance that
 //! cannot say so.
 
+mod memory;
+
 use super::service::{InstanceStanding, ServiceState};
 use super::share::RemoteShare;
 use crate::clock::Moment;
@@ -196,29 +198,6 @@ impl View {
         counted
             .map(|segment| (segment.head.users, segment.head.connections))
             .reduce(|sum, more| (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1)))
-    }
-
-    /// The memory of its members, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Keeps numbers alone from now on. Returns the users that it knew.
-    pub(super) fn drop_members(&mut self) -> BTreeSet<UserName> {
-        let users = self.users();
-        self.room = ViewRoom::ForNumbers;
-        self.held.clear();
-        self.segments.values_mut().for_each(|segment| segment.members.clear());
-        self.bytes = 0;
-        users
-    }
-
-    /// Keeps members again, if those of these fields fit into `room` bytes.
-    pub(super) fn keep_members_within(&mut self, room: usize, fields: &[(Vec<u8>, Vec<u8>)]) {
-        let bytes: usize = fields.iter().map(|(name, value)| MEMBER_BYTES + name.len() + value.len()).sum();
-        if self.room == ViewRoom::ForNumbers && bytes <= room {
-            self.room = ViewRoom::ForMembers;
-        }
     }
 
     /// True if each segment is that of a known incarnation, and none is missing.

@@ -44,7 +44,7 @@ pub(super) struct SegmentWrites {
     pub(super) seq: u64,
     /// The earliest time of the next write.
     next: Moment,
-    /// What an incarnation still has to write for the first time.
+    /// The channels that the current incarnation has to write for the first time.
     owed: Option<OwedWrites>,
     /// The incarnation that has written everything once, and has said so.
     complete: Option<Incarnation>,
@@ -93,6 +93,11 @@ impl SegmentWrites {
 
     pub(super) fn begin(&mut self, now: Moment) {
         (self.since, self.next) = (Some(now), now + WRITE_PERIOD);
+    }
+
+    /// A full write leaves others waiting: the next one follows at once.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        self.next = now;
     }
 
     /// Ends the write under way.

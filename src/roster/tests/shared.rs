@@ -1,6 +1,8 @@
 //! Rosters of two instances, with every write read by the other at once.
 
+mod memory;
 mod partitions;
+mod writes;
 
 use super::super::sharing::{SharedRosters, VIEWS_FOR_PAGES_MAX, Watchers};
 use super::*;
@@ -209,44 +211,6 @@ fn segment_with_too_many_members_is_counted_and_listed_again_below_four_fifths()
 }
 
 #[test]
-fn views_over_their_memory_have_numbers_alone() {
-    let mut pair = Pair::new(1_000, 0);
-    for name in 0..30 {
-        pair.handle(0, present(name, &format!("u{name}"), None));
-    }
-    pair.pass(1_000);
-    pair.handle(1, watch(WatchDetail::Members));
-    pair.pass(500);
-    assert_eq!(pair.rosters[1].sizes().views_bytes, 0);
-    let page = page_of(&mut pair.rosters[1]);
-    assert_eq!((&page["users"], &page["counted"], page.get("members")), (&30.into(), &true.into(), None));
-    pair.rosters[1].bound(SharingBounds { views_bytes: 1 << 20 });
-    pair.pass(11_000);
-    let page = page_of(&mut pair.rosters[1]);
-    assert_eq!(
-        (Watcher::list(&page, "members").len(), page.get("counted")),
-        (30, None),
-        "there is room again"
-    );
-}
-
-#[test]
-fn largest_view_keeps_numbers_alone_and_the_others_their_members() {
-    let mut pair = Pair::new(1_000, 4_096);
-    pair.handle(1, watch(WatchDetail::Members));
-    pair.handle(0, present(1, "ann", None));
-    pair.pass(1_000);
-    let page = page_of(&mut pair.rosters[1]);
-    assert_eq!(Watcher::list(&page, "members").len(), 1, "{page}");
-    for name in 2..200 {
-        pair.handle(0, present(name, &format!("u{name}"), None));
-    }
-    pair.pass(11_000);
-    let page = page_of(&mut pair.rosters[1]);
-    assert_eq!((&page["users"], &page["counted"], page.get("members")), (&199.into(), &true.into(), None));
-}
-
-#[test]
 fn segment_of_an_unknown_instance_wakes_nobody_while_leases_are_not_read() {
     let mut pair = Pair::new(1_000, 1 << 20);
     pair.handle(1, watch(WatchDetail::Members));
@@ -271,20 +235,6 @@ fn segment_of_an_unknown_instance_wakes_nobody_while_leases_are_not_read() {
     let later = now(pair.ms + 5_000);
     alone.advance(later);
     assert_eq!(alone.due().filter(|due| *due <= later.at), None, "it waits");
-}
-
-#[test]
-fn rosters_are_written_once_although_others_change_meanwhile() {
-    let mut pair = Pair::new(1_000, 1 << 20);
-    pair.handle(0, present(1, "ann", None));
-    let first = write_of(&mut pair);
-    assert_eq!(pair.rosters[0].complete(), None);
-    pair.handle(0, present(2, "bob", None));
-    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)));
-    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)), "until the registry has taken it");
-    pair.rosters[0].said_complete(incarnation(0));
-    assert_eq!(pair.rosters[0].complete(), None);
 }
 
 #[test]
@@ -396,49 +346,6 @@ fn late_answer_to_a_reading_that_was_given_up_does_not_end_the_next_one() {
     assert_eq!(pair.late.len(), 0, "that one ended, and the next one is not due");
 }
 
-/// The next write of the first instance.
-fn write_of(pair: &mut Pair) -> RosterWrite {
-    let until = pair.ms + 15_000;
-    loop {
-        pair.ms += 10;
-        assert!(pair.ms < until, "nothing is written");
-        let now = now(pair.ms);
-        pair.rosters[0].advance(now);
-        if let Some(write) = pair.rosters[0].take_writes(now.at) {
-            return write;
-        }
-    }
-}
-
-#[test]
-fn late_answer_to_a_write_that_was_given_up_does_not_confirm_the_next_one() {
-    let mut pair = Pair::new(1_000, 1 << 20);
-    pair.handle(0, present(1, "ann", None));
-    let first = write_of(&mut pair);
-    let second = write_of(&mut pair);
-    assert!(second.begun.since(first.begun) >= Duration::from_secs(10), "the first one is given up");
-    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(pair.rosters[0].complete(), None);
-    pair.rosters[0].written(second.begun, WriteOutcome::Failed, now(pair.ms).at);
-    let third = write_of(&mut pair);
-    pair.rosters[0].written(third.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)));
-}
-
-#[test]
-fn segment_that_an_audit_found_wrong_during_a_write_is_written_whole() {
-    let mut pair = Pair::new(1_000, 1 << 20);
-    pair.handle(0, present(1, "ann", None));
-    let first = write_of(&mut pair);
-    pair.rosters[0].written(first.begun, WriteOutcome::Written, now(pair.ms).at);
-    pair.handle(0, present(2, "ben", None));
-    let second = write_of(&mut pair);
-    assert_eq!(second.changes[0].delta.entries.len(), 1, "it has ben alone");
-    assert!(pair.rosters[0].audited(&channel(), None, now(pair.ms).at));
-    pair.rosters[0].written(second.begun, WriteOutcome::Written, now(pair.ms).at);
-    assert_eq!(write_of(&mut pair).changes[0].delta.entries.len(), 2);
-}
-
 #[test]
 fn leave_is_held_while_the_roster_is_not_complete() {
     let mut pair = Pair::new(1_000, 1 << 20);
@@ -460,29 +367,4 @@ fn leave_is_held_while_the_roster_is_not_complete() {
     pair.pass(2_000);
     let page = page_of(&mut pair.rosters[1]);
     assert_eq!((&page["users"], &page["complete"]), (&0.into(), &true.into()));
-}
-
-#[test]
-fn views_for_pages_are_bounded_and_a_watcher_has_one_in_addition() {
-    let mut sharing = SharedRosters::new(incarnation(0), SharingBounds { views_bytes: 1 << 20 });
-    let of = |n: usize| ChannelName::parse(&format!("c.{n}")).expect("a name");
-    let note = |sharing: &mut SharedRosters, watchers, ms| {
-        sharing.note_roster(&of(VIEWS_FOR_PAGES_MAX), watchers, Vec::new(), now(ms).at);
-    };
-    let views = |sharing: &SharedRosters| sharing.sizes().0;
-    (0..=VIEWS_FOR_PAGES_MAX).for_each(|n| sharing.open_for_page(&of(n), now(1_000).at));
-    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX);
-    note(&mut sharing, Watchers::Some, 2_000);
-    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX + 1);
-    // Views are closed 30 s after their last page, and make room.
-    assert!(sharing.close_unused(&of(0), now(30_999).at).is_none());
-    assert!(sharing.close_unused(&of(0), now(31_000).at).is_some());
-    sharing.open_for_page(&of(0), now(31_000).at);
-    sharing.open_for_page(&of(VIEWS_FOR_PAGES_MAX + 1), now(31_000).at);
-    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX + 1);
-    note(&mut sharing, Watchers::None, 32_000);
-    assert!(sharing.close_unused(&of(VIEWS_FOR_PAGES_MAX), now(62_000).at).is_some());
-    sharing.close_unused(&of(1), now(62_000).at);
-    sharing.open_for_page(&of(VIEWS_FOR_PAGES_MAX + 1), now(62_000).at);
-    assert_eq!(views(&sharing), VIEWS_FOR_PAGES_MAX);
 }

@@ -134,6 +134,9 @@ impl Rosters {
             return None;
         }
         sharing.writes.begin(now);
+        if changes.len() >= WRITE_ROSTERS_MAX || fields >= SEGMENT_FIELDS_MAX {
+            sharing.writes.hurry(now);
+        }
         Some(RosterWrite { incarnation, begun: now, changes })
     }
 
