@@ -186,6 +186,7 @@ impl RedisSide {
     ) -> Result<(), Cause> {
         let RedisSide { link, store: leases, segments, users, up, .. } = self;
         segments.begin_audit(liveness, now);
+        segments.clean_numbers(link, lease.incarnation(), liveness, now)?;
         if let Some(inbox) = inbox {
             segments.audit(link, lease, liveness, inbox, now)?;
         }

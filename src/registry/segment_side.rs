@@ -40,6 +40,8 @@ pub(super) struct SegmentSide {
     /// Partitions of a cluster whose masters failed last, and the ones that did until the check before.
     failing: PartitionSet,
     failed_before: PartitionSet,
+    /// The partition of a cluster whose flush numbers are cleaned next.
+    numbers_next: u8,
 }
 
 impl SegmentSide {
@@ -50,6 +52,7 @@ impl SegmentSide {
             leftovers: Leftovers::default(),
             failing: PartitionSet::EMPTY,
             failed_before: PartitionSet::EMPTY,
+            numbers_next: 0,
         }
     }
 
@@ -269,6 +272,27 @@ impl SegmentSide {
     /// Forgets the incarnations that have a lease after all. Call it before an audit.
     pub(super) fn begin_audit(&mut self, liveness: &Liveness, now: Moment) {
         self.leftovers.retain(|incarnation| liveness.is_listed(incarnation), now);
+    }
+
+    /// On a cluster: keeps the flush numbers of the next partition alive, and removes those of incarnations that ended. On one server
+    /// the renewals of leases do that.
+    pub(super) fn clean_numbers(
+        &mut self,
+        link: &mut RegistryLink,
+        own: Incarnation,
+        liveness: &Liveness,
+        now: Moment,
+    ) -> Result<(), Cause> {
+        if !link.is_cluster() {
+            return Ok(());
+        }
+        let partition = Partition::at(self.numbers_next);
+        self.numbers_next = self.numbers_next.wrapping_add(1);
+        let key = SegmentKey { key: self.store.flushes(partition).into(), partition };
+        for audited in self.audited(link, vec![key]) {
+            self.clean(link, &audited, own, liveness, now)?;
+        }
+        Ok(())
     }
 
     /// Removes the fields of incarnations that have had no lease for a minute.

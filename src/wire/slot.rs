@@ -55,6 +55,11 @@ impl Partition {
         Partition::of_slot(slot(name.as_bytes()))
     }
 
+    /// The partition of this number.
+    pub const fn at(number: u8) -> Partition {
+        Partition(number)
+    }
+
     /// All partitions, in order.
     pub fn all() -> impl Iterator<Item = Partition> {
         (0..=u8::MAX).map(Partition)

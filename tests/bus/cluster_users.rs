@@ -2,7 +2,7 @@
 
 use crate::bus::cluster::Pair;
 use crate::bus::rig::delivers;
-use crate::servers::RedisCluster;
+use crate::servers::{RedisCluster, Reply};
 use crate::support::backend::{Backend, with_api};
 use crate::support::token::{SECRET, token_of};
 use crate::support::wait::{SOON, comes_true, until};
@@ -89,11 +89,13 @@ fn users_at_all_masters_are_found_and_a_moved_slot_loses_none() {
     let exact = || Backend::of(&three).get("/v1/cluster?users=exact").json()["users"].clone();
     until(SOON, "all are counted", || exact() == json!({"exact": 30, "complete": true}));
 
+    // A key has a share of look-ups, so the loop asks for a few of them.
+    let asked: Vec<String> = users.iter().step_by(5).cloned().collect();
     let (over, moved) = (AtomicBool::new(false), key_slot(&users[0]));
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                let answer = look_up(&three, &users);
+                let answer = look_up(&three, &asked);
                 assert!(are_online(&answer), "{answer}");
             }
         });
@@ -118,6 +120,32 @@ fn users_at_all_masters_are_found_and_a_moved_slot_loses_none() {
     });
     clients.iter_mut().for_each(Client::close);
     until(SOON, "all are offline", || are_offline(&look_up(&three, &users)));
+}
+
+#[test]
+fn flush_numbers_of_an_incarnation_without_a_lease_are_removed_after_a_minute() {
+    let pair = Pair::start();
+    let [_one] = gateways(&pair, ["gw-1"]);
+    let masters = &pair.cluster.masters;
+    let numbers = |partition: Partition| {
+        let tag = partition.tag().to_string();
+        let master = RedisCluster::master_of(slot(tag.as_bytes()));
+        (&masters[master], format!("seawall:{{{tag}}}:g"))
+    };
+    let field = |partition: Partition, name: &str| {
+        let (master, key) = numbers(partition);
+        master.command(&["HGET", &key, name])
+    };
+    for partition in Partition::all() {
+        let (master, key) = numbers(partition);
+        assert_eq!(master.command(&["HSET", &key, "zz.1", "7"]), Reply::Number(1), "{key}");
+    }
+    let removed = || Partition::all().find(|partition| field(*partition, "zz.1") == Reply::Nothing);
+    until(Duration::from_secs(200), "it is removed somewhere", || removed().is_some());
+    let partition = removed().expect("it was");
+    let (master, key) = numbers(partition);
+    assert!(matches!(master.command(&["HLEN", &key]), Reply::Number(1..)), "that of the gateway stays");
+    assert!(matches!(master.command(&["TTL", &key]), Reply::Number(800..)), "and is kept alive");
 }
 
 #[test]
