@@ -1,0 +1,42 @@
+import { useCallback, useContext, useEffect, useState, type CSSProperties, type ReactNode } from 'react';
+import { PACE_MS, type Announcement } from './announcements.js';
+import { Context } from './context.js';
+import { spareKit } from './kit.js';
+
+/** Not in the style sheet, so that the texts are never seen. */
+const HIDDEN: CSSProperties = { position: 'absolute', width: 1, height: 1, overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
+
+/** Two live regions, one polite and one assertive, which are given one text at a time. The provider has one. */
+export function Announcer(): ReactNode {
+  const kit = useContext(Context).kit ?? spareKit();
+  const [now, setNow] = useState<Announcement>();
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const next = () => {
+      const [first, ...rest] = kit.announcements.value;
+      timer = first && setTimeout(next, PACE_MS);
+      if (!first) return;
+      kit.announcements.set(rest);
+      // A region that is given the same text again is silent.
+      setNow((last) => (last?.text === first.text ? { ...first, text: `${first.text}\u00a0` } : first));
+    };
+    const stop = kit.announcements.subscribe(() => { timer ??= setTimeout(next); });
+    timer = setTimeout(next);
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
+  }, [kit]);
+  return (
+    <div style={HIDDEN}>
+      <div role="status">{now && !now.urgent ? now.text : ''}</div>
+      <div role="alert">{now?.urgent ? now.text : ''}</div>
+    </div>
+  );
+}
+
+/** Returns a function that has a text read by a screen reader: `urgent` before all others, for failures. */
+export function useAnnounce(): (text: string, urgent?: boolean) => void {
+  const kit = useContext(Context).kit ?? spareKit();
+  return useCallback((text, urgent) => kit.announce(text, urgent), [kit]);
+}

@@ -1,0 +1,188 @@
+import { memo, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
+import { Context } from './context.js';
+import { spareKit, type OwnKit } from './kit.js';
+import { lineOf, userOf } from './text.js';
+import { above, below, countAfter, indexOf, isNewDay, range, type ListItem } from './window.js';
+
+/** Distance in pixels within which the reader is at the end. */
+const NEAR_END = 60;
+/** Distance in pixels from the edge of the window at which it moves. */
+const NEAR_EDGE = 200;
+
+export interface RowState {
+  /** True for the one row that the Tab key reaches. Give buttons in other rows a `tabIndex` of -1. */
+  readonly active: boolean;
+}
+
+export interface MessageListProps<T extends ListItem> {
+  readonly items: readonly T[];
+  /** Draws an item. It is drawn again if the item, its state or `version` changed, not if this function did. */
+  readonly children: (item: T, state: RowState) => ReactNode;
+  /** Another value draws all rows again. */
+  readonly version?: unknown;
+  readonly hasOlder?: boolean | undefined;
+  /** True while earlier messages are being loaded. */
+  readonly loading?: boolean | undefined;
+  /** Loads earlier messages. */
+  readonly onOlder?: (() => unknown) | undefined;
+  /** Called when the reader is at the end, and at each item that arrives there. */
+  readonly onEnd?: (() => unknown) | undefined;
+  /** Names the list for a screen reader. */
+  readonly label?: string;
+  /** Shown if there are no items. */
+  readonly empty?: ReactNode;
+}
+
+const useLayout = typeof document === 'undefined' ? useEffect : useLayoutEffect;
+
+interface RowProps extends RowState {
+  readonly item: ListItem;
+  readonly day: string;
+  readonly version: unknown;
+  readonly draw: (item: never, state: RowState) => ReactNode;
+}
+
+const Row = memo(({ item, day, active, draw }: RowProps) => {
+  const around = useContext(Context);
+  const value = useMemo(() => ({ ...around, row: item.id }), [around, item.id]);
+  return (
+    <li className="sw-row" tabIndex={active ? 0 : -1} data-id={item.id}>
+      {day && <div className="sw-day"><span>{day}</span></div>}
+      <Context.Provider value={value}><Drawn draw={draw} item={item} active={active} /></Context.Provider>
+    </li>
+  );
+}, (one, other) => one.item === other.item && one.day === other.day && one.active === other.active && one.version === other.version);
+
+/** A component of its own, so that what `draw` throws is thrown in the list, where its thread's boundary is. */
+function Drawn({ draw, item, active }: Pick<RowProps, 'draw' | 'item' | 'active'>): ReactNode {
+  return draw(item as never, { active });
+}
+
+const dayLine = (time: number): string => new Date(time).toLocaleDateString(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+
+/** A log of messages, of which at most 150 are in the document. It follows the end while the reader is there, and else keeps its place. */
+export function MessageList<T extends ListItem>(props: MessageListProps<T>): ReactNode {
+  const { items, children, version, hasOlder = false, loading = false, onOlder, onEnd, empty } = props;
+  const { words } = useContext(Context).kit ?? spareKit();
+  const { label = words.messages } = props;
+  /** The item with which the window begins. Absent: the end is followed. */
+  const [first, setFirst] = useState<string>();
+  /** The last item when the reader left the end. */
+  const [seen, setSeen] = useState<string>();
+  const [focused, setFocused] = useState<string>();
+  const scroll = useRef<HTMLDivElement>(null);
+  const list = useRef<HTMLOListElement>(null);
+  const anchor = useRef<{ readonly row: Element; readonly top: number }>(undefined);
+  const shown = range(items, first);
+  const { from, to } = shown;
+  const rows = items.slice(from, to);
+  const last = items.at(-1);
+  const active = rows.some(({ id }) => id === focused) ? focused : rows.at(-1)?.id;
+
+  const toEnd = (): void => {
+    setFirst(undefined);
+    setSeen(undefined);
+  };
+  /** Moves the window, or loads more, if the reader is near its edge. */
+  const reach = (): void => {
+    const { scrollTop, scrollHeight, clientHeight } = scroll.current!;
+    // An element that is not displayed has no size.
+    if (clientHeight === 0) return;
+    if (scrollTop < NEAR_EDGE && from > 0 && first !== undefined) setFirst(above(items, shown));
+    else if (scrollTop < NEAR_EDGE && from === 0 && hasOlder && !loading) onOlder?.();
+    else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < items.length) setFirst(below(items, shown));
+  };
+  /** Keeps the reader's place after a change. */
+  const settle = (): void => {
+    const box = scroll.current!;
+    const { row, top } = anchor.current ?? {};
+    if (first === undefined) box.scrollTop = box.scrollHeight;
+    else if (row?.isConnected) box.scrollTop += row.getBoundingClientRect().top - top!;
+    anchor.current = firstVisible(box, list.current!);
+  };
+  const onScroll = (): void => {
+    const box = scroll.current!;
+    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END && to === items.length;
+    anchor.current = firstVisible(box, list.current!);
+    if (isAtEnd && first !== undefined) toEnd();
+    else if (!isAtEnd && first === undefined && rows[0]) {
+      setFirst(rows[0].id);
+      setSeen(last?.id);
+    } else reach();
+  };
+  const latest = useRef(settle);
+  useLayout(() => {
+    latest.current = settle;
+    settle();
+    reach();
+  });
+  useEffect(() => {
+    // Pictures and fonts change the height of rows when they arrive.
+    const observer = globalThis.ResizeObserver && new ResizeObserver(() => latest.current());
+    if (list.current) observer?.observe(list.current);
+    return () => observer?.disconnect();
+  }, []);
+  useEffect(() => { if (first === undefined) onEnd?.(); }, [first, last?.id]);
+  // Writing a message is a wish to see it.
+  useEffect(() => { if (last?.own && last.pending) toEnd(); }, [last?.id]);
+  useSpoken(items);
+
+  const onKeyDown = (event: KeyboardEvent<HTMLOListElement>): void => {
+    const all = [...event.currentTarget.children] as HTMLElement[];
+    const at = all.indexOf(event.target as HTMLElement);
+    const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    all[to]?.focus();
+  };
+  const count = countAfter(items, seen);
+  return (
+    <div className="sw-list">
+      <div className="sw-scroll" ref={scroll} onScroll={onScroll} role="log" aria-live="off" aria-label={label} aria-busy={loading}>
+        {hasOlder && from === 0 && <button type="button" className="sw-older" disabled={loading} onClick={() => onOlder?.()}>{words.olderMessages}</button>}
+        {items.length === 0 && empty}
+        <ol ref={list} onKeyDown={onKeyDown} onFocus={(event) => setFocused((event.target as Element).closest('.sw-row')?.getAttribute('data-id') ?? undefined)}>
+          {rows.map((item, index) => {
+            const day = isNewDay(item, items[from + index - 1]) ? dayLine(item.time!) : '';
+            return <Row key={item.id} item={item} day={day} active={item.id === active} version={version} draw={children} />;
+          })}
+        </ol>
+      </div>
+      {first !== undefined && <button type="button" className="sw-newer" onClick={toEnd}>↓ {count > 0 ? words.newMessages(count) : words.latest}</button>}
+    </div>
+  );
+}
+
+/** Returns the first row of which a part is in view, and its place. */
+function firstVisible(box: Element, list: Element): { readonly row: Element; readonly top: number } | undefined {
+  const edge = box.getBoundingClientRect().top;
+  const rows = list.children;
+  let [low, high] = [0, rows.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (rows[middle]!.getBoundingClientRect().bottom <= edge) low = middle + 1;
+    else high = middle;
+  }
+  const row = rows[low];
+  return row && { row, top: row.getBoundingClientRect().top };
+}
+
+/** Announces messages of others that were written after the list was shown, and messages of this user that failed. */
+function useSpoken(items: readonly ListItem[]): void {
+  const kit: OwnKit = useContext(Context).kit ?? spareKit();
+  const spoken = useRef({ last: undefined as string | undefined, since: 0, failed: new Set<string>() });
+  useEffect(() => {
+    const it = spoken.current;
+    it.since ||= kit.now();
+    const from = it.last === undefined ? 0 : indexOf(items, it.last) + 1;
+    it.last = items.at(-1)?.id;
+    for (const item of items.slice(from)) {
+      if (item.own || !(item.time! > it.since)) continue;
+      const user = userOf(item);
+      kit.announce(`${user && `${user}: `}${lineOf(item, kit.words)}`);
+    }
+    const failed = items.filter(({ pending }) => pending?.state === 'failed');
+    for (const { pending } of failed) if (!it.failed.has(pending!.key)) kit.announce(pending!.error?.message ?? '', true);
+    it.failed = new Set(failed.map(({ pending }) => pending!.key));
+  }, [kit, items]);
+}

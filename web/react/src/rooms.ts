@@ -1,0 +1,159 @@
+/** The channels that components of one client use. Components of one channel share its subscription and its messages. */
+
+import type { Channel, ChannelOptions, ChannelState, Client, Cursor } from 'seawall-client';
+import type { Presence, PresenceState } from 'seawall-client/presence';
+import { timeline, type Timeline, type TimelineItem, type TimelineOptions } from 'seawall-client/timeline';
+import { Cell } from './cell.js';
+
+export type RoomOptions = ChannelOptions & TimelineOptions;
+
+/** A channel as components see it. */
+export interface ChannelView<T = unknown> {
+  /** Messages, gaps and resets in their order. An unchanged item is the same object. */
+  readonly messages: readonly TimelineItem<T>[];
+  readonly state: ChannelState;
+  readonly hasOlder: boolean;
+  readonly loading: boolean;
+  readonly unread: number;
+  /** The users that are writing a message now. */
+  readonly typing: readonly string[];
+}
+
+export const EMPTY: ChannelView<never> = { messages: [], state: { phase: 'waiting' }, hasOlder: false, loading: false, unread: 0, typing: [] };
+export const NO_ROSTER: PresenceState = { complete: false, users: 0, connections: 0, counted: false, members: new Map() };
+
+const TYPING_EVERY_MS = 3_000;
+const TYPING_SHOWN_MS = 5_000;
+const TYPING_MAX = 50;
+/** A frame of a page that is not visible never comes. */
+const FRAME_MS = 100;
+
+interface Opened {
+  readonly channel: Channel;
+  readonly timeline: Timeline;
+  readonly roster: Presence | undefined;
+}
+
+export class Room {
+  readonly view = new Cell<ChannelView>(EMPTY);
+  readonly roster = new Cell<PresenceState>(NO_ROSTER);
+  opened: Opened | undefined;
+  #options: RoomOptions = {};
+  #presence: ((channel: Channel) => Presence) | undefined;
+  #users = 0;
+  #closing: ReturnType<typeof setTimeout> | undefined;
+  #due = false;
+  /** By user: the name to show, and until when. */
+  readonly #typing = new Map<string, { readonly who: string; readonly until: number }>();
+  #typedAt = 0;
+  /** Tells the user's own signals from those of other tabs. */
+  readonly #tab = Math.random().toString(36).slice(2);
+
+  constructor(readonly client: Client, readonly name: string, readonly all: Map<string, Room>) {}
+
+  /** Adds what a component asks of the channel. It counts if the channel is opened after it: in the commit in which its first component is mounted. */
+  want(options: RoomOptions, presence?: (channel: Channel) => Presence): this {
+    this.#options = { ...this.#options, ...options };
+    this.#presence ??= presence;
+    return this;
+  }
+
+  /** Opens the channel for a component, and returns the end of that. */
+  readonly use = (): (() => void) => {
+    clearTimeout(this.#closing);
+    this.#users += 1;
+    if (!this.opened) this.#open();
+    return () => {
+      this.#users -= 1;
+      // Strict mode, and a list that is keyed again, use it again in this turn.
+      if (this.#users === 0) this.#closing = setTimeout(() => this.#close());
+    };
+  };
+
+  readonly older = (limit?: number): Promise<void> => this.opened?.timeline.older(limit) ?? Promise.resolve();
+  readonly newest = (): void => this.opened?.timeline.newest();
+  readonly read = (): Cursor | undefined => this.opened?.timeline.read();
+
+  /** Signals that the user is writing, at most once in three seconds. */
+  readonly typed = (): void => {
+    const now = Date.now();
+    if (now - this.#typedAt >= TYPING_EVERY_MS && this.opened?.channel.signal({ typing: true, tab: this.#tab })) this.#typedAt = now;
+  };
+
+  /** Others stop seeing the user as writing when a message arrives, so the next key signals again. */
+  readonly sent = (): void => { this.#typedAt = 0; };
+
+  #open(): void {
+    const { window, read, ...options } = this.#options;
+    const presence = this.#presence;
+    const channel = this.client.channel(this.name, { ...(presence && { watch: 'members' as const }), ...options });
+    const messages = timeline(this.client, channel, { ...(window !== undefined && { window }), ...(read && { read }) });
+    const roster = presence?.(channel);
+    this.opened = { channel, timeline: messages, roster };
+    // A component whose effects ran again may hold a room that was closed.
+    this.all.set(this.name, this);
+    messages.subscribe(this.#changed);
+    channel.state.subscribe(this.#changed);
+    roster?.subscribe((value) => this.roster.set(value));
+    channel.on('publication', ({ user, data }) => void this.#typing.delete(typist(user, data)));
+    channel.on('signal', ({ user, data }) => this.#signal(user, data));
+    this.#changed();
+  }
+
+  #close(): void {
+    this.opened?.channel.leave();
+    this.opened = undefined;
+    this.view.set(EMPTY);
+    this.roster.set(NO_ROSTER);
+    if (this.all.get(this.name) === this) this.all.delete(this.name);
+  }
+
+  #signal(user: string, data: unknown): void {
+    const { typing, tab } = (data ?? {}) as { typing?: unknown; tab?: unknown };
+    if (typing !== true || tab === this.#tab || this.#typing.size >= TYPING_MAX) return;
+    const one = typist(user, data);
+    this.#typing.set(one, { who: nameIn(data) ?? user, until: Date.now() + TYPING_SHOWN_MS });
+    setTimeout(() => {
+      if ((this.#typing.get(one)?.until ?? Infinity) <= Date.now()) this.#typing.delete(one);
+      this.#changed();
+    }, TYPING_SHOWN_MS);
+    this.#changed();
+  }
+
+  /** Shows the changes of a frame together: at a hundred messages a second each would draw the list. */
+  readonly #changed = (): void => {
+    if (this.#due) return;
+    this.#due = true;
+    const show = () => {
+      if (!this.#due) return;
+      this.#due = false;
+      const { opened } = this;
+      if (!opened) return;
+      const { items, hasOlder, loading, unread } = opened.timeline.value;
+      const typing = [...this.#typing.values()].map(({ who }) => who);
+      const last = this.view.value.typing;
+      const same = typing.join('\n') === last.join('\n');
+      this.view.set({ messages: items, state: opened.channel.state.value, hasOlder, loading, unread, typing: same ? last : typing });
+    };
+    globalThis.requestAnimationFrame?.(show);
+    setTimeout(show, FRAME_MS);
+  };
+}
+
+function nameIn(data: unknown): string | undefined {
+  const name = (data as { name?: unknown } | null)?.name;
+  return typeof name === 'string' && name !== '' ? name : undefined;
+}
+
+const typist = (user: string, data: unknown): string => `${user} ${nameIn(data) ?? ''}`;
+
+const rooms = new WeakMap<Client, Map<string, Room>>();
+
+/** Returns the room of a channel, or a new one that is not open. */
+export function roomOf(client: Client, name: string): Room {
+  let all = rooms.get(client);
+  if (!all) rooms.set(client, (all = new Map()));
+  let room = all.get(name);
+  if (!room) all.set(name, (room = new Room(client, name, all)));
+  return room;
+}

@@ -1,0 +1,26 @@
+/** Messages as plain text. */
+
+import type { TimelineItem } from 'seawall-client/timeline';
+import type { Words } from './words.js';
+
+/** Returns the text in the data of a message: `data.text`, the data itself if it is a text, else its JSON. It never throws. */
+export function textOf(item: unknown): string {
+  try {
+    const data = (item as { data?: unknown }).data;
+    const text = (data as { text?: unknown } | null)?.text ?? data;
+    return typeof text === 'string' ? text : JSON.stringify(text) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** Returns the author of a message, or an empty text. */
+export const userOf = (item: unknown): string => String((item as { user?: unknown } | null)?.user ?? '');
+
+/** Returns an item as a line of plain text, without its author. */
+export function lineOf(item: unknown, words: Words): string {
+  const it = item as Partial<TimelineItem> & { deleted?: boolean };
+  if (it?.kind === 'gap') return words.gap(it.to! - it.from! + 1);
+  if (it?.kind === 'reset') return words.reset;
+  return it?.deleted ? words.deleted : textOf(it);
+}

@@ -1,0 +1,134 @@
+/** Errors in groups, the banner, the window of a list and the texts for a screen reader. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { enqueue, WAITING_MAX, type Announcement } from '../src/announcements.js';
+import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type BannerView } from '../src/banner.js';
+import { add, describe, fingerprint, GROUPS_MAX, NO_ERRORS, scrub, type Errors } from '../src/errors.js';
+import { createKit } from '../src/kit.js';
+import { lineOf, textOf } from '../src/text.js';
+import { above, below, countAfter, isNewDay, range, ROWS_MAX } from '../src/window.js';
+import { WORDS } from '../src/words.js';
+
+test('an error has one fingerprint, whatever its numbers, quotes, host, query and column are', () => {
+  const stack = (host: string, column: number) => `TypeError: x\n    at draw (${host}/assets/app.js?v=${column}:12:${column})\n    at run (${host}/a.js:1:${column})`;
+  const one = fingerprint('TypeError', 'no author in "m17" of 4', stack('https://a.example', 5));
+  assert.equal(fingerprint('TypeError', 'no author in "m18" of 5', stack('https://b.example:8443', 9)), one);
+  assert.notEqual(fingerprint('RangeError', 'no author in "m17" of 4', stack('https://a.example', 5)), one);
+  assert.notEqual(fingerprint('TypeError', 'no text', stack('https://a.example', 5)), one);
+  assert.match(one, /^[0-9a-f]{8}$/);
+});
+
+test('secrets and personal data are removed', () => {
+  const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
+  assert.equal(scrub(`${jwt} ann.b+c@mail.example Bearer abc-123 /rooms?token=1&x=2 call 0041791234567`), '[token] [mail] Bearer [token] /rooms?[query] call [number]');
+});
+
+test('groups, their texts and their context are bounded', () => {
+  const long = new Error('x '.repeat(1_000));
+  const one = describe(long, 'message', 'c'.repeat(9_000), Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`k${at}`, 'v '.repeat(200)])), String, 1);
+  assert.deepEqual([one.message.length, one.component.length, Object.keys(one.context).length, one.context['k0']!.length], [500, 2_000, 8, 120]);
+  let all: Errors = NO_ERRORS;
+  const another = (name: string) => describe(Object.assign(new Error('x'), { name, stack: '' }), 'message', '', {}, String, 1);
+  for (let at = 0; at < GROUPS_MAX; at += 1) all = add(all, another(`Error${at}`));
+  all = add(all, another('Error0'));
+  all = add(all, another('Other'));
+  assert.deepEqual([all.groups.length, all.dropped, all.groups[0]!.name, all.groups[0]!.count, all.groups.at(-1)!.name], [GROUPS_MAX, 1, 'Error0', 2, 'Other']);
+  assert.ok(!all.groups.some(({ name }) => name === 'Error1'), 'the oldest of one error went');
+});
+
+test('an error is counted once however often it is reported, and a hook that throws does no harm', () => {
+  const kit = createKit({ context: () => { throw new Error('hook'); } });
+  const error = new Error('x');
+  assert.equal(kit.report(error), kit.report(error, 'chat'));
+  assert.deepEqual(kit.errors.value.groups.map(({ count, level }) => [count, level]), [[1, 'chat']]);
+});
+
+const online = { online: true, hasFailed: false, closed: false, unwell: false };
+const offline = { ...online, online: false, hasFailed: true };
+
+test('the banner says nothing for 2 s, a line to 5 s, then the cause, and at the end that all is well', () => {
+  let memory: BannerMemory = CALM;
+  const views: BannerView[] = [];
+  for (const [at, input] of [
+    [0, offline], [TEXT_MS - 1, offline], [TEXT_MS, offline], [CARD_MS - 1, offline], [CARD_MS, offline], [6_000, online], [6_000 + BACK_MS - 1, online],
+    [6_000 + BACK_MS, online], [20_000, offline], [20_100, online], [30_000, { ...online, unwell: true }], [31_000, online], [40_000, { ...offline, closed: true }],
+  ] as const) {
+    const [next, view] = banner(memory, input, at);
+    memory = next;
+    views.push(view);
+  }
+  assert.deepEqual(views, ['nothing', 'nothing', 'text', 'text', 'card', 'back', 'back', 'nothing', 'nothing', 'nothing', 'status', 'back', 'card']);
+});
+
+test('a first attempt in progress is not mentioned', () => {
+  assert.deepEqual(banner(CALM, { ...offline, hasFailed: false }, 60_000).slice(1), ['nothing']);
+});
+
+test('the banner never stays, and never hides a lasting outage, whatever happens', () => {
+  const inputs = fc.record({ online: fc.boolean(), hasFailed: fc.boolean(), closed: fc.boolean(), unwell: fc.boolean(), after: fc.nat(4_000) });
+  fc.assert(fc.property(fc.array(inputs, { maxLength: 60 }), (all) => {
+    let [memory, view, wake, now]: [BannerMemory, BannerView, number | undefined, number] = [CALM, 'nothing', undefined, 0];
+    const look = (input: (typeof all)[number] | typeof online) => { [memory, view, wake] = banner(memory, input, now); };
+    for (const input of all) {
+      now += input.after;
+      look(input);
+      assert.ok(wake === undefined || wake > now, 'it asks for a later time');
+    }
+    // It is asked again only when it wants to be.
+    look(online);
+    for (let turn = 0; turn < 3 && wake !== undefined; turn += 1) [now] = [wake], look(online);
+    assert.equal(view, 'nothing');
+    look(offline);
+    for (let turn = 0; turn < 3 && wake !== undefined; turn += 1) [now] = [wake], look(offline);
+    assert.equal(view, 'card');
+  }), { numRuns: 200 });
+});
+
+const items = (count: number) => Array.from({ length: count }, (_, at) => ({ id: `m${at}` }));
+
+test('the window has at most 150 rows, moves by 50, and finds its place again', () => {
+  const all = items(1_000);
+  assert.deepEqual(range(all, undefined), { from: 900, to: 1_000 });
+  assert.deepEqual(range(all, 'm900'), { from: 900, to: 1_000 });
+  assert.equal(above(all, range(all, 'm900')), 'm850');
+  assert.deepEqual(range(all, 'm850'), { from: 850, to: 1_000 });
+  assert.equal(below(all, range(all, 'm0')), 'm50');
+  assert.equal(below(all, range(all, 'm860')), 'm900');
+  assert.equal(above(all, range(all, 'm20')), 'm0');
+  assert.deepEqual(range(all, 'gone'), { from: 0, to: ROWS_MAX });
+  assert.deepEqual([countAfter(all, 'm997'), countAfter(all, undefined), countAfter(all, 'gone')], [2, 0, 0]);
+  fc.assert(fc.property(fc.nat(2_000), fc.nat(2_000), (count, first) => {
+    const { from, to } = range(items(count), `m${first}`);
+    assert.ok(from >= 0 && to <= count && to - from <= ROWS_MAX && (count === 0 || to > from));
+  }), { numRuns: 50 });
+});
+
+test('a day begins at midnight of the reader', () => {
+  const at = (day: number, hour: number) => ({ id: '', time: new Date(2026, 10, day, hour).getTime() });
+  assert.deepEqual([isNewDay(at(27, 1), undefined), isNewDay(at(27, 23), at(27, 1)), isNewDay(at(28, 0), at(27, 23)), isNewDay({ id: '' }, at(27, 1))], [true, false, true, false]);
+});
+
+test('more texts than a screen reader can follow are summed up, and urgent ones come first', () => {
+  let queue: readonly Announcement[] = [];
+  const say = (text: string, urgent = false) => { queue = enqueue(queue, { text, urgent }, (count) => `${count} more`); };
+  for (let at = 0; at < WAITING_MAX; at += 1) say(`m${at}`);
+  say('failed', true);
+  assert.deepEqual(queue.map(({ text }) => text), ['failed', 'm0', 'm1', 'm2']);
+  say('m3');
+  assert.deepEqual(queue.map(({ text }) => text), ['failed', '4 more']);
+  for (let at = 0; at < 100; at += 1) say(`x${at}`, at % 2 === 0);
+  assert.ok(queue.length <= 5 + WAITING_MAX);
+});
+
+test('the plain text of an item never throws', () => {
+  const cycle: Record<string, unknown> = {};
+  cycle['data'] = cycle;
+  const hostile = { get data(): never { throw new Error('x'); } };
+  for (const one of [undefined, null, 1, cycle, hostile, { data: { text: 7 } }, { data: 1n }]) assert.equal(typeof textOf(one), 'string');
+  assert.equal(textOf({ data: { text: 'a' } }), 'a');
+  assert.equal(textOf({ data: 'b' }), 'b');
+  assert.equal(lineOf({ kind: 'message', deleted: true, data: null }, WORDS), 'Message deleted');
+  assert.equal(lineOf({ kind: 'gap', from: 3, to: 3 }, WORDS), '1 message here is no longer stored.');
+});
