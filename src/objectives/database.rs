@@ -3,10 +3,10 @@
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
 use crate::slo::SloPart;
-use crate::slo::part::PartTotals;
-use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts};
-use crate::slo::scoreboard::{Measured, PartCounts};
-use rusqlite::{Connection, Row, params};
+use crate::slo::counts_row;
+use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
+use crate::slo::scoreboard::Measured;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use rustix::process::{Pid, test_kill_process};
 use std::path::Path;
 use std::time::Duration;
@@ -20,12 +20,11 @@ const MINUTES_KEPT: u64 = 4 * 1_440;
 const QUARTERS_KEPT: u64 = 100 * 96;
 const DAY_MS: u64 = 86_400_000;
 
-/// `part` is the name of a part; `looks` are slots of ten seconds with an event.
+/// `counts` is the text of [`counts_row`], with the totals of the run in this minute or quarter. A run has at most
+/// 1,536 rows a day.
 const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS minutes (minute INTEGER, run INTEGER, part TEXT, good INTEGER NOT NULL, bad INTEGER NOT NULL,
-    excluded INTEGER NOT NULL, looks INTEGER NOT NULL, bad_looks_ppm INTEGER NOT NULL, PRIMARY KEY (minute, run, part)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS quarters (quarter INTEGER, run INTEGER, part TEXT, good INTEGER NOT NULL, bad INTEGER NOT NULL,
-    excluded INTEGER NOT NULL, looks INTEGER NOT NULL, bad_looks_ppm INTEGER NOT NULL, PRIMARY KEY (quarter, run, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS minutes (minute INTEGER, run INTEGER, counts TEXT NOT NULL, PRIMARY KEY (minute, run)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarters (quarter INTEGER, run INTEGER, counts TEXT NOT NULL, PRIMARY KEY (quarter, run)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (run INTEGER PRIMARY KEY, pid INTEGER NOT NULL, began_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
     sessions INTEGER NOT NULL, ended TEXT NOT NULL);
 ";
@@ -83,26 +82,26 @@ impl SloDatabase {
 
     /// The counts of each minute with events from this one on, of all runs.
     pub(super) fn minutes(&self, from: u64) -> rusqlite::Result<Vec<(u64, AllCounts)>> {
-        let mut statement = self.connection.prepare(
-            "SELECT part, sum(good), sum(bad), sum(excluded), sum(looks), sum(bad_looks_ppm), minute FROM minutes
-             WHERE minute >= ? GROUP BY minute, part ORDER BY minute",
-        )?;
-        let mut rows = statement.query([signed(from)])?;
         let mut minutes: Vec<(u64, AllCounts)> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let minute = unsigned(row.get(6)?);
-            if minutes.last().is_none_or(|(last, _)| *last != minute) {
-                minutes.push((minute, AllCounts::default()));
-            }
-            let part: String = row.get(0)?;
-            let part = SloPart::ALL.into_iter().find(|known| known.as_str() == part);
-            if let (Some(part), Some((_, counts))) = (part, minutes.last_mut())
-                && let Some(counts) = counts.get_mut(part.index())
-            {
-                *counts = read_counts(row)?;
-            }
-        }
+        self.read(
+            "SELECT minute, counts FROM minutes WHERE minute >= ? ORDER BY minute",
+            from,
+            |minute, counts| match minutes.last_mut() {
+                Some((last, sums)) if *last == minute => add_all(sums, counts),
+                Some(_) | None => minutes.push((minute, *counts)),
+            },
+        )?;
         Ok(minutes)
+    }
+
+    /// Calls for each row from this minute or quarter on.
+    fn read(&self, text: &str, from: u64, mut row_of: impl FnMut(u64, &AllCounts)) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare_cached(text)?;
+        let mut rows = statement.query([signed(from)])?;
+        while let Some(row) = rows.next()? {
+            row_of(unsigned(row.get(0)?), &counts_at(row, 1)?);
+        }
+        Ok(())
     }
 
     /// Writes the totals of the current minute and quarter, and that the run goes on.
@@ -114,19 +113,13 @@ impl SloDatabase {
         end: RunEnd,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        let write = |table: &str, at: u64, part: SloPart, counts: &PartCounts| {
-            let text = format!("INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
-            let PartCounts { totals, looks, bad_looks_ppm } = *counts;
-            let totals = (signed(totals.good), signed(totals.bad), signed(totals.excluded));
-            let (looks, ppm) = (signed(looks), signed(bad_looks_ppm));
-            let row = params![signed(at), self.run, part.as_str(), totals.0, totals.1, totals.2, looks, ppm];
-            transaction.prepare_cached(&text)?.execute(row)
-        };
-        for (part, of_part) in counts.of_minute() {
-            write("minutes", counts.minute(), part, of_part)?;
-        }
-        for (part, of_part) in counts.of_quarter() {
-            write("quarters", counts.quarter(), part, of_part)?;
+        for (table, at, counts) in [
+            ("minutes", counts.minute(), counts.of_minute()),
+            ("quarters", counts.quarter(), counts.of_quarter()),
+        ] {
+            if *counts != AllCounts::default() {
+                write_row(&transaction, table, signed(at), self.run, counts)?;
+            }
         }
         transaction.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)")?.execute(
             params![
@@ -141,13 +134,18 @@ impl SloDatabase {
         transaction.commit()
     }
 
-    /// The counts of a part from this quarter on.
-    pub(super) fn sum(&self, part: SloPart, from: u64) -> rusqlite::Result<PartCounts> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT part, coalesce(sum(good), 0), coalesce(sum(bad), 0), coalesce(sum(excluded), 0), coalesce(sum(looks), 0),
-             coalesce(sum(bad_looks_ppm), 0) FROM quarters WHERE quarter >= ? AND part = ?",
-        )?;
-        statement.query_row(params![signed(from), part.as_str()], read_counts)
+    /// The counts of each part, in declaration order, from its quarter on.
+    pub(super) fn sums(&self, from: &[u64; SloPart::ALL.len()]) -> rusqlite::Result<AllCounts> {
+        let mut sums = AllCounts::default();
+        let first = from.iter().copied().min().unwrap_or(0);
+        self.read("SELECT quarter, counts FROM quarters WHERE quarter >= ?", first, |quarter, counts| {
+            for ((sum, counts), from) in sums.iter_mut().zip(counts).zip(from) {
+                if quarter >= *from {
+                    sum.add(counts);
+                }
+            }
+        })?;
+        Ok(sums)
     }
 
     /// The time that counts exist for, at most this many days.
@@ -182,14 +180,17 @@ fn count_killed(connection: &Connection) -> rusqlite::Result<()> {
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (run, pid, last_ms, sessions) in runs.into_iter().filter(|(_, pid, ..)| !lives_elsewhere(*pid)) {
-        let minute = signed(last_ms / 60_000);
-        let quarter = signed(last_ms / 60_000 / MINUTES_PER_QUARTER);
-        for (table, at) in [("minutes", minute), ("quarters", quarter)] {
-            let text = format!(
-                "INSERT INTO {table} VALUES (?, ?, ?, 0, ?, 0, 0, 0) ON CONFLICT DO UPDATE SET bad = bad + ?"
-            );
-            let part = SloPart::Endings.as_str();
-            connection.execute(&text, params![at, run, part, sessions, sessions])?;
+        let minute = last_ms / 60_000;
+        for (table, column, at) in
+            [("minutes", "minute", minute), ("quarters", "quarter", minute / MINUTES_PER_QUARTER)]
+        {
+            let text = format!("SELECT counts FROM {table} WHERE {column} = ? AND run = ?");
+            let counts = connection.query_row(&text, params![signed(at), run], |row| counts_at(row, 0));
+            let mut counts = counts.optional()?.unwrap_or_default();
+            if let Some(counts) = counts.get_mut(SloPart::Endings.index()) {
+                counts.totals.bad += unsigned(sessions);
+            }
+            write_row(connection, table, signed(at), run, &counts)?;
         }
         connection.execute("UPDATE runs SET ended = 'killed' WHERE run = ?", [run])?;
         tracing::warn!(pid, sessions, "previous process ended without a word");
@@ -203,10 +204,21 @@ fn lives_elsewhere(pid: i32) -> bool {
         && Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
-fn read_counts(row: &Row<'_>) -> rusqlite::Result<PartCounts> {
-    let [good, bad, excluded, looks, bad_looks_ppm] = [1, 2, 3, 4, 5].map(|at| row.get(at).map(unsigned));
-    let totals = PartTotals { good: good?, bad: bad?, excluded: excluded? };
-    Ok(PartCounts { totals, looks: looks?, bad_looks_ppm: bad_looks_ppm? })
+fn write_row(
+    connection: &Connection,
+    table: &str,
+    at: i64,
+    run: i64,
+    counts: &AllCounts,
+) -> rusqlite::Result<()> {
+    let text = format!("INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)");
+    connection.prepare_cached(&text)?.execute(params![at, run, counts_row::text_of(counts)])?;
+    Ok(())
+}
+
+/// A row that another release wrote differently has no counts for this one.
+fn counts_at(row: &Row<'_>, column: usize) -> rusqlite::Result<AllCounts> {
+    Ok(counts_row::read(row.get_ref(column)?.as_str()?))
 }
 
 /// SQLite's integers have a sign, and nothing here is ever that large.
@@ -225,6 +237,8 @@ fn random_run() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slo::part::PartTotals;
+    use crate::slo::scoreboard::PartCounts;
 
     const NOW_MS: u64 = 1_800_000_000_000;
     const MINUTE: u64 = NOW_MS / 60_000;
@@ -239,7 +253,7 @@ mod tests {
     }
 
     fn sum(database: &SloDatabase, part: SloPart) -> PartTotals {
-        database.sum(part, QUARTER).expect("readable").totals
+        database.sums(&[QUARTER; SloPart::ALL.len()]).expect("readable")[part.index()].totals
     }
 
     #[test]

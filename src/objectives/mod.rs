@@ -75,7 +75,7 @@ struct Keeper<C> {
     slot_ended: Moment,
     began: Now,
     counts: RunCounts,
-    /// The minute in which the sums of the periods were last read.
+    /// The quarter of an hour in which the sums of the periods were last read.
     summed: u64,
     /// `None` while it cannot be used.
     database: Option<SloDatabase>,
@@ -165,20 +165,25 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
     }
 
-    /// Writes the current minute, and once a minute reads the sums of the periods.
+    /// Writes the current minute. When a quarter of an hour ends, the oldest one leaves the periods, so their sums are read.
     fn store(&mut self, now: Now, end: RunEnd) {
         let Some(database) = &mut self.database else { return };
         let sessions = self.parts.metrics.sessions_open();
         let stored = database.write(&self.counts, now.unix_ms, sessions, end).and_then(|()| {
             let minute = now.unix_ms / MINUTE_MS;
-            if self.summed == minute {
+            let quarter = minute / MINUTES_PER_QUARTER;
+            if self.summed == quarter {
                 return Ok(());
             }
-            self.summed = minute;
+            self.summed = quarter;
             database.forget_old(minute)?;
+            let mut from = [quarter; SloPart::ALL.len()];
             for (part, days) in self.parts.board.parts() {
-                let from = minute.saturating_sub(u64::from(days) * MINUTES_PER_DAY) / MINUTES_PER_QUARTER;
-                self.parts.board.set_period(part, database.sum(part, from)?);
+                from[part.index()] =
+                    minute.saturating_sub(u64::from(days) * MINUTES_PER_DAY) / MINUTES_PER_QUARTER;
+            }
+            for (part, counts) in SloPart::ALL.into_iter().zip(database.sums(&from)?) {
+                self.parts.board.set_period(part, counts);
             }
             Ok(())
         });
