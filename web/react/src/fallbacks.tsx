@@ -103,12 +103,12 @@ export function AppPage({ error, reference, words, release = '' }: Shown & { rea
   }, []);
   const details = [words.reference(reference), release, String(error), error.stack].filter(Boolean).join('\n');
   return (
-    <main className="sw-card" role="alert">
+    <div className="sw-card sw-app" role="alert">
       <p><strong>{words.failed.app}</strong></p>
       {kept > 0 && <p>{words.kept(kept)}</p>}
       <p>{words.reference(reference)}</p>
       <Copy text={details} label={words.copyDetails} words={words} />
       <button type="button" onClick={() => location.reload()}>{words.reload}</button>
-    </main>
+    </div>
   );
 }

@@ -16,6 +16,6 @@ export { SeawallProvider, type GivenClientProps, type OwnClientProps, type Seawa
 export { rootOptions, type RootOptions } from './root.js';
 export type { ChannelView, RoomOptions } from './rooms.js';
 export { StatusBanner } from './status.js';
-export { textOf } from './text.js';
+export { plainText } from './text.js';
 export type { ListItem } from './window.js';
 export { WORDS, type Words } from './words.js';

@@ -1,7 +1,7 @@
 import { memo, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
 import { Context } from './context.js';
 import { spareKit, type OwnKit } from './kit.js';
-import { lineOf, userOf } from './text.js';
+import { plainText } from './text.js';
 import { above, below, countAfter, indexOf, isNewDay, range, type ListItem } from './window.js';
 
 /** Distance in pixels within which the reader is at the end. */
@@ -177,9 +177,7 @@ function useSpoken(items: readonly ListItem[]): void {
     const from = it.last === undefined ? 0 : indexOf(items, it.last) + 1;
     it.last = items.at(-1)?.id;
     for (const item of items.slice(from)) {
-      if (item.own || !(item.time! > it.since)) continue;
-      const user = userOf(item);
-      kit.announce(`${user && `${user}: `}${lineOf(item, kit.words)}`);
+      if (!item.own && item.time! > it.since) kit.announce(plainText(item, kit.words));
     }
     const failed = items.filter(({ pending }) => pending?.state === 'failed');
     for (const { pending } of failed) if (!it.failed.has(pending!.key)) kit.announce(pending!.error?.message ?? '', true);

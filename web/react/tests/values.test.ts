@@ -7,7 +7,7 @@ import { enqueue, WAITING_MAX, type Announcement } from '../src/announcements.js
 import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type BannerView } from '../src/banner.js';
 import { add, describe, fingerprint, GROUPS_MAX, NO_ERRORS, scrub, type Errors } from '../src/errors.js';
 import { createKit } from '../src/kit.js';
-import { lineOf, textOf } from '../src/text.js';
+import { lineOf, plainText, textOf } from '../src/text.js';
 import { above, below, countAfter, isNewDay, range, ROWS_MAX } from '../src/window.js';
 import { WORDS } from '../src/words.js';
 
@@ -129,6 +129,8 @@ test('the plain text of an item never throws', () => {
   for (const one of [undefined, null, 1, cycle, hostile, { data: { text: 7 } }, { data: 1n }]) assert.equal(typeof textOf(one), 'string');
   assert.equal(textOf({ data: { text: 'a' } }), 'a');
   assert.equal(textOf({ data: 'b' }), 'b');
+  for (const one of [undefined, null, { user: 1 }]) assert.equal(typeof plainText(one), 'string');
+  assert.equal(plainText({ kind: 'message', user: 'grace', data: { text: 'hi' } }), 'grace: hi');
   assert.equal(lineOf({ kind: 'message', deleted: true, data: null }, WORDS), 'Message deleted');
   assert.equal(lineOf({ kind: 'gap', from: 3, to: 3 }, WORDS), '1 message here is no longer stored.');
 });

@@ -30,6 +30,14 @@ export async function person(t, options = {}) {
   return context;
 }
 
+/** Saves a screenshot for review if SEAWALL_PICTURES names a folder. */
+export async function picture(page, name) {
+  const folder = process.env.SEAWALL_PICTURES;
+  if (folder === undefined) return;
+  mkdirSync(folder, { recursive: true });
+  await page.screenshot({ path: join(folder, `${name}.png`) });
+}
+
 /** Runs in the page: returns the outbox entries in IndexedDB, and creates no database where there is none. */
 const stored = () => new Promise((resolve, reject) => {
   const opening = indexedDB.open('seawall');
@@ -139,10 +147,7 @@ export class Tab {
   }
 
   /** Saves a screenshot for review if SEAWALL_PICTURES names a folder. */
-  async picture(name) {
-    const folder = process.env.SEAWALL_PICTURES;
-    if (folder === undefined) return;
-    mkdirSync(folder, { recursive: true });
-    await this.page.screenshot({ path: join(folder, `${name}.png`) });
+  picture(name) {
+    return picture(this.page, name);
   }
 }
