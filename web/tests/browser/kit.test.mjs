@@ -141,7 +141,7 @@ test('the list has at most 150 rows, keeps its place, counts what is new, and is
   });
   const holds = (what, check) => until(what, SOON_MS, async () => check(await facts()), async () => JSON.stringify(await facts()));
   await holds('the end', ({ last, atEnd, count }) => last === 400 && atEnd && count <= 150);
-  // A person who scrolls up in steps comes to the first message, with few rows on the way.
+  // Scrolling up in steps reaches the first message, with few rows at each step.
   let { top: row } = await facts();
   await until('the first message', 3 * SOON_MS, async () => {
     await page.locator('.sw-scroll').evaluate((box) => { box.scrollTop = Math.max(0, box.scrollTop - box.clientHeight / 2); });
