@@ -72,6 +72,8 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   const [focused, setFocused] = useState<string>();
   const scroll = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLOListElement>(null);
+  /** The oldest item when earlier ones were last asked for by scrolling: a request that failed is not repeated at each render. */
+  const asked = useRef<string>(undefined);
   const anchor = useRef<{ readonly row: Element; readonly top: number }>(undefined);
   const shown = range(items, first);
   const { from, to } = shown;
@@ -89,7 +91,10 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     // An element that is not displayed has no size.
     if (clientHeight === 0) return;
     if (scrollTop < NEAR_EDGE && from > 0 && first !== undefined) setFirst(above(items, shown));
-    else if (scrollTop < NEAR_EDGE && from === 0 && hasOlder && !loading) onOlder?.();
+    else if (scrollTop < NEAR_EDGE && from === 0 && hasOlder && !loading && asked.current !== items[0]?.id) {
+      asked.current = items[0]?.id;
+      onOlder?.();
+    }
     else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < items.length) setFirst(below(items, shown));
   };
   /** Keeps the reader's place after a change. */

@@ -100,6 +100,21 @@ on('a channel shows what arrives and what this user writes, once, and joins it b
   assert.equal(new Set(keys).size, 1);
 });
 
+function Button(): ReactNode {
+  const publish = usePublish<Text>('lobby');
+  return <button onClick={() => void publish({ text: 'alone' })}>send</button>;
+}
+
+on('a component that only publishes does not stay in the channel', async (t) => {
+  const server = new Echo();
+  const it = app(t, server, <><Facts /><Button /></>);
+  await it.sees('online', () => it.text().includes('online'));
+  it.click('send');
+  await it.sees('it is stored', () => server.stored.length === 1);
+  const sent = server.sockets[0]!.sent.flatMap((frame) => Object.keys(frame).filter((name) => /subscribe/.test(name)));
+  assert.ok(sent.length % 2 === 0 && sent.at(-1) !== 'subscribe', sent.join());
+});
+
 on('another name is another channel, and the first is left', async (t) => {
   const server = new Echo();
   const it = app(t, server, <Room name="one" />);

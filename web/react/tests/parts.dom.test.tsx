@@ -68,6 +68,26 @@ on('earlier messages can be loaded by a button, and an empty list says so', asyn
   assert.equal(loads, 1);
 });
 
+on('earlier messages are asked for once when the reader is at the beginning, not at each render', async (t) => {
+  // The document has no layout: the list thinks that it has a height, and that its beginning is in view.
+  const { prototype } = HTMLElement;
+  const was = Object.getOwnPropertyDescriptor(prototype, 'clientHeight')!;
+  Object.defineProperty(prototype, 'clientHeight', { get: () => 500, configurable: true });
+  t.after(() => { Object.defineProperty(prototype, 'clientHeight', was); });
+  let loads = 0;
+  const list = (items: readonly Item[], version: number) => <MessageList items={items} version={version} hasOlder onOlder={() => { loads += 1; }}>{(one) => `${one.data.text} ${version}`}</MessageList>;
+  const it = app(t, list([item(2)], 0));
+  await it.sees('the message', () => it.text().includes('text 2 0'));
+  for (let version = 1; version < 5; version += 1) {
+    it.again(list([item(2)], version));
+    await it.sees('a render', () => it.text().includes(`text 2 ${version}`));
+  }
+  assert.equal(loads, 1);
+  it.again(list([item(1), item(2)], 5));
+  await it.sees('the earlier one', () => it.text().includes('text 1 5'));
+  assert.equal(loads, 2);
+});
+
 on('new messages of others are announced politely, failures of own ones at once, and old ones not', async (t) => {
   const list = (items: readonly object[]) => <MessageList items={items as Item[]}>{(one) => one.data.text}</MessageList>;
   const it = app(t, list([item(1, { time: 1 })]));
