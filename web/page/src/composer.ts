@@ -13,20 +13,27 @@ export interface ComposerEvents {
   /** `editing` is the offset of the message that the text replaces. */
   submit(text: string, editing: number | undefined): void;
   typed(): void;
+  /** The draft of the channel changed. The text of an edit is not its draft. */
+  drafted(text: string): void;
 }
 
+/** The draft of the channel, also while a message is edited. */
+let kept = '';
+let events: ComposerEvents;
 let editing: number | undefined;
 let fault = '';
 let typing = '';
 
-export function listen(events: ComposerEvents): void {
+export function listen(given: ComposerEvents): void {
+  events = given;
   const submit = (): void => {
     const text = draft.value.trim();
     if (text === '') return;
     const replaced = editing;
     fault = '';
     editing = undefined;
-    write('');
+    if (replaced === undefined) keep('');
+    write(kept);
     paint();
     events.submit(text, replaced);
   };
@@ -42,6 +49,7 @@ export function listen(events: ComposerEvents): void {
   });
   draft.addEventListener('input', () => {
     fault = '';
+    if (editing === undefined) keep(draft.value);
     fit();
     paint();
     if (draft.value !== '') events.typed();
@@ -52,24 +60,38 @@ export function listen(events: ComposerEvents): void {
   });
 }
 
+/** Shows the draft of a channel that was opened. */
+export function open(text: string): void {
+  kept = text;
+  editing = undefined;
+  write(text);
+  paint();
+}
+
+function keep(text: string): void {
+  kept = text;
+  events.drafted(text);
+}
+
 /** Puts a text into the draft: of the stored message at `offset`, or of a message that was never sent. */
 export function edit(text: string, offset: number | undefined): void {
   editing = offset;
   fault = '';
+  if (offset === undefined) keep(text);
   write(text);
   paint();
   draft.focus();
 }
 
-/** Restores a refused text to the draft, unless the next message is being written. */
+/** Restores a refused text to the draft, unless the next message is being written. The text of an edit is shown in place of the draft. */
 export function restore(text: string, offset: number | undefined): void {
-  if (draft.value === '') edit(text, offset);
+  if (draft.value === '' || (offset !== undefined && editing === undefined)) edit(text, offset);
 }
 
 export function stopEditing(): void {
   if (editing === undefined) return;
   editing = undefined;
-  write('');
+  write(kept);
   paint();
 }
 

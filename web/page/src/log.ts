@@ -24,6 +24,8 @@ const CONFIRM_MS = 4000;
 
 const scroll = at('scroll');
 const log = at('log');
+/** Not the list itself, which would not be a list then. */
+const region = log.parentElement as HTMLElement;
 const older = at<HTMLButtonElement>('older');
 const beginning = at('beginning');
 const newer = at<HTMLButtonElement>('newer');
@@ -72,13 +74,16 @@ function arrange(rows: readonly Row[], actions: MessageActions): void {
     drawn.delete(id);
   }
   let place = log.firstElementChild;
-  for (const row of rows) {
+  for (const [index, row] of rows.entries()) {
     let line = drawn.get(row.id);
     if (line === undefined) {
       line = row.kind === 'notice' ? new Notice() : new Message(actions);
       drawn.set(row.id, line);
     }
     line.show(row);
+    const following = rows[index + 1];
+    // A class, because a selector with `:has` has the browser match all rows again at each change.
+    line.node.classList.toggle('above-next', following?.kind === 'message' && following.next);
     if (line.node === place) place = place.nextElementSibling;
     else log.insertBefore(line.node, place);
   }
@@ -88,7 +93,7 @@ function paintTop(top: Top): void {
   older.hidden = !top.more;
   older.disabled = top.more && top.loading;
   // A screen reader must not read earlier messages as if they were new.
-  log.setAttribute('aria-busy', String(top.more && top.loading));
+  region.setAttribute('aria-busy', String(top.more && top.loading));
   setText(beginning, top.more ? '' : top.text);
 }
 
@@ -127,7 +132,7 @@ class Message implements Line {
     if (row.kind !== 'message' || row === this.row) return;
     this.row = row;
     const state = row.outgoing?.progress.state;
-    const names = ['message', row.own && 'own', row.next && 'next', row.deleted && 'deleted', state === 'failed' && 'failed',
+    const names = ['message', row.own && 'own', row.next && 'next', row.edited && 'edited', row.deleted && 'deleted', state === 'failed' && 'failed',
       row.offset === 0 && state !== 'failed' && 'waiting'];
     this.node.className = names.filter(Boolean).join(' ');
     if (row.offset !== 0) this.node.dataset['offset'] = String(row.offset);

@@ -53,8 +53,8 @@ function begin(channel: string): void {
 
 function change(channel: string): void {
   room.leave();
-  composer.stopEditing();
   enter(channel);
+  composer.open(memory.draft.read(channel));
 }
 
 function enter(channel: string): void {
@@ -114,6 +114,7 @@ function listen(): void {
       log.toEnd();
     },
     typed: () => room.typed(name, Date.now()),
+    drafted: (text) => memory.draft.write(room.name, text),
   });
   log.onOlder(() => room.older());
   addEventListener('hashchange', () => {
@@ -145,6 +146,7 @@ function start(): void {
   header.showName(name);
   listen();
   begin(link.channel || LOBBY);
+  composer.open(memory.draft.read(room.name));
   // A link does not replace the session of this tab unless the person wants that.
   if (link.token !== '' && link.token !== token) header.offerToken(link.token);
   setInterval(() => {

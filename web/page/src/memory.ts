@@ -10,7 +10,8 @@ function read(storage: () => Storage, key: string): string {
 
 function write(storage: () => Storage, key: string, value: string): void {
   try {
-    storage().setItem(key, value);
+    if (value === '') storage().removeItem(key);
+    else storage().setItem(key, value);
   } catch {
     // The value is lost with the tab.
   }
@@ -34,6 +35,12 @@ export const name = {
 export const token = {
   read: (): string => read(tab, 'seawall.token'),
   write: (value: string): void => write(tab, 'seawall.token', value),
+};
+
+/** The draft of a channel, kept for this tab only. */
+export const draft = {
+  read: (channel: string): string => read(tab, `seawall.draft.${channel}`),
+  write: (channel: string, text: string): void => write(tab, `seawall.draft.${channel}`, text),
 };
 
 const KEYS_MAX = 500;

@@ -85,6 +85,8 @@ export class Room {
 
   /** Queues a message or an edit. Calls `refused` with the reason if it could not be queued. */
   send(message: MessageData, edits: number | undefined, refused: (why: string) => void): void {
+    // The message ends what others see of this user's typing, so the next key signals it again.
+    this.typedAt = 0;
     this.publish({ ...message }, edits === undefined ? {} : { edits }, refused);
   }
 

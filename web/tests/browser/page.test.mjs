@@ -10,6 +10,8 @@ import { Peer } from './support/peer.mjs';
 import { Site } from './support/site.mjs';
 import { SECRET, token } from './support/token.mjs';
 
+const axe = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
 before(open);
 after(close);
 
@@ -119,6 +121,55 @@ test('other people see that a person is typing until the message is sent', async
   await one.page.press('#draft', 'Enter');
   await two.reads(['here', 'hello']);
   await two.sees('no typing notice', two.shown, (text) => !text.includes('typing'));
+  // One key, right after the message: it is not held back by the signal before it.
+  await one.page.locator('#draft').pressSequentially('n');
+  await two.sees('ida is typing again', two.shown, (text) => text.includes('\u2068ida\u2069 is typing…'));
+});
+
+test('a draft belongs to its channel, and survives an edit and a reload', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  const draft = (text) => tab.sees(`the draft is "${text}"`, () => tab.page.inputValue('#draft'), (value) => value === text);
+  await tab.say('stored');
+  await tab.reads(['stored']);
+  await tab.page.fill('#draft', 'unsent');
+  await tab.page.hover('#log > li');
+  await tab.press('stored', 'Edit');
+  await draft('stored');
+  await tab.page.press('#draft', 'Escape');
+  await draft('unsent');
+  await tab.page.fill('#channel', 'harbour');
+  await tab.page.press('#channel', 'Enter');
+  await draft('');
+  await tab.page.fill('#channel', 'lobby');
+  await tab.page.press('#channel', 'Enter');
+  await draft('unsent');
+  await tab.page.reload();
+  await draft('unsent');
+  await tab.page.press('#draft', 'Enter');
+  await tab.reads(['stored', 'unsent']);
+  await tab.page.reload();
+  await draft('');
+});
+
+test('a further message of an author has the whole width, and axe finds nothing serious', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.say('first');
+  await tab.say(`second ${'word '.repeat(80)}end`);
+  await tab.sees('both', tab.texts, (all) => all.length === 2);
+  await tab.page.mouse.move(0, 0);
+  const share = await tab.page.locator('#log > li .text').nth(1).evaluate((text) => {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    return range.getClientRects()[0].width / text.clientWidth;
+  });
+  assert.ok(share > 0.9, `the first line takes ${share} of the row`);
+  await tab.page.evaluate(axe);
+  const { violations } = await tab.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+  await tab.picture('grouped');
 });
 
 test('with auth on, the page asks for a token and says what to do if it is refused', async (t) => {
