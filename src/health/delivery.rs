@@ -18,6 +18,11 @@ pub const OWN_MAX: Duration = Duration::from_secs(3);
 /// A canary of another instance that is in the store but has not arrived over the bus after this time is lost. The
 /// store may show it nearly one period after its message was due.
 pub const OTHER_MAX: Duration = Duration::from_millis(3_500);
+/// The same for an own canary in an outage. A later one may not count as on its way: it would be lost just after the recovery,
+/// because the next canary is sent up to one period later.
+pub const OWN_MAX_IN_OUTAGE: Duration = Duration::from_secs(1);
+/// The number of failed probes without a canary between them that are an outage. One may be chance.
+const FAILED_PROBES_OF_OUTAGE: u32 = 2;
 /// A lost connection must be restored and deliver within this time, or the bus counts as not delivering: a single
 /// reset is no outage.
 pub const RESTORE_MAX: Duration = Duration::from_secs(2);
@@ -67,6 +72,8 @@ pub struct Delivery {
     proven: bool,
     /// The time at which a subscription was lost that had delivered.
     interrupted: Option<Moment>,
+    /// The probes that failed since the last own canary came back.
+    failed_probes: u32,
     pending: VecDeque<(u64, Moment)>,
     others: BTreeMap<u64, Other>,
 }
@@ -80,6 +87,7 @@ impl Delivery {
             since: now,
             proven: false,
             interrupted: None,
+            failed_probes: 0,
             pending: VecDeque::new(),
             others: BTreeMap::new(),
         }
@@ -101,6 +109,7 @@ impl Delivery {
     /// Records that a probe of the bus failed: a lost connection will not be restored at once.
     pub fn refuted(&mut self) {
         self.interrupted = None;
+        self.failed_probes = self.failed_probes.saturating_add(1);
     }
 
     /// Records an own committed canary, and the live instances that the store shows.
@@ -128,7 +137,7 @@ impl Delivery {
     /// Records an own canary that reached all reactors.
     pub fn came_back(&mut self, number: u64) {
         self.pending.retain(|(other, _)| *other > number);
-        self.proven = true;
+        (self.proven, self.failed_probes) = (true, 0);
     }
 
     /// Records a canary of another instance.
@@ -169,8 +178,10 @@ impl Delivery {
         if !self.proven && (now.since(self.since) <= PROOF_MAX || !self.pending.is_empty()) {
             return fault("this instance has subscribed to the bus, but no canary has come back yet".into());
         }
+        let is_outage = self.failed_probes >= FAILED_PROBES_OF_OUTAGE;
+        let own_max = if is_outage { OWN_MAX_IN_OUTAGE } else { OWN_MAX };
         if let Some((_, sent)) = self.pending.front()
-            && self.is_lost(now)
+            && now.since(*sent) > own_max
         {
             let age = now.since(*sent).as_millis();
             return fault(format!("a canary that was committed {age} ms ago has not come back over the bus"));
@@ -293,6 +304,23 @@ mod tests {
         delivery.committed(2, &[], at(13_100));
         delivery.came_back(2);
         assert_eq!(delivery.verdict(at(60_000)), Ok(()), "a later canary that arrives proves as much");
+    }
+
+    #[test]
+    fn outage_does_not_end_while_a_canary_is_late() {
+        let mut delivery = listening();
+        delivery.committed(1, &[], at(10_000));
+        delivery.refuted();
+        assert_eq!(delivery.verdict(at(13_000)), Ok(()), "one failed probe may be chance");
+        delivery.refuted();
+        assert_eq!(delivery.verdict(at(11_000)), Ok(()));
+        assert!(words(&delivery, at(11_001)).contains("1001 ms ago"), "it would be lost after the recovery");
+        assert!(!delivery.is_lost(at(11_001)), "the connection is not given up earlier");
+        delivery.committed(2, &[], at(11_200));
+        delivery.came_back(2);
+        assert_eq!(delivery.verdict(at(11_201)), Ok(()));
+        delivery.committed(3, &[], at(12_000));
+        assert_eq!(delivery.verdict(at(15_000)), Ok(()), "the outage is over");
     }
 
     #[test]
