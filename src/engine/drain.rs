@@ -69,10 +69,10 @@ impl Engine {
     /// Enters `phase` if it is new, and does the next part of its work. The shell reports `Moving` and `Closing` only once its
     /// listener is closed.
     pub fn drain(&mut self, phase: DrainPhase) {
-        if phase != self.draining.phase {
+        if phase != self.rounds.draining.phase {
             self.enter(phase);
         }
-        match self.draining.phase {
+        match self.rounds.draining.phase {
             DrainPhase::Serving | DrainPhase::Accepting => {}
             DrainPhase::Moving => self.give_slots(),
             DrainPhase::Closing => self.close_next(),
@@ -81,30 +81,32 @@ impl Engine {
 
     /// The engine's phase, which may be behind the process's.
     pub fn phase(&self) -> DrainPhase {
-        self.draining.phase
+        self.rounds.draining.phase
     }
 
     /// The moment at which the drain next has something to do by itself.
     pub(super) fn drain_due(&self) -> Option<Moment> {
-        match self.draining.phase {
+        match self.rounds.draining.phase {
             DrainPhase::Serving | DrainPhase::Accepting => None,
-            DrainPhase::Moving => (!self.draining.late.is_empty()).then_some(self.draining.again),
+            DrainPhase::Moving => {
+                (!self.rounds.draining.late.is_empty()).then_some(self.rounds.draining.again)
+            }
             DrainPhase::Closing => {
                 let drain = &self.setup.vitals.drain;
-                let answers = (!self.draining.awaiting.is_empty()).then(|| drain.answer_by());
+                let answers = (!self.rounds.draining.awaiting.is_empty()).then(|| drain.answer_by());
                 Some(answers.unwrap_or(drain.end_by()))
             }
         }
     }
 
     fn enter(&mut self, phase: DrainPhase) {
-        self.draining.phase = phase;
+        self.rounds.draining.phase = phase;
         match phase {
             DrainPhase::Serving | DrainPhase::Accepting => {}
             DrainPhase::Moving => self.plan_slots(),
             DrainPhase::Closing => {
                 let upgraded = self.peers.iter().filter(|(_, peer)| peer.is_upgraded()).count();
-                self.draining.close(self.peers.ids(), upgraded);
+                self.rounds.draining.close(self.peers.ids(), upgraded);
             }
         }
     }
@@ -120,23 +122,23 @@ impl Engine {
             .enumerate()
             .rev()
             .map(|(index, id)| (self.now.at + slot(index, open.len(), spread, self.random.f32()), *id));
-        self.draining.planned = planned.collect();
-        self.draining.late = rest;
-        self.draining.again = self.now.at;
+        self.rounds.draining.planned = planned.collect();
+        self.rounds.draining.late = rest;
+        self.rounds.draining.again = self.now.at;
     }
 
     /// Notifies the next peers, the earliest slots first, so that no slot has passed before its peer is notified.
     fn give_slots(&mut self) {
-        let from = self.draining.planned.len().saturating_sub(TELLS_PER_TURN);
-        for (at, id) in self.draining.planned.split_off(from).into_iter().rev() {
+        let from = self.rounds.draining.planned.len().saturating_sub(TELLS_PER_TURN);
+        for (at, id) in self.rounds.draining.planned.split_off(from).into_iter().rev() {
             self.give_slot(id, at);
         }
-        if self.draining.late.is_empty() || self.draining.again > self.now.at {
+        if self.rounds.draining.late.is_empty() || self.rounds.draining.again > self.now.at {
             return;
         }
-        self.draining.again = self.now.at + LATE_PERIOD;
+        self.rounds.draining.again = self.now.at + LATE_PERIOD;
         let left = self.setup.vitals.drain.timetable().slots_until().since(self.now.at);
-        for id in std::mem::take(&mut self.draining.late) {
+        for id in std::mem::take(&mut self.rounds.draining.late) {
             let at = self.now.at + left.mul_f32(self.random.f32());
             self.give_slot(id, at);
         }
@@ -152,7 +154,7 @@ impl Engine {
                 let close_at = self.setup.vitals.drain.timetable().close_at();
                 let deadline_ms = whole_ms(close_at.since(self.now.at));
                 self.write(id, |out| push::drain(out, REASON, slot_ms, deadline_ms, None));
-                self.draining.notified.insert(id);
+                self.rounds.draining.notified.insert(id);
                 self.count_drain(|cells| &cells.notified, 1);
             }
             // A client that was answered and only keeps its connection open.
@@ -160,7 +162,7 @@ impl Engine {
                 self.end_when_sent(id);
                 self.finish_if_sent(id);
             }
-            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) => self.draining.late.push(id),
+            Stage::Head(_) | Stage::Address(_) | Stage::WebSocket(_) => self.rounds.draining.late.push(id),
             Stage::Closing(_) | Stage::Lingering { .. } => {}
         }
     }
@@ -171,12 +173,12 @@ impl Engine {
         if given_up {
             self.give_answers_up();
         }
-        let from = self.draining.open.len().saturating_sub(TELLS_PER_TURN);
-        let next = self.draining.open.split_off(from);
-        for id in next.into_iter().chain(std::mem::take(&mut self.draining.awaiting)) {
+        let from = self.rounds.draining.open.len().saturating_sub(TELLS_PER_TURN);
+        let next = self.rounds.draining.open.split_off(from);
+        for id in next.into_iter().chain(std::mem::take(&mut self.rounds.draining.awaiting)) {
             let awaits = self.chat_mut(id).is_some_and(|chat| chat.session.awaits_answers());
             if awaits && !given_up {
-                self.draining.awaiting.push(id);
+                self.rounds.draining.awaiting.push(id);
             } else {
                 self.say_good_bye(id);
             }
@@ -201,10 +203,10 @@ impl Engine {
         match peer.stage {
             Stage::WebSocket(_) => {
                 let returns = self.setup.vitals.drain.timetable().plan.returns;
-                let (index, count) = (self.draining.closed, self.draining.to_close);
+                let (index, count) = (self.rounds.draining.closed, self.rounds.draining.to_close);
                 let retry_ms = whole_ms(slot(index, count, returns, self.random.f32()));
-                self.draining.closed += 1;
-                self.draining.notified.remove(&id);
+                self.rounds.draining.closed += 1;
+                self.rounds.draining.notified.remove(&id);
                 self.count_drain(|cells| &cells.stragglers, 1);
                 self.close(id, CloseReason::Restart { retry_ms });
                 // The poll may have reported it readable while its commands were held.
@@ -244,7 +246,7 @@ impl Engine {
 
     /// True exactly when nothing is left to do, or no time is left to do it.
     pub fn is_drained(&self) -> bool {
-        self.draining.phase == DrainPhase::Closing
+        self.rounds.draining.phase == DrainPhase::Closing
             && (self.peers.is_empty() || self.setup.vitals.drain.end_by() <= self.now.at)
     }
 
@@ -252,7 +254,7 @@ impl Engine {
     /// its unsent bytes are then counted.
     pub(super) fn close_overdue(&mut self, id: SlotId) {
         let end = self.setup.vitals.drain.end_by();
-        if self.draining.phase == DrainPhase::Closing
+        if self.rounds.draining.phase == DrainPhase::Closing
             && let Some(peer) = self.peers.get_mut(id)
             && peer.wants_flush()
             && let Stage::Closing(closing) = &mut peer.stage
@@ -281,7 +283,7 @@ impl Engine {
             Stage::Head(_) | Stage::Address(_) | Stage::Lingering { .. } => false,
         };
         let bytes = peer.waiting_bytes() as u64;
-        if lacks && self.draining.phase == DrainPhase::Closing {
+        if lacks && self.rounds.draining.phase == DrainPhase::Closing {
             self.count_drain(|cells| &cells.closes, 1);
             self.count_drain(|cells| &cells.bytes, bytes);
         }
@@ -289,7 +291,7 @@ impl Engine {
 
     /// Counts a peer that left by itself after it was asked to move.
     pub(super) fn count_left(&mut self, id: SlotId) {
-        if self.draining.notified.remove(&id) {
+        if self.rounds.draining.notified.remove(&id) {
             self.count_drain(|cells| &cells.moved, 1);
         }
     }

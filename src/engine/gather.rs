@@ -63,7 +63,11 @@ impl Engine {
         gathering.quota = COMPLETIONS_PER_TURN;
         let gain = gathering.fan_out.min(GATHER_MAX);
         let answered = answers >= self.pending.appends();
-        if answered || gain < GATHER_MIN || broadcasts == 0 || self.draining.phase == DrainPhase::Closing {
+        if answered
+            || gain < GATHER_MIN
+            || broadcasts == 0
+            || self.rounds.draining.phase == DrainPhase::Closing
+        {
             gathering.since = None;
             return false;
         }

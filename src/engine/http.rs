@@ -171,7 +171,7 @@ impl Engine {
 
     /// Once the listener is closed, a connection gets one more answer; the client then connects elsewhere.
     fn after(&self, asked: After) -> After {
-        match self.draining.phase {
+        match self.rounds.draining.phase {
             DrainPhase::Serving | DrainPhase::Accepting => asked,
             DrainPhase::Moving | DrainPhase::Closing => After::Close,
         }

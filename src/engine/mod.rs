@@ -127,7 +127,6 @@ pub struct Engine {
     reads: recover::Reads,
     memory: HeldMemory,
     rounds: Rounds,
-    draining: drain::Draining,
     promises: promises::Promises,
     ended: Ended,
     out: Output,
@@ -140,6 +139,7 @@ struct Rounds {
     rosters: rosters::RosterSide,
     ordering: cluster_order::OrderRound,
     rebalancing: rebalance::Rebalancing,
+    draining: drain::Draining,
 }
 
 /// Peers that need something done.
@@ -232,8 +232,8 @@ impl Engine {
                 rosters: rosters::RosterSide::default(),
                 ordering: cluster_order::OrderRound::default(),
                 rebalancing: rebalance::Rebalancing::default(),
+                draining: drain::Draining::default(),
             },
-            draining: drain::Draining::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -302,7 +302,7 @@ impl Engine {
             && self.rounds.rosters.is_idle()
             && self.rounds.ordering.is_done()
             && self.due.rejudging.is_empty()
-            && self.draining.is_idle()
+            && self.rounds.draining.is_idle()
             && self.gathering.is_done();
         if !idle {
             return Duration::ZERO;

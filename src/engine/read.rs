@@ -70,7 +70,7 @@ impl Engine {
 
     /// Takes a peer off its list; false if it is not to be read.
     pub(super) fn unlist(&mut self, id: SlotId) -> bool {
-        let holds = self.draining.holds_commands();
+        let holds = self.rounds.draining.holds_commands();
         self.peers.get_mut(id).is_some_and(|peer| {
             peer.listed = Listed::No;
             !(holds && peer.is_upgraded())

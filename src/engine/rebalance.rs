@@ -58,7 +58,7 @@ impl Engine {
     pub(super) fn ask_to_move(&mut self, targets: &[Arc<str>]) {
         self.end_waits();
         // Clients of a draining instance are asked by the drain.
-        if self.draining.phase == DrainPhase::Serving {
+        if self.rounds.draining.phase == DrainPhase::Serving {
             self.rounds.rebalancing.asks_until = self.now.at + MOVE_WITHIN;
             for (index, to) in targets.iter().enumerate() {
                 let Some(id) = self.next_oldest() else { break };

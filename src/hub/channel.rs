@@ -124,9 +124,14 @@ pub(super) struct Channel {
     pub(super) tail: Tail,
     /// The newest publication that may have erased another one: pages read before it must not be sent.
     pub(super) erased_by: Offset,
-    /// The read of older publications for the tail, and the subscribers that wait for it.
-    pub(super) older_read: ReadState,
-    pub(super) for_older: Vec<SubscriptionId>,
+    pub(super) older: OlderRead,
+}
+
+/// The read of older publications for the tail, and the subscribers that wait for it.
+#[derive(Debug)]
+pub(super) struct OlderRead {
+    pub(super) state: ReadState,
+    pub(super) waiting: Vec<SubscriptionId>,
 }
 
 impl Channel {
@@ -151,8 +156,7 @@ impl Channel {
             run_after: Offset::ZERO,
             tail: Tail::default(),
             erased_by: Offset::ZERO,
-            older_read: ReadState::Idle,
-            for_older: Vec::new(),
+            older: OlderRead { state: ReadState::Idle, waiting: Vec::new() },
         }
     }
 

@@ -139,7 +139,7 @@ impl Hub {
         channel.asked.retain(|other| *other != id);
         channel.waiting.retain(|other| *other != id);
         channel.ahead.retain(|other| *other != id);
-        channel.for_older.retain(|other| *other != id);
+        channel.older.waiting.retain(|other| *other != id);
         channel.subscribers -= 1;
         if channel.subscribers == 0 {
             self.names.remove(&channel.name);
@@ -180,7 +180,7 @@ impl Hub {
     /// The subscription that has waited longest for a read of its channel's log; `None` if none waits.
     pub fn waits_longest(&self, id: ChannelId) -> Option<SubscriptionId> {
         let channel = self.channel(id)?;
-        channel.asked.iter().chain(&channel.waiting).chain(&channel.for_older).next().copied()
+        channel.asked.iter().chain(&channel.waiting).chain(&channel.older.waiting).next().copied()
     }
 
     /// True exactly when the subscription is sent each run of its channel.

@@ -64,9 +64,9 @@ impl Hub {
         }
         if behind.shared_reads > 0 {
             behind.waits_for = WaitsFor::Older;
-            channel.for_older.push(id);
-            if channel.older_read == ReadState::Idle {
-                channel.older_read = ReadState::UnderWay;
+            channel.older.waiting.push(id);
+            if channel.older.state == ReadState::Idle {
+                channel.older.state = ReadState::UnderWay;
                 self.needs.push(Need::Older(subscription.channel));
             }
             return CatchUpStep::Waits;

@@ -78,13 +78,13 @@ impl Hub {
     pub fn older_read(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(page) = page else { return };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
-        let may_keep = std::mem::replace(&mut channel.older_read, ReadState::Idle).may_keep();
+        let may_keep = std::mem::replace(&mut channel.older.state, ReadState::Idle).may_keep();
         let lengthened = if may_keep { self.remember(id, &page) } else { Lengthened::Unfit };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         if let Knowledge::Known(position) = &mut channel.knowledge {
             position.floor = position.floor.max(page.position.floor);
         }
-        for id in std::mem::take(&mut channel.for_older) {
+        for id in std::mem::take(&mut channel.older.waiting) {
             let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { continue };
             if let SubscriptionStage::Behind(behind) = &mut subscription.stage {
                 behind.waits_for = WaitsFor::Room;
@@ -99,7 +99,7 @@ impl Hub {
 
     /// Requests failed reads of older publications again.
     pub fn ask_older(&mut self, id: ChannelId) {
-        if self.channel(id).is_some_and(|channel| channel.older_read != ReadState::Idle) {
+        if self.channel(id).is_some_and(|channel| channel.older.state != ReadState::Idle) {
             self.needs.push(Need::Older(id));
         }
     }
@@ -111,7 +111,7 @@ impl Hub {
             let id = ChannelId { index: index as u32, serial: channel.serial };
             self.tails.clear(&mut channel.tail, id);
             channel.position_read = channel.position_read.outdated();
-            channel.older_read = channel.older_read.outdated();
+            channel.older.state = channel.older.state.outdated();
             channel.fill_outdated = channel.filling == Filling::Asked;
         }
     }

@@ -63,7 +63,7 @@ pub(super) enum WaitsFor {
     Room,
     /// A page from the store.
     Page,
-    /// Older publications in the tail, shared with others; it is in `for_older`.
+    /// Older publications in the tail, shared with others; it is in `older.waiting`.
     Older,
     /// A newer head, or delivery of the pending run; it is in `ahead`.
     Head,
