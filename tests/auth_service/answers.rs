@@ -101,7 +101,7 @@ fn cache_is_bounded_and_expired_answers_are_fetched_again() {
         connect(&gateway, &format!("t{number}"));
         refused(&gateway, &format!("bad{number}")).is(4501, "unauthenticated");
     }
-    assert_eq!(gateway.metric("seawall_introspection_cache_entries"), 16.0 + 4.0);
+    gateway.shows("seawall_introspection_cache_entries", 16.0 + 4.0);
     until(SOON, "an expired answer is fetched again", || {
         connect(&gateway, "t39");
         issuer.asked("t39") >= 2
@@ -141,7 +141,7 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
                 let gateway = issuer.introspected().start();
                 let began = Instant::now();
                 let closed = refused(&gateway, name);
-                assert!(began.elapsed() < Duration::from_secs(5), "{name}: {:?}", began.elapsed());
+                assert!(began.elapsed() < Duration::from_secs(7), "{name}: {:?}", began.elapsed());
                 closed.is(1011, "unavailable");
                 assert_eq!(closed.bye.as_ref().unwrap()["dependency"], "auth", "{name}: {closed:?}");
                 let reference = closed.bye.unwrap()["reference"].as_str().unwrap().to_owned();

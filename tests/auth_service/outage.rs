@@ -58,16 +58,16 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
         let calls = gateway.metric("seawall_introspections_total");
         let began = Instant::now();
         refused(&gateway, "unknown").is(1011, "unavailable");
-        assert!(began.elapsed() < Duration::from_secs(1), "{}: {:?}", way.name, began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(1_500), "{}: {:?}", way.name, began.elapsed());
         assert_eq!(gateway.metric("seawall_introspections_total"), calls, "{}: no call is made", way.name);
         (way.repair)(&mut issuer);
         let repaired = Instant::now();
-        until(Duration::from_secs(4), "a new token is judged again", || {
+        until(SOON, "a new token is judged again", || {
             let mut client = Client::open(&gateway);
             let id = client.send(json!({"connect": {"token": "other"}}));
             client.try_reply(id).is_some_and(|reply| reply.get("connected").is_some())
         });
-        assert!(repaired.elapsed() < Duration::from_secs(3), "{}: {:?}", way.name, repaired.elapsed());
+        assert!(repaired.elapsed() < Duration::from_secs(5), "{}: {:?}", way.name, repaired.elapsed());
         refused(&gateway, "unknown").is(4501, "unauthenticated");
         assert!(resident.is_open(), "{}", way.name);
     }
@@ -79,7 +79,7 @@ fn unknown_tokens_are_refused(gateway: &Gateway, way: &str) {
     for turn in 0..3 {
         let began = Instant::now();
         let closed = refused(gateway, "unknown");
-        assert!(began.elapsed() < Duration::from_secs(5), "{way}, {turn}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(7), "{way}, {turn}: {:?}", began.elapsed());
         closed.is(1011, "unavailable");
         let bye = closed.bye.clone().unwrap();
         assert_eq!(bye["dependency"], "auth", "{way}: {closed:?}");

@@ -12,8 +12,9 @@ use seawall::wire::slot::{Partition, slot};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// While a master does not deliver, the logs of its channels are polled each second.
-pub const BY_LOG: Duration = Duration::from_secs(4);
+/// While a master does not deliver, the logs of its channels are polled each second, otherwise every ten. The rest is for a busy
+/// machine.
+pub const BY_LOG: Duration = Duration::from_secs(6);
 /// Half of the deliveries over a working master take less: one by a poll of the logs, right after another, takes a second.
 const INSTANT: Duration = Duration::from_millis(500);
 
@@ -132,7 +133,7 @@ pub fn alive(gateway: &Gateway) -> f64 {
 fn publications_pass_over_all_masters_and_moved_slots_lose_none() {
     let pair = Pair::start();
     let (one, two) = (pair.gateway("gw-1"), pair.gateway("gw-2"));
-    assert_eq!(one.metric("seawall_bus_masters"), 3.0);
+    one.shows("seawall_bus_masters", 3.0);
     let channels = [0, 1, 2].map(channel_at);
     let mut talks = [0, 1, 2].map(|master: usize| Talk::on(&channels[master], &one, &two));
     for (master, talk) in talks.iter_mut().enumerate() {
@@ -197,7 +198,7 @@ fn dead_master_takes_instant_delivery_from_its_channels_alone() {
         dead.exchange(BY_LOG);
     }
     until(SOON, "both say that a part fails", || is_degraded(&one) && is_degraded(&two));
-    assert_eq!(one.metric("seawall_bus_masters_delivering"), 2.0);
+    one.shows("seawall_bus_masters_delivering", 2.0);
     let mut late = Client::connect(&two);
     late.subscribe(&channel_at(2));
     dead.exchange(BY_LOG);

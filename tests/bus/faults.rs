@@ -27,12 +27,12 @@ struct Way {
 }
 
 /// Canaries find a hard fault; a silent one takes two probes of two seconds, five seconds apart.
-const HARD: Notice = Notice::Within(Duration::from_secs(4));
-const SILENT: Notice = Notice::Within(Duration::from_secs(11));
-/// While the bus does not deliver, the logs are polled each second.
-const BY_LOG: Duration = Duration::from_secs(4);
+const HARD: Notice = Notice::Within(Duration::from_secs(4 + 2));
+const SILENT: Notice = Notice::Within(Duration::from_secs(11 + 2));
+/// While the bus does not deliver, the logs are polled each second, otherwise every ten. The rest is for a busy machine.
+const BY_LOG: Duration = Duration::from_secs(6);
 /// The first outage in a minute ends two seconds after its cause; the rest is for a busy machine.
-const RECOVERY: Duration = Duration::from_secs(8);
+const RECOVERY: Duration = Duration::from_secs(12);
 /// A fault that recurs within a minute is damped: recovery takes up to 18 s.
 const AFTER_FLAPS: Duration = Duration::from_secs(25);
 
@@ -237,7 +237,7 @@ fn thousand_channels_are_followed_again_after_a_bus_outage() {
             client.subscribe(&format!("c{}", number * 100 + channel));
         }
     }
-    assert_eq!(two.metric("seawall_bus_channels"), 1_000.0);
+    two.shows("seawall_bus_channels", 1_000.0);
     rig.redis.kill9();
     publisher.next_status("degraded", SOON);
     rig.redis.start_again();

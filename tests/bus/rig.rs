@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Longer than a working bus takes, far shorter than the ten seconds between polls of the logs.
-pub const BY_BUS: Duration = Duration::from_secs(4);
+pub const BY_BUS: Duration = Duration::from_secs(6);
 
 impl Rig {
     /// A gateway whose bus delivers and whose store was probed: an earlier client may get a `status` first.

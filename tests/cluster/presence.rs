@@ -216,7 +216,7 @@ fn clients_of_a_killed_instance_that_return_within_the_grace_are_not_seen_to_lea
         .map(|number| present(if number % 2 == 0 { &one } else { &two }, &format!("u{number}")))
         .collect();
     assert!(killed.elapsed() < GRACE, "back within the grace");
-    let until = killed + GONE + GRACE + SLACK;
+    let until = killed + GONE + GRACE + Duration::from_secs(3);
     for watcher in &mut watchers {
         while Instant::now() < until {
             watcher.look(Duration::from_millis(500));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Added to every bound, for a busy machine.
-pub const SLACK: Duration = Duration::from_secs(3);
+pub const SLACK: Duration = Duration::from_secs(6);
 /// An instance that was killed is gone within this time, and an additional [`SLACK`].
 pub const GONE: Duration = Duration::from_millis(5_100);
 /// The same while rows alone judge.

@@ -3,7 +3,7 @@
 //! In the end the records of all publishers agree with the log, and subscribers of the other instance have got all of
 //! it, in order.
 
-use crate::dependencies::matrix::clients::log;
+use crate::dependencies::matrix::clients::{ANSWERED_WITHIN, log};
 use crate::dependencies::proxied::proxy_to;
 use crate::servers::Postgres;
 use crate::support::wait::comes_true;
@@ -289,7 +289,7 @@ fn run_two_gateways(name: &str, happens: impl FnOnce(&Shared, &mut [Option<Gatew
     let slowest = authors.iter().map(|author| author.slowest).max().unwrap_or_default();
     let pulled: u64 = followers.iter().map(|follower| follower.pulled).sum();
     println!("{name}: {stored} stored, {refused} refused, slowest answer {slowest:?}, {pulled} read again");
-    assert!(slowest < Duration::from_millis(5_500), "{slowest:?}");
+    assert!(slowest < ANSWERED_WITHIN, "{slowest:?}");
 }
 
 /// Waits until `count` more publications are acknowledged.

@@ -56,7 +56,7 @@ fn forced_open_dependency_refuses_new_clients_until_released() {
     assert_eq!(resident.next_push("status")["level"], "ok");
     Client::connect(&gateway);
     assert_eq!(sample("dependency_forced"), 0.0);
-    assert_eq!(gateway.metric("seawall_admin_actions_total"), 2.0);
+    gateway.shows("seawall_admin_actions_total", 2.0);
     // Each action is logged once, with its origin.
     let said = gateway.output();
     for event in ["dependency forced by operator", "dependency released by operator"] {
@@ -93,8 +93,8 @@ fn operator_switches_admission_between_observe_and_enforce() {
     assert_eq!((observe.status, observe.json()), (200, json!({"mode": "observe"})));
     let newcomer = Client::connect(&gateway);
     assert_eq!(newcomer.connected["status"]["level"], "down");
-    assert_eq!(gateway.metric("seawall_upgrades_observed_total"), 1.0);
-    assert_eq!(gateway.metric("seawall_upgrades_turned_away_total"), 1.0);
+    gateway.shows("seawall_upgrades_observed_total", 1.0);
+    gateway.shows("seawall_upgrades_turned_away_total", 1.0);
     assert_eq!(gateway.metric("seawall_admission_enforced"), 0.0);
     assert_eq!(gateway.fetch("/health/dependencies").json()["admission"], "observe");
 

@@ -45,7 +45,7 @@ fn request_without_the_token_is_refused_and_does_nothing() {
         }
     }
     let refusals = (PATHS.len() * wrong.len()) as f64;
-    assert_eq!(gateway.metric("seawall_admin_unauthorized_total"), refusals);
+    gateway.shows("seawall_admin_unauthorized_total", refusals);
     until(SOON, "it is logged", || gateway.output().contains("admin token refused"));
     assert_eq!(gateway.output().matches("admin token refused").count(), 1, "once a minute and address");
     assert_eq!(gateway.metric("seawall_admin_actions_total"), 0.0);
@@ -57,7 +57,7 @@ fn generated_token_is_kept_private_to_its_owner_and_never_shown() {
     let (gateway, operator) = start();
     let file = gateway.setup().data().join("admin.token");
     assert_eq!(file.metadata().expect("the token file exists").mode() & 0o7777, 0o600);
-    assert!(gateway.output().contains("admin.token"), "{}", gateway.output());
+    gateway.logs("admin.token");
     assert!(!gateway.output().contains(&operator.token));
     let setup = gateway.kill9();
     let again = setup.clone().start();

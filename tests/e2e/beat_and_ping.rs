@@ -5,16 +5,17 @@ use crate::support::{Client, Frame, Gateway, RawClient, SOON, Setup, until};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-fn quick() -> Gateway {
-    Setup::new().limit("ping_ms", 300).limit("pong_ms", 400).start()
+/// Closes a client that does not answer a ping within this time.
+fn pinging(pong_ms: u64) -> Gateway {
+    Setup::new().limit("ping_ms", 300).limit("pong_ms", pong_ms).start()
 }
 
 #[test]
 fn client_that_answers_pings_stays_connected_and_gets_beats() {
-    let gateway = quick();
+    let gateway = pinging(30_000);
+    let start = Instant::now();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.connected["ping_ms"], 300);
-    let start = Instant::now();
     for _ in 0..5 {
         assert!(client.next_push("beat")["revision"].is_u64());
     }
@@ -25,7 +26,7 @@ fn client_that_answers_pings_stays_connected_and_gets_beats() {
 
 #[test]
 fn silent_client_is_pinged_then_closed() {
-    let gateway = quick();
+    let gateway = pinging(400);
     let mut client = RawClient::connected(&gateway);
     let mut pinged = false;
     let start = Instant::now();
@@ -33,15 +34,15 @@ fn silent_client_is_pinged_then_closed() {
         pinged = client.next_frame().opcode == PING;
     }
     client.expect_close().is(4408, "no_sign_of_life");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
 fn any_frame_is_a_sign_of_life() {
-    let gateway = quick();
+    let gateway = pinging(1_500);
     let mut client = RawClient::connected(&gateway);
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(2) {
+    while start.elapsed() < Duration::from_secs(4) {
         // The client sends a frame for each frame of the server, but never answers a ping.
         client.next_frame();
         client.send(&Frame::new(PONG, ""));
@@ -62,7 +63,7 @@ fn ping_is_answered_with_its_payload() {
 
 #[test]
 fn beat_carries_the_heads_that_moved() {
-    let gateway = quick();
+    let gateway = pinging(30_000);
     let mut client = Client::connect(&gateway);
     client.subscribe("c");
     client.subscribe("quiet");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Phases long enough to be distinguished on a busy machine.
 fn slow_phases() -> Setup {
-    Setup::new().drain("accept", 1_500).drain("spread", 1_000).drain("close", 4_000).drain("exit", 8_000)
+    Setup::new().drain("accept", 3_000).drain("spread", 1_000).drain("close", 5_500).drain("exit", 9_500)
 }
 
 fn number(value: &Value) -> u64 {
@@ -42,7 +42,7 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
     let mut late = Client::connect(&gateway);
     late.subscribe("c");
     late.publish("c", json!("from the late client"));
-    assert!(began.elapsed() < Duration::from_millis(1_500), "too slow a machine for this test");
+    assert!(began.elapsed() < Duration::from_millis(3_000), "too slow a machine for this test");
 
     for client in [&mut early, &mut late] {
         let drain = client.next_push("drain");
@@ -51,7 +51,7 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
         assert!(slot_ms <= 1_000, "{drain}");
         assert!((1_500..=2_500).contains(&deadline_ms), "{drain}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(1_500), "notified before the listener closed");
+    assert!(began.elapsed() >= Duration::from_millis(3_000), "notified before the listener closed");
     // The other reactor may need one more turn.
     until(SOON, "no connection is accepted", || !accepts(&gateway));
     let metrics = operator.get("/metrics").body;
@@ -70,9 +70,9 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
         let retry_ms = number(&closed.bye.expect("checked")["retry_ms"]);
         assert!(retry_ms <= 10_000, "{retry_ms}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(4_000), "closed too early");
+    assert!(began.elapsed() >= Duration::from_millis(5_500), "closed too early");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_secs(8), "exited too late");
+    assert!(began.elapsed() < Duration::from_millis(9_500), "exited too late");
     let said = gateway.output();
     for line in [
         "drain started",
@@ -146,7 +146,7 @@ fn connection_accepted_before_and_opened_after_the_listener_closed_gets_a_slot()
 #[test]
 fn clients_that_ignore_the_drain_get_different_retry_times() {
     const CLIENTS: usize = 100;
-    let mut gateway = Setup::new().drain("return", 10_000).start();
+    let mut gateway = Setup::new().drain("return", 10_000).drain("exit", 20_000).start();
     let mut clients: Vec<RawClient> = (0..CLIENTS).map(|_| RawClient::connected(&gateway)).collect();
     gateway.signal(Signal::TERM);
     let mut seconds = [0; 11];

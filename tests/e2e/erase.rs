@@ -58,7 +58,7 @@ fn erased_user_leaves_neither_text_nor_name_and_readers_are_notified() {
     let answer = backend.post("/v1/users/ann/erase", &json!({})).json();
     assert_eq!((&answer["kind"], &answer["complete"]), (&json!("erase"), &json!(true)), "{answer}");
     until(ERASED, "it is done", || is_erased(&gateway));
-    assert!(gateway.output().contains("publications=200"), "{}", gateway.output());
+    gateway.logs("publications=200");
     let mut deletes = 0;
     while deletes < 67 {
         let push = reader.next_push("publication");

@@ -14,7 +14,7 @@
 use super::fair_times::{P99, measure};
 use crate::support::raw::{UPGRADE, dial};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, comes_true};
+use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, Setup, Upgrade, has_named_binary};
 use rustix::process::setpriority_process;
 use serde_json::json;
@@ -31,6 +31,8 @@ const ROUNDS: usize = 100;
 const DEBUG_ROUNDS: usize = 12;
 /// Measurements of which the best counts: other tests take processor time from all of them.
 const ATTEMPTS: usize = 3;
+/// A hog has filled its bound within this time, or the bound is not in effect.
+const BUSY_WITHIN: Duration = Duration::from_secs(10);
 /// The floor at default limits, in milliseconds. The hog is cut off for its refused commands and comes back at once, so the reactors are
 /// busy with its handshakes, and rest after them for clients that publish: a sign-in or its first subscribe took 15 ms, and 3 to 6 with the
 /// hog elsewhere.
@@ -383,8 +385,8 @@ fn measure_with_hog(
             (row.hog)(target, &over);
         });
         let is_busy = match limits {
-            HogLimits::Default => comes_true(SOON, || accepted() > before),
-            HogLimits::OfRow => comes_true(SOON, || (row.is_full)(target)),
+            HogLimits::Default => comes_true(BUSY_WITHIN, || accepted() > before),
+            HogLimits::OfRow => comes_true(BUSY_WITHIN, || (row.is_full)(target)),
         };
         is_busy.then(|| measure(gateway, rounds))
     })

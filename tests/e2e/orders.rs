@@ -59,10 +59,10 @@ fn disconnect_ends_the_sessions_that_it_means_and_no_others() {
     kept.expect_close().is(4504, "disconnected");
     assert!(other.is_open() && bob.is_open());
     done(&backend.post("/v1/users/stranger/disconnect", &json!({})).json(), "disconnect", 0);
-    assert_eq!(gateway.metric("seawall_orders_total"), 3.0);
-    assert_eq!(gateway.metric("seawall_orders_lag"), 0.0);
-    until(SOON, "it is logged", || gateway.output().contains("order given"));
-    assert!(gateway.output().contains("by=\"api:shop\""), "{}", gateway.output());
+    gateway.shows("seawall_orders_total", 3.0);
+    gateway.shows("seawall_orders_lag", 0.0);
+    gateway.logs("order given");
+    gateway.logs("by=\"api:shop\"");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn blocked_user_is_out_until_the_block_ends_also_after_a_restart() {
     refused(&gateway, &token_of("ann")).is(4503, "forbidden");
     let shown = backend.get("/v1/users/ann/block").json();
     assert_eq!((&shown["blocked"], &shown["reason"]), (&json!(true), &json!("spam")), "{shown}");
-    assert_eq!(gateway.metric("seawall_blocks"), 1.0);
+    gateway.shows("seawall_blocks", 1.0);
     let soon = (unix_s() + 2) * 1_000;
     backend.put("/v1/users/bob/block", &json!({"until": soon}));
 
@@ -165,7 +165,7 @@ fn revoked_tokens_are_out_and_other_tokens_of_the_user_stay() {
     bare.expect_close().is(4501, "unauthenticated");
     assert!(newer.is_open() && second.is_open());
     newer.refused(json!({"refresh": {"token": old}}), "unauthorized");
-    assert_eq!(gateway.metric("seawall_revocations"), 2.0);
+    gateway.shows("seawall_revocations", 2.0);
     let gateway = gateway.kill9().start();
     for revoked in [&one, &old, &token_of("bob")] {
         refused(&gateway, revoked).is(4501, "unauthenticated");
@@ -198,7 +198,7 @@ fn wrong_request_is_refused_and_gives_no_order() {
     is_problem(&reader().post("/v1/users/ann/disconnect", &json!({})), 403, "forbidden");
     is_problem(&reader().get("/v1/users/ann/block"), 403, "forbidden");
     is_problem(&reader().get("/v1/orders/1"), 403, "forbidden");
-    assert_eq!(gateway.metric("seawall_orders_total"), 0.0);
+    gateway.shows("seawall_orders_total", 0.0);
 }
 
 #[test]

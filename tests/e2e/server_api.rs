@@ -106,7 +106,7 @@ fn batch_keeps_the_order_of_a_channel_and_reports_each_item() {
     is_problem(&backend.post("/v1/broadcast", &too_many), 413, "too_large");
     let broadcast = backend.post("/v1/broadcast", &json!({"channels": ["x", "y"], "data": 1})).json();
     assert_eq!(broadcast["stored"], 2);
-    assert_eq!(gateway.metric("seawall_api_items_total"), 1_004.0, "the failed one included");
+    gateway.shows("seawall_api_items_total", 1_004.0);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn key_does_what_it_may_and_a_reload_changes_it() {
     let response = bare.response();
     is_problem(&response, 401, "unauthorized");
     assert!(response.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
-    assert_eq!(gateway.metric("seawall_api_unauthorized_total"), 2.0);
+    gateway.shows("seawall_api_unauthorized_total", 2.0);
     until(SOON, "it is logged", || gateway.output().contains("API key refused"));
     assert_eq!(gateway.output().matches("API key refused").count(), 1, "once a minute and address");
 

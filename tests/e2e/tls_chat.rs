@@ -150,7 +150,7 @@ fn altered_record_ends_the_connection_with_an_alert() {
     let mut rest = Vec::new();
     let error = client.stream.read_to_end(&mut rest).expect_err("an alert");
     assert!(error.to_string().contains("BadRecordMac"), "{error}");
-    assert_eq!(gateway.metrics()["seawall_tls_failures_total{cause=\"broken\"}"], 1.0);
+    until(SOON, "it is counted", || gateway.metrics()["seawall_tls_failures_total{cause=\"broken\"}"] == 1.0);
 }
 
 #[test]

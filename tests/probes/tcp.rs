@@ -5,6 +5,7 @@ use crate::support::{
     BRIEF, GRACE, certificate, dripper, fails, fails_within, parrot, probe, silent_in_time, tls_server,
     unused_address, well,
 };
+use crate::wait::in_time;
 use seawall::health::definition::Criticality;
 use seawall::health::finding::Fault;
 use seawall::net::target::{DependencyKind, Target};
@@ -121,14 +122,17 @@ fn doctor_probes_all_at_once_and_keeps_their_order() {
         probe: Box::new(probe(DependencyKind::Http, address)),
         timeout: BRIEF,
     };
-    let patients = vec![
-        patient("backend", Criticality::Optional, &silent),
-        patient("auth", Criticality::Critical, &http.url("/")),
-        patient("analytics", Criticality::Optional, &silent),
-    ];
-    let started = Instant::now();
-    let rows = look_at_all(patients);
-    assert!(started.elapsed() < BRIEF * 2, "{:?}", started.elapsed());
+    let mut rows = Vec::new();
+    in_time(BRIEF * 2, || {
+        let patients = vec![
+            patient("backend", Criticality::Optional, &silent),
+            patient("auth", Criticality::Critical, &http.url("/")),
+            patient("analytics", Criticality::Optional, &silent),
+        ];
+        let started = Instant::now();
+        rows = look_at_all(patients);
+        started.elapsed()
+    });
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names, ["backend", "auth", "analytics"]);
     let diagnosis = diagnose(&rows);

@@ -2,7 +2,7 @@
 
 use super::line::{self, Certificate};
 use super::raw::{RawClient, Response};
-use super::wait::{SOON, until};
+use super::wait::{SOON, comes_true, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
@@ -18,8 +18,9 @@ use tempfile::TempDir;
 const TAIL_LINES: usize = 60;
 
 const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
-/// A drain that takes almost no time, for tests of everything else.
-const SHORT_DRAIN: [(&str, u64); 4] = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 1_950)];
+/// A drain that takes almost no time, for tests of everything else. Its end is a deadline for clients that do not take their close, and for
+/// a store that does not answer.
+const SHORT_DRAIN: [(&str, u64); 4] = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 7_950)];
 
 /// The options of a gateway to start.
 #[derive(Clone)]
@@ -241,9 +242,12 @@ impl Setup {
 
 /// The environment of every gateway, unless a test overrides it.
 fn environment() -> BTreeMap<String, String> {
-    // All tests share one default admin address, so a test that needs the admin listener enables it.
     let drain = SHORT_DRAIN.map(|(name, ms)| (drain_variable(name), ms.to_string()));
-    drain.into_iter().chain([(ADMIN_LISTEN.into(), "off".into())]).collect()
+    // All tests share one default admin address, so a test that needs the admin listener enables it.
+    let admin = (ADMIN_LISTEN.into(), "off".into());
+    // A client answers pings only while its test reads it, which on a busy machine may do something else for long.
+    let pong = ("SEAWALL_LIMITS_PONG_MS".into(), "60000".into());
+    drain.into_iter().chain([admin, pong]).collect()
 }
 
 /// Removes all `SEAWALL_` variables, because the gateway refuses those it does not know, such as those of the tests.
@@ -407,6 +411,25 @@ impl Gateway {
         let values: Vec<f64> = own.map(|(_, value)| *value).collect();
         assert!(!values.is_empty(), "no metric {name} among {:?}", samples.keys());
         values.iter().sum()
+    }
+
+    /// Waits until the sum of all samples of a metric is `value`: the counts of a turn are added up at its end, when clients may have been
+    /// answered.
+    #[track_caller]
+    pub fn shows(&self, name: &str, value: f64) {
+        let mut last = f64::NAN;
+        let equal = comes_true(SOON, || {
+            last = self.metric(name);
+            last == value
+        });
+        assert!(equal, "{name} is {last} and not {value}");
+    }
+
+    /// Waits until a text is in the output: the log has a thread of its own.
+    #[track_caller]
+    pub fn logs(&self, text: &str) {
+        let found = comes_true(SOON, || self.output().contains(text));
+        assert!(found, "{text} is not in\n{}", self.output());
     }
 
     fn proc(&self, file: &str) -> String {
