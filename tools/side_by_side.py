@@ -2,9 +2,12 @@
 """Builds all test targets and runs each as soon as it is built, several at a time. The page is tested at the same time.
 
 Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. The target with the
-most servers and deadlines runs last and alone; BUILDER names a process group that is stopped meanwhile. A target that passes
-prints one line. On the first failure this script prints that target's output and exits; its caller must then end the
-process group, in which other targets may still be running.
+most servers and deadlines runs last, and no other target with deadlines at the same time. IDLE is a command that runs another one only
+while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs.
+Without it, they end before the last target begins, and BUILDER names a process group that is stopped meanwhile.
+
+A target that passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end
+the process group, in which other targets may still be running.
 """
 
 import concurrent.futures
@@ -24,12 +27,17 @@ BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message
 AT_ONCE = 2
 # Targets that compute without waiting. They run with a lower priority than the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
-# The target that runs alone: its tests start many gateways and servers, and have deadlines.
-ALONE = "servers"
+# The target that runs last: its tests start many gateways and servers, and have deadlines.
+LAST = "servers"
+# The target that builds the previous release, for which it would wait until this build has ended.
+BUILDS = "upgrade"
 # The least number of tests of a target that run at a time. Other targets run one for each processor.
 TESTS_AT_ONCE = {"servers": 5, "program": 3}
-# The niceness of the compiler and the computing targets.
+# The niceness of the compiler.
 NICE = 5
+# The command in front of computing targets.
+IDLE = os.environ.get("IDLE", "").split()
+COMPUTE = IDLE or ["nice", "-n", str(NICE)]
 # The lines of panics that are repeated at the end of a failed target's output.
 PANIC_LINES = 60
 START = time.monotonic()
@@ -88,8 +96,14 @@ def test_job(message):
     if not member and name in TESTS_AT_ONCE:
         settings["RUST_TEST_THREADS"] = str(max(TESTS_AT_ONCE[name], os.cpu_count()))
     computes = not member and name in COMPUTING
-    command = (["nice", "-n", str(NICE)] if computes else []) + [message["executable"]]
+    command = (COMPUTE if computes else []) + [message["executable"]]
     return Job(member + name, command, folder, settings), computes
+
+
+def documentation():
+    """The job of the documentation: its examples, and no warning. `cargo doc` would compile every dependency once more."""
+    command = [*COMPUTE, "cargo", "test", "--quiet", "--workspace", "--doc"]
+    return Job("documentation", command, pathlib.Path.cwd(), {"RUSTDOC": str(pathlib.Path("tools/rustdoc").resolve())})
 
 
 @contextlib.contextmanager
@@ -114,7 +128,7 @@ def main():
     pool = concurrent.futures.ThreadPoolExecutor
     with pool(AT_ONCE) as waiting, pool(1) as computing, pool(1) as page:
         build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        jobs, last = [], []
+        jobs, computed, last, after_build = [], [], [], []
         # Test targets that may start the gateway wait for it: cargo reports them as soon as they are linked themselves.
         held, gateway_is_built = [], False
         for line in build.stdout:
@@ -124,16 +138,19 @@ def main():
             kind, name = message["target"]["kind"][0], message["target"]["name"]
             if message["profile"]["test"] and message["target"]["test"]:
                 job, computes = test_job(message)
-                lane = computing if computes else waiting
-                if kind == "test" and name == ALONE:
+                if computes:
+                    computed.append(computing.submit(job.run))
+                elif kind == "test" and name == LAST:
                     last.append(job)
+                elif kind == "test" and name == BUILDS:
+                    after_build.append(job)
                 elif kind == "test" and not gateway_is_built:
-                    held.append((lane, job))
+                    held.append(job)
                 else:
-                    jobs.append(lane.submit(job.run))
+                    jobs.append(waiting.submit(job.run))
             elif kind == "bin" and name == "seawall":
                 gateway_is_built = True
-                jobs += [lane.submit(job.run) for lane, job in held]
+                jobs += [waiting.submit(job.run) for job in held]
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(page.submit(job.run))
                 command = [sys.executable, "-m", "unittest", "discover", "-s", "tests/shipped"]
@@ -141,12 +158,17 @@ def main():
                 jobs.append(waiting.submit(job.run))
         if build.wait() != 0:
             os._exit(build.returncode)
-        print(f"{len(jobs) + len(last)} targets, built in {time.monotonic() - START:.0f} s", flush=True)
-        for job in jobs:
+        jobs += [waiting.submit(job.run) for job in after_build]
+        computed.append(computing.submit(documentation().run))
+        count = len(jobs) + len(computed) + len(last)
+        print(f"{count} targets, built in {time.monotonic() - START:.0f} s", flush=True)
+        for job in jobs if IDLE else jobs + computed:
             job.result()
         with builder_stopped():
             for job in last:
                 job.run()
+        for job in computed:
+            job.result()
 
 
 main()
