@@ -2,7 +2,7 @@ import { memo, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState
 import { Context } from './context.js';
 import { spareKit, type OwnKit } from './kit.js';
 import { plainText } from './text.js';
-import { above, below, countAfter, indexOf, isNewDay, range, type ListItem } from './window.js';
+import { above, below, isNewDay, lastStored, range, storedAfter, type ListItem } from './window.js';
 
 /** Distance in pixels within which the reader is at the end. */
 const NEAR_END = 60;
@@ -67,7 +67,7 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   const { label = words.messages } = props;
   /** The item with which the window begins. Absent: the end is followed. */
   const [first, setFirst] = useState<string>();
-  /** The last item when the reader left the end. */
+  /** The last stored item when the reader left the end. */
   const [seen, setSeen] = useState<string>();
   const [focused, setFocused] = useState<string>();
   const scroll = useRef<HTMLDivElement>(null);
@@ -112,7 +112,7 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     if (isAtEnd && first !== undefined) toEnd();
     else if (!isAtEnd && first === undefined && rows[0]) {
       setFirst(rows[0].id);
-      setSeen(last?.id);
+      setSeen(lastStored(items));
     } else reach();
   };
   const latest = useRef(settle);
@@ -140,7 +140,7 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     event.preventDefault();
     all[to]?.focus();
   };
-  const count = countAfter(items, seen);
+  const count = storedAfter(items, seen).length;
   return (
     <div className="sw-list">
       <div className="sw-scroll" ref={scroll} onScroll={onScroll} role="log" aria-live="off" aria-label={label} aria-busy={loading}>
@@ -179,9 +179,9 @@ function useSpoken(items: readonly ListItem[]): void {
   useEffect(() => {
     const it = spoken.current;
     it.since ||= kit.now();
-    const from = it.last === undefined ? 0 : indexOf(items, it.last) + 1;
-    it.last = items.at(-1)?.id;
-    for (const item of items.slice(from)) {
+    const fresh = it.last === undefined ? items : storedAfter(items, it.last);
+    it.last = lastStored(items);
+    for (const item of fresh) {
       if (!item.own && item.time! > it.since) kit.announce(plainText(item, kit.words));
     }
     const failed = items.filter(({ pending }) => pending?.state === 'failed');

@@ -37,16 +37,23 @@ export const above = (items: readonly ListItem[], { from }: Range): string => it
 export const below = (items: readonly ListItem[], { from }: Range): string => items[Math.max(0, Math.min(from + STEP, items.length - FOLLOWED))]!.id;
 
 /** Finds an item, from the end. */
-export function indexOf(items: readonly ListItem[], id: string): number {
+function indexOf(items: readonly ListItem[], id: string): number {
   let at = items.length - 1;
   while (at >= 0 && items[at]!.id !== id) at -= 1;
   return at;
 }
 
-/** Returns how many items follow the last one that was seen: none if nothing is unseen, or if it was dropped. */
-export function countAfter(items: readonly ListItem[], seen: string | undefined): number {
+/** Returns the last item that is stored. The user's waiting messages follow it, and new messages of others come before those. */
+export function lastStored(items: readonly ListItem[]): string | undefined {
+  let at = items.length - 1;
+  while (at >= 0 && items[at]!.pending) at -= 1;
+  return items[at]?.id;
+}
+
+/** Returns the stored items after one: none if there is no such item. */
+export function storedAfter<T extends ListItem>(items: readonly T[], seen: string | undefined): readonly T[] {
   const at = seen === undefined ? -1 : indexOf(items, seen);
-  return at < 0 ? 0 : items.length - 1 - at;
+  return at < 0 ? [] : items.slice(at + 1).filter(({ pending }) => !pending);
 }
 
 const dayOf = (time: number | undefined): string => (time === undefined ? '' : new Date(time).toDateString());

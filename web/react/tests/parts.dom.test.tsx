@@ -100,6 +100,9 @@ on('new messages of others are announced politely, failures of own ones at once,
   it.again(list([item(1, { time: 1 }), item(2, { time: later }), item(3, { time: later, own: true }), failed]));
   await it.sees('the failure is said', () => said('alert') === 'You may not write here.');
   assert.equal(said('status'), '');
+  // The failed one stays at the end, and what arrives is put before it.
+  it.again(list([item(1, { time: 1 }), item(2, { time: later }), item(3, { time: later, own: true }), item(5, { time: later }), failed]));
+  await it.sees('the next one is said', () => said('status') === 'grace: text 5');
 });
 
 function Sayer(): ReactNode {

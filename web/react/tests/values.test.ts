@@ -8,7 +8,7 @@ import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type Banner
 import { add, describe, fingerprint, GROUPS_MAX, NO_ERRORS, scrub, type Errors } from '../src/errors.js';
 import { createKit } from '../src/kit.js';
 import { lineOf, plainText, textOf } from '../src/text.js';
-import { above, below, countAfter, isNewDay, range, ROWS_MAX } from '../src/window.js';
+import { above, below, isNewDay, lastStored, range, ROWS_MAX, storedAfter } from '../src/window.js';
 import { WORDS } from '../src/words.js';
 
 test('an error has one fingerprint, whatever its numbers, quotes, host, query and column are', () => {
@@ -98,7 +98,10 @@ test('the window has at most 150 rows, moves by 50, and finds its place again', 
   assert.equal(below(all, range(all, 'm860')), 'm900');
   assert.equal(above(all, range(all, 'm20')), 'm0');
   assert.deepEqual(range(all, 'gone'), { from: 0, to: ROWS_MAX });
-  assert.deepEqual([countAfter(all, 'm997'), countAfter(all, undefined), countAfter(all, 'gone')], [2, 0, 0]);
+  assert.deepEqual(['m997', undefined, 'gone'].map((seen) => storedAfter(all, seen).length), [2, 0, 0]);
+  const waiting = { id: 'k', pending: { key: 'k', state: 'queued' } };
+  assert.equal(lastStored([...all, waiting]), 'm999');
+  assert.deepEqual(storedAfter([...all, { id: 'new' }, waiting], 'm999'), [{ id: 'new' }]);
   fc.assert(fc.property(fc.nat(2_000), fc.nat(2_000), (count, first) => {
     const { from, to } = range(items(count), `m${first}`);
     assert.ok(from >= 0 && to <= count && to - from <= ROWS_MAX && (count === 0 || to > from));
