@@ -32,8 +32,12 @@ fn waiting(gateway: &Gateway) -> f64 {
 fn revoked_token_is_refused_while_the_waiting_room_is_full() {
     let issuer = Issuer::start();
     issuer.knows("ann", "ann");
-    let gateway =
-        issuer.introspected().env("SEAWALL_AUTH_WAITING", "16").env("SEAWALL_AUTH_CACHE_MS", "1").start();
+    let gateway = issuer
+        .introspected()
+        .env("SEAWALL_AUTH_WAITING", "16")
+        .env("SEAWALL_AUTH_CACHE_MS", "1")
+        .env("SEAWALL_AUTH_TIMEOUT_MS", "3000")
+        .start();
     connect(&gateway, "ann");
     issuer.says("ann", Answer::json(200, r#"{"active":false}"#));
     let _attack = made_up(&issuer, &gateway, 40);
