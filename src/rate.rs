@@ -4,6 +4,8 @@
 //! event that would put it ahead of the clock by more than the burst is refused. The wait until it would be accepted
 //! is known exactly; it is the client's `retry_ms`.
 
+pub mod address_meters;
+
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -7,18 +7,23 @@ use seawall::health::snapshot::Snapshot;
 use seawall::hub::{Hub, Slot};
 use seawall::id::InstanceName;
 use seawall::limits::Limits;
+use seawall::rate::address_meters::AddressMeters;
 use seawall::roster::Departure;
-use seawall::session::{AuthMode, Context, Effect, Policy, Session};
+use seawall::session::{AddressShare, AuthMode, Context, Effect, Policy, Session};
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 /// Everything a reactor provides to its sessions.
 pub struct Surroundings {
     now: Now,
     policy: Policy,
     hub: Hub,
+    rosters: AddressMeters,
     snapshot: Snapshot,
     frame_limits: FrameLimits,
     pub out: Vec<u8>,
@@ -34,6 +39,7 @@ impl Surroundings {
             now: Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_123 },
             policy: Policy::new(&limits, AuthMode::Off, InstanceName(Arc::from("gw-1"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            rosters: AddressMeters::default(),
             snapshot: Snapshot::ok(),
             frame_limits: FrameLimits::from(&limits),
             out: Vec::with_capacity(4 << 10),
@@ -49,6 +55,7 @@ impl Surroundings {
             policy: &self.policy,
             hub: &mut self.hub,
             slot: Slot(0),
+            address: AddressShare { address: Some(ADDRESS), rosters: &mut self.rosters, times: 8 },
             connection: 0x5f3a_9c01_0001_0000,
             status: &self.snapshot.status,
             waiting_bytes: 0,

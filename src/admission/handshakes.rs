@@ -10,7 +10,11 @@
 //! token, and in a storm each client needs at most two attempts. Sending a retry time costs an upgrade, so deferrals
 //! are bounded too. Above that bound the client is refused with HTTP 503, and above another bound the reactor stops
 //! accepting for a while and connections wait in the kernel.
+//!
+//! A client whose address is over its share ([`ArrivalShare`]) finds each of these bounds an eighth earlier, and its retry time
+//! comes from a series of its own. So a client of another address finds a token, however many one address asks for.
 
+use super::address_shares::ArrivalShare;
 use crate::clock::Moment;
 use crate::rate::{Meter, Rate};
 use std::time::Duration;
@@ -28,6 +32,11 @@ const JITTER: Duration = Duration::from_millis(250);
 /// The distance of retry times, relative to that of tokens. The remaining tokens are for clients that arrive for the
 /// first time.
 const RETRY_STRETCH: f64 = 8.0 / 7.0;
+
+/// The part of each bound that is kept for addresses within their share.
+const RESERVE: f64 = 1.0 / 8.0;
+/// The distance of retry times of addresses over their share, relative to that of others while these have retry times as well.
+const OVER_STRETCH: f64 = 2.0;
 
 /// The assumed cost of a handshake before any was measured.
 const COST_INITIAL: Duration = Duration::from_micros(250);
@@ -80,12 +89,10 @@ pub enum Publishing {
 pub struct Handshakes {
     /// The time at which all admitted handshakes are finished, at the rate of the bucket.
     finished_at: Moment,
-    /// The last retry time that was assigned.
-    last_retry: Moment,
+    within: Series,
+    over: Series,
     deferred: Meter,
     refused: Meter,
-    /// Accepting is paused until this time.
-    paused_until: Moment,
     cost_us: f64,
     /// The share of the time that other work takes.
     other_share: f64,
@@ -94,6 +101,15 @@ pub struct Handshakes {
     window: Sample,
     /// The time that handshakes took in this turn.
     spent: Duration,
+}
+
+/// The retry times of clients with the same share.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    /// The last retry time that was assigned.
+    last_retry: Moment,
+    /// Accepting is paused until this time.
+    paused_until: Moment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,10 +142,10 @@ impl Handshakes {
         let window = Sample { began: now, spent: Duration::ZERO, busy: Duration::ZERO, quarters: 0 };
         let mut handshakes = Handshakes {
             finished_at: now,
-            last_retry: now,
+            within: Series { last_retry: now, paused_until: now },
+            over: Series { last_retry: now, paused_until: now },
             deferred: Meter::default(),
             refused: Meter::default(),
-            paused_until: now,
             cost_us: COST_INITIAL.as_micros() as f64,
             other_share: 0.0,
             rate: *RATE.start(),
@@ -142,37 +158,63 @@ impl Handshakes {
 
     /// Decides on one handshake. `per_s` is the operator's bound for this reactor and replaces the measured rate.
     /// `random` is in `0.0 .. 1.0`.
-    pub fn admit(&mut self, now: Moment, per_s: Option<f64>, random: f32) -> HandshakeDecision {
+    pub fn admit(
+        &mut self,
+        now: Moment,
+        per_s: Option<f64>,
+        share: ArrivalShare,
+        random: f32,
+    ) -> HandshakeDecision {
         let rate = per_s.unwrap_or(self.rate).max(f64::MIN_POSITIVE);
         let period = Duration::from_secs_f64((1.0 / rate).min(RETRY_HORIZON.as_secs_f64()));
         let backlog = BACKLOG.max(period.saturating_mul(BACKLOG_LEAST));
         // An admission at a slower rate is no debt at a faster one.
         self.finished_at = self.finished_at.min(now + backlog);
         let finished_at = self.finished_at.max(now) + period;
-        if finished_at.since(now) <= backlog {
+        let most = match share {
+            ArrivalShare::Within => backlog,
+            ArrivalShare::Over => backlog.mul_f64(1.0 - RESERVE),
+        };
+        if finished_at.since(now) <= most {
             self.finished_at = finished_at;
             return HandshakeDecision::Admit;
         }
-        let retry_ms = self.next_retry_ms(now, period, random);
-        let Some(rejections) = self.rejections() else { return HandshakeDecision::Defer { retry_ms } };
+        let retry_ms = self.next_retry_ms(now, period, share, random);
+        let (Some(all), Some(rejections)) = (self.rejections(ArrivalShare::Within), self.rejections(share))
+        else {
+            return HandshakeDecision::Defer { retry_ms };
+        };
         // The same holds for deferrals and refusals.
-        self.deferred.cap(rejections, now);
-        self.refused.cap(rejections, now);
+        self.deferred.cap(all, now);
+        self.refused.cap(all, now);
         if self.deferred.admit(rejections, now).is_ok() {
             return HandshakeDecision::Defer { retry_ms };
         }
         if let Err(rest) = self.refused.admit(rejections, now) {
-            self.paused_until = now + rest;
+            self.series(share).paused_until = now + rest;
         }
         HandshakeDecision::Refuse { retry_ms }
     }
 
+    fn series(&mut self, share: ArrivalShare) -> &mut Series {
+        match share {
+            ArrivalShare::Within => &mut self.within,
+            ArrivalShare::Over => &mut self.over,
+        }
+    }
+
     /// Assigns the next retry time, in milliseconds from now.
-    fn next_retry_ms(&mut self, now: Moment, period: Duration, random: f32) -> u32 {
+    fn next_retry_ms(&mut self, now: Moment, period: Duration, share: ArrivalShare, random: f32) -> u32 {
         let random = random.clamp(0.0, 1.0);
-        let retry = self.last_retry.max(now + RETRY_FIRST) + period.mul_f64(RETRY_STRETCH);
+        let first = now + RETRY_FIRST;
+        let stretch = match share {
+            ArrivalShare::Over if self.within.last_retry > first => OVER_STRETCH * RETRY_STRETCH,
+            ArrivalShare::Over | ArrivalShare::Within => RETRY_STRETCH,
+        };
+        let series = self.series(share);
+        let retry = series.last_retry.max(first) + period.mul_f64(stretch);
         let wait = if retry.since(now) <= RETRY_HORIZON {
-            self.last_retry = retry;
+            series.last_retry = retry;
             retry.since(now) + JITTER.mul_f32(random)
         } else {
             RETRY_HORIZON + (RETRY_HORIZON / 4).mul_f32(random)
@@ -182,15 +224,27 @@ impl Handshakes {
 
     /// The rate of deferrals and, separately, of refusals: each half as many as could be admitted, so that they take
     /// at most a quarter of the time of handshakes.
-    fn rejections(&self) -> Option<Rate> {
+    fn rejections(&self, share: ArrivalShare) -> Option<Rate> {
         let per_s = (self.rate / 2.0) as u32;
-        Rate::new(per_s, per_s.max(2 * BACKLOG_LEAST))
+        let burst = per_s.max(2 * BACKLOG_LEAST);
+        match share {
+            ArrivalShare::Within => Rate::new(per_s, burst),
+            ArrivalShare::Over => Rate::new(per_s, (f64::from(burst) * (1.0 - RESERVE)) as u32),
+        }
     }
 
-    /// True exactly while refusals alone exceed their share. Accepting is then paused and connections wait in the
-    /// kernel.
-    pub fn rests(&self, now: Moment) -> bool {
-        self.paused_until > now
+    /// True exactly while refusals of clients with this share exceed what is theirs. Accepting is then paused and
+    /// connections wait in the kernel.
+    pub fn rests(&self, now: Moment, share: ArrivalShare) -> bool {
+        match share {
+            ArrivalShare::Within => self.within.paused_until > now,
+            ArrivalShare::Over => self.over.paused_until > now,
+        }
+    }
+
+    /// True exactly when so much is admitted and not finished that tokens may become scarce.
+    pub fn are_scarce(&self, now: Moment) -> bool {
+        self.finished_at.since(now) > BACKLOG.mul_f64(RESERVE)
     }
 
     /// Adds time that handshakes took in this turn.

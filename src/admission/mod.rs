@@ -1,5 +1,6 @@
-//! Admission of new connections: the bounds of the process, and the rate of handshakes.
+//! Admission of new connections: the bounds of the process, the rate of handshakes, and the shares of addresses in them.
 
+pub mod address_shares;
 pub mod handshakes;
 pub mod places;
 

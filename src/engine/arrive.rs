@@ -6,16 +6,25 @@
 //! way are finished. A publication also passes through the store and other processes, which need a core as well: while clients
 //! publish, slices are short, and a slice is followed by a rest (`Handshakes::rest`). Admission depends on the cost of all this
 //! (`admission::handshakes`); TLS handshakes are part of it because they are read here.
+//!
+//! One address that opens connections without pause is read after the others, and only its own connections rest after it
+//! (`admission::address_shares`). Addresses are counted while their order may matter: while clients publish, while several
+//! connections wait, or while admissions become scarce.
 
 use super::Engine;
+use super::arrival_lane::ArrivalLane;
+use super::order::{Notice, Subject};
 use super::peer::Arrival;
 use super::slots::SlotId;
 use super::strangers::Strangers;
+use crate::admission::address_shares::{AddressShares, ArrivalShare};
 use crate::admission::handshakes::{Done, HandshakeDecision, Handshakes, Publishing};
+use crate::auth::census::place;
 use crate::clock::Moment;
 use crate::limits::{ACCEPTS_PER_TURN, FEW_ACCEPTS_PER_TURN, REFUSALS_AT_ONCE};
 use crate::slo::SloPart;
-use std::collections::VecDeque;
+use crate::slo::attempt::ADMISSIONS;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The least and the most time of a turn that handshakes may take before the other peers are served again.
@@ -30,21 +39,26 @@ const PUBLISHED_LATELY: Duration = Duration::from_millis(200);
 /// Bounds of the number of heads that may wait to be read; the kernel keeps further connections. Within them it is as many as
 /// can be answered in half a second, because the time for a head runs from the accept.
 const HEADS_WAITING: std::ops::RangeInclusive<usize> = 16..=512;
+/// Addresses are counted while as many peers wait to be read.
+const CONTENDED: usize = 16;
+/// Of this many peers that are read while both lanes have some, one is of an address over its share.
+const LATER_EACH: u32 = 8;
 
 /// Arriving peers that have work, and the cost of handshakes.
 #[derive(Debug)]
 pub(super) struct Arrivals {
-    /// Peers to be read. Upgraded ones come first.
-    upgraded: VecDeque<SlotId>,
-    pub(super) heads: VecDeque<SlotId>,
+    /// Peers to be read, of addresses within their share.
+    pub(super) first: ArrivalLane,
+    /// Peers to be read after those.
+    later: ArrivalLane,
+    /// Peers of the first lane that were read since one of the other was.
+    first_in_a_row: u32,
+    pub(super) shares: AddressShares,
     /// Peers to be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
     pub(super) strangers: Strangers,
     /// The last time that a client published.
     pub(super) published: Moment,
-    /// The end of the current rest, and its length.
-    rests_until: Moment,
-    rest: Duration,
     pub(super) handshakes: Handshakes,
     /// The time of handshakes in this turn, and of all other work in the last one.
     handshake_time: Duration,
@@ -65,13 +79,13 @@ pub enum AcceptQuota {
 impl Arrivals {
     pub(super) fn new(now: Moment) -> Arrivals {
         Arrivals {
-            upgraded: VecDeque::new(),
-            heads: VecDeque::new(),
+            first: ArrivalLane::new(),
+            later: ArrivalLane::new(),
+            first_in_a_row: 0,
+            shares: AddressShares::default(),
             dirty: Vec::new(),
             strangers: Strangers::default(),
             published: Moment::ZERO,
-            rests_until: Moment::ZERO,
-            rest: Duration::ZERO,
             handshakes: Handshakes::new(now),
             handshake_time: Duration::ZERO,
             others: Duration::ZERO,
@@ -81,17 +95,14 @@ impl Arrivals {
 
     /// True exactly when nothing is to be read.
     pub(super) fn is_idle(&self) -> bool {
-        self.upgraded.is_empty() && self.heads.is_empty()
-    }
-
-    /// True exactly during a rest, in which arriving peers are not read.
-    pub(super) fn rests(&self, now: Moment) -> bool {
-        self.rests_until > now
+        self.first.is_idle() && self.later.is_idle()
     }
 
     /// The time from this turn's end until arriving peers are read; `None` if none waits for the end of a rest.
     pub(super) fn patience(&self) -> Option<Duration> {
-        (self.rest > Duration::ZERO && !self.is_idle()).then_some(self.rest)
+        let waits =
+            [&self.first, &self.later].into_iter().filter(|lane| !lane.is_idle()).map(|lane| lane.rest);
+        waits.min().filter(|rest| *rest > Duration::ZERO)
     }
 
     /// True exactly when clients publish.
@@ -99,24 +110,57 @@ impl Arrivals {
         now.since(self.published) < PUBLISHED_LATELY
     }
 
-    /// Begins a rest of `rest` at the end of a turn if clients publish.
-    fn settle_rest(&mut self, rest: Duration, end: Moment) {
-        self.rest = match self.rests_until > end {
-            true => self.rests_until.since(end),
-            false if self.hears_publications(end) => rest,
-            false => Duration::ZERO,
+    /// True exactly while the order of arrivals may matter.
+    fn is_contended(&self, now: Moment) -> bool {
+        self.hears_publications(now)
+            || self.first.len() + self.later.len() >= CONTENDED
+            || self.handshakes.are_scarce(now)
+    }
+
+    /// The most heads of a lane that should wait in this process.
+    fn heads_max(&self) -> usize {
+        let most = (self.handshakes.rate() / 2.0) as usize;
+        most.clamp(*HEADS_WAITING.start(), *HEADS_WAITING.end())
+    }
+
+    /// True exactly when connections of addresses over their share are dropped at the accept: too many wait or are refused, and
+    /// clients of other addresses are behind them in the kernel's queue. If there are none, the kernel keeps them.
+    fn drops_over_share(&self, now: Moment) -> bool {
+        self.shares.are_several(now)
+            && (self.later.heads.len() >= self.heads_max() || self.handshakes.rests(now, ArrivalShare::Over))
+    }
+
+    /// Ends a turn in which handshakes took `spent`: while clients publish, a rest follows. That of the first lane depends on
+    /// the time of its own peers alone.
+    fn settle_rests(&mut self, spent: Duration, end: Moment) {
+        let (first, later) = (std::mem::take(&mut self.first.served), std::mem::take(&mut self.later.served));
+        let first_spent = match first + later {
+            0 => spent,
+            all => spent * first / all,
         };
-        self.rests_until = end + self.rest;
+        let publishes = self.hears_publications(end);
+        let rest = |spent| if publishes { self.handshakes.rest(spent) } else { Duration::ZERO };
+        let (first_rest, later_rest) = (rest(first_spent), rest(spent));
+        self.first.settle_rest(first_rest, end);
+        self.later.settle_rest(later_rest, end);
+    }
+
+    pub(super) fn lane(&mut self, share: ArrivalShare) -> &mut ArrivalLane {
+        match share {
+            ArrivalShare::Within => &mut self.first,
+            ArrivalShare::Over => &mut self.later,
+        }
     }
 
     /// Lists a peer to be read; false if it is not arriving any more.
-    pub(super) fn list(&mut self, id: SlotId, arrival: &mut Arrival) -> bool {
+    pub(super) fn list(&mut self, id: SlotId, arrival: &mut Arrival, share: ArrivalShare) -> bool {
+        let lane = self.lane(share);
         match arrival {
-            Arrival::Head => self.heads.push_back(id),
-            Arrival::Upgraded => self.upgraded.push_back(id),
+            Arrival::Head => lane.heads.push_back(id),
+            Arrival::Upgraded => lane.upgraded.push_back(id),
             Arrival::Settling => {
                 *arrival = Arrival::In;
-                self.upgraded.push_back(id);
+                lane.upgraded.push_back(id);
             }
             Arrival::In => return false,
         }
@@ -125,11 +169,19 @@ impl Arrivals {
 
     /// All listed peers.
     pub(super) fn listed(&self) -> impl Iterator<Item = &SlotId> {
-        self.upgraded.iter().chain(&self.heads)
+        self.first.listed().chain(self.later.listed())
     }
 
-    fn next(&mut self) -> Option<SlotId> {
-        self.upgraded.pop_front().or_else(|| self.heads.pop_front())
+    fn next(&mut self, now: Moment) -> Option<SlotId> {
+        let is_turn_of_later = match (self.first.is_due(now), self.later.is_due(now)) {
+            (false, false) => return None,
+            (true, true) => self.first_in_a_row + 1 >= LATER_EACH,
+            (first, _) => !first,
+        };
+        self.first_in_a_row = if is_turn_of_later { 0 } else { self.first_in_a_row + 1 };
+        let lane = if is_turn_of_later { &mut self.later } else { &mut self.first };
+        lane.served += 1;
+        lane.next()
     }
 }
 
@@ -137,9 +189,14 @@ impl Engine {
     /// The number of connections that the shell may accept in this turn.
     pub fn accept_quota(&self) -> AcceptQuota {
         let (arrivals, now) = (&self.arrivals, self.now.at);
-        if arrivals.rests(now) {
-            AcceptQuota::After(arrivals.rests_until)
-        } else if arrivals.handshakes.rests(now) {
+        let refuses = |share| arrivals.handshakes.rests(now, share);
+        if arrivals.first.rests(now) {
+            AcceptQuota::After(arrivals.first.rests_until)
+        } else if self.has_heads_enough() && arrivals.later.rests(now) {
+            AcceptQuota::After(arrivals.later.rests_until)
+        } else if refuses(ArrivalShare::Within)
+            || (refuses(ArrivalShare::Over) && !arrivals.shares.are_several(now))
+        {
             // Refusals alone would take too much time.
             AcceptQuota::After(now + ACCEPT_REST)
         } else if arrivals.hears_publications(now) {
@@ -157,24 +214,58 @@ impl Engine {
 
     /// True exactly when more heads wait in this process than should.
     pub fn has_heads_enough(&self) -> bool {
-        let most = (self.arrivals.handshakes.rate() / 2.0) as usize;
-        self.arrivals.heads.len() >= most.clamp(*HEADS_WAITING.start(), *HEADS_WAITING.end())
+        let (arrivals, most) = (&self.arrivals, self.arrivals.heads_max());
+        arrivals.first.heads.len() >= most
+            || (arrivals.later.heads.len() >= most && !arrivals.shares.are_several(self.now.at))
+    }
+
+    /// The address by which arrivals share; `None` for a trusted proxy, which connects for many clients.
+    pub(super) fn sharing_address(&self, address: IpAddr) -> Option<IpAddr> {
+        let trusted = &self.setup.trusted_proxies;
+        let is_proxy = !trusted.is_empty() && trusted.iter().any(|network| network.contains(&address));
+        (!is_proxy).then(|| place(address))
+    }
+
+    /// Counts a connection by its address at the accept. `None`: it must be dropped.
+    pub(super) fn share_accept(&mut self, address: IpAddr, sharing: Option<IpAddr>) -> Option<ArrivalShare> {
+        let share = self.count_share(sharing);
+        if share == ArrivalShare::Over && self.arrivals.drops_over_share(self.now.at) {
+            self.tally.arrivals_dropped.add(1);
+            let subject = Box::new(Subject { user: None, address });
+            self.out.notices.push(Notice::OverLimit(ADMISSIONS, subject));
+            return None;
+        }
+        self.arrivals.lane(share).served += 1;
+        Some(share)
+    }
+
+    fn count_share(&mut self, sharing: Option<IpAddr>) -> ArrivalShare {
+        let (arrivals, now) = (&mut self.arrivals, self.now.at);
+        let Some(address) = sharing.filter(|_| arrivals.is_contended(now)) else {
+            return ArrivalShare::Within;
+        };
+        let per_s = arrivals.handshakes.rate();
+        let share = arrivals.shares.count(address, per_s, now);
+        if share == ArrivalShare::Over {
+            self.tally.arrivals_over_share.add(1);
+        }
+        share
     }
 
     /// The time for which arriving peers may be read in this turn; `None` if none is due.
     pub fn arrival_slice(&self) -> Option<Duration> {
-        let arrivals = &self.arrivals;
-        if arrivals.is_idle() || arrivals.rests(self.now.at) {
+        let (arrivals, now) = (&self.arrivals, self.now.at);
+        if !arrivals.first.is_due(now) && !arrivals.later.is_due(now) {
             return None;
         }
-        let bounds = if arrivals.hears_publications(self.now.at) { SHORT_SLICE } else { SLICE };
+        let bounds = if arrivals.hears_publications(now) { SHORT_SLICE } else { SLICE };
         Some(arrivals.others.clamp(*bounds.start(), *bounds.end()))
     }
 
     /// The next arriving peer to read.
     pub fn next_arrival(&mut self) -> Option<SlotId> {
         while !self.turn_is_full()
-            && let Some(id) = self.arrivals.next()
+            && let Some(id) = self.arrivals.next(self.now.at)
         {
             if self.unlist(id) {
                 return Some(id);
@@ -189,11 +280,19 @@ impl Engine {
         self.arrivals.handshake_time += time;
     }
 
-    /// The admission decision for one upgrade to the chat.
-    pub(super) fn judge_arrival(&mut self) -> HandshakeDecision {
+    /// The admission decision for one upgrade to the chat by a client at `address`.
+    pub(super) fn judge_arrival(&mut self, id: SlotId, address: IpAddr) -> HandshakeDecision {
+        let sharing = self.sharing_address(address);
+        if let Some(address) = sharing {
+            self.arrivals.shares.note_upgrade(address, self.now.at);
+        }
+        let share = self.count_share(sharing);
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.share = share;
+        }
         let bound = self.setup.policy.limits.admissions_per_s;
         let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);
-        let passage = self.arrivals.handshakes.admit(self.now.at, per_s, self.random.f32());
+        let passage = self.arrivals.handshakes.admit(self.now.at, per_s, share, self.random.f32());
         match passage {
             HandshakeDecision::Admit => self.tally.handshakes_admitted.add(1),
             HandshakeDecision::Defer { .. } => self.tally.handshakes_deferred.add(1),
@@ -251,11 +350,12 @@ impl Engine {
         let spent = std::mem::take(&mut arrivals.handshake_time);
         arrivals.others = busy.saturating_sub(spent);
         let end = self.now.at + busy;
-        arrivals.settle_rest(arrivals.handshakes.rest(spent), end);
+        arrivals.settle_rests(spent, end);
         let rests = if arrivals.hears_publications(end) { Publishing::Yes } else { Publishing::No };
         if arrivals.handshakes.turned(end, busy, rests) {
             self.tally.handshake_cost_us.set(arrivals.handshakes.cost().as_micros() as u64);
             self.tally.admissions_per_s.set(arrivals.handshakes.rate() as u64);
+            arrivals.shares.forget_rested(end);
         }
         arrivals.others
     }
@@ -269,20 +369,54 @@ mod tests {
         Moment::from_micros(n * 1_000)
     }
 
+    fn listed(arrivals: &mut Arrivals, index: u32, share: ArrivalShare) {
+        arrivals.list(SlotId { index, generation: 1 }, &mut Arrival::Head, share);
+    }
+
     #[test]
     fn handshakes_rest_only_while_clients_publish() {
-        let rest = Duration::from_millis(3);
         let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
-        arrivals.list(SlotId { index: 1, generation: 1 }, &mut Arrival::Head);
-        arrivals.settle_rest(rest, ms(1_010));
-        assert!(arrivals.rests(ms(1_012)) && !arrivals.rests(ms(1_013)));
+        let rest = arrivals.handshakes.rest(ms(1).since(ms(0)));
+        listed(&mut arrivals, 1, ArrivalShare::Within);
+        arrivals.settle_rests(Duration::from_millis(1), ms(1_010));
+        let end = ms(1_010) + rest;
+        assert!(arrivals.first.rests(ms(1_012)) && !arrivals.first.rests(end));
         assert_eq!(arrivals.patience(), Some(rest));
         // A turn in between, for connected peers, does not begin another rest.
-        arrivals.settle_rest(Duration::ZERO, ms(1_012));
-        assert_eq!((arrivals.patience(), arrivals.rests_until), (Some(Duration::from_millis(1)), ms(1_013)));
-        arrivals.settle_rest(Duration::ZERO, ms(1_014));
+        arrivals.settle_rests(Duration::ZERO, ms(1_011));
+        assert_eq!((arrivals.patience(), arrivals.first.rests_until), (Some(end.since(ms(1_011))), end));
+        arrivals.settle_rests(Duration::ZERO, ms(1_014));
         assert_eq!(arrivals.patience(), None);
-        arrivals.settle_rest(rest, ms(1_000) + PUBLISHED_LATELY);
-        assert!(!arrivals.rests(ms(1_200)), "no client published for a while");
+        arrivals.settle_rests(Duration::from_millis(1), ms(1_000) + PUBLISHED_LATELY);
+        assert!(!arrivals.first.rests(ms(1_200)), "no client published for a while");
+    }
+
+    #[test]
+    fn only_the_lane_of_an_address_over_its_share_rests_after_it() {
+        let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
+        (0..3).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Over));
+        assert!(arrivals.next(ms(1_000)).is_some());
+        arrivals.settle_rests(Duration::from_millis(1), ms(1_001));
+        assert!(arrivals.later.rests(ms(1_002)) && !arrivals.first.rests(ms(1_001)));
+        assert!(arrivals.patience().is_some_and(|rest| rest > Duration::from_millis(1)));
+        assert_eq!(arrivals.next(ms(1_002)), None);
+        listed(&mut arrivals, 9, ArrivalShare::Within);
+        assert_eq!(arrivals.patience(), None, "it need not wait");
+        assert_eq!(arrivals.next(ms(1_002)).map(|id| id.index), Some(9));
+        // Its own time counts for both lanes.
+        arrivals.settle_rests(Duration::from_millis(1), ms(1_003));
+        assert!(arrivals.first.rests(ms(1_004)));
+    }
+
+    #[test]
+    fn peers_within_their_share_come_first_and_the_others_are_not_starved() {
+        let mut arrivals = Arrivals::new(ms(900));
+        (0..20).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Over));
+        (100..120).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Within));
+        let order: Vec<u32> = std::iter::from_fn(|| arrivals.next(ms(1_000))).map(|id| id.index).collect();
+        assert_eq!(order.len(), 40);
+        let firsts = order.iter().take(23).filter(|index| **index >= 100).count();
+        assert_eq!(firsts, 20, "all before the other lane has more than an eighth: {order:?}");
+        assert_eq!(order.get(7), Some(&0), "each eighth: {order:?}");
     }
 }

@@ -19,14 +19,13 @@ impl Engine {
     /// Reads all whole frames, and hands each to its session.
     pub(super) fn frames(&mut self, id: SlotId, bytes: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let waiting_bytes = peer.outbox.bytes();
+        let (waiting_bytes, address) = (peer.outbox.bytes(), peer.owner.client(peer.address));
         let Stage::WebSocket(websocket) = &mut peer.stage else { return };
         let WebSocket { decoder, heartbeat, control_frames, role } = websocket;
         heartbeat.received(self.now.at);
         let policy = &self.setup.policy;
         let (start, out) = Outbox::mark(&mut self.scratch.arena);
-        let mut input = Input::new(bytes);
-        let (mut messages, mut commands) = (0, 0);
+        let (mut input, mut messages, mut commands) = (Input::new(bytes), 0, 0);
         let ending = loop {
             let frame = decoder.next(&mut input, self.basis.frames_of(role, peer.arrival), self.now.at);
             messages += u64::from(!matches!(frame, Frame::Incomplete | Frame::Violation(_)));
@@ -48,6 +47,7 @@ impl Engine {
                         policy,
                         hub: &mut self.hub,
                         slot: Slot(id.index),
+                        address: self.rounds.rosters.share_of(address, self.basis.address_times),
                         connection: chat.name,
                         status: &self.rounds.health.snapshot.status,
                         waiting_bytes,
@@ -93,7 +93,7 @@ impl Engine {
     /// Calls a session outside the reading of frames.
     pub(super) fn with_session(&mut self, id: SlotId, act: impl FnOnce(&mut Session, &mut Context<'_>)) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let waiting_bytes = peer.outbox.bytes();
+        let (waiting_bytes, address) = (peer.outbox.bytes(), peer.owner.client(peer.address));
         let Some(chat) = peer.chat_mut() else { return };
         let (start, out) = Outbox::mark(&mut self.scratch.arena);
         let mut cx = Context {
@@ -102,6 +102,7 @@ impl Engine {
             policy: &self.setup.policy,
             hub: &mut self.hub,
             slot: Slot(id.index),
+            address: self.rounds.rosters.share_of(address, self.basis.address_times),
             connection: chat.name,
             status: &self.rounds.health.snapshot.status,
             waiting_bytes,

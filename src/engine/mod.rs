@@ -29,6 +29,8 @@
 //! - a peer is written at most once, at the end, with everything queued for it;
 //! - a slot is freed only at the very end, so an event of the turn never reaches the next peer in that slot.
 
+mod address_state;
+mod arrival_lane;
 mod arrive;
 mod attempt_clock;
 mod attempts;
@@ -95,9 +97,10 @@ use crate::wire::outbox::Arena;
 use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
+use address_state::AddressCount;
 use ended::EndCause;
 use order::Output;
-use peer::{AddressCount, Arrival, Chat, Listed, Peer, Queued, Reading, Role};
+use peer::{Arrival, Chat, Listed, Peer, Queued, Reading, Role};
 use pending::Pending;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -170,7 +173,12 @@ struct Basis {
     heads: HeadLimits,
     /// The first bits of connection names.
     tag: u16,
+    /// The share of an address here, as a multiple of that of a connection.
+    address_times: u32,
 }
+
+/// The share of an address on all reactors, as a multiple of that of a connection: several people may be behind it.
+const ADDRESS_TIMES: usize = 8;
 
 impl Basis {
     fn of(id: ReactorId, setup: &Setup) -> Basis {
@@ -182,6 +190,7 @@ impl Basis {
             first_frames: frames.before_connect(limits),
             heads: HeadLimits::from(limits),
             tag: InstanceName::tag(&setup.policy.instance.0),
+            address_times: (ADDRESS_TIMES / setup.reactors.max(1)).max(1) as u32,
         }
     }
 
@@ -263,7 +272,8 @@ impl Engine {
         self.setup = setup;
     }
 
-    /// Takes an accepted connection; `None` if it must be dropped because only trusted proxies may connect.
+    /// Takes an accepted connection; `None` if it must be dropped because only trusted proxies may connect, or because too many
+    /// of its address wait.
     pub fn handle_accepted(&mut self, address: IpAddr, transport: Transport) -> Option<SlotId> {
         let address = address.to_canonical();
         let expects = match self.setup.proxy_header {
@@ -277,8 +287,10 @@ impl Engine {
                 peer::Expects::ProxyHeader
             }
         };
-        let id = self.peers.insert(Peer::new(address, expects, transport, self.now.at));
-        self.list_stranger(id, address);
+        let sharing = self.sharing_address(address);
+        let share = self.share_accept(address, sharing)?;
+        let id = self.peers.insert(Peer { share, ..Peer::new(address, expects, transport, self.now.at) });
+        self.list_stranger(id, sharing);
         self.schedule(id);
         Some(id)
     }
@@ -405,7 +417,7 @@ impl Engine {
             && peer.listed == Listed::No
         {
             peer.listed = Listed::Ready;
-            if !self.arrivals.list(id, &mut peer.arrival) {
+            if !self.arrivals.list(id, &mut peer.arrival, peer.share) {
                 self.due.ready.push_back(id);
             }
         }
@@ -419,7 +431,10 @@ impl Engine {
             peer.queued = Queued::Dirty;
             match peer.arrival {
                 Arrival::Settling | Arrival::In => self.due.dirty.push(id),
-                Arrival::Head | Arrival::Upgraded => self.arrivals.dirty.push(id),
+                Arrival::Head | Arrival::Upgraded => {
+                    self.arrivals.lane(peer.share).served += 1;
+                    self.arrivals.dirty.push(id);
+                }
             }
         }
     }

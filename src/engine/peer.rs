@@ -1,8 +1,10 @@
 //! One connection without its socket: its stage, the bytes that wait for it, and its place on the turn's lists.
 
+use super::address_state::{AddressCount, AddressOwner};
 use super::attempt_clock::AttemptClock;
 use super::stall::Stall;
 use super::timers::Scheduled;
+use crate::admission::address_shares::ArrivalShare;
 use crate::auth::party::Party;
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -27,6 +29,8 @@ pub struct Peer {
     pub(super) queued: Queued,
     pub(super) listed: Listed,
     pub(super) arrival: Arrival,
+    /// The lane in which it arrives.
+    pub(super) share: ArrivalShare,
     pub(super) standing: Standing,
     pub(super) reason: ReasonState,
     /// The last moment at which waiting bytes made progress; `None` while none wait.
@@ -37,6 +41,7 @@ pub struct Peer {
     pub(super) counted_inbound: u32,
     /// The client's address, which is not the socket's behind a trusted proxy.
     pub(super) address: IpAddr,
+    pub(super) owner: AddressOwner,
     pub(super) count: AddressCount,
 }
 
@@ -110,15 +115,6 @@ pub(super) enum ReasonState {
     /// None, or it was counted.
     Settled,
     Owed,
-}
-
-/// The part of a connection in the count of its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressCount {
-    /// It is not counted.
-    No,
-    /// The auth worker has counted it, and it must be released exactly once.
-    Counted,
 }
 
 /// The life of a connection.
@@ -326,12 +322,14 @@ impl Peer {
             queued: Queued::No,
             listed: Listed::No,
             arrival: Arrival::Head,
+            share: ArrivalShare::Within,
             standing: Standing::Stranger,
             reason: ReasonState::Settled,
             stalled_since: None,
             counted_bytes: 0,
             counted_inbound: 0,
             address,
+            owner: AddressOwner::Client,
             count: AddressCount::No,
         }
     }

@@ -17,10 +17,12 @@ use crate::clock::Moment;
 use crate::id::CommandId;
 use crate::job::presence::{PageReply, PresenceJob};
 use crate::limits::TELLS_PER_TURN;
+use crate::rate::address_meters::AddressMeters;
 use crate::roster::{ConnectionId, RosterEvent, RosterPush};
-use crate::session::{PresenceOutcome, RosterEffect};
+use crate::session::{AddressShare, PresenceOutcome, RosterEffect};
 use crate::wire::command::WatchDetail;
 use crate::wire::outbox::Offer;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ const ROOM_PERIOD: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct RosterSide {
     watchers: RosterWatchers,
+    /// The use of rosters by clients without a user's name.
+    pub(super) addresses: AddressMeters,
     recount: Recount,
     /// Events that may be sent in this turn in addition to those of clients.
     room: usize,
@@ -48,6 +52,11 @@ struct Recount {
 }
 
 impl RosterSide {
+    /// The share of a client's address. `times`: the share of an address as a multiple of that of a connection.
+    pub(super) fn share_of(&mut self, address: Option<IpAddr>, times: u32) -> AddressShare<'_> {
+        AddressShare { address, rosters: &mut self.addresses, times }
+    }
+
     /// True exactly when no frame waits.
     pub(super) fn is_idle(&self) -> bool {
         self.watchers.is_idle()

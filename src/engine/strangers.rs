@@ -7,7 +7,6 @@
 use super::Engine;
 use super::peer::{Reading, Standing};
 use super::slots::SlotId;
-use crate::auth::census::place;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use std::collections::VecDeque;
@@ -39,16 +38,13 @@ pub(super) struct Strangers {
 struct Stranger {
     id: SlotId,
     since: Moment,
-    /// `None` for a trusted proxy, which connects for many clients.
+    /// The address by which it shares; `None` for a trusted proxy, which connects for many clients.
     address: Option<IpAddr>,
 }
 
 impl Engine {
     /// Lists an accepted connection, and makes room for it in the share.
-    pub(super) fn list_stranger(&mut self, id: SlotId, address: IpAddr) {
-        let trusted = &self.setup.trusted_proxies;
-        let is_proxy = !trusted.is_empty() && trusted.iter().any(|network| network.contains(&address));
-        let address = (!is_proxy).then_some(address);
+    pub(super) fn list_stranger(&mut self, id: SlotId, address: Option<IpAddr>) {
         self.arrivals.strangers.waiting.push_back(Stranger { id, since: self.now.at, address });
         self.arrivals.strangers.count += 1;
         if self.strangers_are_full() {
@@ -123,7 +119,7 @@ impl Strangers {
             .iter()
             .take(COMPARED)
             .take_while(|stranger| stranger.since <= youngest)
-            .map(|stranger| stranger.address.map(place))
+            .map(|stranger| stranger.address)
             .collect();
         let count = |address: &Option<IpAddr>| match address {
             Some(_) => oldest.iter().filter(|other| *other == address).count(),

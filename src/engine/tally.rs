@@ -43,7 +43,7 @@ tally! {
     connections, handshakes_admitted, handshakes_deferred, handshakes_refused, handshake_cost_us, admissions_per_s,
     upgrades, returns_hinted, returns_other, connected, lost, requests, messages_received, commands, publishes, published, deliveries, runs, lagged,
     replay_pages, recovery_reads, recoveries_refused, recoveries_waiting, turns_waiting, signals, pings, beats, statuses, presence_frames, presence_missed, turned_away,
-    observed, unconnected, unconnected_displaced, late, live_missed, pending, outbox_bytes, inbound_bytes, inbound_displaced, tail_bytes, channels, subscriptions,
+    observed, unconnected, unconnected_displaced, arrivals_over_share, arrivals_dropped, late, live_missed, pending, outbox_bytes, inbound_bytes, inbound_displaced, tail_bytes, channels, subscriptions,
 }
 
 impl Tally {

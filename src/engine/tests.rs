@@ -3,6 +3,7 @@
 use super::peer::{Peer, Replays};
 use super::stall::Stall;
 use super::*;
+use crate::admission::address_shares::ArrivalShare;
 use crate::admission::handshakes::{HandshakeDecision, Publishing};
 use crate::auth::permission::Permissions;
 use crate::clock::Moment;
@@ -22,6 +23,7 @@ use crate::wire::push::LogPosition;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+mod arrivals;
 mod drain;
 mod inbound;
 mod orders;
@@ -83,7 +85,7 @@ fn peer_that_becomes_ready_often_is_listed_once() {
     for _ in 0..10 {
         stage.engine.mark_ready(client);
     }
-    assert_eq!((stage.engine.due.ready.len(), stage.engine.arrivals.heads.len()), (0, 1));
+    assert_eq!((stage.engine.due.ready.len(), stage.engine.arrivals.first.heads.len()), (0, 1));
 }
 
 #[test]
@@ -287,7 +289,9 @@ fn recovery_reads_wait_while_the_store_queue_is_full() {
 
 /// Uses up the admissions of a second.
 fn use_up(engine: &mut Engine) {
-    while engine.arrivals.handshakes.admit(engine.now.at, Some(1.0), 0.5) == HandshakeDecision::Admit {}
+    while engine.arrivals.handshakes.admit(engine.now.at, Some(1.0), ArrivalShare::Within, 0.5)
+        == HandshakeDecision::Admit
+    {}
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn client_over_capacity_gets_a_bye_and_one_far_over_it_is_refused() {
     stage.turn_until(|stage| {
         let now = stage.engine.now.at;
         while let HandshakeDecision::Defer { .. } =
-            stage.engine.arrivals.handshakes.admit(now, Some(1.0), 0.5)
+            stage.engine.arrivals.handshakes.admit(now, Some(1.0), ArrivalShare::Within, 0.5)
         {}
         stage.has(refused, "over_capacity")
     });

@@ -154,6 +154,7 @@ impl Engine {
     pub fn look_around(&mut self) -> Crowd {
         let (crowd, now) = (self.crowd(), self.now.at);
         self.advance_session_time();
+        self.rounds.rosters.addresses.forget_rested(now);
         if self.setup.vitals.crowd().and(crowd) == Crowd::Several {
             self.turns.shared_until = now + SHARED_FOR;
         }

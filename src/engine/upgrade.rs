@@ -1,12 +1,13 @@
 //! Upgrades: their check, their admission by capacity and by the count of their address, and their completion.
 
 use super::Engine;
+use super::address_state::{AddressCount, AddressOwner};
 use super::attempt_clock::AttemptClock;
 use super::http::Answered;
 use super::order::{Job, Notice, RefusedSite, SiteRule};
 use super::peer::{
-    AddressCount, Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role,
-    Stage, Wants, WebSocket,
+    Admission, Arrival, Awaited, Chat, CheckedUpgrade, Closing, Peer, Reading, Replays, Role, Stage, Wants,
+    WebSocket,
 };
 use super::pending::Request;
 use super::setup::Addresses;
@@ -58,15 +59,17 @@ impl Engine {
                 // The outage may be over once the address is counted. If not, the client gets bytes prepared for the outage.
                 Wants::Chat { token: upgrade.token.map(Box::from) }
             }
-            (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) => match self.judge_arrival() {
-                HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
-                HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
-                HandshakeDecision::Refuse { retry_ms } => {
-                    self.decide_attempt(attempt, SloOutcome::Bad(BadCause::Capacity), Some(retry_ms));
-                    let fault = HttpFault::OverCapacity { retry_ms };
-                    return self.refuse_request(id, fault, head);
+            (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) => {
+                match self.judge_arrival(id, address) {
+                    HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
+                    HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
+                    HandshakeDecision::Refuse { retry_ms } => {
+                        self.decide_attempt(attempt, SloOutcome::Bad(BadCause::Capacity), Some(retry_ms));
+                        let fault = HttpFault::OverCapacity { retry_ms };
+                        return self.refuse_request(id, fault, head);
+                    }
                 }
-            },
+            }
         };
         let mut response = Vec::with_capacity(192);
         response::switching(&mut response, &upgrade);
@@ -215,9 +218,13 @@ impl Engine {
         let heartbeat = Heartbeat::new(self.now.at, self.periods(), self.random.f32());
         let websocket =
             WebSocket { decoder: Decoder::default(), heartbeat, control_frames: Meter::default(), role };
+        let owner = match self.sharing_address(address) {
+            Some(_) => AddressOwner::Client,
+            None => AddressOwner::Proxy,
+        };
         if let Some(peer) = self.peers.get_mut(id) {
             peer.stage = Stage::WebSocket(websocket);
-            peer.address = address;
+            (peer.address, peer.owner) = (address, owner);
             peer.arrival = arrival;
         }
         self.arrivals.handshakes.done(if refusal.is_some() { Done::Deferred } else { Done::Upgraded });

@@ -86,6 +86,10 @@ pub struct ReactorCounters {
     pub unconnected: Cell,
     /// Connections ended because unconnected ones used up their share.
     pub unconnected_displaced: Cell,
+    /// Accepts and upgrades of addresses over their share of the handshakes.
+    pub arrivals_over_share: Cell,
+    /// Connections of such addresses that were dropped at the accept.
+    pub arrivals_dropped: Cell,
     /// Requests answered at their deadline because no worker had answered.
     pub late: Cell,
     /// Times the reactor found that its live lane had been full.

@@ -1,5 +1,6 @@
 //! The arguments and results of every call to a session.
 
+use super::address_share::AddressShare;
 use super::effect::Effect;
 use super::policy::Policy;
 use super::refusal::Refusal;
@@ -20,6 +21,8 @@ pub struct Context<'a> {
     pub hub: &'a mut Hub,
     /// The connection's place in its reactor.
     pub slot: Slot,
+    /// The client's address, and what the clients of one address share here.
+    pub address: AddressShare<'a>,
     /// The connection's name, for `connected`.
     pub connection: u64,
     /// The `status` object, encoded when the health snapshot changed.

@@ -118,7 +118,7 @@ impl Member {
 
     pub(super) fn command(&mut self, request: CommandFrame<'_>, cx: &mut Context<'_>) {
         let id = request.id;
-        if let Err(exceeded) = self.meters.admit(&request.command, cx.policy, cx.now.at) {
+        if let Err(exceeded) = self.meters.admit(&request.command, cx.policy, cx.now.at, &mut cx.address) {
             self.refuse_rate(id, exceeded, cx);
             return;
         }

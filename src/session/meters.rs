@@ -1,6 +1,7 @@
 //! The rates that a member uses up: the user's on all connections together, and the connection's own.
 
-use super::policy::Policy;
+use super::address_share::AddressShare;
+use super::policy::{Policy, PresencePolicy};
 use crate::auth::account::{Account, ChannelShare, RosterPlace};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
@@ -21,6 +22,8 @@ pub enum ExceededRate {
     ReadBytes,
     Channels,
     Rosters,
+    /// The same rate, of all clients without a user's name at one address.
+    RostersOfAddress,
 }
 
 impl ExceededRate {
@@ -34,7 +37,7 @@ impl ExceededRate {
             ExceededRate::Signals => "limits.signals_per_s",
             ExceededRate::ReadBytes => "limits.read_bytes_per_s",
             ExceededRate::Channels => "limits.channels_per_user",
-            ExceededRate::Rosters => "presence.commands_per_s",
+            ExceededRate::Rosters | ExceededRate::RostersOfAddress => "presence.commands_per_s",
         }
     }
 }
@@ -88,6 +91,7 @@ impl Meters {
         command: &Command<'_>,
         policy: &Policy,
         now: Moment,
+        address: &mut AddressShare<'_>,
     ) -> Result<(), Exceeded> {
         match command {
             Command::Publish(publish) => self.admit_publish(publish, policy, now),
@@ -100,7 +104,7 @@ impl Meters {
             Command::Subscribe { roster, .. } => {
                 self.check_read(policy, now)?;
                 if *roster != RosterUse::default() {
-                    self.admit_roster(policy, now)?;
+                    self.admit_roster(policy.presence, now, address)?;
                 }
                 self.admit_other(policy, now)
             }
@@ -110,11 +114,11 @@ impl Meters {
             }
             Command::Presence { .. } => {
                 self.check_read(policy, now)?;
-                self.admit_roster(policy, now)?;
+                self.admit_roster(policy.presence, now, address)?;
                 self.admit_other(policy, now)
             }
             Command::Present { .. } | Command::Absent { .. } => {
-                self.admit_roster(policy, now)?;
+                self.admit_roster(policy.presence, now, address)?;
                 self.admit_other(policy, now)
             }
             Command::Refresh { .. } => {
@@ -135,9 +139,24 @@ impl Meters {
 
     /// Counts a command that changes or reads a roster: each is an event for the thread that all rosters have in common.
     #[cold]
-    fn admit_roster(&self, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
-        let Some(rate) = policy.presence.commands() else { return Ok(()) };
-        self.account().rosters.admit(rate, now).map_err(|wait| (ExceededRate::Rosters, wait))
+    fn admit_roster(
+        &self,
+        presence: PresencePolicy,
+        now: Moment,
+        address: &mut AddressShare<'_>,
+    ) -> Result<(), Exceeded> {
+        let Some(rate) = presence.commands() else { return Ok(()) };
+        self.account().rosters.admit(rate, now).map_err(|wait| (ExceededRate::Rosters, wait))?;
+        match &self.account {
+            Owner::User(_) => Ok(()),
+            Owner::Connection(_) => {
+                let of_address = address.admit_roster(presence.commands_per_s, now);
+                of_address.map_err(|wait| {
+                    self.account().rosters.give_back(rate);
+                    (ExceededRate::RostersOfAddress, wait)
+                })
+            }
+        }
     }
 
     /// Counts a command by the rate of the connection's commands alone.

@@ -11,6 +11,7 @@
 //! [`Session::end`] exactly once, when the connection is gone; it releases the connection's subscriptions and its
 //! user's count.
 
+mod address_share;
 mod answer;
 mod connect;
 mod context;
@@ -31,6 +32,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use address_share::AddressShare;
 pub use answer::{AppendOutcome, HistoryOutcome, PresenceOutcome};
 pub use context::Context;
 pub use effect::{AppendEffect, Effect, RosterEffect};

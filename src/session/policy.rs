@@ -41,7 +41,12 @@ impl Default for PresencePolicy {
 impl PresencePolicy {
     /// `presence.commands_per_s`, with six seconds of it at once; `None` if off.
     pub fn commands(&self) -> Option<Rate> {
-        Rate::new(self.commands_per_s, self.commands_per_s.saturating_mul(6))
+        PresencePolicy::rate(self.commands_per_s)
+    }
+
+    /// `per_s` commands per second, with six seconds of them at once; `None` if 0.
+    pub(super) fn rate(per_s: u32) -> Option<Rate> {
+        Rate::new(per_s, per_s.saturating_mul(6))
     }
 
     /// Rosters that all connections of a user together are on or watch. At default settings, members at other instances in all of

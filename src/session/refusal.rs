@@ -350,5 +350,9 @@ fn rate_message(rate: ExceededRate, policy: &Policy) -> String {
             "{setting} is {} for all your connections together; wait retry_ms before the next use of a roster",
             policy.presence.commands_per_s
         ),
+        ExceededRate::RostersOfAddress => format!(
+            "{setting} is {}, and the clients at your address used up a few times that; wait retry_ms before the next use of a roster",
+            policy.presence.commands_per_s
+        ),
     }
 }

@@ -16,8 +16,10 @@ use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
 use crate::limits::{
     BAD_REFRESHES_MAX, Limits, MALFORMED_MAX, PUBLISH_OVERHEAD_BYTES, RATE_LIMITED_MAX, REPLY_TIMEOUT,
 };
+use crate::rate::address_meters::AddressMeters;
 use crate::wire::push::LogPosition;
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ struct Bench {
     hub: Hub,
     now: Now,
     effects: Vec<Effect>,
+    address: Option<IpAddr>,
+    rosters: AddressMeters,
 }
 
 const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_000 };
@@ -40,6 +44,8 @@ impl Bench {
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             now: START,
             effects: Vec::new(),
+            address: Some(IpAddr::from([10, 0, 0, 1])),
+            rosters: AddressMeters::default(),
         }
     }
 
@@ -61,6 +67,7 @@ impl Bench {
             policy: &self.policy,
             hub: &mut self.hub,
             slot: Slot(0),
+            address: AddressShare { address: self.address, rosters: &mut self.rosters, times: 2 },
             connection: 7,
             status: r#"{"revision":1,"level":"ok","dependencies":[],"lost":[]}"#,
             waiting_bytes: 0,

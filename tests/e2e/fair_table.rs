@@ -18,6 +18,7 @@ use crate::support::wait::comes_true;
 use crate::support::{Client, Gateway, Setup, Upgrade, has_named_binary};
 use rustix::process::setpriority_process;
 use serde_json::json;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -168,6 +169,27 @@ const TABLE: &[Row] = &[
             }
         },
         is_full: |gateway| gateway.metric("seawall_connections_displaced_total") > 0.0,
+    },
+    Row {
+        name: "handshakes, by an address",
+        short_ms: SHORT_MS,
+        setup: busy,
+        hog: |gateway, over| {
+            let connect = frame(&json!({"id": 1, "connect": {"token": token_of("ann")}}).to_string());
+            let both = [UPGRADE.as_bytes(), &connect].concat();
+            let mut open = VecDeque::new();
+            while !over.load(Ordering::Relaxed) {
+                // Connections that the gateway drops are part of the flood.
+                if let Ok(mut stream) = dial(gateway.address, Some(HOG_ADDRESS), None) {
+                    let _ = stream.write_all(&both);
+                    open.push_back(stream);
+                }
+                if open.len() > 200 {
+                    open.pop_front();
+                }
+            }
+        },
+        is_full: |gateway| gateway.metric("seawall_arrivals_over_share_total") > 100.0,
     },
     Row {
         name: "the auth worker, with bad tokens of one address",

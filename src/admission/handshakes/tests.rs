@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+const WITHIN: ArrivalShare = ArrivalShare::Within;
+const OVER: ArrivalShare = ArrivalShare::Over;
+
 fn start() -> Moment {
     Moment::from_micros(3_600_000_000)
 }
@@ -28,7 +31,7 @@ fn storm(handshakes: &mut Handshakes, per_s: Option<f64>, clients: u32, late_ms:
     let mut comes: BinaryHeap<_> = (0..clients).map(|client| Reverse((start(), client, 1))).collect();
     let mut storm = Storm { admitted: Vec::new(), attempts: 0, refused: 0 };
     while let Some(Reverse((now, client, attempt))) = comes.pop() {
-        let retry_ms = match handshakes.admit(now, per_s, random.f32()) {
+        let retry_ms = match handshakes.admit(now, per_s, WITHIN, random.f32()) {
             HandshakeDecision::Admit => {
                 storm.admitted.push(now);
                 storm.attempts = storm.attempts.max(attempt);
@@ -62,12 +65,13 @@ fn storm_of_two_thousand_is_admitted_within_two_attempts() {
 #[test]
 fn handshakes_admitted_at_a_slower_rate_do_not_block_a_faster_one() {
     let mut handshakes = Handshakes::new(start());
-    let let_in =
-        (0..1_000).filter(|_| handshakes.admit(start(), Some(0.5), 0.5) == HandshakeDecision::Admit).count();
+    let let_in = (0..1_000)
+        .filter(|_| handshakes.admit(start(), Some(0.5), WITHIN, 0.5) == HandshakeDecision::Admit)
+        .count();
     assert_eq!(let_in, BACKLOG_LEAST as usize, "minutes of work, at one every two seconds");
     // The operator removes the bound.
-    handshakes.admit(start() + ms(1_000), None, 0.5);
-    assert_eq!(handshakes.admit(start() + ms(1_010), None, 0.5), HandshakeDecision::Admit);
+    handshakes.admit(start() + ms(1_000), None, WITHIN, 0.5);
+    assert_eq!(handshakes.admit(start() + ms(1_010), None, WITHIN, 0.5), HandshakeDecision::Admit);
 }
 
 #[test]
@@ -83,18 +87,18 @@ fn refusals_at_a_slower_rate_do_not_pause_accepting_at_a_faster_one() {
     }
     assert!(handshakes.rate() < 60.0);
     for _ in 0..2_000 {
-        handshakes.admit(now, None, 0.5);
+        handshakes.admit(now, None, WITHIN, 0.5);
     }
-    assert!(handshakes.rests(now));
+    assert!(handshakes.rests(now, WITHIN));
     let now = work(&mut handshakes, now, 8, 0, 50);
     for _ in 0..100_000 {
-        if let HandshakeDecision::Refuse { .. } = handshakes.admit(now, None, 0.5) {
+        if let HandshakeDecision::Refuse { .. } = handshakes.admit(now, None, WITHIN, 0.5) {
             break;
         }
     }
     assert!(handshakes.rate() > 10_000.0);
-    handshakes.admit(now, None, 0.5);
-    assert!(!handshakes.rests(now + Duration::from_secs(1)));
+    handshakes.admit(now, None, WITHIN, 0.5);
+    assert!(!handshakes.rests(now + Duration::from_secs(1), WITHIN));
 }
 
 #[test]
@@ -116,12 +120,12 @@ fn storm_beyond_the_deferral_bound_is_refused_without_an_upgrade() {
 fn refusals_beyond_their_share_pause_accepting_for_a_while() {
     let mut handshakes = Handshakes::new(start());
     let rate = handshakes.rate() as u32;
-    assert!(!handshakes.rests(start()));
+    assert!(!handshakes.rests(start(), WITHIN));
     for _ in 0..3 * rate {
-        handshakes.admit(start(), Some(10.0), 0.5);
+        handshakes.admit(start(), Some(10.0), WITHIN, 0.5);
     }
-    assert!(handshakes.rests(start()));
-    assert!(!handshakes.rests(start() + Duration::from_secs(3)), "only for a while");
+    assert!(handshakes.rests(start(), WITHIN));
+    assert!(!handshakes.rests(start() + Duration::from_secs(3), WITHIN), "only for a while");
 }
 
 /// Simulates a reactor on which other work takes `others_us` of each millisecond and a handshake `cost_us`, with an
@@ -224,7 +228,7 @@ proptest! {
             handshakes.turned(now, Duration::from_micros(busy), Publishing::No);
             prop_assert!(RATE.contains(&handshakes.rate()));
         }
-        prop_assert_eq!(handshakes.admit(now, None, 0.0), HandshakeDecision::Admit);
+        prop_assert_eq!(handshakes.admit(now, None, WITHIN, 0.0), HandshakeDecision::Admit);
     }
 }
 
@@ -251,4 +255,48 @@ fn publishing_makes_handshakes_back_off_and_lowers_the_rate() {
     // The rate fits into the time between the back-offs.
     assert!((2_800.0..3_300.0).contains(&cheap.rate()), "{}", cheap.rate());
     assert!((500.0..600.0).contains(&expensive.rate()), "{}", expensive.rate());
+}
+
+#[test]
+fn flood_of_one_address_leaves_tokens_and_retry_times_to_others() {
+    let mut handshakes = Handshakes::new(start());
+    let (mut admitted, mut rests) = (0, 0);
+    let mut now = start();
+    for number in 0..20_000 {
+        // Ten times as many as can be admitted.
+        now = start() + Duration::from_micros(100 * number);
+        let decision = handshakes.admit(now, Some(1_000.0), OVER, 0.5);
+        admitted += u32::from(decision == HandshakeDecision::Admit);
+        rests += u32::from(handshakes.rests(now, OVER));
+        assert!(!handshakes.rests(now, WITHIN));
+        if number % 100 == 99 {
+            let decision = handshakes.admit(now, Some(1_000.0), WITHIN, 0.5);
+            assert_eq!(decision, HandshakeDecision::Admit, "at {now:?}");
+        }
+    }
+    // Seven eighths of two seconds at once, and what the others leave of the next two.
+    assert!((3_500..=3_750).contains(&admitted), "{admitted}");
+    assert!(rests > 0, "it is refused too often even to be refused");
+    // Once others use up their part as well, they get the next retry times.
+    let later = loop {
+        match handshakes.admit(now, Some(1_000.0), WITHIN, 0.5) {
+            HandshakeDecision::Admit => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(later, HandshakeDecision::Defer { retry_ms: 500..=800 }), "{later:?}");
+}
+
+#[test]
+fn storm_of_one_address_is_admitted_within_two_attempts_as_one_of_many() {
+    let mut handshakes = Handshakes::new(start());
+    let mut comes: BinaryHeap<_> = (0..2_000).map(|client| Reverse((start(), client, 1))).collect();
+    while let Some(Reverse((now, client, attempt))) = comes.pop() {
+        match handshakes.admit(now, Some(50.0), OVER, 0.5) {
+            HandshakeDecision::Admit => assert!(attempt <= 2, "{attempt} attempts"),
+            HandshakeDecision::Defer { retry_ms } | HandshakeDecision::Refuse { retry_ms } => {
+                comes.push(Reverse((now + ms(retry_ms.into()), client, attempt + 1)));
+            }
+        }
+    }
 }

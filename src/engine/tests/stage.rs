@@ -52,6 +52,11 @@ impl Stage {
     }
 
     pub(super) fn with(limits: Limits, auth: AuthMode) -> Stage {
+        Stage::behind(Vec::new(), limits, auth)
+    }
+
+    /// A stage that trusts these proxies.
+    pub(super) fn behind(trusted_proxies: Vec<ipnet::IpNet>, limits: Limits, auth: AuthMode) -> Stage {
         let now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_000 };
         let is_counted = limits.connections_per_address > 0;
         let snapshot = Arc::new(Snapshot::ok());
@@ -60,7 +65,7 @@ impl Stage {
             policy: Policy::new(&limits, auth, InstanceName(Arc::from("test"))),
             origins: Vec::new(),
             hosts: Hosts::Any,
-            trusted_proxies: Vec::new(),
+            trusted_proxies,
             proxy_header: ProxyHeader::Off,
             echo: Echo::Off,
             link_tokens: LinkTokens::Accepted,
@@ -276,10 +281,14 @@ impl Stage {
 
     /// A client at another address.
     pub(super) fn client_at(&mut self, address: [u8; 4]) -> Client {
-        let address = IpAddr::from(address);
-        let id = self.engine.handle_accepted(address, Transport::Plain).expect("no proxy is demanded");
+        self.accept_at(address).expect("no proxy is demanded, and its address is within its share")
+    }
+
+    /// A client at another address; `None` if it was dropped.
+    pub(super) fn accept_at(&mut self, address: [u8; 4]) -> Option<Client> {
+        let id = self.engine.handle_accepted(IpAddr::from(address), Transport::Plain)?;
         self.lines.push((id, Line::default()));
-        id
+        Some(id)
     }
 
     /// A client that upgrades and sends commands.

@@ -319,7 +319,7 @@ settings! {
     presence.channels = 32, between(1, 1_000), Reload:
         "Rosters that one connection is on or watches. All connections of a user together may have eight times as many. More get error `too_large`.";
     presence.commands_per_s = 50, zero_or("off", 1, 1_000_000), Reload:
-        "`present`, `absent` and `presence` commands, and `subscribe` with one of them, per second of one user, all connections together; of one connection if auth is off. Six seconds' worth may come at once. More get error `rate_limited`.";
+        "`present`, `absent` and `presence` commands, and `subscribe` with one of them, per second of one user, all connections together. If auth is off: of one connection, and about eight times as many of one address. Six seconds' worth may come at once. More get error `rate_limited`.";
     presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
         "Memory for members at other instances, of the channels that are watched or asked for here. Over it, the largest gives numbers alone until there is room for its members again.";
 

@@ -30,6 +30,16 @@ impl Scrape {
             self.sum(|r| &r.unconnected_displaced),
         )?;
         sheet.counter(
+            "arrivals_over_share",
+            "Accepts and upgrades of addresses over their share of the handshakes, served after the others",
+            self.sum(|r| &r.arrivals_over_share),
+        )?;
+        sheet.counter(
+            "arrivals_dropped",
+            "Connections of addresses over their share of the handshakes, dropped at the accept",
+            self.sum(|r| &r.arrivals_dropped),
+        )?;
+        sheet.counter(
             "accept_failures",
             "Accepts that failed because no descriptor was free",
             self.sum(|r| &r.accept_failures),

@@ -229,3 +229,24 @@ fn rosters_and_their_commands_have_a_share_of_the_user() {
     of_ann[8].now.at = of_ann[8].now.at + Duration::from_secs(1);
     assert!(of_ann[8].say(watch).is_empty());
 }
+
+#[test]
+fn clients_without_a_name_share_the_use_of_rosters_by_their_address() {
+    // Each connection may send twelve commands at once, and an address twice as many.
+    let used = |address: Option<IpAddr>| {
+        let mut bench = Bench::new(AuthMode::Off, &Limits::default());
+        bench.policy.presence = PresencePolicy { commands_per_s: 2, ..PresencePolicy::default() };
+        bench.address = address;
+        let absent = r#"{"id":3,"absent":{"channel":"none"}}"#;
+        [0; 4].map(|_| {
+            bench.session = Session::new(None);
+            bench.say(r#"{"id":1,"connect":{}}"#);
+            let taken = (0..20).filter(|_| error_code(&bench.say(absent)) == Some("not_subscribed")).count();
+            let last = bench.say(absent);
+            (taken, last[0]["error"]["message"].as_str().is_some_and(|text| text.contains("your address")))
+        })
+    };
+    let (own, shared) = ((12, false), (0, true));
+    assert_eq!(used(Some(IpAddr::from([10, 0, 0, 1]))), [own, own, shared, shared]);
+    assert_eq!(used(None), [own; 4], "behind a proxy that reports no address");
+}
