@@ -2,45 +2,19 @@
 
 use super::super::user_search::{SearchWork, UserSlice};
 use super::super::user_searches::UserSearches;
+use super::order_support::{MINUTE, block, board, place, user};
 use super::support::{KEEP_ALL, Shelf, append};
-use crate::cluster::order::{BlockOrder, ClusterOrder};
-use crate::id::{OrderId, UserName};
-use crate::job::orders::{OrderBoard, OrderFault, OrderRequest};
+use crate::cluster::order::ClusterOrder;
+use crate::job::orders::OrderFault;
 use crate::metrics::store::StoreCounters;
 use crate::store::columns::natural;
-use crossbeam_channel::bounded;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 /// After the pause before a search.
 const LATER_MS: u64 = 10_005;
 
-fn user(name: &str) -> UserName {
-    UserName::parse(name).expect("a user name")
-}
-
-fn board() -> Arc<OrderBoard> {
-    let (board, _) = OrderBoard::alone(Arc::from([]));
-    board.begin(&[], &[], OrderId(0));
-    board
-}
-
-#[allow(clippy::disallowed_methods, reason = "requests carry a deadline of the thread that waits")]
-fn place(
-    shelf: &mut Shelf,
-    board: &OrderBoard,
-    order: ClusterOrder,
-    by: &str,
-) -> Result<OrderId, OrderFault> {
-    let (reply, placed) = bounded(1);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    shelf.log.place_order(OrderRequest { order, by: by.into(), deadline, reply }, board, 5);
-    placed.try_recv().expect("an answer")
-}
-
 fn erase(shelf: &mut Shelf, name: &str, by: &str) {
-    place(shelf, &board(), ClusterOrder::Erase(user(name)), by).expect("placed");
+    place(shelf, &board(), ClusterOrder::Erase(user(name)), by, MINUTE).expect("placed");
 }
 
 /// Does one slice.
@@ -134,16 +108,13 @@ fn requesters_take_turns_and_deletes_of_a_round_are_bounded() {
 #[test]
 fn share_of_an_author_is_counted_as_rows_come_and_go() {
     let (mut shelf, board) = (Shelf::new(KEEP_ALL), board());
-    let block = |name: &str| {
-        ClusterOrder::Block(BlockOrder { user: user(name), until_unix_ms: None, reason: "".into() })
-    };
     for _ in 0..2 {
         // The second time changes the rows.
         for name in ["a", "b", "c"] {
-            place(&mut shelf, &board, block(name), "one").expect("placed");
+            place(&mut shelf, &board, block(name), "one", MINUTE).expect("placed");
         }
     }
-    place(&mut shelf, &board, block("d"), "other").expect("placed");
+    place(&mut shelf, &board, block("d"), "other", MINUTE).expect("placed");
     let shares =
         "SELECT group_concat(by || count) FROM (SELECT * FROM shares WHERE list = 'blocks' ORDER BY by)";
     let shares = |shelf: &mut Shelf| -> Option<String> {
@@ -151,10 +122,10 @@ fn share_of_an_author_is_counted_as_rows_come_and_go() {
     };
     assert_eq!(shares(&mut shelf).as_deref(), Some("one3,other1"));
     for name in ["a", "d"] {
-        place(&mut shelf, &board, ClusterOrder::Unblock(user(name)), "other").expect("placed");
+        place(&mut shelf, &board, ClusterOrder::Unblock(user(name)), "other", MINUTE).expect("placed");
     }
     assert_eq!(shares(&mut shelf).as_deref(), Some("one2"));
     shelf.log.raw().execute("UPDATE shares SET count = 50000", []).expect("changed");
-    assert_eq!(place(&mut shelf, &board, block("e"), "one"), Err(OrderFault::TooManyBlocks));
-    place(&mut shelf, &board, block("e"), "other").expect("a share of its own");
+    assert_eq!(place(&mut shelf, &board, block("e"), "one", MINUTE), Err(OrderFault::TooManyBlocks));
+    place(&mut shelf, &board, block("e"), "other", MINUTE).expect("a share of its own");
 }

@@ -5,6 +5,7 @@ mod log;
 mod measure;
 mod model;
 mod opening;
+mod order_support;
 mod orders;
 mod support;
 mod threads;
