@@ -62,6 +62,7 @@ mod start_refused;
 mod storm;
 mod subprotocols;
 mod subscriptions_bound;
+mod surroundings;
 mod tls_certificates;
 mod tls_chat;
 mod tls_handshakes;

@@ -9,6 +9,7 @@ mod faults;
 mod hold_ups;
 mod hosts;
 mod instances;
+mod odd_servers;
 mod orders;
 mod pooler;
 mod retention;

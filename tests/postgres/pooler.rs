@@ -82,10 +82,16 @@ fn with_timeouts(server: &Postgres) {
     );
 }
 
+/// The pooler drops the option with which the store asks for another isolation.
+fn with_serializable_transactions(server: &Postgres) {
+    server.sql("ALTER ROLE seawall SET default_transaction_isolation = 'serializable'");
+}
+
 /// Checks the store with more workers than the pooler has connections, over several channels.
 fn works_through(mode: Mode) {
     let server = Postgres::start_with(&[("fsync", "on")]);
     with_timeouts(&server);
+    with_serializable_transactions(&server);
     let pooler = Pooler::before(&server, mode, Options::Ignored);
     let mut rig = Rig::postgres_with(config(pooler.url(), KEEP_ALL, 1_000)).ready();
     let sent: Vec<u64> =

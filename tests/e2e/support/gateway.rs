@@ -155,7 +155,8 @@ impl Setup {
         self
     }
 
-    fn binary(&self) -> PathBuf {
+    /// The program that is run.
+    pub fn binary(&self) -> PathBuf {
         self.program.clone().unwrap_or_else(|| binary().into())
     }
 
@@ -203,6 +204,14 @@ impl Setup {
         forget_settings(&mut command);
         command.envs(variables.iter().copied());
         command.output().expect("the gateway's binary starts")
+    }
+
+    /// Starts the process and waits for nothing; its output is dropped.
+    pub fn spawn(&self) -> Child {
+        std::fs::create_dir_all(self.data()).expect("the data folder is made");
+        let mut command = self.command();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the gateway's binary starts")
     }
 
     /// Starts the gateway and waits until it listens.

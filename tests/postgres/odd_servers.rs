@@ -1,0 +1,49 @@
+//! Servers that end idle sessions, and databases that cannot hold every text.
+
+use crate::postgres::rig::{KEEP_ALL, Rig, config, plain};
+use crate::servers::Postgres;
+use crate::support::wait::{SOON, until};
+use seawall::health::finding::Fault;
+use seawall::job::probing::Probing as _;
+use seawall::store::postgres::{StoreProbe, Unmigrated, new_epoch};
+use std::time::Duration;
+
+#[test]
+fn sessions_that_the_server_ends_when_they_are_idle_lose_no_publication() {
+    let server = Postgres::start();
+    server.sql("ALTER ROLE seawall SET idle_session_timeout = '100ms'");
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    for offset in 1..=4 {
+        let ended = || server.logged(&["idle-session timeout"]).len();
+        let before = ended();
+        until(SOON, "a session is ended", || ended() > before);
+        let mut stored = None;
+        until(SOON, "it is stored", || {
+            stored = rig.append(plain("lobby", "1")).ok();
+            stored.is_some()
+        });
+        assert_eq!(stored.map(|appended| appended.offset.0), Some(offset), "once, and after the one before");
+    }
+    rig.close();
+}
+
+#[test]
+fn database_that_cannot_hold_every_text_is_refused_with_the_encoding_to_use() {
+    let server = Postgres::start();
+    // The servers of the tests lack it, and a database of another encoding needs a template of this name.
+    server.sql("CREATE DATABASE template0 TEMPLATE seawall");
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = encoding.to_lowercase();
+        server.sql(&format!(
+            "CREATE DATABASE {name} OWNER seawall ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        ));
+        let url = format!("{}/{name}", server.url().rsplit_once('/').expect("a database").0);
+        let error = new_epoch(&url, None).expect_err("refused").to_string();
+        let mut probe = StoreProbe::new(&url, None, "one", Unmigrated::Fails).expect("an address");
+        let cause = probe.look(Duration::from_secs(5)).result.expect_err("refused");
+        assert_eq!(cause.fault, Fault::Encoding);
+        for text in [error, cause.text] {
+            assert!(text.contains(encoding) && text.contains("UTF8"), "{text}");
+        }
+    }
+}
