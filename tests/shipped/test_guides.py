@@ -161,9 +161,28 @@ class GuidesTest(unittest.TestCase):
             ask = ask.replace("localhost:8080", f"localhost:{port}")
             until(ask, lambda: clone.run(ask)[0] == 0)
 
+    def test_configuration_of_the_hardening_page_is_accepted_without_a_warning(self):
+        clone = Clone(self.folder, {})
+        (clone.bin / "seawall").symlink_to(gateway())
+        (page,) = [block for block in blocks(ROOT / "SECURITY.md") if block.language == "toml"]
+        text = "\n".join(page.lines)
+        etc = clone.folder / "etc"
+        etc.mkdir()
+        make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=chat.example.com -addext subjectAltName=DNS:chat.example.com"
+        code, output = clone.run(f"{make} -keyout etc/tls.key -out etc/tls.crt")
+        self.assertEqual(code, 0, output)
+        for name, address in re.findall(r'url_file = "/etc/seawall/(.+?)"\s+# (\S+)', text):
+            (etc / name).write_text(address)
+        for file in etc.iterdir():
+            file.chmod(0o640)
+        (clone.folder / "seawall.toml").write_text(text.replace("/etc/seawall", str(etc)))
+        code, output = clone.run("seawall check-config")
+        self.assertEqual(code, 0, output)
+        self.assertNotIn("warning", output.lower())
+
     def test_every_seawall_command_of_the_documentation_has_arguments_that_exist(self):
         checked = 0
-        for path in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")]):
+        for path in sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]):
             for command, where in seawall_commands(path):
                 words = shlex.split(re.sub(r"([|<>;&)#]|  ).*", "", command))[1:]
                 arguments = [PLACEHOLDERS.get(word, word) for word in words]
