@@ -8,12 +8,12 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 8 | `gateway` | composition: configuration, threads, signals |
-//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence`, `objectives` | threads that poll or wait; they meet only in floor 4 |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence`, `objectives`, `notify` | threads that poll or wait; they meet only in floor 4 |
 //! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo`, `alert` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -48,6 +48,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod alert;
 pub mod api;
 pub mod auth;
 pub mod backoff;
@@ -68,6 +69,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod notify;
 pub mod objectives;
 pub mod presence;
 pub mod probe;

@@ -4,6 +4,7 @@
 //! the token no path is looked at; only methods that change something lead to an action; a refusal is JSON, and its
 //! headers cannot be split.
 
+use seawall::admin::alert_path::AlertQuestion;
 use seawall::admin::order_path::OrderQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
 use seawall::admin::route::{AdminTask, wish};
@@ -56,10 +57,12 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Progress
         | AdminTask::Cluster
         | AdminTask::Objectives(_)
+        | AdminTask::Alerts(AlertQuestion::All | AlertQuestion::One(_) | AlertQuestion::Silences)
         | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
             false
         }
         AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
+        AdminTask::Alerts(AlertQuestion::Order(_)) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission,

@@ -46,7 +46,11 @@ pub(super) fn text(body: &[u8]) -> Result<&str, AdminRefusal> {
 }
 
 /// The members of a JSON object. An unknown one is rejected, because it may be a misspelling.
-fn members(body: &[u8], known: &[&str], form: &'static str) -> Result<Map<String, Value>, AdminRefusal> {
+pub(super) fn members(
+    body: &[u8],
+    known: &[&str],
+    form: &'static str,
+) -> Result<Map<String, Value>, AdminRefusal> {
     let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
         AdminRefusal::body_wrong(format_args!("the body is no JSON object ({error})"), form)
     })?;

@@ -4,6 +4,8 @@
 //! from asking whether the process lives. One thread per connection, few of them, one request each. A peer that is slow to send
 //! its request gives way to the next (see [`seats`](crate::net::seats)), so no peer locks out another.
 
+pub mod alert_path;
+mod alerts;
 mod bodies;
 mod exchange;
 mod lookup;
@@ -19,6 +21,7 @@ use crate::cluster::forecast::{RoundBegun, SpreadForecast};
 use crate::cluster::rebalance_body::{RebalancePurpose, RebalanceWish};
 use crate::drain::DrainCause;
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequests};
+use crate::job::alerts::AlertRequests;
 use crate::job::delivery::Monitor;
 use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
@@ -85,6 +88,8 @@ pub struct Admin<C> {
     /// Knows where users are connected.
     pub users: UserDirectory,
     pub orders: Arc<OrderBoard>,
+    /// To the thread that owns the incidents.
+    pub alert_requests: AlertRequests,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -181,6 +186,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             },
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
             Ok(AdminTask::Objectives(name)) => self.objectives(out, method, name.as_deref()),
+            Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

@@ -76,6 +76,20 @@ impl AdminRefusal {
         )
     }
 
+    pub(super) fn unknown_incident() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "no open incident, silence or configured channel is meant by this; GET /alerts lists them",
+        )
+    }
+
+    pub(super) fn alerts_silent() -> AdminRefusal {
+        let message =
+            "the thread slo did not answer within two seconds: look at /alerts before it is repeated";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
     pub(super) fn not_held() -> AdminRefusal {
         let message = "gateway is this process itself: it can be looked at, and not be forced";
         AdminRefusal::new(409, "not_forced", message)

@@ -1,5 +1,6 @@
 //! Routing: a method, a path and a body become a task, or a refusal that says what to send instead.
 
+use super::alert_path::{AlertPath, AlertQuestion};
 use super::bodies::{force, mode, rebalance};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
@@ -36,6 +37,8 @@ pub enum AdminTask {
     Drain,
     /// The objectives, or one of them.
     Objectives(Option<String>),
+    /// Incidents, or an order about them.
+    Alerts(AlertQuestion),
 }
 
 /// A view that any thread can render.
@@ -67,6 +70,7 @@ enum AdminPath<'a> {
     Presence(&'a str, Option<&'a str>),
     Orders(OrderPath<'a>),
     Objectives(Option<&'a str>),
+    Alerts(AlertPath<'a>),
 }
 
 /// Reads a request.
@@ -110,6 +114,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Presence(channel, after), Method::Get | Method::Head) => {
             names::page(channel, after).map(AdminTask::Presence)
         }
+        (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (
             AdminPath::Shown(_)
@@ -161,6 +166,9 @@ impl AdminPath<'_> {
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
             return (rest == "presence" || after.is_some()).then_some(AdminPath::Presence(channel, after));
+        }
+        if let Some(path) = AlertPath::of(path) {
+            return Some(AdminPath::Alerts(path));
         }
         if let Some(path) = OrderPath::of(path) {
             return Some(AdminPath::Orders(path));

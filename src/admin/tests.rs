@@ -38,6 +38,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         cluster: Arc::default(),
         users: UserDirectory::new(crate::job::registry::RegistrySender::pair().0),
         orders: OrderBoard::alone(Arc::from([])).0,
+        alert_requests: crate::job::alerts::links(Default::default()).requests,
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
     };

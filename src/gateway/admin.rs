@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use super::config::origin::ValueOrigin;
+use super::threads::OperatorLinks;
 use super::token;
 use crate::admin::Admin;
 use crate::clock::Now;
@@ -44,8 +45,7 @@ pub(super) enum PreparedAdmin {
 /// The values that the listener shares with the rest of the process.
 pub(super) struct AdminShared {
     pub(super) requests: AdminRequests,
-    /// Wakes the main thread after a drain was begun.
-    pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
+    pub(super) threads: OperatorLinks,
     pub(super) outlook: Arc<Outlook>,
     pub(super) vitals: Arc<Vitals>,
     pub(super) metrics: Arc<Metrics>,
@@ -164,7 +164,7 @@ impl PreparedAdmin {
         };
         let AdminShared {
             requests,
-            wake_main,
+            threads,
             outlook,
             vitals,
             metrics,
@@ -179,7 +179,7 @@ impl PreparedAdmin {
         let admin = Admin {
             token,
             requests,
-            waker: wake_main,
+            waker: threads.wake_main,
             clock,
             outlook,
             vitals,
@@ -191,6 +191,7 @@ impl PreparedAdmin {
             cluster,
             users,
             orders,
+            alert_requests: threads.alerts,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

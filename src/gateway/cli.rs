@@ -6,6 +6,7 @@ mod settings;
 mod user;
 mod which;
 
+use super::alert_command::{AlertArguments, AlertCommand};
 use super::cluster_command::ClusterArguments;
 use super::config::{self, show};
 use super::doctor_command;
@@ -22,7 +23,7 @@ use super::token_command::TokenArguments;
 use super::{serve, store_command};
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use run::{configured, looking_up, operating, ordering, showing};
+use run::{alerting, backing_up, configured, looking_up, operating, ordering, restoring, showing};
 use settings::Settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ Examples:
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
   seawall slo                              print how well a running gateway keeps its objectives
+  seawall alert                            print incidents, silences and channels of a running gateway
+  seawall alert test                       send a test to every configured channel, and print the answers
   seawall slo simulate delivery            print how soon burn-rate alerts of an objective notify
   seawall completions bash > /etc/bash_completion.d/seawall
 
@@ -165,6 +168,16 @@ enum CliCommand {
         command: Option<SloCommand>,
         #[command(flatten)]
         arguments: ObjectivesArguments,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print the incidents of the running gateway, or give an order about them; exit with 1 if one is open, 2 if it is not known
+    #[command(args_conflicts_with_subcommands = true)]
+    Alert {
+        #[command(subcommand)]
+        command: Option<AlertCommand>,
+        #[command(flatten)]
+        arguments: AlertArguments,
         #[command(flatten)]
         which: Which,
     },
@@ -287,14 +300,13 @@ pub fn main() -> ExitCode {
             .without_configuration()
             .unwrap_or_else(|| configured(settings, |config| arguments.run(&config))),
         Some(CliCommand::Slo { command, arguments, which }) => slo(settings, command, &arguments, &which),
+        Some(CliCommand::Alert { command, arguments, which }) => {
+            alerting(settings, command, &arguments, &which)
+        }
         Some(CliCommand::Version) => output::print(&version()),
         Some(CliCommand::Completions { shell }) => output::print(&completions(shell)),
-        Some(CliCommand::Backup { folder, keep }) => {
-            configured(settings, |config| store_command::backup(&config, folder, keep))
-        }
-        Some(CliCommand::Restore { file }) => {
-            configured(settings, |config| store_command::restore(&config, &file))
-        }
+        Some(CliCommand::Backup { folder, keep }) => backing_up(settings, folder, keep),
+        Some(CliCommand::Restore { file }) => restoring(settings, &file),
         Some(CliCommand::Store { command: StoreCommand::NewEpoch }) => {
             configured(settings, store_command::new_epoch)
         }

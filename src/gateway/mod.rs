@@ -1,6 +1,8 @@
 //! Composition: a configuration becomes threads, and signals end them.
 
 mod admin;
+mod alert_command;
+mod alerts;
 mod api;
 mod auth;
 mod backing;

@@ -15,7 +15,7 @@ use super::config::reload::{Reload, SettingChange, reread};
 use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
-use super::{api, auth, presence, tls, watch};
+use super::{alerts, api, auth, presence, tls, watch};
 use crate::api::{ApiPolicy, RunningApi};
 use crate::auth::trust::TrustEdition;
 use crate::health::board::DependencyId;
@@ -23,6 +23,7 @@ use crate::health::finding::Evidence;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
+use crate::job::alerts::AlertPlan;
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
 use crate::metrics::reload::ReloadOutcome;
@@ -30,6 +31,7 @@ use crate::presence::RunningPresence;
 use crate::reactor::Setups;
 use crate::session::Policy;
 use crate::watch::{Reviser, Revision, Unrevised};
+use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -63,6 +65,8 @@ pub(super) struct Reloader {
     pub(super) renewals: Sender<AuthRenewal>,
     pub(super) api: Option<RunningApi>,
     pub(super) presence: RunningPresence,
+    /// Read by the thread `slo`.
+    pub(super) alerts: Arc<ArcSwap<AlertPlan>>,
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
@@ -253,6 +257,10 @@ impl Reloader {
             running.revise(api);
         }
         self.presence.revise(presence::rules(config));
+        let plan = alerts::plan(config);
+        if **self.alerts.load() != plan {
+            self.alerts.store(Arc::new(plan));
+        }
         let setup = self.setups.load();
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);

@@ -85,8 +85,8 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let bus = PreparedBus::new(&config, &watched, registry.origin())?;
     let store = open_store(&config, &instance, registry.member(bus.as_ref()), &watched)?;
     let (admin, api) = (PreparedAdmin::new(&config)?, PreparedApi::new(&config, watched.shared())?);
-    let counters = metric_sources(&watched, bus.as_ref(), &registry, &api);
-    let metrics = metrics(reactors, &instance, counters, clock);
+    let metrics =
+        metrics(reactors, &instance, metric_sources(&watched, bus.as_ref(), &registry, &api), clock);
     let (vitals, evidence) = (vitals(&config, &bounds, reactors, clock), watched.evidence());
     let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
@@ -95,7 +95,6 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let Reactors { mailboxes, prepared, address } = prepare_reactors(&config, reactors)?;
 
     let epoch = store.epoch().map(|epoch| epoch.to_string());
-    let cannot_start = |error| format!("cannot start a thread: {error}");
     let (queues, jobs) = threads::queues(bus.as_ref(), reactors);
     let (orders, board) = orders(&instance, &mailboxes, &queues, &metrics, clock);
     let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
@@ -111,7 +110,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
-        wake_main: threads.waker(),
+        threads: threads.for_operators(),
         outlook: Arc::clone(&outlook),
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -139,6 +138,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         renewals: threads.renewals(),
         api: threads.api(),
         presence: threads.presence(),
+        alerts: threads.alert_plan(),
         instance,
         notifier: notifier.clone(),
     };
@@ -216,6 +216,10 @@ fn metrics(reactors: usize, instance: &InstanceName, sources: MetricSources, clo
     let metrics = Metrics::new(reactors, Arc::clone(&instance.0), sources);
     metrics.reloads.began(clock.read().unix_ms);
     Arc::new(metrics)
+}
+
+fn cannot_start(error: io::Error) -> String {
+    format!("cannot start a thread: {error}")
 }
 
 /// The counters that exist before the threads that write them.

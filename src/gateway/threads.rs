@@ -5,13 +5,14 @@ use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
-use super::{auth, presence, tls};
+use super::{alerts, auth, presence, tls};
 use crate::api::RunningApi;
 use crate::drain::DrainCause;
 use crate::engine::Setup;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
+use crate::job::alerts::{AlertEnds, AlertLinks, AlertPlan, AlertRequests, NotifyEnds};
 use crate::job::callers::Callers;
 use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
@@ -20,7 +21,7 @@ use crate::job::segments::SegmentQueue;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
-use crate::objectives::{self, ObjectiveParts, RunningObjectives};
+use crate::objectives::{self, AlertParts, ObjectiveParts, RunningObjectives};
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
@@ -28,6 +29,7 @@ use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
 use crate::slo::scoreboard::Scoreboard;
 use crate::store::{OrderEnds, StoreEnds};
 use crate::wire::envelope::Origin;
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -39,6 +41,8 @@ const STEPS: usize = 16;
 pub(super) struct Threads {
     notices: Receiver<DrainNotice>,
     waker: Arc<dyn Fn() + Send + Sync>,
+    /// Orders about incidents, and their settings.
+    alerts: (AlertRequests, Arc<ArcSwap<AlertPlan>>),
     reminder: tls::Reminder,
     workers: Workers,
 }
@@ -76,6 +80,13 @@ pub(super) struct ThreadParts {
     pub(super) jobs: Jobs,
     pub(super) api: PreparedApi,
     pub(super) orders: OrderEnds,
+}
+
+/// The ways of operators to threads.
+pub(super) struct OperatorLinks {
+    /// Wakes the main thread after a drain was begun.
+    pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
+    pub(super) alerts: AlertRequests,
 }
 
 impl Threads {
@@ -143,13 +154,15 @@ impl Threads {
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
+        let AlertLinks { requests, plan, ends, threads } = job::alerts::links(alerts::plan(config));
+        let alerts = (requests, plan);
+        let slo = start_objectives(config, &setup.engine, &registry, (ends, threads), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let slo = start_objectives(config, &setup.engine, clock)?;
         let orders = board;
         let workers =
             Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
-        Ok(Threads { notices, waker, reminder, workers })
+        Ok(Threads { notices, waker, alerts, reminder, workers })
     }
 
     /// The running server API, for reloads.
@@ -162,9 +175,14 @@ impl Threads {
         self.workers.presence.clone()
     }
 
-    /// Wakes the main thread after an operator has begun a drain.
-    pub(super) fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        Arc::clone(&self.waker)
+    /// The ways of the admin listener.
+    pub(super) fn for_operators(&self) -> OperatorLinks {
+        OperatorLinks { wake_main: Arc::clone(&self.waker), alerts: self.alerts.0.clone() }
+    }
+
+    /// The settings of alerts, for reloads.
+    pub(super) fn alert_plan(&self) -> Arc<ArcSwap<AlertPlan>> {
+        Arc::clone(&self.alerts.1)
     }
 
     /// Sends changes of the configuration to the auth worker.
@@ -175,7 +193,7 @@ impl Threads {
     /// Waits for the end of the process and leads it. Another thread joins the workers, so that the main one can observe the
     /// deadline.
     pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let Threads { notices, waker: _, mut reminder, workers } = self;
+        let Threads { notices, waker: _, alerts: _, mut reminder, workers } = self;
         let mut leader = Leader::new(clock, vitals, mailboxes, notices);
         let replaced = || workers.store.replaced_epoch();
         let fault = leader.lead(|| {
@@ -260,6 +278,8 @@ fn start_rebalance(
 fn start_objectives(
     config: &Config,
     setup: &Setup,
+    registry: &RegistryParts,
+    (ends, channels): (AlertEnds, Vec<NotifyEnds>),
     clock: Clock,
 ) -> std::io::Result<Option<RunningObjectives>> {
     // The configuration accepts no objective whose tiers nothing could reach.
@@ -267,11 +287,18 @@ fn start_objectives(
     if !config.slo.enabled {
         return Ok(None);
     }
+    alerts::start(config, channels, move || clock.read())?;
+    let alerts = AlertParts {
+        ends,
+        outlook: Arc::clone(&setup.outlook),
+        cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
+    };
     let parts = ObjectiveParts {
         board,
         metrics: Arc::clone(&setup.metrics),
         instance: Arc::clone(&setup.policy.instance.0),
         folder: config.store.data.clone(),
+        alerts,
     };
     objectives::start(parts, move || clock.read()).map(Some)
 }

@@ -2,6 +2,7 @@
 //! between them.
 
 pub mod admin;
+pub mod alerts;
 pub mod bus;
 pub mod callers;
 pub mod delivery;

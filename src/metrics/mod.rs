@@ -4,6 +4,7 @@
 //! reads them all. It may see one reactor a turn later than another, but never a torn number.
 
 pub mod admin;
+pub mod alerts;
 pub mod api;
 pub mod auth;
 pub mod bus;

@@ -1,5 +1,6 @@
 //! The text of `/metrics`, in the OpenMetrics format. The cells of all reactors are summed when it is requested.
 
+mod alerts;
 mod api;
 mod auth;
 mod bus;
@@ -21,6 +22,7 @@ mod watch;
 
 use super::Cell;
 use super::admin::AdminCounters;
+use super::alerts::AlertBoard;
 use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
@@ -63,6 +65,7 @@ pub struct Metrics {
     pub registry: Arc<RegistryCounters>,
     pub orders: Arc<OrderCounters>,
     pub slo: Arc<SloBoard>,
+    pub alerts: Arc<AlertBoard>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
@@ -99,6 +102,7 @@ impl Metrics {
             registry: Arc::default(),
             orders: Arc::default(),
             slo: Arc::default(),
+            alerts: Arc::default(),
             bus,
             cluster,
             api,
@@ -189,6 +193,7 @@ impl Metrics {
             registry: Arc::clone(&self.registry),
             orders: Arc::clone(&self.orders),
             slo: self.slo.report(),
+            alerts: Arc::clone(&self.alerts),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),
@@ -274,6 +279,7 @@ impl Collector for Scrape {
         self.traffic(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.slo(&mut sheet)?;
+        self.alerts(&mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;

@@ -144,7 +144,7 @@ impl Endpoint {
 
     fn body(&self, answer: HttpAnswer) -> Result<Vec<u8>, Trouble> {
         match answer {
-            HttpAnswer { status: 200, body, is_cut: false } => Ok(body),
+            HttpAnswer { status: 200, body, is_cut: false, .. } => Ok(body),
             HttpAnswer { status: 200, .. } => {
                 Err(self.trouble(Fault::Protocol, format!("answers with more than {BODY_BYTES_MAX} bytes")))
             }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
@@ -24,6 +24,9 @@ use zeroize::Zeroizing;
 
 /// The bytes of a body that are read.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The time to connect for a request that is tried again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The characters of a body that a cause may quote.
 pub(crate) const QUOTE_CHARS: usize = 80;
@@ -42,6 +45,8 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     /// The body was longer.
     pub(crate) is_cut: bool,
+    /// The header `Retry-After`.
+    pub(crate) retry_after: Option<String>,
 }
 
 impl HttpAnswer {
@@ -101,6 +106,24 @@ impl HttpClient {
             headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_str()));
         answered(request.send(form), peer)
     }
+
+    /// Sends `POST` with JSON.
+    pub(crate) fn post_json(
+        &self,
+        url: &str,
+        headers: &[(&str, Zeroizing<String>)],
+        json: &str,
+        peer: &PeerAddress,
+        deadline: Instant,
+    ) -> Result<HttpAnswer, Trouble> {
+        in_time(peer, deadline)?;
+        let config = self.agent.post(url).config().timeout_global(Some(left(deadline, now())));
+        let request = config.timeout_connect(Some(CONNECT_TIMEOUT)).build();
+        let request = request.header("content-type", "application/json");
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_str()));
+        answered(request.send(json), peer)
+    }
 }
 
 /// Fails with a timeout once the deadline has passed.
@@ -116,6 +139,8 @@ fn answered(
     peer: &PeerAddress,
 ) -> Result<HttpAnswer, Trouble> {
     let mut response = called.map_err(|error| trouble_of(&error, peer))?;
+    let retry_after =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     // Reads to the very end, so that the connection can be kept.
     let read = response.body_mut().as_reader().take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut body);
@@ -125,7 +150,8 @@ fn answered(
     })?;
     let is_cut = body.len() > BODY_BYTES_MAX;
     body.truncate(BODY_BYTES_MAX);
-    Ok(HttpAnswer { status: response.status().as_u16(), body, is_cut })
+    let status = response.status().as_u16();
+    Ok(HttpAnswer { status, body, is_cut, retry_after })
 }
 
 fn trouble_of(error: &ureq::Error, peer: &PeerAddress) -> Trouble {

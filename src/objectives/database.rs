@@ -2,6 +2,7 @@
 //!
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
+use super::alerts::rows;
 use crate::slo::SloPart;
 use crate::slo::counts_row;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
@@ -46,17 +47,29 @@ impl RunEnd {
     }
 }
 
+/// One life of a process, as its rows name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProcessRun {
+    number: i64,
+    began_ms: u64,
+}
+
+impl ProcessRun {
+    pub(super) fn begin(now_ms: u64) -> ProcessRun {
+        ProcessRun { number: fastrand::i64(0..i64::MAX), began_ms: now_ms }
+    }
+}
+
 /// The open database, and the run that writes to it.
 #[derive(Debug)]
 pub(super) struct SloDatabase {
     connection: Connection,
-    run: i64,
-    began_ms: u64,
+    run: ProcessRun,
 }
 
 impl SloDatabase {
-    /// Opens the file, or creates it, and begins a run. Sessions of a run that was killed ended without a reason.
-    pub(super) fn open(folder: &Path, now_ms: u64) -> rusqlite::Result<SloDatabase> {
+    /// Opens the file, or creates it. Sessions of another run that was killed ended without a reason.
+    pub(super) fn open(folder: &Path, run: ProcessRun) -> rusqlite::Result<SloDatabase> {
         std::fs::create_dir_all(folder)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let mut connection = Connection::open(folder.join(FILE_NAME))?;
@@ -70,14 +83,20 @@ impl SloDatabase {
         }
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
-        count_killed(&transaction)?;
+        transaction.execute_batch(rows::TABLES)?;
+        count_killed(&transaction, run)?;
         transaction.commit()?;
-        Ok(SloDatabase { connection, run: random_run(), began_ms: now_ms })
+        Ok(SloDatabase { connection, run })
     }
 
-    /// Begins another run, because the clock was set back.
-    pub(super) fn begin_other_run(&mut self, now_ms: u64) {
-        (self.run, self.began_ms) = (random_run(), now_ms);
+    /// The connection, for the rows of alerts.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Goes on as another run, because the clock was set back.
+    pub(super) fn begin_other_run(&mut self, run: ProcessRun) {
+        self.run = run;
     }
 
     /// The counts of each minute with events from this one on, of all runs.
@@ -118,14 +137,14 @@ impl SloDatabase {
             ("quarters", counts.quarter(), counts.of_quarter()),
         ] {
             if *counts != AllCounts::default() {
-                write_row(&transaction, table, signed(at), self.run, counts)?;
+                write_row(&transaction, table, signed(at), self.run.number, counts)?;
             }
         }
         transaction.prepare_cached("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)")?.execute(
             params![
-                self.run,
+                self.run.number,
                 std::process::id(),
-                signed(self.began_ms),
+                signed(self.run.began_ms),
                 signed(now_ms),
                 signed(sessions),
                 end.as_str()
@@ -168,16 +187,16 @@ impl SloDatabase {
         delete("DELETE FROM minutes WHERE minute < ?", minute.saturating_sub(MINUTES_KEPT))?;
         delete("DELETE FROM quarters WHERE quarter < ?", quarter)?;
         delete("DELETE FROM runs WHERE last_ms < ?", last_ms)?;
-        Ok(())
+        rows::forget_old(&self.connection)
     }
 }
 
-/// Counts the sessions of runs that were killed as ends without a reason.
-fn count_killed(connection: &Connection) -> rusqlite::Result<()> {
+/// Counts the sessions of runs that were killed as ends without a reason, except those of `own`.
+fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<()> {
     let mut statement =
-        connection.prepare("SELECT run, pid, last_ms, sessions FROM runs WHERE ended = ''")?;
+        connection.prepare("SELECT run, pid, last_ms, sessions FROM runs WHERE ended = '' AND run <> ?")?;
     let runs: Vec<(i64, i32, u64, i64)> = statement
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?)))?
+        .query_map([own.number], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (run, pid, last_ms, sessions) in runs.into_iter().filter(|(_, pid, ..)| !lives_elsewhere(*pid)) {
         let minute = last_ms / 60_000;
@@ -230,10 +249,6 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-fn random_run() -> i64 {
-    fastrand::i64(0..i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,11 +274,11 @@ mod tests {
     #[test]
     fn row_written_again_counts_once_and_other_runs_are_added() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let mut database = SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         for good in [5, 7, 7] {
             database.write(&counted(MINUTE, good), NOW_MS, 0, RunEnd::Clean).expect("written");
         }
-        database.begin_other_run(NOW_MS);
+        database.begin_other_run(ProcessRun::begin(NOW_MS));
         database.write(&counted(MINUTE, 1), NOW_MS, 0, RunEnd::Clean).expect("written");
         assert_eq!(sum(&database, SloPart::Publish), PartTotals { good: 8, bad: 2, excluded: 4 });
         let minutes = database.minutes(MINUTE).expect("readable");
@@ -277,7 +292,7 @@ mod tests {
     #[test]
     fn sessions_of_a_killed_run_are_counted_once_and_those_of_a_clean_end_are_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let open = || SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         let mut clean = open();
         clean.write(&counted(MINUTE, 1), NOW_MS, 4, RunEnd::Clean).expect("written");
         let mut killed = open();
@@ -291,10 +306,10 @@ mod tests {
     #[test]
     fn time_without_a_run_is_not_measured() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let mut database = SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         let at = |seconds: u64| NOW_MS + seconds * 1_000;
         database.write(&counted(MINUTE, 1), at(600), 0, RunEnd::Clean).expect("written");
-        database.begin_other_run(at(700));
+        database.begin_other_run(ProcessRun::begin(at(700)));
         database.write(&counted(MINUTE, 1), at(1_000), 0, RunEnd::Runs).expect("written");
         let measured = database.measured(at(1_000), 7).expect("readable");
         assert_eq!(measured, Measured { known_s: 1_000, up_s: 900 });
@@ -303,7 +318,7 @@ mod tests {
     #[test]
     fn old_rows_are_deleted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut database = SloDatabase::open(folder.path(), NOW_MS).expect("opened");
+        let mut database = SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         database.write(&counted(MINUTE, 1), NOW_MS, 0, RunEnd::Clean).expect("written");
         database.forget_old(MINUTE + MINUTES_KEPT + 1).expect("deleted");
         assert_eq!(database.minutes(0).expect("readable").len(), 0);
@@ -316,10 +331,10 @@ mod tests {
     #[test]
     fn file_of_a_newer_version_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SloDatabase::open(folder.path(), NOW_MS).expect("opened"));
+        drop(SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened"));
         let connection = Connection::open(folder.path().join(FILE_NAME)).expect("opened");
         connection.pragma_update(None, "user_version", VERSION + 1).expect("written");
-        let error = SloDatabase::open(folder.path(), NOW_MS).expect_err("newer");
+        let error = SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect_err("newer");
         assert!(error.to_string().contains("a newer version of seawall wrote it"), "{error}");
     }
 }

@@ -1,19 +1,27 @@
 //! The thread `slo`: every ten seconds it takes what the reactors counted, judges the objectives, and writes the counts to `slo.db`.
 //!
+//! Every second it looks at what else makes an incident, and hands due notices to the channels ([`alerts`]).
+//!
 //! It only reads the cells of the reactors, so a slow disk delays a report, and nothing else.
 
+mod alerts;
 mod database;
+#[cfg(test)]
+mod tests;
 
 use crate::clock::{Moment, Now};
+use crate::job::alerts::AlertRequest;
 use crate::metrics::scrape::Metrics;
 use crate::slo::SloPart;
 use crate::slo::history::SLOT_S;
 use crate::slo::part::PartTotals;
-use crate::slo::report::SloReport;
+use crate::slo::report::{ObjectiveReport, SloReport};
 use crate::slo::run_counts::{Advance, AllCounts, MINUTES_PER_QUARTER, RunCounts};
 use crate::slo::scoreboard::{Measured, PartCounts, Scoreboard};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use database::{RunEnd, SloDatabase};
+use alerts::AlertDesk;
+pub use alerts::AlertParts;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use database::{ProcessRun, RunEnd, SloDatabase};
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -22,6 +30,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(SLOT_S as u64);
+/// The time between two looks at dependencies and channels.
+const TICK: Duration = Duration::from_secs(1);
+/// The time between two tries to open `slo.db`.
+const REOPEN: Duration = Duration::from_secs(60);
 const MINUTE_MS: u64 = 60_000;
 /// The minutes that the longest window of a tier looks back.
 const RESTORED_MINUTES: u64 = 3 * 1_440;
@@ -35,6 +47,7 @@ pub struct ObjectiveParts {
     pub instance: Arc<str>,
     /// The data folder, where `slo.db` is.
     pub folder: PathBuf,
+    pub alerts: AlertParts,
 }
 
 /// A thread that runs.
@@ -68,50 +81,126 @@ pub fn start(
 
 /// The state of the thread.
 struct Keeper<C> {
-    parts: ObjectiveParts,
+    board: Scoreboard,
+    metrics: Arc<Metrics>,
+    instance: Arc<str>,
+    folder: PathBuf,
     clock: C,
     /// The counts at the end of the last slot, and its end.
     before: [PartTotals; SloPart::ALL.len()],
     slot_ended: Moment,
     began: Now,
+    run: ProcessRun,
     counts: RunCounts,
     /// The quarter of an hour in which the sums of the periods were last read.
     summed: u64,
     /// `None` while it cannot be used.
     database: Option<SloDatabase>,
+    /// The last try to open it.
+    tried: Moment,
+    alerts: AlertDesk,
 }
 
 impl<C: Fn() -> Now> Keeper<C> {
     fn new(parts: ObjectiveParts, clock: C) -> Keeper<C> {
         let now = clock();
+        let ObjectiveParts { board, metrics, instance, folder, alerts } = parts;
         let mut keeper = Keeper {
+            alerts: AlertDesk::new(alerts, &metrics, &instance, board.names(), now.unix_ms),
             before: Default::default(),
             slot_ended: now.at,
             began: now,
+            run: ProcessRun::begin(now.unix_ms),
             counts: RunCounts::new(now.unix_ms / MINUTE_MS),
             summed: 0,
             database: None,
-            parts,
+            tried: now.at,
+            board,
+            metrics,
+            instance,
+            folder,
             clock,
         };
         match keeper.open(now) {
             Ok(database) => keeper.database = Some(database),
             Err(error) => keeper.report_loss(&error),
         }
+        keeper.alerts.end_unknown(now.unix_ms);
         keeper
     }
 
     fn run(mut self, over: &Receiver<Infallible>) {
         self.turn(RunEnd::Runs);
-        while over.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-            self.turn(RunEnd::Runs);
+        self.tick();
+        loop {
+            let (orders, results) = (self.alerts.ends.orders.clone(), self.alerts.ends.results.clone());
+            select! {
+                recv(over) -> _ => break,
+                recv(orders) -> request => match request {
+                    Ok(request) => self.order(request),
+                    // The admin listener ends with the process.
+                    Err(_) => self.alerts.ends.orders = crossbeam_channel::never(),
+                },
+                recv(results) -> result => match result {
+                    Ok(result) => {
+                        let now_ms = self.now_ms((self.clock)());
+                        self.alerts.take(&result, now_ms);
+                    }
+                    // No channel has a thread.
+                    Err(_) => self.alerts.ends.results = crossbeam_channel::never(),
+                },
+                default(TICK) => {}
+            }
+            if (self.clock)().at.since(self.slot_ended) >= PERIOD {
+                self.turn(RunEnd::Runs);
+            }
+            self.tick();
         }
         self.turn(RunEnd::Clean);
     }
 
+    /// The time for incidents, in Unix milliseconds: it does not go back while the process runs.
+    fn now_ms(&self, now: Now) -> u64 {
+        self.began.unix_ms + u64::try_from(now.at.since(self.began.at).as_millis()).unwrap_or(0)
+    }
+
+    fn order(&mut self, request: AlertRequest) {
+        let now_ms = self.now_ms((self.clock)());
+        let answer = self.alerts.order(request.order, now_ms);
+        // The report shows the change before the answer.
+        self.tick();
+        // An operator who does not wait any more has no use for it.
+        let _ = request.reply.try_send(answer);
+    }
+
+    /// Looks at everything but the objectives, and sends what is due.
+    fn tick(&mut self) {
+        let now = (self.clock)();
+        if self.database.is_none() && now.at.since(self.tried) >= REOPEN {
+            self.reopen(now);
+        }
+        let now_ms = self.now_ms(now);
+        let connection = self.database.as_mut().map(SloDatabase::connection);
+        self.alerts.turn(connection, now, now_ms);
+    }
+
+    /// Opens the database after it could not be used. The board has its own counts.
+    fn reopen(&mut self, now: Now) {
+        self.tried = now.at;
+        let now_ms = self.now_ms(now);
+        let opened = SloDatabase::open(&self.folder, self.run).and_then(|mut database| {
+            self.alerts.load(database.connection(), &mut self.board, now_ms)?;
+            Ok(database)
+        });
+        if let Ok(database) = opened {
+            tracing::info!(folder = %self.folder.display(), "slo.db available");
+            (self.database, self.summed) = (Some(database), 0);
+        }
+    }
+
     /// Opens the database, and restores the minutes that windows look back on.
     fn open(&mut self, now: Now) -> rusqlite::Result<SloDatabase> {
-        let database = SloDatabase::open(&self.parts.folder, now.unix_ms)?;
+        let mut database = SloDatabase::open(&self.folder, self.run)?;
         let (minute, nothing) = (now.unix_ms / MINUTE_MS, AllCounts::default());
         let minutes = database.minutes(minute.saturating_sub(RESTORED_MINUTES))?;
         // A minute without events has no row. Before the first row there was nothing.
@@ -122,53 +211,55 @@ impl<C: Fn() -> Now> Keeper<C> {
             next = at + 1;
         }
         (next..minute).for_each(|_| self.restore(&nothing));
+        self.alerts.load(database.connection(), &mut self.board, now.unix_ms)?;
         Ok(database)
     }
 
     fn restore(&mut self, counts: &AllCounts) {
         for (part, counts) in SloPart::ALL.into_iter().zip(counts) {
-            self.parts.board.restore_minute(part, counts);
+            self.board.restore_minute(part, counts);
         }
     }
 
     /// Closes the slots that ended, stores the counts, and publishes the report.
     fn turn(&mut self, end: RunEnd) {
         let now = (self.clock)();
-        let totals = self.parts.metrics.slo_totals();
+        let totals = self.metrics.slo_totals();
         let mut slot = AllCounts::default();
         for ((counts, now), before) in slot.iter_mut().zip(totals).zip(self.before) {
             *counts = PartCounts::of_slot(now.since(before));
         }
         self.before = totals;
         self.close_slots(now.at, &slot);
-        if self.counts.add(now.unix_ms / MINUTE_MS, &slot) == Advance::OtherRun
-            && let Some(database) = &mut self.database
-        {
-            database.begin_other_run(now.unix_ms);
+        if self.counts.add(now.unix_ms / MINUTE_MS, &slot) == Advance::OtherRun {
+            self.run = ProcessRun::begin(now.unix_ms);
             self.summed = 0;
+            if let Some(database) = &mut self.database {
+                database.begin_other_run(self.run);
+            }
         }
         self.store(now, end);
-        self.publish(now);
+        let objectives = self.publish(now);
+        let now_ms = self.now_ms(now);
+        self.alerts.judge(&mut self.board, &slot, &objectives, now_ms);
     }
 
     /// A thread that was late closes several slots: the last one has the counts.
     fn close_slots(&mut self, now: Moment, slot: &AllCounts) {
         let passed = now.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
         for _ in 1..passed.min(RESTORED_MINUTES) {
-            SloPart::ALL
-                .into_iter()
-                .for_each(|part| self.parts.board.close_slot(part, PartTotals::default()));
+            SloPart::ALL.into_iter().for_each(|part| self.board.close_slot(part, PartTotals::default()));
         }
         self.slot_ended = now;
         for (part, counts) in SloPart::ALL.into_iter().zip(slot) {
-            self.parts.board.close_slot(part, counts.totals);
+            self.board.close_slot(part, counts.totals);
         }
     }
 
     /// Writes the current minute. When a quarter of an hour ends, the oldest one leaves the periods, so their sums are read.
     fn store(&mut self, now: Now, end: RunEnd) {
         let Some(database) = &mut self.database else { return };
-        let sessions = self.parts.metrics.sessions_open();
+        let sessions = self.metrics.sessions_open();
         let stored = database.write(&self.counts, now.unix_ms, sessions, end).and_then(|()| {
             let minute = now.unix_ms / MINUTE_MS;
             let quarter = minute / MINUTES_PER_QUARTER;
@@ -178,12 +269,12 @@ impl<C: Fn() -> Now> Keeper<C> {
             self.summed = quarter;
             database.forget_old(minute)?;
             let mut from = [quarter; SloPart::ALL.len()];
-            for (part, days) in self.parts.board.parts() {
+            for (part, days) in self.board.parts() {
                 from[part.index()] =
                     minute.saturating_sub(u64::from(days) * MINUTES_PER_DAY) / MINUTES_PER_QUARTER;
             }
             for (part, counts) in SloPart::ALL.into_iter().zip(database.sums(&from)?) {
-                self.parts.board.set_period(part, counts);
+                self.board.set_period(part, counts);
             }
             Ok(())
         });
@@ -192,26 +283,29 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
     }
 
-    fn publish(&mut self, now: Now) {
+    fn publish(&mut self, now: Now) -> Vec<ObjectiveReport> {
         let measured = self
             .database
             .as_ref()
-            .and_then(|database| database.measured(now.unix_ms, self.parts.board.period_days_max()).ok());
+            .and_then(|database| database.measured(now.unix_ms, self.board.period_days_max()).ok());
         let own = now.at.since(self.began.at).as_secs();
         let measured = measured.unwrap_or(Measured { known_s: own, up_s: own });
-        self.parts.metrics.slo.publish(SloReport {
+        let objectives = self.board.report(measured);
+        self.metrics.slo.publish(SloReport {
             judged: now.unix_ms,
-            instance: self.parts.instance.to_string(),
+            instance: self.instance.to_string(),
             stored: self.database.is_some(),
-            objectives: self.parts.board.report(measured),
+            objectives: objectives.clone(),
         });
+        objectives
     }
 
     fn report_loss(&mut self, error: &rusqlite::Error) {
         self.database = None;
+        self.tried = (self.clock)().at;
         tracing::warn!(
             %error,
-            folder = %self.parts.folder.display(),
+            folder = %self.folder.display(),
             effect = "objectives are judged, and their counts end with this process",
             "slo.db unavailable"
         );

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str, expect: &Expect) -> Result<(), (Fault, String)> {
-        let answer = HttpAnswer { status, body: body.into(), is_cut: false };
+        let answer = HttpAnswer { status, body: body.into(), is_cut: false, retry_after: None };
         let peer = PeerAddress::Tcp { host: "api".into(), port: 80 };
         judge(&answer, expect, &peer).map_err(|trouble| (trouble.fault, trouble.text))
     }

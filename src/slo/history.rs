@@ -4,12 +4,14 @@
 //! costs an addition and a subtraction for each of them.
 
 use super::objective::Counting;
-use super::tier::Tier;
+use super::tier::{Tier, Urgency};
 
 /// The length of a slot, in seconds.
 pub const SLOT_S: u32 = 10;
 /// The windows whose burn rates are reported, in seconds.
 pub const REPORTED_S: [u32; 2] = [3_600, 21_600];
+/// The window that shows whether an incident is over, in seconds.
+pub const RECENT_S: u32 = 300;
 /// The groups of users among which bad events are divided.
 pub const BUCKETS: usize = 16;
 /// The longest window that is summed from slots, in seconds. Longer ones are summed from minutes.
@@ -109,6 +111,8 @@ pub struct PartHistory {
     minutes: Box<[HistoryEntry]>,
     /// The slots that were closed.
     closed: u64,
+    /// The slots that were closed when the last page and the last ticket were over.
+    marks: [u64; 2],
     /// Lengths in seconds, and sums.
     windows: Vec<(u32, WindowSums)>,
 }
@@ -117,7 +121,7 @@ impl PartHistory {
     /// An empty history with the windows of these tiers.
     pub fn new(counting: Counting, tiers: &[Tier]) -> PartHistory {
         let of_tiers = tiers.iter().flat_map(|tier| [tier.long_s, tier.short_s]);
-        let mut lengths: Vec<u32> = of_tiers.chain(REPORTED_S).collect();
+        let mut lengths: Vec<u32> = of_tiers.chain(REPORTED_S).chain([RECENT_S]).collect();
         lengths.sort_unstable();
         lengths.dedup();
         PartHistory {
@@ -125,6 +129,7 @@ impl PartHistory {
             slots: vec![HistoryEntry::default(); SLOTS].into_boxed_slice(),
             minutes: vec![HistoryEntry::default(); MINUTES].into_boxed_slice(),
             closed: 0,
+            marks: [0; 2],
             windows: lengths.into_iter().map(|length_s| (length_s, WindowSums::default())).collect(),
         }
     }
@@ -168,11 +173,41 @@ impl PartHistory {
         self.closed += 1;
     }
 
-    /// The sums of a window of one of the tiers, or of [`REPORTED_S`]. Windows of more than an hour end with the minute that is being counted, so they
+    /// The sums of a window of one of the tiers, of [`REPORTED_S`] or [`RECENT_S`]. Windows of more than an hour end with the minute that is being counted, so they
     /// are up to a minute shorter.
     pub fn window(&self, length_s: u32) -> WindowSums {
         let found = self.windows.iter().find(|(known, _)| *known == length_s);
         found.map_or_else(WindowSums::default, |(_, sums)| *sums)
+    }
+
+    /// Marks that incidents of this urgency are over since `ago` slots: no short window looks behind it, so the same bad events cause
+    /// no second incident.
+    pub fn mark(&mut self, urgency: Urgency, ago: u64) {
+        if let Some(mark) = self.marks.get_mut(urgency as usize) {
+            *mark = (*mark).max(self.closed.saturating_sub(ago));
+        }
+    }
+
+    /// The sums of the short window of a tier, as far as it is behind the mark of its urgency.
+    pub fn short_window(&self, tier: &Tier) -> WindowSums {
+        let mark = self.marks.get(tier.urgency as usize).copied().unwrap_or(0);
+        let since = self.closed.saturating_sub(mark);
+        if mark == 0 || since >= u64::from(tier.short_s / SLOT_S) {
+            return self.window(tier.short_s);
+        }
+        let mut sums = WindowSums::default();
+        if since <= SLOTS as u64 {
+            (1..=since).for_each(|back| sums.add(&at(&self.slots, self.closed, back)));
+        } else {
+            let next = self.closed.div_ceil(SLOTS_PER_MINUTE);
+            (1..=since / SLOTS_PER_MINUTE).for_each(|back| sums.add(&at(&self.minutes, next, back)));
+        }
+        sums
+    }
+
+    /// The events of the last slot.
+    pub fn last_slot(&self) -> u64 {
+        u64::from(at(&self.slots, self.closed, 1).counts.valid)
     }
 
     /// Looks through a window. It takes 20 µs for the longest, so a caller asks only for tiers that are over without it.

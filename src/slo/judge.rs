@@ -11,7 +11,7 @@ const GROUPS_MIN: u32 = 3;
 /// True exactly if both windows reach the threshold, both counts are significant, and half of the threshold is reached in the long
 /// window without the group of users that had most bad events.
 pub fn is_over(history: &PartHistory, objective: &Objective, tier: &Tier) -> bool {
-    let (long, short) = (history.window(tier.long_s), history.window(tier.short_s));
+    let (long, short) = (history.window(tier.long_s), history.short_window(tier));
     let threshold = u64::from(tier.threshold_ppm);
     let burns = |sums: &WindowSums| reaches(history.counting, sums, sums.bad, threshold);
     burns(&short)
@@ -19,6 +19,13 @@ pub fn is_over(history: &PartHistory, objective: &Objective, tier: &Tier) -> boo
         && Guard::Short.passes(short.bad, short.valid, objective.allowed_ppm)
         && Guard::Long.passes(long.bad, long.valid, objective.allowed_ppm)
         && is_shared(history, objective, tier, &long)
+}
+
+/// True exactly if both windows reach half of the threshold: enough to keep an incident, and not to begin one.
+pub fn is_near(history: &PartHistory, tier: &Tier) -> bool {
+    let half = u64::from(tier.threshold_ppm / 2);
+    let reaches_half = |sums: &WindowSums| reaches(history.counting, sums, sums.bad, half);
+    reaches_half(&history.short_window(tier)) && reaches_half(&history.window(tier.long_s))
 }
 
 /// False if most bad events come from one group of users.

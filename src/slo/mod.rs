@@ -12,6 +12,7 @@
 //! result. [`simulate`] draws traffic and asks the same judge; only there are numbers rounded.
 
 pub mod attempt;
+pub mod burn;
 pub mod counts_row;
 pub mod ending;
 pub mod guard;

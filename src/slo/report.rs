@@ -78,7 +78,7 @@ pub struct PartReport {
 }
 
 /// A tier of a part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TierReport {
     #[serde(flatten)]
     pub tier: Tier,

@@ -1,7 +1,8 @@
 //! The objectives of one gateway: their counts so far, judged each ten seconds.
 
-use super::history::{PartHistory, REPORTED_S, SlotCounts, WindowSums};
-use super::judge::is_over;
+use super::burn::BurnVerdict;
+use super::history::{PartHistory, RECENT_S, REPORTED_S, SLOT_S, SlotCounts, WindowSums};
+use super::judge::{is_near, is_over};
 use super::objective::{Counting, Objective};
 use super::part::{PartTotals, SloPart};
 use super::report::{ObjectiveReport, ObjectiveState, PartReport, TierReport};
@@ -149,6 +150,26 @@ impl Scoreboard {
         }
     }
 
+    /// The names of the objectives.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.objectives.iter().map(|judged| judged.name).collect()
+    }
+
+    /// The burn of an objective as its page or ticket tiers judge it, by its worst part; `None` if there is no such objective. While no
+    /// part is over or near, the verdict is that of `before`, so that other events do not end its incident.
+    pub fn burn(&self, name: &str, urgency: Urgency, before: Option<SloPart>) -> Option<BurnVerdict> {
+        let judged = self.objectives.iter().find(|judged| judged.name == name)?;
+        let verdicts = judged.parts.iter().filter_map(|part| judged.burn(part, urgency));
+        verdicts.max_by_key(|it| (it.over.is_some(), it.is_near, Some(it.part) == before, it.recent_bad_ppm))
+    }
+
+    /// Marks that the incident of an objective is over since `ago_s` seconds.
+    pub fn mark_over(&mut self, name: &str, urgency: Urgency, ago_s: u64) {
+        let parts =
+            self.objectives.iter_mut().filter(|judged| judged.name == name).flat_map(|it| &mut it.parts);
+        parts.for_each(|part| part.history.mark(urgency, ago_s / u64::from(SLOT_S)));
+    }
+
     /// The state of all objectives.
     pub fn report(&self, measured: Measured) -> Vec<ObjectiveReport> {
         self.objectives.iter().map(|judged| judged.report(measured)).collect()
@@ -171,6 +192,24 @@ fn narrow(count: u64) -> u32 {
 }
 
 impl JudgedObjective {
+    /// The verdict on one part; `None` without a tier of this urgency.
+    fn burn(&self, judged: &JudgedPart, urgency: Urgency) -> Option<BurnVerdict> {
+        let tiers = || self.tiers.iter().filter(|tier| tier.urgency == urgency);
+        let objective = Objective { counting: judged.part.counting(), ..self.objective };
+        let over = tiers().find(|tier| is_over(&judged.history, &objective, tier));
+        let recent = judged.history.window(RECENT_S);
+        Some(BurnVerdict {
+            part: judged.part,
+            over: over.map(|tier| tier_report(judged, &objective, tier)),
+            is_near: tiers().any(|tier| is_near(&judged.history, tier)),
+            threshold_ppm: tiers().map(|tier| tier.threshold_ppm).min()?,
+            allowed_ppm: objective.allowed_ppm,
+            new: judged.history.last_slot(),
+            recent: recent.valid,
+            recent_bad_ppm: error_ppm(&recent, objective.counting).unwrap_or(0),
+        })
+    }
+
     fn report(&self, measured: Measured) -> ObjectiveReport {
         let parts: Vec<PartReport> = self.parts.iter().map(|part| self.part_report(part, measured)).collect();
         let worst = parts.iter().min_by_key(|part| part.budget_left_ppm.unwrap_or(i64::MAX));

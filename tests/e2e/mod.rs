@@ -6,6 +6,7 @@
 //! `SEAWALL_TEST_TLS=1 cargo test --test program e2e` runs all of them over TLS.
 
 mod admin;
+mod alerts;
 mod audit;
 mod backup_and_restore;
 mod beat_and_ping;

@@ -52,6 +52,12 @@ impl Answer {
         Answer::With { status, content_type, body: body.into(), after: Duration::ZERO }
     }
 
+    /// A refusal that asks for another try after some seconds.
+    pub fn retry_after(status: u16, seconds: u32) -> Answer {
+        let content_type = format!("text/plain\r\nRetry-After: {seconds}");
+        Answer::With { status, content_type, body: "later".into(), after: Duration::ZERO }
+    }
+
     /// The same answer after a delay.
     pub fn after(self, delay: Duration) -> Answer {
         match self {

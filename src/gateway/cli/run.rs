@@ -2,14 +2,16 @@
 
 use super::settings::Settings;
 use super::which::Which;
+use crate::gateway::alert_command::{self, AlertArguments, AlertCommand};
 use crate::gateway::config::sources::{ConfigSources, FileSource};
 use crate::gateway::config::{self, Config};
 use crate::gateway::lookup_command::{self, LookupSubject};
 use crate::gateway::order_command::{self, OrderTask};
 use crate::gateway::output;
 use crate::gateway::running::RunningGateway;
+use crate::gateway::store_command;
 use crate::gateway::user_command;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The file that commands about a running gateway read if there is no configuration here. `serve` never does.
@@ -28,6 +30,28 @@ pub(super) fn showing(settings: Settings, which: &Which, user: String) -> ExitCo
 /// Runs a command about sessions.
 pub(super) fn looking_up(settings: Settings, which: &Which, subject: &LookupSubject) -> ExitCode {
     operating(settings, which, |config, running| lookup_command::show(&config, running, subject))
+}
+
+/// Runs a command about incidents.
+pub(super) fn alerting(
+    settings: Settings,
+    command: Option<AlertCommand>,
+    arguments: &AlertArguments,
+    which: &Which,
+) -> ExitCode {
+    operating(settings, which, |config, running| {
+        alert_command::run(command.as_ref(), arguments, &config, running)
+    })
+}
+
+/// Copies the store.
+pub(super) fn backing_up(settings: Settings, folder: Option<PathBuf>, keep: Option<u16>) -> ExitCode {
+    configured(settings, |config| store_command::backup(&config, folder, keep))
+}
+
+/// Replaces the store by a backup.
+pub(super) fn restoring(settings: Settings, file: &Path) -> ExitCode {
+    configured(settings, |config| store_command::restore(&config, file))
 }
 
 /// Runs a command about a running gateway.

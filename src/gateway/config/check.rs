@@ -1,5 +1,6 @@
 //! Contradictions: values that are within their bounds but cannot be used together.
 
+use super::alert_check;
 use super::auth::{INTROSPECTION_URL, IntrospectionConfig, JWKS_URL};
 use super::certificate::{TlsIdentity, Unusable};
 use super::error::{ApiFault, ConfigFault, ProblemList};
@@ -21,6 +22,7 @@ pub(super) fn contradictions(config: &Config, report: &mut ProblemList) {
     check.auth_off();
     check.issuer();
     check.introspection();
+    alert_check::check(config, report);
 }
 
 /// A setting and its value.

@@ -3,6 +3,7 @@
 //! No fault holds a secret: a rejected value is hidden before a fault is made of it, and a syntax error carries no source
 //! text.
 
+use super::alert_fault::AlertFault;
 use super::certificate::CertificateFault;
 use super::origin::ValueOrigin;
 use super::secret_file::{SecretFile, SecretFileFault};
@@ -150,6 +151,7 @@ pub enum ConfigFault {
     /// Keys would be fetched, or the gateway's secret sent, over a network and unencrypted.
     Unencrypted,
     Api(ApiFault),
+    Alert(AlertFault),
     /// Two keys have the same name.
     SameKid {
         kid: String,
@@ -254,6 +256,7 @@ impl fmt::Display for ConfigFault {
                 "cannot be set by a variable: use [[auth.keys]] in a file, or SEAWALL_AUTH_SECRET for one HS256 key",
             ),
             ConfigFault::Api(fault) => fault.fmt(f),
+            ConfigFault::Alert(fault) => fault.fmt(f),
             ConfigFault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             ConfigFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             ConfigFault::SecretFile(fault) => fault.fmt(f),
@@ -278,9 +281,7 @@ impl fmt::Display for ConfigFault {
                  after this process exits: set store.url, or set server.takeover to false",
             ),
             ConfigFault::DiskOfServer => f.write_str(DISK_OF_SERVER),
-            ConfigFault::OpenToPages => f.write_str(
-                "\"*\" would let every web page read and write while auth is off; name the origins, or configure auth",
-            ),
+            ConfigFault::OpenToPages => f.write_str(OPEN_TO_PAGES),
             ConfigFault::Unencrypted => f.write_str(UNENCRYPTED),
             ConfigFault::AuthOff => f.write_str(
                 "has no effect while auth is off: add [[auth.keys]], auth.secret, auth.jwks_url or \
@@ -341,6 +342,9 @@ impl fmt::Display for ApiFault {
         }
     }
 }
+
+const OPEN_TO_PAGES: &str =
+    "\"*\" would let every web page read and write while auth is off; name the origins, or configure auth";
 
 const OWN_NAME: &str = "\"gateway\" is the name of this process in reports: choose another name";
 

@@ -6,6 +6,9 @@
 //!
 //! No file imports from this one, and the imports between the files have no circle.
 
+pub mod alert;
+mod alert_check;
+pub mod alert_fault;
 pub mod api;
 pub mod auth;
 pub mod certificate;
@@ -22,6 +25,7 @@ mod ready_made;
 pub mod reload;
 mod secret_check;
 pub(in crate::gateway) mod secret_file;
+mod section_list;
 pub mod sections;
 pub mod setting;
 pub mod show;

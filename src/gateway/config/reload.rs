@@ -197,7 +197,8 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form: each setting accepts one of them that is not its default.
-    const VALUES: [&str; 26] = [
+    const VALUES: [&str; 27] = [
+        "slack",
         "true",
         "false",
         "2",

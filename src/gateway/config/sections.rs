@@ -1,5 +1,6 @@
 //! The effective configuration: one struct for each section of the file.
 
+use super::alert::AlertSection;
 use super::api::ApiSection;
 use super::auth::AuthSection;
 use super::certificate::TlsIdentity;
@@ -37,6 +38,7 @@ pub struct Config {
     pub cluster: RebalanceSettings,
     pub drain: Plan,
     pub slo: SloSection,
+    pub alert: AlertSection,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
     pub log: LogSection,

@@ -273,7 +273,12 @@ mod tests {
                 "store.url" => "postgres://chat:hunter2@127.0.0.1/chat",
                 "bus.url" => "redis://:hunter2@127.0.0.1",
                 "auth.introspection_url" | "auth.jwks_url" => "https://chat:hunter2@127.0.0.1/",
-                "auth.secret" | "auth.client_secret" | "admin.token" => {
+                "alert.slack_url" | "alert.webhook_url" | "alert.heartbeat_url" => {
+                    "https://127.0.0.1/hunter2"
+                }
+                "alert.pagerduty_url" => "https://127.0.0.1/enqueue",
+                "alert.webhook_secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "auth.secret" | "auth.client_secret" | "admin.token" | "alert.pagerduty_key" => {
                     "hunter2-hunter2-hunter2-hunter2-hunter2"
                 }
                 other => panic!("{other} holds a secret: give it a value here"),

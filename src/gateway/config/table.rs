@@ -7,6 +7,7 @@
 //! [`Config`]: super::sections::Config
 
 use super::raw::{RawValue, quoted};
+pub use super::section_list::SECTIONS;
 use super::sections::ProxyProtocol;
 use super::setting::{Applies, Setting};
 use super::url::UrlKind;
@@ -17,6 +18,7 @@ use super::value::{
     },
     SettingValue, ShownValue, TextForm, between, zero_or,
 };
+use crate::alert::routing::AlertMode;
 use crate::auth::token::ExpiryRule;
 use crate::cluster::spread::RebalanceMode;
 use crate::health::snapshot::AdmissionMode;
@@ -46,6 +48,7 @@ macro_rules! words {
 
 words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
 words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
+words!(ALERT_MODES = AlertMode { Send = "send", Observe = "observe" });
 words!(REBALANCE_MODES = RebalanceMode { Off = "off", Auto = "auto" });
 words!(FORMATS = Format { Text = "text", Json = "json" });
 words!(EXPIRY_RULES = ExpiryRule { Optional = "optional", Required = "required" });
@@ -355,43 +358,42 @@ settings! {
     slo.explained = "99.9 % over 30 d", ObjectiveOrOff, Restart:
         "The objective for sessions that end with a reason, or `off`.";
 
+    alert.mode = "send", Word(ALERT_MODES), Reload:
+        "`send`: incidents go to the log and to all channels. `observe`: to the log alone, and only what was sent before is ended.";
+    alert.deployment = none, Text(TextForm::Name), Reload:
+        "The name of this deployment in the keys of incidents. Two deployments that share a channel need different ones. Default: `seawall`.";
+    alert.docs_url = none, Text(TextForm::Page), Reload:
+        "The address at which you serve the folder `docs`, for links to runbooks. Default: notices name the file.";
+    alert.critical = ["pagerduty", "slack", "webhook"], Accepts::Channels, Reload:
+        "The channels of critical incidents. One that is not configured is left out.";
+    alert.warning = ["slack", "webhook"], Accepts::Channels, Reload:
+        "The channels of warnings. One that is not configured is left out.";
+    alert.escalate = [], Accepts::Channels, Reload:
+        "The channels to which a critical incident is sent again if it is not acknowledged. Default: those of `critical`. Nothing is sent again while PagerDuty has the incident, because it escalates by itself.";
+    alert.escalate_ms as alert.escalate_after = 900000, between(60_000, DAY_MS), Reload:
+        "Time until a critical incident is sent again. The next repeats come after an hour and then every four hours.";
+    alert.slack_url = none, Secret, Reload:
+        "The address of an incoming webhook of Slack. It is a secret: prefer `SEAWALL_ALERT_SLACK_URL` or `slack_url_file`.";
+    alert.slack_mention = none, Text(TextForm::Any), Reload:
+        "Text before a critical incident in Slack, like `<!here>`.";
+    alert.pagerduty_key = none, Secret, Reload:
+        "The routing key of an integration of PagerDuty with Events API v2. Prefer `SEAWALL_ALERT_PAGERDUTY_KEY` or `pagerduty_key_file`.";
+    alert.pagerduty_url = none, Accepts::Url(UrlKind::Http), Reload:
+        "The address of Events v2. Default: `https://events.pagerduty.com/v2/enqueue`; in the EU `https://events.eu.pagerduty.com/v2/enqueue`.";
+    alert.webhook_url = none, Secret, Reload:
+        "The address of a service that takes signed webhooks (Standard Webhooks 1.0). Prefer `SEAWALL_ALERT_WEBHOOK_URL` or `webhook_url_file`.";
+    alert.webhook_secret = none, Secret, Reload:
+        "The secret that signs them: `whsec_` and 24 to 64 random bytes in base64. Two of them, the newest first and a blank or line break between them, while you change it.";
+    alert.heartbeat_url = none, Secret, Reload:
+        "The address of a service that notifies you when it was not called for a while. It is called only while objectives are judged and notices get out.";
+    alert.heartbeat_ms as alert.heartbeat = 60000, between(10_000, 3_600_000), Reload:
+        "Time between two calls of `heartbeat_url`.";
+
     log.format ["--log-format"] = "text", Word(FORMATS), Restart:
         "The format of log lines.";
     log.level ["--log-level"] = "info", Word(LEVELS), Reload:
         "The least severe level that is logged.";
 }
-
-/// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 16] = [
-    ("server", "The client listener, the reactors and trusted peers."),
-    ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
-    ("store", "The store of publications."),
-    ("bus", "The connection between instances."),
-    (
-        "limits",
-        "Bounds on the cost of clients. Sizes are in bytes, durations in milliseconds, rates per second.",
-    ),
-    (
-        "retention",
-        "How long publications are kept. A publication is deleted as soon as it exceeds either bound.",
-    ),
-    (
-        "auth",
-        "The tokens that are accepted. Auth is on exactly when there is a key or an auth service (`introspection_url` or `jwks_url`).",
-    ),
-    ("health", "The effects of the state of the dependencies."),
-    (
-        "admin",
-        "The listener for operators, with details and actions that the client listener does not offer.",
-    ),
-    ("api", "The server API, for application backends. See docs/api.md."),
-    ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
-    ("registry", "The users that are connected, and where. See docs/cluster.md."),
-    ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),
-    ("drain", "How the process ends: its clients move to another instance first. See docs/operations.md."),
-    ("slo", "Objectives: how well the gateway serves its users. See docs/slo.md."),
-    ("log", "The log, on stderr."),
-];
 
 pub fn all() -> impl Iterator<Item = &'static Setting> + Clone {
     SETTINGS.iter()

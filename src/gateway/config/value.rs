@@ -3,6 +3,7 @@
 use super::raw::{RawValue, list, one_of, quoted};
 use super::url::{Url, UrlKind};
 use crate::admin::{BEARER_BYTES, is_bearer};
+use crate::alert::channel::AlertChannel;
 use crate::auth::key::SECRET_BYTES_MIN;
 use crate::auth::token_pattern::TokenPattern;
 use crate::slo::Objective;
@@ -57,6 +58,8 @@ pub(super) enum Accepts {
     Text(TextForm),
     Texts(TextForm),
     Networks,
+    /// Channels of incidents.
+    Channels,
     Word(&'static [&'static str]),
     Url(UrlKind),
     /// A text that is never shown.
@@ -109,6 +112,7 @@ impl Accepts {
             Accepts::Text(form) => form.expected().into(),
             Accepts::Texts(form) => format!("a list of {}", form.expected()),
             Accepts::Networks => "a list of networks like \"10.0.0.0/8\"".into(),
+            Accepts::Channels => "a list of \"pagerduty\", \"slack\" and \"webhook\"".into(),
             Accepts::Word(words) => one_of(words),
             Accepts::Url(kind) => kind.expected().into(),
             Accepts::Secret => format!("text of at most {SECRET_BYTES_MAX} bytes"),
@@ -138,6 +142,7 @@ impl Accepts {
         let accepted = |item: &&str| match self {
             Accepts::Texts(form) => form.read(item).is_some(),
             Accepts::Networks => network(item).is_some(),
+            Accepts::Channels => AlertChannel::parse(item).is_some(),
             Accepts::Number { .. }
             | Accepts::Switch
             | Accepts::Address
@@ -336,6 +341,7 @@ text_values! {
     SocketAddr: |text, _accepts| text.trim().parse().ok(), |value| Some(value.to_string());
     IpAddr: |text, _accepts| source_address(text), |value| Some(value.to_string());
     IpNet: |text, _accepts| network(text), |value| Some(value.to_string());
+    AlertChannel: |text, _accepts| AlertChannel::parse(text), |value| Some(value.as_str().to_owned());
     PathBuf: |text, _accepts| (!text.is_empty()).then(|| PathBuf::from(text)), |value| Some(value.to_string_lossy().into_owned());
     String: |text, accepts| accepts.form()?.read(text), |value| Some(value.clone());
     TokenPattern: |text, _accepts| TokenPattern::parse(text), |value| Some(value.to_string());

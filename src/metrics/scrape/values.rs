@@ -3,6 +3,7 @@
 use crate::cluster::order_counts::OrderCounters;
 use crate::metrics::Cell;
 use crate::metrics::admin::AdminCounters;
+use crate::metrics::alerts::AlertBoard;
 use crate::metrics::api::ApiCounters;
 use crate::metrics::auth::AuthCounters;
 use crate::metrics::bus::BusCounters;
@@ -33,6 +34,7 @@ pub(super) struct Scrape {
     pub(super) registry: Arc<RegistryCounters>,
     pub(super) orders: Arc<OrderCounters>,
     pub(super) slo: Arc<SloReport>,
+    pub(super) alerts: Arc<AlertBoard>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,

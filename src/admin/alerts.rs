@@ -1,0 +1,56 @@
+//! Incidents for operators, and their orders about them.
+
+use super::alert_path::AlertQuestion;
+use super::refusal::AdminRefusal;
+use super::{Admin, refuse, tell};
+use crate::clock::Now;
+use crate::job::alerts::{AlertOrder, AlertOrderAnswer};
+use crate::wire::request::Method;
+use std::net::SocketAddr;
+
+impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
+    pub(super) fn alerts(
+        &self,
+        out: &mut Vec<u8>,
+        method: Method,
+        question: AlertQuestion,
+        peer: SocketAddr,
+    ) {
+        let report = self.metrics.alerts.report();
+        if report.judged == 0 {
+            return refuse(out, method, &AdminRefusal::objectives_off());
+        }
+        let text = match question {
+            AlertQuestion::All => Some(report.json()),
+            AlertQuestion::Silences => Some(report.silences_json()),
+            AlertQuestion::One(number) => report.json_of(number),
+            AlertQuestion::Order(order) => return self.order_alerts(out, method, order, peer),
+        };
+        match text {
+            Some(text) => tell(out, method, 200, "application/json", &text),
+            None => refuse(out, method, &AdminRefusal::unknown_incident()),
+        }
+    }
+
+    fn order_alerts(&self, out: &mut Vec<u8>, method: Method, order: AlertOrder, peer: SocketAddr) {
+        let kind = match order {
+            AlertOrder::Acknowledge(_) => "acknowledge",
+            AlertOrder::Silence { .. } => "silence",
+            AlertOrder::EndSilence(_) => "end_silence",
+            AlertOrder::Test(_) => "test",
+            AlertOrder::Resend(_) => "resend",
+        };
+        match self.alert_requests.order(order) {
+            Some(AlertOrderAnswer::Done(number)) => {
+                self.metrics.admin.count_action("alert");
+                tracing::info!(%peer, kind, number, "alert order by operator");
+                tell(out, method, 202, "application/json", &format!("{{\"number\":{number}}}\n"));
+            }
+            Some(AlertOrderAnswer::Unknown) => refuse(out, method, &AdminRefusal::unknown_incident()),
+            Some(AlertOrderAnswer::Refused(why)) => {
+                refuse(out, method, &AdminRefusal::new(409, "too_many", why))
+            }
+            None => refuse(out, method, &AdminRefusal::alerts_silent()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! An incident: an alert from begin to end, as it is stored and shown.
+
+use super::channel::AlertChannel;
+use super::key::{AlertKey, AlertSeverity};
+use super::machine::{AllClear, IncidentMachine};
+use super::notice::{NoticeContent, NoticeEvent};
+use super::text;
+use serde::{Deserialize, Serialize};
+
+/// A channel that was sent the begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifiedChannel {
+    pub channel: AlertChannel,
+    pub at_ms: u64,
+    pub repeats: u32,
+    /// It was sent the acknowledgement.
+    pub acknowledged: bool,
+}
+
+/// The end of an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentEnd {
+    pub at_ms: u64,
+    pub all_clear: AllClear,
+}
+
+/// An alert from begin to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// 1, 2, 3 … of this data folder.
+    pub number: u64,
+    pub key: AlertKey,
+    pub severity: AlertSeverity,
+    /// The time of the first reading that was over.
+    pub since_ms: u64,
+    pub machine: IncidentMachine,
+    /// The figures of the newest reading that was over.
+    pub text: String,
+    pub reference: Option<String>,
+    /// An outage of a dependency explains it, or did.
+    pub is_effect: bool,
+    pub acknowledged_ms: Option<u64>,
+    pub notified: Vec<NotifiedChannel>,
+    /// Messages about it so far.
+    pub steps: u32,
+    pub end: Option<IncidentEnd>,
+}
+
+impl Incident {
+    /// The message about its next step.
+    pub(super) fn content(&mut self, event: NoticeEvent, now_ms: u64) -> NoticeContent {
+        self.steps += 1;
+        NoticeContent {
+            event,
+            incident: self.number,
+            key: self.key.clone(),
+            severity: self.severity,
+            step: self.steps,
+            title: text::title(&self.key),
+            text: self.text.clone(),
+            since_ms: self.since_ms,
+            at_ms: now_ms,
+            reference: self.reference.clone(),
+            all_clear: self.end.map(|end| end.all_clear),
+        }
+    }
+
+    pub(super) fn was_sent_to(&self, channel: AlertChannel) -> bool {
+        self.notified.iter().any(|notified| notified.channel == channel)
+    }
+}

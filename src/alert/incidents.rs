@@ -1,0 +1,371 @@
+//! All alerts of one gateway: their incidents, and the notices that are due.
+
+use super::channel::AlertChannel;
+use super::hold::{HoldCheck, HoldReason, SenderRole, StormGauge};
+use super::incident::{Incident, IncidentEnd, NotifiedChannel};
+use super::key::{AlertKey, AlertKind, AlertSeverity};
+use super::machine::{
+    AlertCondition, AlertRule, AllClear, EndRule, EventEvidence, IncidentMachine, IncidentPhase, IncidentTurn,
+};
+use super::notice::{NoticeContent, NoticeEvent};
+use super::routing::AlertRouting;
+use super::silence::SilenceList;
+use std::collections::BTreeMap;
+use std::mem;
+
+/// Alerts at once: a gateway has five objectives and few dependencies.
+const ALERTS_MAX: usize = 256;
+/// A storm is over when nothing was held for it for this long, in milliseconds.
+const STORM: AlertRule = AlertRule { begin_after_ms: 0, end: EndRule::After(600_000) };
+
+/// The state of what one alert watches.
+#[derive(Clone, Debug)]
+pub struct AlertReading {
+    pub key: AlertKey,
+    pub severity: AlertSeverity,
+    pub rule: AlertRule,
+    pub condition: AlertCondition,
+    pub events: EventEvidence,
+    /// The figures, in a sentence or two.
+    pub text: String,
+    pub reference: Option<String>,
+    /// An outage of a critical dependency explains it.
+    pub is_explained: bool,
+}
+
+/// An incident that has just begun or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncidentStep {
+    Began(u64),
+    Ended(Box<Incident>),
+}
+
+/// A message that is due, and its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeDraft {
+    pub channel: AlertChannel,
+    pub content: NoticeContent,
+}
+
+/// All alerts. What it returns is stored before it is sent.
+#[derive(Clone, Debug, Default)]
+pub struct Incidents {
+    number: u64,
+    /// Machines of alerts without an incident that are not quiet.
+    pending: BTreeMap<AlertKey, IncidentMachine>,
+    open: BTreeMap<AlertKey, Incident>,
+    pub silences: SilenceList,
+    gauge: StormGauge,
+    /// The incidents that a storm holds.
+    stormed: Vec<u64>,
+    cause_ms: Option<u64>,
+    /// Incidents that changed since they were last stored.
+    dirty: Vec<u64>,
+    /// Ends that channels must still be sent.
+    ends: Vec<Incident>,
+}
+
+impl Incidents {
+    /// Goes on with stored incidents that are open. `last` is the greatest number so far, `recent` the times and numbers of the
+    /// critical incidents of the last hour that were sent.
+    pub fn restore(
+        last: u64,
+        open: Vec<Incident>,
+        silences: SilenceList,
+        recent: Vec<(u64, u64)>,
+        now_ms: u64,
+    ) -> Incidents {
+        let resumed = open.into_iter().map(|mut incident| {
+            incident.machine.resume(now_ms);
+            (incident.key.clone(), incident)
+        });
+        Incidents {
+            number: last,
+            open: resumed.collect(),
+            silences,
+            gauge: StormGauge::new(recent),
+            ..Incidents::default()
+        }
+    }
+
+    /// Takes stored incidents that could not be read at the start, unless their alerts have new ones.
+    pub fn adopt(&mut self, stored: Vec<Incident>, now_ms: u64) {
+        for mut incident in stored {
+            incident.machine.resume(now_ms);
+            self.open.entry(incident.key.clone()).or_insert(incident);
+        }
+    }
+
+    /// The open incidents.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.open.values()
+    }
+
+    /// The open incident of an alert.
+    pub fn of(&self, key: &AlertKey) -> Option<&Incident> {
+        self.open.get(key)
+    }
+
+    /// The open incidents that changed since the last call.
+    pub fn take_changed(&mut self) -> Vec<Incident> {
+        let dirty = mem::take(&mut self.dirty);
+        self.open.values().filter(|incident| dirty.contains(&incident.number)).cloned().collect()
+    }
+
+    /// Takes readings of alerts.
+    pub fn read(&mut self, readings: &[AlertReading], now_ms: u64) -> Vec<IncidentStep> {
+        let steps: Vec<_> = readings.iter().filter_map(|reading| self.read_one(reading, now_ms)).collect();
+        let is_cause = |key: &AlertKey, severity| {
+            key.kind == AlertKind::Dependency && severity == AlertSeverity::Critical
+        };
+        let is_pending = readings.iter().any(|reading| {
+            is_cause(&reading.key, reading.severity) && self.pending.contains_key(&reading.key)
+        });
+        if is_pending || self.open.values().any(|incident| is_cause(&incident.key, incident.severity)) {
+            self.cause_ms = Some(now_ms);
+        }
+        steps
+    }
+
+    fn read_one(&mut self, reading: &AlertReading, now_ms: u64) -> Option<IncidentStep> {
+        let AlertReading { key, condition, events, rule, .. } = reading;
+        if let Some(incident) = self.open.get_mut(key) {
+            let before = incident.machine.phase;
+            let turn = incident.machine.read(*condition, *events, rule, now_ms);
+            incident.is_effect |= reading.is_explained;
+            if *condition == AlertCondition::Over {
+                incident.text.clone_from(&reading.text);
+                incident.reference = reading.reference.clone().or(incident.reference.take());
+            }
+            if mem::discriminant(&before) != mem::discriminant(&incident.machine.phase) {
+                self.dirty.push(incident.number);
+            }
+            return match turn {
+                IncidentTurn::Ends(all_clear) => self.end(key, all_clear, now_ms),
+                IncidentTurn::Stays | IncidentTurn::Begins => None,
+            };
+        }
+        let mut machine = self.pending.remove(key).unwrap_or_default();
+        let since_ms = match machine.phase {
+            IncidentPhase::Pending { since_ms } => since_ms,
+            IncidentPhase::Quiet | IncidentPhase::Firing | IncidentPhase::Settling { .. } => now_ms,
+        };
+        let turn = machine.read(*condition, *events, rule, now_ms);
+        if turn == IncidentTurn::Begins {
+            return Some(self.begin(reading, machine, since_ms));
+        }
+        if machine.phase != IncidentPhase::Quiet && self.pending.len() < ALERTS_MAX {
+            self.pending.insert(key.clone(), machine);
+        }
+        None
+    }
+
+    fn begin(&mut self, reading: &AlertReading, machine: IncidentMachine, since_ms: u64) -> IncidentStep {
+        self.number += 1;
+        let incident = Incident {
+            number: self.number,
+            key: reading.key.clone(),
+            severity: reading.severity,
+            since_ms,
+            machine,
+            text: reading.text.clone(),
+            reference: reading.reference.clone(),
+            is_effect: reading.is_explained,
+            acknowledged_ms: None,
+            notified: Vec::new(),
+            steps: 0,
+            end: None,
+        };
+        self.dirty.push(self.number);
+        self.open.insert(reading.key.clone(), incident);
+        IncidentStep::Began(self.number)
+    }
+
+    fn end(&mut self, key: &AlertKey, all_clear: AllClear, now_ms: u64) -> Option<IncidentStep> {
+        let mut incident = self.open.remove(key)?;
+        incident.end = Some(IncidentEnd { at_ms: now_ms, all_clear });
+        self.stormed.retain(|number| *number != incident.number);
+        self.ends.push(incident.clone());
+        Some(IncidentStep::Ended(Box::new(incident)))
+    }
+
+    /// Ends the incidents of alerts that no longer exist.
+    pub fn end_unknown(&mut self, is_known: impl Fn(&AlertKey) -> bool, now_ms: u64) -> Vec<IncidentStep> {
+        self.pending.retain(|key, _| is_known(key));
+        let gone: Vec<AlertKey> = self.open.keys().filter(|key| !is_known(key)).cloned().collect();
+        gone.iter().filter_map(|key| self.end(key, AllClear::Removed, now_ms)).collect()
+    }
+
+    /// The reason to hold an open incident now.
+    pub fn held(
+        &self,
+        incident: &Incident,
+        routing: &AlertRouting,
+        role: SenderRole,
+        now_ms: u64,
+    ) -> Option<HoldReason> {
+        let reason = self.check(routing, role, now_ms).reason(incident);
+        reason.or_else(|| self.stormed.contains(&incident.number).then_some(HoldReason::Storm))
+    }
+
+    fn check(&self, routing: &AlertRouting, role: SenderRole, now_ms: u64) -> HoldCheck<'_> {
+        let (silences, open) = (&self.silences, &self.open);
+        HoldCheck { mode: routing.mode, role, silences, open, cause_ms: self.cause_ms, now_ms }
+    }
+
+    /// The notices that are due now. Each is returned once.
+    pub fn notices(&mut self, routing: &AlertRouting, role: SenderRole, now_ms: u64) -> Vec<NoticeDraft> {
+        let mut drafts: Vec<NoticeDraft> = Vec::new();
+        // Whatever holds an incident now: a channel that knows of its begin must hear of its end.
+        for mut incident in mem::take(&mut self.ends) {
+            for NotifiedChannel { channel, .. } in incident.notified.clone() {
+                let content = incident.content(NoticeEvent::Ended, now_ms);
+                drafts.push(NoticeDraft { channel, content });
+            }
+        }
+        let keys: Vec<AlertKey> = self.open.keys().cloned().collect();
+        for key in keys {
+            let Some(incident) = self.open.get(&key) else { continue };
+            let mut held = self.check(routing, role, now_ms).reason(incident);
+            if held.is_none() && !self.gauge.admit(incident, now_ms) {
+                held = Some(HoldReason::Storm);
+            }
+            let number = incident.number;
+            self.stormed.retain(|stormed| *stormed != number);
+            if held == Some(HoldReason::Storm) {
+                self.stormed.push(number);
+            }
+            if let Some(incident) = self.open.get_mut(&key) {
+                let due = due(incident, routing, held, now_ms);
+                if !due.is_empty() {
+                    self.dirty.push(number);
+                }
+                drafts.extend(due);
+            }
+        }
+        drafts
+    }
+
+    /// The reading of the storm, which follows from the incidents themselves.
+    pub fn storm(&self) -> AlertReading {
+        let count = self.stormed.len();
+        AlertReading {
+            key: AlertKey::new(AlertKind::Storm, ""),
+            severity: AlertSeverity::Critical,
+            rule: STORM,
+            condition: if count > 0 { AlertCondition::Over } else { AlertCondition::Clear },
+            events: EventEvidence::default(),
+            text: format!("{count} critical incidents are not sent one by one: seawall alert"),
+            reference: None,
+            is_explained: false,
+        }
+    }
+
+    /// Marks an incident as acknowledged: it is not sent again. `false` if it is not open.
+    pub fn acknowledge(&mut self, number: u64, now_ms: u64) -> bool {
+        let Some(incident) = self.open.values_mut().find(|incident| incident.number == number) else {
+            return false;
+        };
+        incident.acknowledged_ms.get_or_insert(now_ms);
+        self.dirty.push(number);
+        true
+    }
+
+    /// Begins a test of a channel. `None` while another one is in progress.
+    pub fn begin_test(&mut self, channel: AlertChannel, now_ms: u64) -> Option<(u64, NoticeDraft)> {
+        let key = AlertKey::new(AlertKind::Test, channel.as_str());
+        if self.open.contains_key(&key) {
+            return None;
+        }
+        let reading = AlertReading {
+            key: key.clone(),
+            severity: AlertSeverity::Warning,
+            rule: STORM,
+            condition: AlertCondition::Over,
+            events: EventEvidence::default(),
+            text: "An operator tests this channel. Nothing is wrong, and the end follows.".into(),
+            reference: None,
+            is_explained: false,
+        };
+        let machine = IncidentMachine::firing();
+        self.begin(&reading, machine, now_ms);
+        let incident = self.open.get_mut(&key)?;
+        Some((incident.number, notify(incident, channel, now_ms)))
+    }
+
+    /// Ends a test after its begin was answered.
+    pub fn end_test(&mut self, key: &AlertKey, now_ms: u64) -> Option<IncidentStep> {
+        if key.kind == AlertKind::Test { self.end(key, AllClear::Recovered, now_ms) } else { None }
+    }
+}
+
+/// The begin for one channel.
+fn notify(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> NoticeDraft {
+    incident.notified.push(NotifiedChannel { channel, at_ms: now_ms, repeats: 0, acknowledged: false });
+    NoticeDraft { channel, content: incident.content(NoticeEvent::Began, now_ms) }
+}
+
+/// The notices about an open incident.
+fn due(
+    incident: &mut Incident,
+    routing: &AlertRouting,
+    held: Option<HoldReason>,
+    now_ms: u64,
+) -> Vec<NoticeDraft> {
+    if incident.key.kind == AlertKind::Test {
+        return Vec::new();
+    }
+    let mut drafts = Vec::new();
+    if held.is_none() && incident.machine.phase == IncidentPhase::Firing {
+        for channel in routing.channels(incident.severity) {
+            let is_broken =
+                incident.key.kind == AlertKind::Alerting && *incident.key.name == *channel.as_str();
+            if !is_broken && !incident.was_sent_to(*channel) {
+                drafts.push(notify(incident, *channel, now_ms));
+            }
+        }
+        drafts.extend(repeats(incident, routing, now_ms));
+    }
+    if incident.acknowledged_ms.is_some() {
+        let mut unaware = Vec::new();
+        for notified in incident.notified.iter_mut().filter(|it| it.channel.escalates() && !it.acknowledged) {
+            notified.acknowledged = true;
+            unaware.push(notified.channel);
+        }
+        for channel in unaware {
+            drafts
+                .push(NoticeDraft { channel, content: incident.content(NoticeEvent::Acknowledged, now_ms) });
+        }
+    }
+    drafts
+}
+
+/// The repeats of an incident that no operator has acknowledged. A channel with an escalation of its own is notified once, and does
+/// it for all.
+fn repeats(incident: &mut Incident, routing: &AlertRouting, now_ms: u64) -> Vec<NoticeDraft> {
+    let is_escalated_elsewhere = incident.severity == AlertSeverity::Critical
+        && incident.notified.iter().any(|notified| notified.channel.escalates());
+    let Some(first_ms) = incident.notified.iter().map(|notified| notified.at_ms).min() else {
+        return Vec::new();
+    };
+    let count = incident.notified.iter().map(|notified| notified.repeats).max().unwrap_or(0);
+    let is_due = now_ms >= first_ms.saturating_add(routing.repeat_after_ms(incident.severity, count));
+    if is_escalated_elsewhere || incident.acknowledged_ms.is_some() || !is_due {
+        return Vec::new();
+    }
+    let mut drafts = Vec::new();
+    for channel in routing.repeat_channels(incident.severity).iter().filter(|channel| !channel.escalates()) {
+        if incident.was_sent_to(*channel) {
+            let content = incident.content(NoticeEvent::Continues, now_ms);
+            drafts.push(NoticeDraft { channel: *channel, content });
+        } else {
+            drafts.push(notify(incident, *channel, now_ms));
+        }
+        incident
+            .notified
+            .iter_mut()
+            .filter(|notified| notified.channel == *channel)
+            .for_each(|notified| notified.repeats = count + 1);
+    }
+    drafts
+}

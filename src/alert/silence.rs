@@ -1,0 +1,91 @@
+//! Silences: incidents whose keys begin alike are not sent for a while. They go on, and what still fires at the end is sent.
+
+use super::key::AlertKey;
+use serde::{Deserialize, Serialize};
+
+/// Silences at once.
+pub const SILENCES_MAX: usize = 100;
+/// The longest silence, in milliseconds: a forgotten one ends within a day.
+pub const SILENCE_MS_MAX: u64 = 86_400_000;
+/// The longest reason, in bytes.
+pub const REASON_BYTES_MAX: usize = 200;
+
+/// A silence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    pub number: u64,
+    /// The beginning of the keys; empty: all.
+    pub prefix: String,
+    pub from_ms: u64,
+    pub until_ms: u64,
+    /// For other operators.
+    pub why: String,
+}
+
+/// The silences that are not over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SilenceList(Vec<Silence>);
+
+impl SilenceList {
+    pub fn new(silences: Vec<Silence>) -> SilenceList {
+        SilenceList(silences)
+    }
+
+    /// Adds one; `None` if there are [`SILENCES_MAX`].
+    pub fn add(&mut self, prefix: String, why: String, now_ms: u64, for_ms: u64) -> Option<&Silence> {
+        if self.0.len() >= SILENCES_MAX {
+            return None;
+        }
+        let number = self.0.iter().map(|silence| silence.number).max().unwrap_or(0).max(now_ms) + 1;
+        let until_ms = now_ms + for_ms.min(SILENCE_MS_MAX);
+        self.0.push(Silence { number, prefix, from_ms: now_ms, until_ms, why });
+        self.0.last()
+    }
+
+    /// Ends one; `false` if there is none of this number.
+    pub fn remove(&mut self, number: u64) -> bool {
+        let before = self.0.len();
+        self.0.retain(|silence| silence.number != number);
+        self.0.len() < before
+    }
+
+    /// Removes the silences that are over, and returns their numbers.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<u64> {
+        let over = |silence: &Silence| silence.until_ms <= now_ms;
+        let numbers = self.0.iter().filter(|silence| over(silence)).map(|silence| silence.number).collect();
+        self.0.retain(|silence| !over(silence));
+        numbers
+    }
+
+    /// True exactly if a silence covers the alert.
+    pub fn cover(&self, key: &AlertKey, now_ms: u64) -> bool {
+        let text = key.to_string();
+        self.0.iter().any(|silence| silence.until_ms > now_ms && text.starts_with(&silence.prefix))
+    }
+
+    pub fn list(&self) -> &[Silence] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::AlertKind;
+    use super::*;
+
+    #[test]
+    fn silence_covers_keys_that_begin_alike_until_its_end() {
+        let mut silences = SilenceList::default();
+        let number = silences.add("slo/delivery".into(), String::new(), 0, 1_000).expect("room").number;
+        let burn = AlertKey::new(AlertKind::Burn, "delivery");
+        assert!(silences.cover(&burn, 999) && !silences.cover(&burn, 1_000));
+        assert!(!silences.cover(&AlertKey::new(AlertKind::Burn, "latency"), 0));
+        assert_eq!((silences.expire(999), silences.expire(1_000)), (vec![], vec![number]));
+        let other = silences.add(String::new(), String::new(), 0, u64::MAX / 2).expect("room");
+        assert_eq!((other.number > 0, other.until_ms), (true, SILENCE_MS_MAX));
+        let number = other.number;
+        assert!(silences.remove(number) && !silences.remove(number));
+        let added = (0..=SILENCES_MAX).filter(|_| silences.add(String::new(), String::new(), 0, 1).is_some());
+        assert_eq!(added.count(), SILENCES_MAX);
+    }
+}

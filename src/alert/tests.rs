@@ -1,0 +1,416 @@
+use super::channel::AlertChannel;
+use super::hold::{HoldReason, SenderRole};
+use super::incidents::{AlertReading, IncidentStep, Incidents, NoticeDraft};
+use super::key::{AlertKey, AlertKind, AlertSeverity};
+use super::machine::{AlertCondition, AlertRule, EndRule, EventEvidence};
+use super::notice::{AlertNotice, NoticeEvent};
+use super::order::{ChannelQueue, NoticeFate, QUEUE_MAX};
+use super::retry::{AttemptOutcome, RetryAdvice, outcome};
+use super::routing::{AlertMode, AlertRouting};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RULE: AlertRule = AlertRule { begin_after_ms: 25_000, end: EndRule::After(120_000) };
+const MINUTE: u64 = 60_000;
+
+fn routing() -> AlertRouting {
+    let both = vec![AlertChannel::Pagerduty, AlertChannel::Slack];
+    AlertRouting {
+        mode: AlertMode::Send,
+        critical: both.clone(),
+        warning: vec![AlertChannel::Slack],
+        escalate: both,
+        escalate_ms: 15 * MINUTE,
+    }
+}
+
+fn reading(kind: AlertKind, name: &str, condition: AlertCondition) -> AlertReading {
+    let severity = match kind {
+        AlertKind::Leak | AlertKind::Low | AlertKind::Alerting => AlertSeverity::Warning,
+        _ => AlertSeverity::Critical,
+    };
+    AlertReading {
+        key: AlertKey::new(kind, name),
+        severity,
+        rule: RULE,
+        condition,
+        events: EventEvidence::default(),
+        text: "text".into(),
+        reference: None,
+        is_explained: false,
+    }
+}
+
+/// Incidents with a clock and the notices so far.
+struct Desk {
+    incidents: Incidents,
+    routing: AlertRouting,
+    role: SenderRole,
+    now: u64,
+    sent: Vec<NoticeDraft>,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        Desk {
+            incidents: Incidents::default(),
+            routing: routing(),
+            role: SenderRole::Sends,
+            now: 1_000,
+            sent: Vec::new(),
+        }
+    }
+
+    /// Gives these readings each second for a time, in milliseconds.
+    fn run(&mut self, readings: &[AlertReading], ms: u64) {
+        for _ in 0..ms / 1_000 {
+            self.now += 1_000;
+            let storm = self.incidents.storm();
+            self.incidents.read(readings, self.now);
+            self.incidents.read(&[storm], self.now);
+            self.sent.extend(self.incidents.notices(&self.routing, self.role, self.now));
+        }
+    }
+
+    /// The events that a channel was sent, with the kinds of their alerts.
+    fn events(&self, channel: AlertChannel) -> Vec<(AlertKind, NoticeEvent)> {
+        let of = self.sent.iter().filter(|draft| draft.channel == channel);
+        of.map(|draft| (draft.content.key.kind, draft.content.event)).collect()
+    }
+
+    /// Restarts the process: only what is stored goes on.
+    fn restart(&mut self) {
+        let open: Vec<_> = self.incidents.open().cloned().collect();
+        let text = serde_json::to_string(&open).expect("JSON");
+        let open = serde_json::from_str(&text).expect("incidents");
+        let last = self.incidents.open().map(|incident| incident.number).max().unwrap_or(0);
+        self.now += 5_000;
+        self.incidents =
+            Incidents::restore(last, open, self.incidents.silences.clone(), Vec::new(), self.now);
+    }
+}
+
+#[test]
+fn fifty_flaps_of_a_minute_and_three_restarts_are_one_begin_and_one_end() {
+    let mut desk = Desk::new();
+    let at = |condition| [reading(AlertKind::Dependency, "store", condition)];
+    for flap in 0..50 {
+        desk.run(&at(AlertCondition::Over), MINUTE);
+        if flap % 15 == 7 {
+            desk.restart();
+        }
+        desk.run(&at(AlertCondition::Clear), MINUTE);
+    }
+    desk.run(&at(AlertCondition::Clear), 3 * MINUTE);
+    let expected = [(AlertKind::Dependency, NoticeEvent::Began), (AlertKind::Dependency, NoticeEvent::Ended)];
+    for channel in [AlertChannel::Pagerduty, AlertChannel::Slack] {
+        assert_eq!(desk.events(channel), expected, "{channel:?}");
+    }
+}
+
+#[test]
+fn channel_that_was_sent_a_begin_is_sent_the_end_although_all_is_silenced() {
+    for change in 0..3 {
+        let mut desk = Desk::new();
+        let at = |condition| [reading(AlertKind::Dependency, "store", condition)];
+        desk.run(&at(AlertCondition::Over), MINUTE);
+        match change {
+            0 => drop(desk.incidents.silences.add(String::new(), String::new(), desk.now, u64::MAX / 2)),
+            1 => desk.routing.mode = AlertMode::Observe,
+            _ => desk.routing.critical.clear(),
+        }
+        desk.run(&at(AlertCondition::Clear), 3 * MINUTE);
+        assert_eq!(
+            desk.events(AlertChannel::Slack).last(),
+            Some(&(AlertKind::Dependency, NoticeEvent::Ended))
+        );
+        assert_eq!(desk.sent.len(), 4, "{change}: {:?}", desk.sent);
+    }
+}
+
+#[test]
+fn silenced_incident_is_sent_at_the_end_of_the_silence_if_it_still_fires() {
+    let mut desk = Desk::new();
+    let at = |condition| [reading(AlertKind::Dependency, "store", condition)];
+    desk.incidents.silences.add("dependency/".into(), String::new(), desk.now, 10 * MINUTE);
+    desk.run(&at(AlertCondition::Over), 9 * MINUTE);
+    assert_eq!(desk.sent, []);
+    let incident = desk.incidents.open().next().cloned().expect("it fires");
+    let held = desk.incidents.held(&incident, &desk.routing, desk.role, desk.now);
+    assert_eq!(held, Some(HoldReason::Silenced));
+    desk.run(&at(AlertCondition::Over), 2 * MINUTE);
+    assert_eq!(desk.events(AlertChannel::Slack), [(AlertKind::Dependency, NoticeEvent::Began)]);
+}
+
+#[test]
+fn effect_of_an_outage_is_held_until_it_outlasts_the_outage_by_five_minutes() {
+    let mut desk = Desk::new();
+    let burn =
+        |condition| AlertReading { is_explained: true, ..reading(AlertKind::Burn, "delivery", condition) };
+    let store = |condition| reading(AlertKind::Dependency, "store", condition);
+    desk.run(&[store(AlertCondition::Over), burn(AlertCondition::Over)], 10 * MINUTE);
+    desk.run(&[store(AlertCondition::Clear), burn(AlertCondition::Over)], 6 * MINUTE);
+    let kinds =
+        |desk: &Desk| desk.events(AlertChannel::Slack).iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&desk), [AlertKind::Dependency; 2]);
+    desk.run(&[burn(AlertCondition::Over)], 3 * MINUTE);
+    assert_eq!(kinds(&desk).last(), Some(&AlertKind::Burn));
+
+    let mut desk = Desk::new();
+    let own = AlertReading { is_explained: false, ..burn(AlertCondition::Over) };
+    let leak = reading(AlertKind::Leak, "delivery", AlertCondition::Over);
+    let spent = reading(AlertKind::Spent, "delivery", AlertCondition::Over);
+    desk.run(&[store(AlertCondition::Over), own.clone(), leak, spent.clone()], MINUTE);
+    assert_eq!(kinds(&desk), [AlertKind::Dependency, AlertKind::Burn], "its own events, and what it covers");
+    desk.run(&[own, spent], 31 * MINUTE);
+    assert!(kinds(&desk).contains(&AlertKind::Spent), "it burns for long enough");
+}
+
+#[test]
+fn seventh_critical_incident_of_an_hour_goes_into_the_storm() {
+    let mut desk = Desk::new();
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let all = |condition| names.map(|name| reading(AlertKind::Dependency, name, condition));
+    desk.run(&all(AlertCondition::Over), 2 * MINUTE);
+    let events = desk.events(AlertChannel::Pagerduty);
+    let count = |kind| events.iter().filter(|event| **event == (kind, NoticeEvent::Began)).count();
+    assert_eq!((count(AlertKind::Dependency), count(AlertKind::Storm)), (6, 1));
+    desk.run(&all(AlertCondition::Clear), 15 * MINUTE);
+    let events = desk.events(AlertChannel::Pagerduty);
+    assert_eq!(events.len(), 14, "each begin has its end: {events:?}");
+}
+
+#[test]
+fn critical_incident_is_repeated_until_an_operator_acknowledges_it() {
+    let mut desk = Desk::new();
+    desk.routing.critical = vec![AlertChannel::Slack];
+    let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
+    desk.run(&store, 61 * MINUTE);
+    let continues =
+        |desk: &Desk| desk.sent.iter().filter(|draft| draft.content.event == NoticeEvent::Continues).count();
+    assert_eq!(continues(&desk), 2);
+    assert!(desk.incidents.acknowledge(1, desk.now) && !desk.incidents.acknowledge(2, desk.now));
+    desk.run(&store, 10 * 60 * MINUTE);
+    assert_eq!(continues(&desk), 2);
+
+    let mut desk = Desk::new();
+    desk.run(&store, 2 * 60 * MINUTE);
+    assert_eq!(desk.sent.len(), 2, "PagerDuty escalates by itself");
+    desk.incidents.acknowledge(1, desk.now);
+    desk.run(&store, MINUTE);
+    assert_eq!(
+        desk.events(AlertChannel::Pagerduty).last(),
+        Some(&(AlertKind::Dependency, NoticeEvent::Acknowledged))
+    );
+    assert_eq!(desk.sent.len(), 3);
+}
+
+#[test]
+fn follower_sends_nothing_until_it_leads_and_alerts_that_are_gone_end() {
+    let mut desk = Desk::new();
+    desk.role = SenderRole::Follows;
+    let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
+    desk.run(&store, MINUTE);
+    assert_eq!(desk.sent, []);
+    desk.role = SenderRole::Sends;
+    desk.run(&store, 1_000);
+    assert_eq!(desk.sent.len(), 2);
+    let ended = desk.incidents.end_unknown(|key| &*key.name != "store", desk.now);
+    assert!(matches!(&ended[..], [IncidentStep::Ended(_)]));
+    desk.run(&[], 1_000);
+    assert_eq!(desk.sent.len(), 4);
+}
+
+#[test]
+fn test_of_a_channel_is_a_begin_and_an_end_there_alone() {
+    let mut desk = Desk::new();
+    let (number, draft) = desk.incidents.begin_test(AlertChannel::Slack, desk.now).expect("begun");
+    assert_eq!((number, draft.channel, draft.content.event), (1, AlertChannel::Slack, NoticeEvent::Began));
+    assert_eq!(desk.incidents.begin_test(AlertChannel::Slack, desk.now), None, "one at a time");
+    desk.run(&[], MINUTE);
+    assert_eq!(desk.sent, []);
+    desk.incidents.end_test(&draft.content.key, desk.now).expect("ended");
+    desk.run(&[], 1_000);
+    assert_eq!(desk.events(AlertChannel::Slack), [(AlertKind::Test, NoticeEvent::Ended)]);
+}
+
+/// PagerDuty's side: open incidents by key, and how many were ever opened.
+#[derive(Default)]
+struct Service {
+    open: BTreeMap<String, u64>,
+    opened: u64,
+    resolved: u64,
+}
+
+impl Service {
+    fn take(&mut self, notice: &AlertNotice) {
+        let key = notice.content.key.to_string();
+        match notice.content.event {
+            NoticeEvent::Began | NoticeEvent::Continues => {
+                self.opened += u64::from(self.open.insert(key, notice.content.incident).is_none());
+            }
+            NoticeEvent::Acknowledged => {}
+            // A resolve without an open alert is dropped.
+            NoticeEvent::Ended => self.resolved += u64::from(self.open.remove(&key).is_some()),
+        }
+    }
+}
+
+fn notice(id: u64, name: &str, incident: u64, event: NoticeEvent, at_ms: u64) -> AlertNotice {
+    let mut incidents = Incidents::default();
+    let (_, NoticeDraft { mut content, .. }) =
+        incidents.begin_test(AlertChannel::Slack, at_ms).expect("begun");
+    content.key = AlertKey::new(AlertKind::Dependency, name);
+    (content.incident, content.event, content.severity) = (incident, event, AlertSeverity::Critical);
+    AlertNotice::new(id, AlertChannel::Pagerduty, content)
+}
+
+#[test]
+fn end_never_overtakes_its_begin_and_other_keys_pass_a_stuck_one() {
+    let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+    queue.push(notice(1, "a", 1, NoticeEvent::Began, 0));
+    queue.push(notice(2, "b", 2, NoticeEvent::Began, 0));
+    let tried = queue.next(0).expect("due");
+    assert_eq!((tried.id, tried.tries), (1, 1));
+    assert_eq!(queue.next(0), None, "one at a time");
+    // No answer: it may have been accepted.
+    queue.answered(1, AttemptOutcome::Failed(RetryAdvice::Open), 0, 0.5);
+    queue.push(notice(3, "a", 1, NoticeEvent::Ended, 0));
+    assert_eq!(queue.next(0).map(|notice| notice.id), Some(2), "another key is not held up");
+    queue.answered(2, AttemptOutcome::Accepted, 0, 0.5);
+    let merged: Vec<u64> = queue.merge().iter().map(|notice| notice.id).collect();
+    assert_eq!(merged, [1]);
+    assert_eq!(queue.next(0).map(|notice| notice.id), Some(3), "the end alone");
+}
+
+#[test]
+fn what_came_and_went_while_a_channel_could_not_be_reached_is_not_sent() {
+    let mut queue = ChannelQueue::new(AlertChannel::Slack);
+    for (id, event) in
+        [NoticeEvent::Began, NoticeEvent::Continues, NoticeEvent::Ended].into_iter().enumerate()
+    {
+        queue.push(notice(id as u64, "a", 1, event, 0));
+    }
+    queue.push(notice(9, "a", 2, NoticeEvent::Began, 0));
+    assert_eq!(queue.merge().len(), 3);
+    assert_eq!(queue.next(0).map(|notice| notice.id), Some(9));
+    queue.push(notice(10, "a", 2, NoticeEvent::Ended, 0));
+    assert_eq!(queue.merge(), [], "the begin is being tried");
+}
+
+#[test]
+fn retry_after_of_429_pauses_the_whole_channel() {
+    let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+    queue.push(notice(1, "a", 1, NoticeEvent::Began, 0));
+    queue.push(notice(2, "b", 2, NoticeEvent::Began, 0));
+    queue.next(0).expect("due");
+    let (_, fate) = queue.answered(1, outcome(429, Some(7_000)), 0, 0.5).expect("tried");
+    assert_eq!(fate, NoticeFate::Waits);
+    assert_eq!(queue.next(6_999), None);
+    assert_eq!(queue.next(7_000).map(|notice| notice.id), Some(1));
+}
+
+#[test]
+fn slack_gets_a_message_a_second_and_twenty_a_minute() {
+    let mut queue = ChannelQueue::new(AlertChannel::Slack);
+    for id in 0..30 {
+        queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0));
+    }
+    let mut times = Vec::new();
+    for tenth in 0..700 {
+        if let Some(notice) = queue.next(tenth * 100) {
+            queue.answered(notice.id, AttemptOutcome::Accepted, tenth * 100, 0.5);
+            times.push(tenth * 100);
+        }
+    }
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{times:?}");
+    assert_eq!(times.iter().filter(|at| **at < MINUTE).count(), 20);
+}
+
+#[test]
+fn full_queue_gives_up_repeats_and_warnings_before_the_begin_of_a_critical_incident() {
+    let mut queue = ChannelQueue::new(AlertChannel::Webhook);
+    queue.push(notice(0, "x", 0, NoticeEvent::Continues, 0));
+    let mut warning = notice(1, "y", 1, NoticeEvent::Began, 0);
+    warning.content.severity = AlertSeverity::Warning;
+    queue.push(warning);
+    for id in 2..QUEUE_MAX as u64 {
+        assert_eq!(queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0)), []);
+    }
+    let lost: Vec<u64> = (2_000..2_003)
+        .map(|id| queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0))[0].0.id)
+        .collect();
+    assert_eq!((lost, queue.len()), (vec![0, 1, 2_002], QUEUE_MAX));
+}
+
+#[test]
+fn notice_that_no_answer_came_for_within_a_day_is_given_up() {
+    let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+    queue.push(notice(1, "a", 1, NoticeEvent::Began, 0));
+    let (mut now, mut tries) = (0, 0);
+    loop {
+        let Some(tried) = queue.next(now) else {
+            now += 1_000;
+            continue;
+        };
+        tries += 1;
+        let (_, fate) = queue.answered(tried.id, outcome(503, None), now, 0.5).expect("tried");
+        if fate == NoticeFate::Dead {
+            break;
+        }
+    }
+    assert!((24 * 60..24 * 60 + 6).contains(&(now / MINUTE)) && (280..320).contains(&tries), "{now} {tries}");
+}
+
+proptest! {
+    /// A service that fails at random, and loses answers, still ends in the true state, and opens an incident at most once.
+    #[test]
+    fn delivered_notices_end_in_the_true_state(
+        changes in prop::collection::vec((0_usize..3, 1_u64..30_000), 1..60),
+        answers in prop::collection::vec(0_u8..6, 0..300),
+    ) {
+        let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+        let (mut service, mut order) = (Service::default(), Vec::new());
+        let (mut truth, mut id, mut incident, mut now) = ([None; 3], 0, 0, 0);
+        let mut answers = answers.into_iter();
+        let calm = (0..400).map(|_| (usize::MAX, 300_000));
+        for (key, passed) in changes.into_iter().chain(calm) {
+            if let Some(state) = truth.get_mut(key) {
+                let (number, event) = match state.take() {
+                    Some(open) => (open, NoticeEvent::Ended),
+                    None => {
+                        incident += 1;
+                        *state = Some(incident);
+                        (incident, NoticeEvent::Began)
+                    }
+                };
+                id += 1;
+                queue.push(notice(id, ["a", "b", "c"][key], number, event, now));
+            }
+            now += passed;
+            queue.merge();
+            while let Some(tried) = queue.next(now) {
+                let answer = answers.next().unwrap_or(0);
+                if matches!(answer, 0 | 1) {
+                    service.take(&tried);
+                    order.push((tried.content.key.clone(), tried.id));
+                }
+                let outcome = match answer {
+                    0 => AttemptOutcome::Accepted,
+                    2 => outcome(429, Some(5_000)),
+                    _ => AttemptOutcome::Failed(RetryAdvice::Open),
+                };
+                queue.answered(tried.id, outcome, now, 0.5);
+                queue.merge();
+            }
+        }
+        prop_assert!(queue.is_empty());
+        for (key, state) in ["dependency/a", "dependency/b", "dependency/c"].into_iter().zip(truth) {
+            prop_assert_eq!(service.open.get(key).copied(), state);
+        }
+        prop_assert!(service.opened <= incident && service.resolved <= service.opened);
+        for window in order.windows(2) {
+            prop_assert!(window[0].0 != window[1].0 || window[0].1 <= window[1].1, "{:?}", order);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The threads of the channels: each sends the notices of one channel, one at a time, and reports the answers.
+//!
+//! They decide nothing. The thread `slo` chooses the next notice and judges each answer, so a service that hangs delays its own
+//! channel and nothing else.
+
+pub mod address;
+mod call;
+mod pagerduty;
+mod slack;
+mod webhook;
+
+use crate::clock::Now;
+use crate::job::alerts::{NotifyEnds, NotifyJob, NotifyResult};
+use crate::net::dial::{AddressRule, Dialer};
+use crate::net::http_client::HttpClient;
+use crate::net::tls::TlsTrust;
+use parking_lot::Mutex;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::Builder;
+
+/// True exactly if the text is a secret of a signed webhook: `whsec_` and 24 to 64 bytes in base64.
+pub fn is_webhook_secret(text: &str) -> bool {
+    webhook::key(text).is_some()
+}
+
+/// Starts the thread of one channel. It ends when the thread `slo` has ended.
+pub fn start(
+    name: &str,
+    ends: NotifyEnds,
+    source: Option<IpAddr>,
+    clock: impl Fn() -> Now + Send + 'static,
+) -> io::Result<()> {
+    let run = move || {
+        let dialer = Dialer::new(source, TlsTrust::new(None)).with_rule(AddressRule::NotLinkLocal);
+        let client = HttpClient::new(Arc::new(Mutex::new(dialer)));
+        for job in &ends.jobs {
+            let began = clock();
+            let (notice, (outcome, answer)) = match job {
+                NotifyJob::Notice(attempt) => {
+                    let id = (attempt.notice.channel, attempt.notice.id);
+                    (Some(id), call::send(&client, &attempt, began.unix_ms))
+                }
+                NotifyJob::Heartbeat(url) => (None, call::beat(&client, &url.0)),
+            };
+            let took_ms = u64::try_from(clock().at.since(began.at).as_millis()).unwrap_or(u64::MAX);
+            if ends.results.send(NotifyResult { notice, outcome, answer, took_ms }).is_err() {
+                return;
+            }
+        }
+    };
+    Builder::new().name(format!("notify-{name}")).spawn(run).map(|_| ())
+}

@@ -1,0 +1,115 @@
+//! Messages of an incoming webhook of Slack. It has no keys and no edits, so each message is complete in itself.
+
+use crate::alert::key::AlertSeverity;
+use crate::alert::machine::AllClear;
+use crate::alert::notice::{NoticeContent, NoticeEvent};
+use crate::alert::report::runbook;
+use crate::alert::text::{span, utc};
+use crate::job::alerts::NoticeAttempt;
+use serde_json::{Value, json};
+
+/// Slack's bounds, in characters.
+const HEADER_MAX: usize = 150;
+const SECTION_MAX: usize = 3_000;
+
+/// The message with blocks, and with the text for phones.
+pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
+    let content = &attempt.notice.content;
+    let mut text = text(attempt);
+    if content.event == NoticeEvent::Began
+        && content.severity == AlertSeverity::Critical
+        && !mention.is_empty()
+    {
+        text = format!("{mention} {text}");
+    }
+    let header = format!("#{} {}: {}", content.incident, word(content), content.title);
+    let field =
+        |name: &str, value: &str| json!({"type": "mrkdwn", "text": format!("*{name}*\n{}", escaped(value))});
+    let mut fields = vec![field("Since", &utc(content.since_ms))];
+    if let Some(reference) = &content.reference {
+        fields.push(field("Reference", reference));
+    }
+    fields.push(field("Seen by", &attempt.sender.instance));
+    let place = runbook(&attempt.sender.docs_url, &content.key.runbook());
+    let link =
+        if place.starts_with("http") { format!("<{place}|Runbook>") } else { format!("Runbook: `{place}`") };
+    let key = format!("seawall/{}/{}", attempt.sender.deployment, content.key);
+    let body = json!({
+        "text": text,
+        "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": cut(&header, HEADER_MAX)}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": cut(&text_line(content, &text), SECTION_MAX)}, "fields": fields},
+            {"type": "section", "text": {"type": "mrkdwn", "text": link}},
+            {"type": "context", "elements": [
+                {"type": "mrkdwn", "text": format!("{} · `seawall alert ack {}`", escaped(&key), content.incident)},
+            ]},
+        ],
+    });
+    body.to_string()
+}
+
+/// The message without blocks.
+pub(super) fn plain(attempt: &NoticeAttempt) -> String {
+    Value::from_iter([("text".to_owned(), Value::from(text(attempt)))]).to_string()
+}
+
+fn text_line(content: &NoticeContent, text: &str) -> String {
+    if content.text.is_empty() { text.to_owned() } else { escaped(&content.text) }
+}
+
+fn text(attempt: &NoticeAttempt) -> String {
+    let content = &attempt.notice.content;
+    let age = span(content.at_ms.saturating_sub(content.since_ms));
+    let when = match content.event {
+        NoticeEvent::Began => format!("since {}", utc(content.since_ms)),
+        NoticeEvent::Continues => format!("for {age}, and not acknowledged"),
+        NoticeEvent::Acknowledged => "acknowledged".into(),
+        NoticeEvent::Ended if content.all_clear == Some(AllClear::NoTraffic) => {
+            format!("over after {age}, with no traffic to tell")
+        }
+        NoticeEvent::Ended => format!("over after {age}"),
+    };
+    let repeated = if attempt.is_repeated { " (repeated after a restart)" } else { "" };
+    let (word, number, title) = (word(content).to_uppercase(), content.incident, escaped(&content.title));
+    format!("{word} #{number} {title}, {when}{repeated}")
+}
+
+fn word(content: &NoticeContent) -> &'static str {
+    match content.event {
+        NoticeEvent::Ended => "over",
+        NoticeEvent::Began | NoticeEvent::Continues | NoticeEvent::Acknowledged => content.severity.as_str(),
+    }
+}
+
+/// Slack reads three characters as markup.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::webhook::tests::attempt;
+    use super::*;
+
+    #[test]
+    fn message_says_it_all_and_names_of_others_are_no_markup() {
+        let mut attempt = attempt(NoticeEvent::Began);
+        attempt.notice.content.text = "<!channel> & more".into();
+        let value: Value = serde_json::from_str(&body(&attempt, "<!here>")).expect("JSON");
+        let text = value["text"].as_str().expect("text");
+        assert_eq!(text, "<!here> CRITICAL #17 store is down, since 2026-11-24T08:11:40Z");
+        assert_eq!(value["blocks"][1]["text"]["text"], "&lt;!channel&gt; &amp; more");
+        assert_eq!(
+            value["blocks"][2]["text"]["text"],
+            "<https://ops.example/docs/outages.md#runbook-store-postgresql|Runbook>"
+        );
+        attempt.is_repeated = true;
+        attempt.notice.content.event = NoticeEvent::Ended;
+        let plain = plain(&attempt);
+        assert_eq!(plain, r#"{"text":"OVER #17 store is down, over after 60 s (repeated after a restart)"}"#);
+    }
+}

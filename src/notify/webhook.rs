@@ -1,0 +1,139 @@
+//! Signed webhooks (Standard Webhooks 1.0, standardwebhooks.com).
+
+use crate::alert::notice::{NoticeContent, NoticeEvent};
+use crate::alert::report::runbook;
+use crate::alert::text::utc;
+use crate::job::alerts::{HiddenText, NoticeSender};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+/// The beginning of a secret.
+const PREFIX: &str = "whsec_";
+/// The bytes of a key.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// The key of a secret; `None` if it is not written as `whsec_` and 24 to 64 bytes in base64.
+pub(super) fn key(secret: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = STANDARD.decode(secret.strip_prefix(PREFIX)?).ok()?;
+    KEY_BYTES.contains(&bytes.len()).then(|| Zeroizing::new(bytes))
+}
+
+/// The name of a message. It stays the same when the message is sent again, and another instance with incidents of the same numbers
+/// has other names.
+pub(super) fn id(content: &NoticeContent, sender: &NoticeSender) -> String {
+    format!("{}/{}/{}/{}", sender.deployment, content.since_ms, content.incident, content.step)
+}
+
+pub(super) fn body(content: &NoticeContent, sender: &NoticeSender) -> String {
+    let event = match content.event {
+        NoticeEvent::Began => "began",
+        NoticeEvent::Continues | NoticeEvent::Acknowledged => "changed",
+        NoticeEvent::Ended => "ended",
+    };
+    let data = json!({
+        "incident": content.incident,
+        "alert": content.key.to_string(),
+        "key": format!("seawall/{}/{}", sender.deployment, content.key),
+        "severity": content.severity.as_str(),
+        "title": content.title,
+        "text": content.text,
+        "since": utc(content.since_ms),
+        "reference": content.reference,
+        "all_clear": content.all_clear,
+        "runbook": runbook(&sender.docs_url, &content.key.runbook()),
+        "instance": sender.instance,
+    });
+    json!({"type": format!("seawall.incident.{event}"), "timestamp": utc(content.at_ms), "data": data})
+        .to_string()
+}
+
+/// The headers that name, date and sign a body; a signature for each secret.
+pub(super) fn headers(
+    id: &str,
+    unix_s: u64,
+    body: &str,
+    secrets: &[HiddenText],
+) -> Vec<(&'static str, Zeroizing<String>)> {
+    let signatures: Vec<String> = secrets
+        .iter()
+        .filter_map(|secret| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &key(&secret.0)?);
+            let tag = hmac::sign(&key, format!("{id}.{unix_s}.{body}").as_bytes());
+            Some(format!("v1,{}", STANDARD.encode(tag.as_ref())))
+        })
+        .collect();
+    vec![
+        ("webhook-id", Zeroizing::new(id.to_owned())),
+        ("webhook-timestamp", Zeroizing::new(unix_s.to_string())),
+        ("webhook-signature", Zeroizing::new(signatures.join(" "))),
+    ]
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::alert::channel::AlertChannel;
+    use crate::alert::key::{AlertKey, AlertKind, AlertSeverity};
+    use crate::alert::notice::AlertNotice;
+    use crate::job::alerts::{NoticeAttempt, NoticeTarget};
+    use std::sync::Arc;
+
+    /// A try of a notice about incident 17.
+    pub(crate) fn attempt(event: NoticeEvent) -> NoticeAttempt {
+        let content = NoticeContent {
+            event,
+            incident: 17,
+            key: AlertKey::new(AlertKind::Dependency, "store"),
+            severity: AlertSeverity::Critical,
+            step: 1,
+            title: "store is down".into(),
+            text: "Clients are refused.".into(),
+            since_ms: 1_795_507_900_000,
+            at_ms: 1_795_507_960_000,
+            reference: Some("k3f9x2".into()),
+            all_clear: None,
+        };
+        let sender = NoticeSender {
+            deployment: "prod".into(),
+            instance: "gw-1".into(),
+            docs_url: "https://ops.example/docs/".into(),
+        };
+        NoticeAttempt {
+            notice: AlertNotice::new(1, AlertChannel::Slack, content),
+            target: NoticeTarget::Webhook { url: HiddenText(Zeroizing::default()), secrets: Vec::new() },
+            sender: Arc::new(sender),
+            is_repeated: false,
+        }
+    }
+
+    #[test]
+    fn signature_is_the_one_of_the_specification() {
+        // The example of the reference libraries.
+        let secret = HiddenText(Zeroizing::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()));
+        let headers = headers(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            "{\"test\": 2432232314}",
+            &[secret.clone(), secret],
+        );
+        let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        assert_eq!(headers[2].1.as_str(), format!("{signature} {signature}"));
+        assert_eq!(headers[1].1.as_str(), "1614265330");
+        for wrong in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%"] {
+            assert!(key(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn body_names_the_incident() {
+        let attempt = attempt(NoticeEvent::Ended);
+        let body = body(&attempt.notice.content, &attempt.sender);
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["type"], "seawall.incident.ended");
+        assert_eq!(body["data"]["key"], "seawall/prod/dependency/store");
+        assert_eq!(id(&attempt.notice.content, &attempt.sender), "prod/1795507900000/17/1");
+    }
+}

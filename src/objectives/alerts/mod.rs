@@ -1,0 +1,413 @@
+//! Incidents and notices, kept by the thread `slo`.
+//!
+//! A step is decided, then written to `slo.db` in one transaction, and only then handed to the channels. So a process that is killed
+//! between any two of these goes on where the rows say.
+
+mod outbox;
+mod readings;
+pub(super) mod rows;
+
+use crate::alert::attribution::OutagePresence;
+use crate::alert::hold::SenderRole;
+use crate::alert::incident::Incident;
+use crate::alert::incidents::{AlertReading, IncidentStep, Incidents};
+use crate::alert::key::{AlertKey, AlertKind, AlertSeverity};
+use crate::alert::machine::AllClear;
+use crate::alert::report::{AlertReport, IncidentReport, runbook};
+use crate::alert::silence::SilenceList;
+use crate::alert::text::{span, title};
+use crate::clock::Now;
+use crate::job::alerts::{
+    AlertEnds, AlertOrder, AlertOrderAnswer, AlertPlan, NoticeSender, NotifyJob, NotifyResult,
+};
+use crate::job::registry::ClusterBoard;
+use crate::job::{Outlook, SnapshotReader};
+use crate::metrics::scrape::Metrics;
+use crate::slo::Urgency;
+use crate::slo::report::ObjectiveReport;
+use crate::slo::run_counts::AllCounts;
+use crate::slo::scoreboard::Scoreboard;
+use outbox::{NoticeOutbox, is_begin};
+use readings::ObjectiveReadings;
+use rows::{AlertWrites, StoredAlerts};
+use rusqlite::Connection;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Closed incidents in reports.
+const CLOSED_SHOWN: usize = 100;
+/// Without a leader for this long, an instance that never knew one sends, in milliseconds.
+const LEADERLESS_MS: u64 = 60_000;
+/// The heartbeat stops if objectives were not judged for this long, in milliseconds.
+const JUDGED_MS: u64 = 90_000;
+/// The heartbeat stops if a begin waits for this long, in milliseconds.
+const STUCK_MS: u64 = 600_000;
+
+/// The parts that alerts share with other threads.
+#[derive(Debug)]
+pub struct AlertParts {
+    pub ends: AlertEnds,
+    pub outlook: Arc<Outlook>,
+    /// `None`: this instance shares its store with no other.
+    pub cluster: Option<Arc<ClusterBoard>>,
+}
+
+/// The state of all alerts.
+pub(super) struct AlertDesk {
+    pub(super) ends: AlertEnds,
+    plan: Arc<AlertPlan>,
+    sender: Arc<NoticeSender>,
+    snapshot: SnapshotReader,
+    cluster: Option<Arc<ClusterBoard>>,
+    metrics: Arc<Metrics>,
+    instance: Arc<str>,
+    /// The objectives.
+    names: Vec<&'static str>,
+    incidents: Incidents,
+    objectives: ObjectiveReadings,
+    outbox: NoticeOutbox,
+    closed: VecDeque<Incident>,
+    writes: AlertWrites,
+    role: SenderRole,
+    /// The last time at which a leader was known; the start if none was.
+    led_ms: u64,
+    knew_leader: bool,
+    judged_ms: u64,
+    beat_ms: u64,
+    /// Rows were read.
+    is_loaded: bool,
+}
+
+impl AlertDesk {
+    pub(super) fn new(
+        parts: AlertParts,
+        metrics: &Arc<Metrics>,
+        instance: &Arc<str>,
+        names: Vec<&'static str>,
+        now_ms: u64,
+    ) -> AlertDesk {
+        let AlertParts { ends, outlook, cluster } = parts;
+        let role = if cluster.is_some() { SenderRole::Follows } else { SenderRole::Sends };
+        let mut desk = AlertDesk {
+            plan: ends.plan.load_full(),
+            sender: Arc::default(),
+            ends,
+            snapshot: outlook.reader(),
+            cluster,
+            metrics: Arc::clone(metrics),
+            instance: Arc::clone(instance),
+            names,
+            // Numbers that no row has, if none can be read.
+            incidents: Incidents::restore(
+                now_ms / 1_000,
+                Vec::new(),
+                SilenceList::default(),
+                Vec::new(),
+                now_ms,
+            ),
+            objectives: ObjectiveReadings::default(),
+            outbox: NoticeOutbox::new(now_ms, Arc::clone(&metrics.alerts)),
+            closed: VecDeque::new(),
+            writes: AlertWrites::default(),
+            role,
+            led_ms: now_ms,
+            knew_leader: false,
+            judged_ms: 0,
+            beat_ms: 0,
+            is_loaded: false,
+        };
+        desk.configure();
+        desk
+    }
+
+    /// Goes on with the rows of a database that was just opened.
+    pub(super) fn load(
+        &mut self,
+        connection: &Connection,
+        board: &mut Scoreboard,
+        now_ms: u64,
+    ) -> rusqlite::Result<()> {
+        let is_running = self.judged_ms > 0;
+        if !self.is_loaded {
+            let stored = StoredAlerts::read(connection)?;
+            self.outbox.restore(&stored);
+            stored.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
+            self.closed.extend(stored.closed.iter().take(CLOSED_SHOWN).cloned());
+            if is_running {
+                self.incidents.adopt(stored.open, now_ms);
+            } else {
+                let silences = SilenceList::new(stored.silences.clone());
+                let recent = stored.recent(now_ms);
+                self.incidents = Incidents::restore(stored.incident, stored.open, silences, recent, now_ms);
+            }
+            self.is_loaded = true;
+        }
+        if is_running {
+            // The file lacks the changes of the time in which it could not be written.
+            self.writes.incidents.extend(self.incidents.open().chain(&self.closed).cloned());
+            self.writes.silences.extend_from_slice(self.incidents.silences.list());
+            self.outbox.write_all(&mut self.writes);
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self) {
+        self.plan = self.ends.plan.load_full();
+        self.outbox.configure(&self.plan);
+        self.sender = Arc::new(NoticeSender {
+            deployment: self.plan.deployment.clone(),
+            instance: self.instance.to_string(),
+            docs_url: self.plan.docs_url.clone(),
+        });
+    }
+
+    /// Judges the objectives after a slot.
+    pub(super) fn judge(
+        &mut self,
+        board: &mut Scoreboard,
+        slot: &AllCounts,
+        reports: &[ObjectiveReport],
+        now_ms: u64,
+    ) {
+        let snapshot = Arc::clone(self.snapshot.load());
+        let is_down = |name: &Arc<str>| snapshot.outage_of(name).is_some();
+        let is_outage = self.plan.dependencies.iter().any(|it| it.is_critical && is_down(&it.name));
+        let presence = if is_outage { OutagePresence::SomeDown } else { OutagePresence::AllUp };
+        self.objectives.add_slot(board, slot, presence);
+        let readings = self.objectives.all(board, reports);
+        self.judged_ms = now_ms;
+        for ended in self.read(&readings, now_ms) {
+            mark_over(board, &ended, now_ms);
+        }
+    }
+
+    /// Looks at everything but the objectives, and sends what is due.
+    pub(super) fn turn(&mut self, connection: Option<&mut Connection>, now: Now, now_ms: u64) {
+        if !Arc::ptr_eq(&self.plan, &self.ends.plan.load()) {
+            self.configure();
+            self.end_unknown(now_ms);
+        }
+        self.lead(now_ms);
+        self.writes.silences_over.extend(self.incidents.silences.expire(now_ms));
+        let plan = Arc::clone(&self.plan);
+        let snapshot = Arc::clone(self.snapshot.load());
+        let age_ms = |began| u64::try_from(now.at.since(began).as_millis()).unwrap_or(0);
+        let mut readings = readings::dependencies(&plan.dependencies, &snapshot, age_ms, now_ms);
+        readings.push(readings::certificate(self.metrics.tls.not_after(), now.unix_ms));
+        readings.push(readings::disk(connection.as_deref()));
+        readings.extend(readings::channels(&self.outbox.health(&plan, now_ms)));
+        readings.push(self.incidents.storm());
+        self.read(&readings, now_ms);
+        self.send(connection, now_ms);
+        self.beat(now_ms);
+        self.publish(now_ms);
+    }
+
+    /// Takes readings, and logs what begins and ends. Returns the incidents that ended.
+    fn read(&mut self, readings: &[AlertReading], now_ms: u64) -> Vec<Incident> {
+        let steps = self.incidents.read(readings, now_ms);
+        self.log(&steps)
+    }
+
+    fn log(&mut self, steps: &[IncidentStep]) -> Vec<Incident> {
+        let mut ended = Vec::new();
+        for step in steps {
+            match step {
+                IncidentStep::Began(number) => {
+                    let Some(incident) = self.incidents.open().find(|it| it.number == *number) else {
+                        continue;
+                    };
+                    log_begin(incident, &self.plan.docs_url);
+                }
+                IncidentStep::Ended(incident) => {
+                    log_end(incident);
+                    self.writes.incidents.push((**incident).clone());
+                    self.closed.push_front((**incident).clone());
+                    self.closed.truncate(CLOSED_SHOWN);
+                    ended.push((**incident).clone());
+                }
+            }
+        }
+        ended
+    }
+
+    /// Ends the incidents of objectives and dependencies that are not configured.
+    pub(super) fn end_unknown(&mut self, now_ms: u64) {
+        let plan = Arc::clone(&self.plan);
+        let names = &self.names;
+        let is_known = |key: &AlertKey| match key.kind {
+            AlertKind::Burn | AlertKind::Leak | AlertKind::Spent | AlertKind::Low => {
+                names.contains(&&*key.name)
+            }
+            AlertKind::Dependency => plan.dependencies.iter().any(|it| it.name == key.name),
+            AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
+            AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
+            AlertKind::Test => false,
+        };
+        let steps = self.incidents.end_unknown(is_known, now_ms);
+        self.log(&steps);
+    }
+
+    /// Follows the leader of the cluster. While none is known, the last one goes on, because that is when the store is down.
+    fn lead(&mut self, now_ms: u64) {
+        let Some(cluster) = &self.cluster else { return };
+        match &cluster.report().leader {
+            Some(leader) => {
+                (self.led_ms, self.knew_leader) = (now_ms, true);
+                self.role = if **leader == *self.instance { SenderRole::Sends } else { SenderRole::Follows };
+            }
+            None if !self.knew_leader && now_ms >= self.led_ms + LEADERLESS_MS => {
+                self.role = SenderRole::Sends
+            }
+            None => {}
+        }
+    }
+
+    /// Writes what is new, then hands what is due to the channels.
+    fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) {
+        let drafts = self.incidents.notices(&self.plan.routing, self.role, now_ms);
+        self.outbox.add(drafts, &mut self.writes);
+        self.writes.incidents.extend(self.incidents.take_changed());
+        let due = self.outbox.due(now_ms, &mut self.writes);
+        let writes = std::mem::take(&mut self.writes);
+        if let Some(connection) = connection.filter(|_| !writes.is_empty())
+            && let Err(error) = writes.write(connection)
+        {
+            tracing::warn!(%error, effect = "a restart may repeat notices", "incidents not stored");
+        }
+        self.outbox.send(due, &self.sender, &self.ends.jobs);
+    }
+
+    /// Sends a heartbeat if this instance sends, judges, and gets its notices out.
+    fn beat(&mut self, now_ms: u64) {
+        let Some(heartbeat) = &self.plan.heartbeat else { return };
+        let is_due = now_ms >= self.beat_ms + heartbeat.every_ms;
+        let is_judged = self.judged_ms > 0 && now_ms <= self.judged_ms + JUDGED_MS;
+        let is_well = is_judged && self.role == SenderRole::Sends && !self.outbox.is_stuck(now_ms, STUCK_MS);
+        if let (true, true, Some(jobs)) = (is_due, is_well, self.ends.jobs.last()) {
+            self.beat_ms = now_ms;
+            // The last beat may still be on its way.
+            let _ = jobs.try_send(NotifyJob::Heartbeat(heartbeat.url.clone()));
+        }
+    }
+
+    /// Takes the result of a try.
+    pub(super) fn take(&mut self, result: &NotifyResult, now_ms: u64) {
+        let over = self.outbox.take(result, now_ms, fastrand::f32(), &mut self.writes);
+        if let Some(notice) = over.filter(is_begin) {
+            let step = self.incidents.end_test(&notice.content.key, now_ms);
+            self.log(step.as_slice());
+        }
+    }
+
+    /// Carries out an operator's order.
+    pub(super) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
+        match order {
+            AlertOrder::Acknowledge(number) if self.incidents.acknowledge(number, now_ms) => {
+                tracing::info!(incident = number, "incident acknowledged");
+                AlertOrderAnswer::Done(number)
+            }
+            AlertOrder::Silence { prefix, why, for_ms } => {
+                match self.incidents.silences.add(prefix, why, now_ms, for_ms) {
+                    Some(silence) => {
+                        tracing::info!(
+                            number = silence.number,
+                            prefix = silence.prefix,
+                            why = silence.why,
+                            "silence begun"
+                        );
+                        self.writes.silences.push(silence.clone());
+                        AlertOrderAnswer::Done(silence.number)
+                    }
+                    None => AlertOrderAnswer::Refused("there are 100 silences: end one first"),
+                }
+            }
+            AlertOrder::EndSilence(number) if self.incidents.silences.remove(number) => {
+                self.writes.silences_over.push(number);
+                AlertOrderAnswer::Done(number)
+            }
+            AlertOrder::Test(channel) if self.plan.target(channel).is_some() => {
+                match self.incidents.begin_test(channel, now_ms) {
+                    Some((number, draft)) => {
+                        self.outbox.add(vec![draft], &mut self.writes);
+                        AlertOrderAnswer::Done(number)
+                    }
+                    None => {
+                        AlertOrderAnswer::Refused("a test of this channel is in progress: see seawall alert")
+                    }
+                }
+            }
+            AlertOrder::Resend(channel) if self.plan.target(channel).is_some() => {
+                let open: Vec<u64> = self.incidents.open().map(|incident| incident.number).collect();
+                let is_open = |incident| open.contains(&incident);
+                AlertOrderAnswer::Done(self.outbox.resend(channel, is_open, now_ms, &mut self.writes))
+            }
+            AlertOrder::Acknowledge(_)
+            | AlertOrder::EndSilence(_)
+            | AlertOrder::Test(_)
+            | AlertOrder::Resend(_) => AlertOrderAnswer::Unknown,
+        }
+    }
+
+    fn publish(&self, now_ms: u64) {
+        let report = |incident: &Incident| {
+            let held = match incident.end {
+                None => self.incidents.held(incident, &self.plan.routing, self.role, now_ms),
+                Some(_) => None,
+            };
+            let mut report = IncidentReport::new(incident, held, &self.plan.docs_url);
+            report.answers = self.outbox.answers(incident.number);
+            report
+        };
+        let mut open: Vec<&Incident> = self.incidents.open().collect();
+        open.sort_by_key(|incident| std::cmp::Reverse(incident.number));
+        self.metrics.alerts.publish(AlertReport {
+            judged: now_ms,
+            instance: self.instance.to_string(),
+            deployment: self.plan.deployment.clone(),
+            mode: self.plan.routing.mode.as_str(),
+            sends: self.role == SenderRole::Sends,
+            incidents: open.into_iter().chain(&self.closed).map(report).collect(),
+            silences: self.incidents.silences.list().to_vec(),
+            channels: self.outbox.report(&self.plan),
+        });
+    }
+}
+
+/// Marks in the counts that the incident of an objective is over, so that its bad events begin no other one.
+fn mark_over(board: &mut Scoreboard, incident: &Incident, now_ms: u64) {
+    let urgency = match incident.key.kind {
+        AlertKind::Burn => Urgency::Page,
+        AlertKind::Leak => Urgency::Ticket,
+        AlertKind::Dependency
+        | AlertKind::Spent
+        | AlertKind::Low
+        | AlertKind::Alerting
+        | AlertKind::Certificate
+        | AlertKind::Disk
+        | AlertKind::Storm
+        | AlertKind::Test => return,
+    };
+    if let Some(end) = incident.end.filter(|end| end.all_clear != AllClear::Removed) {
+        board.mark_over(&incident.key.name, urgency, now_ms.saturating_sub(end.at_ms) / 1_000);
+    }
+}
+
+fn log_begin(incident: &Incident, docs_url: &str) {
+    let Incident { number, key, severity, text, reference, .. } = incident;
+    let (what, reference) = (title(key), reference.as_deref().unwrap_or(""));
+    let runbook = runbook(docs_url, &key.runbook());
+    match severity {
+        AlertSeverity::Critical => {
+            tracing::error!(incident = number, alert = %key, what, text, reference, runbook, "critical incident began");
+        }
+        AlertSeverity::Warning => {
+            tracing::warn!(incident = number, alert = %key, what, text, reference, runbook, "incident began");
+        }
+    }
+}
+
+fn log_end(incident: &Incident) {
+    let lasted = incident.end.map_or(0, |end| end.at_ms.saturating_sub(incident.since_ms));
+    tracing::info!(incident = incident.number, alert = %incident.key, lasted = span(lasted), "incident ended");
+}

@@ -1,0 +1,294 @@
+//! The notices of all channels on their way: queued, handed to the thread of a channel, and marked with what became of them.
+
+use super::rows::{AlertWrites, DEAD_KEPT, StoredAlerts};
+use crate::alert::channel::AlertChannel;
+use crate::alert::incidents::NoticeDraft;
+use crate::alert::notice::{AlertNotice, NoticeEvent};
+use crate::alert::order::{ChannelQueue, NoticeFate};
+use crate::alert::report::{ChannelAnswer, ChannelReport};
+use crate::alert::retry::AttemptOutcome;
+use crate::job::alerts::{AlertPlan, NoticeAttempt, NoticeSender, NoticeTarget, NotifyJob, NotifyResult};
+use crate::metrics::alerts::{AlertBoard, NoticeHistory};
+use crossbeam_channel::Sender;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A channel that fails for this long is reported to the others, in milliseconds.
+const FAILING_MS: u64 = 900_000;
+/// Incidents whose answers are remembered.
+const ANSWERS_KEPT: usize = 200;
+
+/// One channel.
+#[derive(Debug)]
+struct ChannelState {
+    channel: AlertChannel,
+    queue: ChannelQueue,
+    /// The newest known target. A channel that is removed from the configuration still gets the ends that it waits for.
+    target: Option<NoticeTarget>,
+    sent_ms: Option<u64>,
+    failing_since_ms: Option<u64>,
+    dead_ms: Option<u64>,
+    fault: Option<String>,
+    dead: VecDeque<AlertNotice>,
+}
+
+/// The condition of a channel, for the alert about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChannelHealth {
+    Works,
+    /// It failed lately.
+    Doubtful,
+    /// It lost a notice, or fails for a while.
+    Broken,
+}
+
+/// The notices on their way.
+#[derive(Debug)]
+pub(super) struct NoticeOutbox {
+    channels: Vec<ChannelState>,
+    /// The greatest number so far.
+    id: u64,
+    /// Notices that may have arrived before this process started.
+    doubtful: BTreeSet<u64>,
+    answers: BTreeMap<u64, Vec<ChannelAnswer>>,
+    board: Arc<AlertBoard>,
+}
+
+impl NoticeOutbox {
+    /// An empty outbox whose numbers go on from `id` until rows are read.
+    pub(super) fn new(id: u64, board: Arc<AlertBoard>) -> NoticeOutbox {
+        let channels = AlertChannel::ALL.map(|channel| ChannelState {
+            channel,
+            queue: ChannelQueue::new(channel),
+            target: None,
+            sent_ms: None,
+            failing_since_ms: None,
+            dead_ms: None,
+            fault: None,
+            dead: VecDeque::new(),
+        });
+        let (doubtful, answers) = (BTreeSet::new(), BTreeMap::new());
+        NoticeOutbox { channels: channels.into(), id, doubtful, answers, board }
+    }
+
+    /// Goes on with stored notices.
+    pub(super) fn restore(&mut self, stored: &StoredAlerts) {
+        let is_new = self.channels.iter().all(|state| state.queue.is_empty());
+        self.id = if is_new { stored.notice } else { self.id.max(stored.notice) };
+        for notice in &stored.waiting {
+            if notice.tries > 0 {
+                self.doubtful.insert(notice.id);
+            }
+            if let Some(state) = self.channels.get_mut(notice.channel.index()) {
+                state.queue.push(AlertNotice { due_ms: 0, ..notice.clone() });
+            }
+        }
+        for notice in stored.dead.iter().rev() {
+            if let Some(state) = self.channels.get_mut(notice.channel.index()) {
+                state.dead.push_back(notice.clone());
+            }
+        }
+    }
+
+    /// Queues notices. They must be written before anything is sent.
+    pub(super) fn add(&mut self, drafts: Vec<NoticeDraft>, writes: &mut AlertWrites) {
+        for NoticeDraft { channel, content } in drafts {
+            self.id += 1;
+            let notice = AlertNotice::new(self.id, channel, content);
+            writes.notices.push((notice.clone(), NoticeFate::Waits));
+            let Some(state) = self.channels.get_mut(channel.index()) else { continue };
+            for (gone, fate) in state.queue.push(notice) {
+                self.note(gone, fate, "", 0, writes);
+            }
+        }
+    }
+
+    /// Writes all notices that wait.
+    pub(super) fn write_all(&self, writes: &mut AlertWrites) {
+        let waiting = self.channels.iter().flat_map(|state| state.queue.waiting());
+        writes.notices.extend(waiting.map(|notice| (notice.clone(), NoticeFate::Waits)));
+    }
+
+    /// Takes the configured targets.
+    pub(super) fn configure(&mut self, plan: &AlertPlan) {
+        for state in &mut self.channels {
+            if let Some(target) = plan.target(state.channel) {
+                state.target = Some(target.clone());
+            }
+        }
+    }
+
+    /// The notices to try now, one for each idle channel, with their tries counted.
+    pub(super) fn due(&mut self, now_ms: u64, writes: &mut AlertWrites) -> Vec<(AlertNotice, NoticeTarget)> {
+        let (mut merged, mut due, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        for state in &mut self.channels {
+            merged.extend(state.queue.merge());
+            let Some(notice) = state.queue.next(now_ms) else { continue };
+            match &state.target {
+                Some(target) => due.push((notice, target.clone())),
+                None => lost.extend(state.queue.answered(notice.id, AttemptOutcome::Rejected, now_ms, 0.0)),
+            }
+        }
+        merged.into_iter().for_each(|notice| self.note(notice, NoticeFate::Merged, "", 0, writes));
+        for (notice, fate) in lost {
+            self.note(notice, fate, "the channel is not configured any more", 0, writes);
+        }
+        writes.notices.extend(due.iter().map(|(notice, _)| (notice.clone(), NoticeFate::Waits)));
+        due
+    }
+
+    /// Hands the notices to the threads of their channels, which are idle.
+    pub(super) fn send(
+        &self,
+        due: Vec<(AlertNotice, NoticeTarget)>,
+        sender: &Arc<NoticeSender>,
+        jobs: &[Sender<NotifyJob>],
+    ) {
+        for (notice, target) in due {
+            let Some(jobs) = jobs.get(notice.channel.index()) else { continue };
+            let is_repeated = self.doubtful.contains(&notice.id);
+            let attempt = NoticeAttempt { notice, target, sender: Arc::clone(sender), is_repeated };
+            // The thread takes it, or has ended with the process.
+            let _ = jobs.try_send(NotifyJob::Notice(Box::new(attempt)));
+        }
+    }
+
+    /// Takes the result of a try. Returns the notice if it is over.
+    pub(super) fn take(
+        &mut self,
+        result: &NotifyResult,
+        now_ms: u64,
+        random: f32,
+        writes: &mut AlertWrites,
+    ) -> Option<AlertNotice> {
+        let (channel, id) = result.notice?;
+        let state = self.channels.get_mut(channel.index())?;
+        let (notice, fate) = state.queue.answered(id, result.outcome, now_ms, random)?;
+        match fate {
+            NoticeFate::Sent => {
+                (state.sent_ms, state.failing_since_ms, state.dead_ms) = (Some(now_ms), None, None);
+                state.fault = None;
+            }
+            NoticeFate::Waits | NoticeFate::Dead => {
+                state.failing_since_ms.get_or_insert(now_ms);
+                state.fault = Some(result.answer.clone());
+                tracing::warn!(
+                    channel = channel.as_str(),
+                    incident = notice.content.incident,
+                    tries = notice.tries,
+                    answer = result.answer,
+                    fate = fate.as_str(),
+                    "notice not accepted"
+                );
+            }
+            NoticeFate::Merged => {}
+        }
+        if fate == NoticeFate::Dead {
+            state.dead_ms = Some(now_ms);
+        }
+        let over = (fate != NoticeFate::Waits).then(|| notice.clone());
+        self.note(notice, fate, &result.answer, result.took_ms, writes);
+        over
+    }
+
+    /// Remembers what became of a notice.
+    fn note(
+        &mut self,
+        notice: AlertNotice,
+        fate: NoticeFate,
+        answer: &str,
+        took_ms: u64,
+        writes: &mut AlertWrites,
+    ) {
+        let is_doubtful = fate != NoticeFate::Waits && self.doubtful.remove(&notice.id);
+        let history = if is_doubtful { NoticeHistory::Doubtful } else { NoticeHistory::New };
+        self.board.count(notice.channel, fate, history);
+        let answers = self.answers.entry(notice.content.incident).or_default();
+        answers.retain(|known| known.channel != notice.channel);
+        answers.push(ChannelAnswer {
+            channel: notice.channel,
+            event: notice.content.event.as_str(),
+            fate: fate.as_str(),
+            answer: answer.to_owned(),
+            took_ms,
+        });
+        if self.answers.len() > ANSWERS_KEPT {
+            self.answers.pop_first();
+        }
+        if let (NoticeFate::Dead, Some(state)) = (fate, self.channels.get_mut(notice.channel.index())) {
+            if state.dead.len() == DEAD_KEPT {
+                state.dead.pop_front();
+            }
+            state.dead.push_back(notice.clone());
+        }
+        writes.notices.push((notice, fate));
+    }
+
+    /// Queues the notices of a channel that were given up again, and returns how many. A begin whose incident is over is left out: the
+    /// service would keep it for ever.
+    pub(super) fn resend(
+        &mut self,
+        channel: AlertChannel,
+        is_open: impl Fn(u64) -> bool,
+        now_ms: u64,
+        writes: &mut AlertWrites,
+    ) -> u64 {
+        let Some(state) = self.channels.get_mut(channel.index()) else { return 0 };
+        let mut count = 0;
+        for mut notice in state.dead.drain(..) {
+            if notice.content.event != NoticeEvent::Ended && !is_open(notice.content.incident) {
+                writes.notices.push((notice, NoticeFate::Merged));
+                continue;
+            }
+            // It has another day.
+            (notice.tries, notice.due_ms, notice.content.at_ms) = (0, now_ms, now_ms);
+            writes.notices.push((notice.clone(), NoticeFate::Waits));
+            state.queue.push(notice);
+            count += 1;
+        }
+        count
+    }
+
+    /// True exactly if a begin waits for longer than this, in milliseconds.
+    pub(super) fn is_stuck(&self, now_ms: u64, longer_ms: u64) -> bool {
+        let mut begins = self.channels.iter().filter_map(|state| state.queue.oldest_begin_ms());
+        begins.any(|at| now_ms >= at + longer_ms)
+    }
+
+    /// The channels that are configured, with their conditions and newest faults.
+    pub(super) fn health(&self, plan: &AlertPlan, now_ms: u64) -> Vec<(AlertChannel, ChannelHealth, String)> {
+        let of = |state: &ChannelState| {
+            let fails_long = state.failing_since_ms.is_some_and(|since| now_ms >= since + FAILING_MS);
+            let lost = state.dead_ms.is_some_and(|at| now_ms < at + FAILING_MS);
+            let health = match (&state.fault, lost || fails_long) {
+                (None, _) => ChannelHealth::Works,
+                (Some(_), true) => ChannelHealth::Broken,
+                (Some(_), false) => ChannelHealth::Doubtful,
+            };
+            (state.channel, health, state.fault.clone().unwrap_or_default())
+        };
+        self.channels.iter().filter(|state| plan.target(state.channel).is_some()).map(of).collect()
+    }
+
+    /// The answers to the notices of an incident.
+    pub(super) fn answers(&self, incident: u64) -> Vec<ChannelAnswer> {
+        self.answers.get(&incident).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn report(&self, plan: &AlertPlan) -> Vec<ChannelReport> {
+        let of = |state: &ChannelState| ChannelReport {
+            channel: state.channel,
+            waiting: state.queue.len(),
+            oldest: state.queue.oldest_ms(),
+            sent: state.sent_ms,
+            fault: state.fault.clone(),
+            dead: state.dead.len(),
+        };
+        self.channels.iter().filter(|state| plan.target(state.channel).is_some()).map(of).collect()
+    }
+}
+
+/// True exactly if the notice is the begin of an incident.
+pub(super) fn is_begin(notice: &AlertNotice) -> bool {
+    notice.content.event == NoticeEvent::Began
+}

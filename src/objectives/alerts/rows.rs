@@ -1,0 +1,144 @@
+//! Incidents, notices and silences in `slo.db`. A notice is a row before anything is sent.
+
+use crate::alert::incident::Incident;
+use crate::alert::key::AlertSeverity;
+use crate::alert::notice::AlertNotice;
+use crate::alert::order::NoticeFate;
+use crate::alert::silence::Silence;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Incidents that are kept.
+const INCIDENTS_KEPT: u64 = 10_000;
+/// Notices that are kept after they were sent or given up.
+const NOTICES_KEPT: u64 = 10_000;
+/// Closed incidents that are read at the start.
+const CLOSED_READ: usize = 100;
+/// Notices that were given up and can be sent again.
+pub(super) const DEAD_KEPT: usize = 200;
+/// The time in which critical incidents make a storm, in milliseconds.
+const STORM_MS: u64 = 3_600_000;
+
+pub(in crate::objectives) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS incidents (number INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS notices (id INTEGER PRIMARY KEY, fate TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS notices_by_fate ON notices (fate) WHERE fate IN ('waiting', 'dead');
+CREATE TABLE IF NOT EXISTS silences (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
+";
+
+/// The rows that a process goes on with.
+#[derive(Debug, Default)]
+pub(super) struct StoredAlerts {
+    /// The greatest numbers so far.
+    pub(super) incident: u64,
+    pub(super) notice: u64,
+    pub(super) open: Vec<Incident>,
+    /// The newest first.
+    pub(super) closed: Vec<Incident>,
+    pub(super) waiting: Vec<AlertNotice>,
+    pub(super) dead: Vec<AlertNotice>,
+    pub(super) silences: Vec<Silence>,
+}
+
+impl StoredAlerts {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<StoredAlerts> {
+        let greatest = |text: &str| {
+            connection
+                .query_row(text, [], |row| row.get::<_, i64>(0))
+                .map(|it| u64::try_from(it).unwrap_or(0))
+        };
+        let closed =
+            format!("SELECT body FROM incidents WHERE open = 0 ORDER BY number DESC LIMIT {CLOSED_READ}");
+        let dead = format!("SELECT body FROM notices WHERE fate = 'dead' ORDER BY id DESC LIMIT {DEAD_KEPT}");
+        Ok(StoredAlerts {
+            incident: greatest("SELECT coalesce(max(number), 0) FROM incidents")?,
+            notice: greatest("SELECT coalesce(max(id), 0) FROM notices")?,
+            open: bodies(connection, "SELECT body FROM incidents WHERE open = 1 ORDER BY number")?,
+            closed: bodies(connection, &closed)?,
+            waiting: bodies(connection, "SELECT body FROM notices WHERE fate = 'waiting' ORDER BY id")?,
+            dead: bodies(connection, &dead)?,
+            silences: bodies(connection, "SELECT body FROM silences ORDER BY number")?,
+        })
+    }
+
+    /// The critical incidents of the last hour that were sent: times and numbers.
+    pub(super) fn recent(&self, now_ms: u64) -> Vec<(u64, u64)> {
+        let sent = |incident: &Incident| {
+            let at = incident.notified.iter().map(|notified| notified.at_ms).min()?;
+            let is_recent = incident.severity == AlertSeverity::Critical && at + STORM_MS > now_ms;
+            is_recent.then_some((at, incident.number))
+        };
+        self.open.iter().chain(&self.closed).filter_map(sent).collect()
+    }
+}
+
+/// The bodies that a query finds. One that cannot be read, because a newer version wrote it, is left out.
+fn bodies<T: DeserializeOwned>(connection: &Connection, text: &str) -> rusqlite::Result<Vec<T>> {
+    let mut statement = connection.prepare(text)?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut found = Vec::new();
+    for row in rows {
+        found.extend(serde_json::from_str(&row?).ok());
+    }
+    Ok(found)
+}
+
+/// Changes that are written at once.
+#[derive(Debug, Default)]
+pub(super) struct AlertWrites {
+    pub(super) incidents: Vec<Incident>,
+    pub(super) notices: Vec<(AlertNotice, NoticeFate)>,
+    pub(super) silences: Vec<Silence>,
+    pub(super) silences_over: Vec<u64>,
+}
+
+impl AlertWrites {
+    pub(super) fn is_empty(&self) -> bool {
+        self.incidents.is_empty()
+            && self.notices.is_empty()
+            && self.silences.is_empty()
+            && self.silences_over.is_empty()
+    }
+
+    /// Writes them in one transaction.
+    pub(super) fn write(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for incident in &self.incidents {
+            let row = params![signed(incident.number), incident.end.is_none(), json(incident)];
+            transaction.prepare_cached("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)")?.execute(row)?;
+        }
+        for (notice, fate) in &self.notices {
+            let row = params![signed(notice.id), fate.as_str(), json(notice)];
+            transaction.prepare_cached("INSERT OR REPLACE INTO notices VALUES (?, ?, ?)")?.execute(row)?;
+        }
+        for silence in &self.silences {
+            let row = params![signed(silence.number), json(silence)];
+            transaction.prepare_cached("INSERT OR REPLACE INTO silences VALUES (?, ?)")?.execute(row)?;
+        }
+        for number in &self.silences_over {
+            transaction.execute("DELETE FROM silences WHERE number = ?", [signed(*number)])?;
+        }
+        transaction.commit()
+    }
+}
+
+/// Deletes the oldest rows that are over.
+pub(in crate::objectives) fn forget_old(connection: &Connection) -> rusqlite::Result<()> {
+    let bound = |table: &str, id: &str, kept: u64, over: &str| {
+        let last = format!("SELECT {id} FROM {table} ORDER BY {id} DESC LIMIT 1 OFFSET {kept}");
+        let text = format!("DELETE FROM {table} WHERE {over} AND {id} <= ({last})");
+        connection.execute(&text, [])
+    };
+    bound("incidents", "number", INCIDENTS_KEPT, "open = 0")?;
+    bound("notices", "id", NOTICES_KEPT, "fate <> 'waiting'")?;
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,466 @@
+use super::*;
+use crate::alert::channel::AlertChannel;
+use crate::alert::incident::Incident;
+use crate::alert::key::AlertKind;
+use crate::alert::notice::NoticeEvent;
+use crate::alert::retry::{AttemptOutcome, RetryAdvice, outcome};
+use crate::alert::routing::{AlertMode, AlertRouting};
+use crate::health::breaker::Forced;
+use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
+use crate::health::dependency::{Dependency, ForcedOrder};
+use crate::health::draw::Draw;
+use crate::health::report::Report;
+use crate::health::snapshot::{AdmissionMode, Snapshot};
+use crate::id::ReactorId;
+use crate::job::Outlook;
+use crate::job::alerts::{
+    AlertLinks, AlertOrder, AlertOrderAnswer, AlertPlan, HeartbeatTarget, HiddenText, NoticeAttempt,
+    NoticeTarget, NotifyEnds, NotifyJob, NotifyResult, WatchedDependency, links,
+};
+use crate::metrics::scrape::MetricSources;
+use crate::slo::objective::{EXPLAINED, USUAL};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+const START_MS: u64 = 1_800_000_000_000;
+const SECRET: &str = "hunter2-hunter2";
+
+/// The services behind the channels.
+#[derive(Default)]
+struct Services {
+    tries: Vec<(AlertChannel, AlertKind, NoticeEvent, u64)>,
+    repeated: u64,
+    /// PagerDuty's incidents by key, and how many were opened and resolved.
+    open: BTreeMap<String, u64>,
+    opened: u64,
+    resolved: u64,
+    beats: u64,
+}
+
+impl Services {
+    fn take(&mut self, attempt: &NoticeAttempt, second: u64) {
+        let content = &attempt.notice.content;
+        self.tries.push((attempt.notice.channel, content.key.kind, content.event, second));
+        self.repeated += u64::from(attempt.is_repeated);
+        if attempt.notice.channel != AlertChannel::Pagerduty {
+            return;
+        }
+        let key = content.key.to_string();
+        match content.event {
+            NoticeEvent::Began | NoticeEvent::Continues => {
+                self.opened += u64::from(self.open.insert(key, content.incident).is_none());
+            }
+            NoticeEvent::Acknowledged => {}
+            NoticeEvent::Ended => self.resolved += u64::from(self.open.remove(&key).is_some()),
+        }
+    }
+
+    fn events(&self, channel: AlertChannel) -> Vec<(AlertKind, NoticeEvent)> {
+        let of = self.tries.iter().filter(|(tried, ..)| *tried == channel);
+        of.map(|(_, kind, event, _)| (*kind, *event)).collect()
+    }
+}
+
+type Clock = Box<dyn Fn() -> Now + Send>;
+
+/// The thread `slo` on a virtual clock, over a real file.
+struct Rig {
+    folder: TempDir,
+    now: Arc<Mutex<Now>>,
+    outlook: Arc<Outlook>,
+    metrics: Arc<Metrics>,
+    keeper: Option<Keeper<Clock>>,
+    links: Option<(crate::job::alerts::AlertRequests, Vec<NotifyEnds>)>,
+    services: Services,
+    store: Dependency,
+    /// Good and bad messages a second.
+    traffic: (u64, u64),
+    second: u64,
+}
+
+fn plan() -> AlertPlan {
+    let hidden = |text: &str| HiddenText(Zeroizing::new(text.to_owned()));
+    let both = vec![AlertChannel::Pagerduty, AlertChannel::Slack];
+    AlertPlan {
+        routing: AlertRouting {
+            mode: AlertMode::Send,
+            critical: both.clone(),
+            warning: vec![AlertChannel::Slack],
+            escalate: both,
+            escalate_ms: 900_000,
+        },
+        deployment: "test".into(),
+        docs_url: String::new(),
+        targets: vec![
+            NoticeTarget::Pagerduty { url: "https://events.example/".into(), key: hidden(SECRET) },
+            NoticeTarget::Slack {
+                url: hidden(&format!("https://hooks.example/{SECRET}")),
+                mention: String::new(),
+            },
+        ],
+        heartbeat: Some(HeartbeatTarget { url: hidden("https://beat.example/"), every_ms: 60_000 }),
+        dependencies: vec![WatchedDependency { name: Arc::from("store"), is_critical: true }],
+    }
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let now = Now { at: Moment::from_micros(1_000_000), unix_ms: START_MS };
+        let definition = Definition {
+            name: Arc::from("store"),
+            kind: DependencyKind::Postgres,
+            address: Arc::from("db:5432"),
+            criticality: Criticality::Critical,
+            gate: Gate::Handshake,
+            ended_by: EndedBy::Probes,
+            lost: Vec::new(),
+            sentence: Arc::from(""),
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            failures: 2,
+            successes: 2,
+        };
+        let sources = MetricSources {
+            watch: Arc::default(),
+            bus: None,
+            cluster: Arc::default(),
+            api: None,
+            log_dropped: || 0,
+        };
+        let report = Report { status: 200, body: String::new() };
+        let mut rig = Rig {
+            folder: tempfile::tempdir().expect("a folder"),
+            now: Arc::new(Mutex::new(now)),
+            outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            metrics: Arc::new(Metrics::new(1, Arc::from("gw-1"), sources)),
+            keeper: None,
+            links: None,
+            services: Services::default(),
+            store: Dependency::new(Arc::new(definition), now),
+            traffic: (10, 0),
+            second: 0,
+        };
+        rig.start();
+        rig
+    }
+
+    /// Starts the thread's state over the rows that are there. What ran before ends as if it was killed.
+    fn start(&mut self) {
+        self.keeper = None;
+        let AlertLinks { requests, ends, threads, .. } = links(plan());
+        let all: Vec<_> = USUAL.into_iter().chain([EXPLAINED]).collect();
+        let parts = ObjectiveParts {
+            board: Scoreboard::new(&all).expect("usual objectives"),
+            metrics: Arc::clone(&self.metrics),
+            instance: Arc::from("gw-1"),
+            folder: self.folder.path().to_owned(),
+            alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None },
+        };
+        let now = Arc::clone(&self.now);
+        let clock: Clock = Box::new(move || *now.lock());
+        let mut keeper = Keeper::new(parts, clock);
+        keeper.before = self.metrics.slo_totals();
+        self.keeper = Some(keeper);
+        self.links = Some((requests, threads));
+    }
+
+    fn keeper(&mut self) -> &mut Keeper<Clock> {
+        self.keeper.as_mut().expect("it runs")
+    }
+
+    /// Lets the store fail, or work.
+    fn force_store(&mut self, to: Forced) {
+        let now = *self.now.lock();
+        let until = now.at + Duration::from_secs(1_000_000);
+        self.store.order(Some(ForcedOrder { to, until }), now);
+        self.store.settle(now, &mut Draw::new(self.second));
+        let snapshot = Snapshot::first(std::slice::from_ref(&self.store), AdmissionMode::Enforce, now);
+        self.outlook.publish(Arc::new(snapshot));
+    }
+
+    /// Lets time pass. `answer` is what a service answers; `None`: nothing until the try is given up with the process.
+    fn run(&mut self, seconds: u64, answer: impl Fn(AlertChannel) -> Option<AttemptOutcome>) {
+        for _ in 0..seconds {
+            self.second += 1;
+            let mut now = self.now.lock();
+            *now = Now { at: now.at + Duration::from_secs(1), unix_ms: now.unix_ms + 1_000 };
+            let at = now.at;
+            drop(now);
+            let cells = self.metrics.reactor(ReactorId(0));
+            let publish = &cells.slo.parts[SloPart::Publish.index()];
+            publish.good.add(self.traffic.0);
+            publish.bad[0].add(self.traffic.1);
+            let keeper = self.keeper();
+            if at.since(keeper.slot_ended) >= PERIOD {
+                keeper.turn(RunEnd::Runs);
+            }
+            keeper.tick();
+            self.serve(&answer);
+        }
+    }
+
+    /// Takes what the channels were handed.
+    fn serve(&mut self, answer: impl Fn(AlertChannel) -> Option<AttemptOutcome>) {
+        let (_, threads) = self.links.as_ref().expect("links");
+        let jobs: Vec<NotifyJob> = threads.iter().flat_map(|ends| ends.jobs.try_iter()).collect();
+        for job in jobs {
+            let NotifyJob::Notice(attempt) = job else {
+                self.services.beats += 1;
+                continue;
+            };
+            let channel = attempt.notice.channel;
+            let Some(outcome) = answer(channel) else { continue };
+            if outcome == AttemptOutcome::Accepted {
+                self.services.take(&attempt, self.second);
+            }
+            let result = NotifyResult {
+                notice: Some((channel, attempt.notice.id)),
+                outcome,
+                answer: "an answer".into(),
+                took_ms: 1,
+            };
+            let now_ms = START_MS + self.second * 1_000;
+            self.keeper().alerts.take(&result, now_ms);
+        }
+    }
+
+    fn accept(&mut self, seconds: u64) {
+        self.run(seconds, |_| Some(AttemptOutcome::Accepted));
+    }
+
+    fn order(&mut self, order: AlertOrder) -> AlertOrderAnswer {
+        let now_ms = START_MS + self.second * 1_000;
+        self.keeper().alerts.order(order, now_ms)
+    }
+
+    fn open(&self) -> Vec<String> {
+        let report = self.metrics.alerts.report();
+        let open = report.incidents.iter().filter(|incident| incident.end.is_none());
+        open.map(|incident| incident.alert.clone()).collect()
+    }
+}
+
+#[test]
+fn store_that_is_down_is_one_incident_within_half_a_minute_and_its_effects_are_held() {
+    let mut rig = Rig::new();
+    rig.accept(20);
+    rig.force_store(Forced::Open);
+    rig.traffic = (0, 10);
+    let down = rig.second;
+    rig.accept(300);
+    let began: Vec<_> =
+        rig.services.tries.iter().filter(|(_, _, event, _)| *event == NoticeEvent::Began).collect();
+    assert!(
+        matches!(&began[..], [(_, AlertKind::Dependency, _, at), (_, AlertKind::Dependency, ..)] if at - down <= 30),
+        "{began:?}"
+    );
+    let held = |rig: &Rig, alert: &str| {
+        let report = rig.metrics.alerts.report();
+        let incident = report.incidents.iter().find(|incident| incident.alert == alert).expect("it is open");
+        serde_json::to_value(incident.held).expect("JSON")
+    };
+    assert_eq!(held(&rig, "slo/delivery/burn"), "effect");
+    assert_eq!(held(&rig, "slo/delivery/spent"), "covered");
+    rig.force_store(Forced::Closed);
+    rig.traffic = (10, 0);
+    rig.accept(125);
+    let ends = [(AlertKind::Dependency, NoticeEvent::Began), (AlertKind::Dependency, NoticeEvent::Ended)];
+    assert_eq!(rig.services.events(AlertChannel::Pagerduty), ends);
+    rig.accept(600);
+    let events = rig.services.events(AlertChannel::Pagerduty);
+    assert!(events.iter().all(|(kind, _)| *kind != AlertKind::Burn), "the effect is over before it is sent");
+}
+
+#[test]
+fn total_failure_without_a_cause_pages_within_two_minutes_and_ends_once() {
+    let mut rig = Rig::new();
+    rig.accept(600);
+    rig.traffic = (0, 10);
+    let failed = rig.second;
+    rig.accept(1_200);
+    let paged = rig.services.tries.iter().find(|(_, kind, ..)| *kind == AlertKind::Burn).expect("a page").3;
+    assert!(paged - failed <= 120, "{}", paged - failed);
+    rig.traffic = (10, 0);
+    rig.accept(1_200);
+    let burns: Vec<_> = rig
+        .services
+        .events(AlertChannel::Pagerduty)
+        .into_iter()
+        .filter(|(kind, _)| *kind == AlertKind::Burn)
+        .collect();
+    assert_eq!(burns, [(AlertKind::Burn, NoticeEvent::Began), (AlertKind::Burn, NoticeEvent::Ended)]);
+}
+
+#[test]
+fn flaps_kills_and_lost_answers_are_one_incident_at_pagerduty_and_nothing_is_lost() {
+    let mut rig = Rig::new();
+    rig.accept(20);
+    let unsure = |rig: &mut Rig, seconds| {
+        let count = std::cell::Cell::new(0);
+        rig.run(seconds, |_| {
+            count.set(count.get() + 1);
+            [Some(outcome(429, Some(7_000))), Some(outcome(500, None)), None, Some(AttemptOutcome::Accepted)]
+                [count.get() % 4]
+        });
+    };
+    for flap in 0..50 {
+        rig.force_store(Forced::Open);
+        unsure(&mut rig, 60);
+        if flap % 15 == 3 {
+            rig.start();
+        }
+        rig.force_store(Forced::Closed);
+        unsure(&mut rig, 60);
+    }
+    // A try without an answer ends with the process.
+    rig.start();
+    rig.accept(900);
+    let Services { opened, resolved, open, .. } = &rig.services;
+    assert_eq!((*opened, *resolved, open.len()), (1, 1, 0), "{:?}", rig.services.tries);
+    let slack = rig.services.events(AlertChannel::Slack);
+    let store: Vec<_> = slack.iter().filter(|(kind, _)| *kind == AlertKind::Dependency).collect();
+    assert_eq!(store.len(), 2, "{slack:?}");
+}
+
+#[test]
+fn notice_whose_answer_was_lost_with_the_process_is_repeated_once_and_marked() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    // Handed to the channels, and then the process is killed.
+    rig.run(40, |_| None);
+    rig.start();
+    rig.accept(60);
+    assert_eq!(rig.services.repeated, 2);
+    rig.start();
+    rig.accept(60);
+    let began = [(AlertKind::Dependency, NoticeEvent::Began)];
+    assert_eq!(rig.services.events(AlertChannel::Slack), began);
+    assert_eq!(rig.services.events(AlertChannel::Pagerduty), began);
+    let bytes = std::fs::read(rig.folder.path().join(database::FILE_NAME)).expect("a file");
+    let journal = std::fs::read(rig.folder.path().join("slo.db-wal")).unwrap_or_default();
+    let has = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+    assert!(!has(&bytes) && !has(&journal), "a secret is in slo.db");
+}
+
+#[test]
+fn acknowledgement_silence_and_rows_outlive_a_kill() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    rig.accept(40);
+    assert_eq!(rig.order(AlertOrder::Acknowledge(1)), AlertOrderAnswer::Done(1));
+    let silence = AlertOrder::Silence { prefix: "slo/".into(), why: "move".into(), for_ms: 3_600_000 };
+    assert!(matches!(rig.order(silence), AlertOrderAnswer::Done(_)));
+    assert_eq!(rig.order(AlertOrder::Acknowledge(9)), AlertOrderAnswer::Unknown);
+    rig.accept(2);
+    rig.start();
+    rig.accept(2);
+    let report = rig.metrics.alerts.report();
+    assert!(report.incidents[0].acknowledged.is_some());
+    assert_eq!(report.silences[0].prefix, "slo/");
+    let events = rig.services.events(AlertChannel::Pagerduty);
+    assert_eq!(events.last(), Some(&(AlertKind::Dependency, NoticeEvent::Acknowledged)));
+    rig.force_store(Forced::Closed);
+    rig.accept(130);
+    assert_eq!((rig.services.opened, rig.services.resolved), (1, 1));
+    rig.force_store(Forced::Open);
+    rig.accept(40);
+    assert_eq!(rig.metrics.alerts.report().incidents[0].number, 2, "numbers go on after a restart");
+}
+
+#[test]
+fn dead_letter_is_reported_to_the_other_channel_and_sent_again_on_request() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    let slack_is_gone = |channel| {
+        Some(if channel == AlertChannel::Slack { outcome(410, None) } else { AttemptOutcome::Accepted })
+    };
+    rig.run(60, slack_is_gone);
+    assert_eq!(rig.open(), ["alerting/slack", "dependency/store"]);
+    assert!(rig.services.events(AlertChannel::Slack).is_empty());
+    let report = rig.metrics.alerts.report();
+    let slack = report.channels.iter().find(|it| it.channel == AlertChannel::Slack).expect("slack");
+    assert_eq!((slack.dead, slack.waiting), (1, 0));
+    assert_eq!(rig.order(AlertOrder::Resend(AlertChannel::Slack)), AlertOrderAnswer::Done(1));
+    rig.accept(5);
+    assert_eq!(rig.services.events(AlertChannel::Slack), [(AlertKind::Dependency, NoticeEvent::Began)]);
+    rig.accept(120);
+    assert_eq!(rig.open(), ["dependency/store"], "it works again");
+}
+
+#[test]
+fn test_of_a_channel_is_answered_with_begin_and_end() {
+    let mut rig = Rig::new();
+    rig.accept(5);
+    let AlertOrderAnswer::Done(number) = rig.order(AlertOrder::Test(AlertChannel::Slack)) else {
+        panic!("not done")
+    };
+    rig.accept(5);
+    let both = [(AlertKind::Test, NoticeEvent::Began), (AlertKind::Test, NoticeEvent::Ended)];
+    assert_eq!(rig.services.events(AlertChannel::Slack), both);
+    let report = rig.metrics.alerts.report();
+    let test = report.incidents.iter().find(|incident| incident.number == number).expect("the test");
+    assert_eq!((test.answers[0].event, test.answers[0].fate), ("ended", "sent"));
+    assert_eq!(rig.order(AlertOrder::Test(AlertChannel::Webhook)), AlertOrderAnswer::Unknown);
+    assert_eq!(rig.services.events(AlertChannel::Pagerduty), []);
+}
+
+#[test]
+fn heartbeat_stops_with_judging_and_with_a_begin_that_is_stuck() {
+    let mut rig = Rig::new();
+    rig.accept(300);
+    assert!((4..=5).contains(&rig.services.beats), "{}", rig.services.beats);
+    let before = rig.services.beats;
+    // The thread looks at its channels, and judges nothing.
+    for _ in 0..300 {
+        rig.second += 1;
+        let mut now = rig.now.lock();
+        *now = Now { at: now.at + Duration::from_secs(1), unix_ms: now.unix_ms + 1_000 };
+        drop(now);
+        rig.keeper().tick();
+        rig.serve(|_| None);
+    }
+    assert!(rig.services.beats <= before + 2, "{} after {before}", rig.services.beats);
+    rig.accept(120);
+    rig.force_store(Forced::Open);
+    rig.run(700, |_| Some(AttemptOutcome::Failed(RetryAdvice::Open)));
+    let before = rig.services.beats;
+    rig.run(300, |_| Some(AttemptOutcome::Failed(RetryAdvice::Open)));
+    assert_eq!(rig.services.beats, before, "a begin waits for ten minutes");
+}
+
+#[test]
+fn file_that_cannot_be_opened_is_an_incident_and_is_used_once_it_can() {
+    let rig = &mut Rig::new();
+    rig.keeper = None;
+    let path = rig.folder.path().join(database::FILE_NAME);
+    for file in std::fs::read_dir(rig.folder.path()).expect("a folder").flatten() {
+        std::fs::remove_file(file.path()).expect("removed");
+    }
+    std::fs::create_dir(&path).expect("a folder in its place");
+    rig.start();
+    rig.force_store(Forced::Open);
+    rig.accept(50);
+    assert_eq!(rig.open(), ["disk/slo.db", "dependency/store"]);
+    std::fs::remove_dir(&path).expect("removed");
+    rig.accept(90);
+    assert_eq!(rig.open(), ["dependency/store"], "opened again");
+    rig.start();
+    rig.accept(1);
+    assert_eq!(rig.open(), ["dependency/store"], "what happened meanwhile was written");
+    assert_eq!(rig.services.opened, 1);
+}
+
+#[test]
+fn stored_incident_reads_as_it_was_written() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    rig.accept(40);
+    let connection = rusqlite::Connection::open(rig.folder.path().join(database::FILE_NAME)).expect("opened");
+    let body: String =
+        connection.query_row("SELECT body FROM incidents", [], |row| row.get(0)).expect("a row");
+    let incident: Incident = serde_json::from_str(&body).expect("an incident");
+    assert_eq!((incident.number, incident.key.to_string().as_str()), (1, "dependency/store"));
+    assert_eq!(incident.notified.len(), 2);
+}
