@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::clock::Moment;
 use crate::drain::DrainPhase;
-use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN};
+use crate::limits::{COMPLETIONS_PER_TURN, GATHER_MAX, GATHER_MIN, WRITE_COST_MAX};
 use std::time::Duration;
 
 /// The quota of the inbox in this turn, and the wait for more publications.
@@ -14,7 +14,7 @@ pub(super) struct Gathering {
     pub(super) quota: usize,
     /// The start of the wait; `None` while there is none.
     since: Option<Moment>,
-    /// The duration of the last turn that delivered publications.
+    /// About the duration of the last fan-out: that of its turn, but no more than its writes can have taken.
     pub(super) fan_out: Duration,
     /// The total of delivered runs at the last measurement.
     runs_before: u64,
@@ -39,11 +39,16 @@ impl Gathering {
         self.since.map(|since| since + self.fan_out.min(GATHER_MAX))
     }
 
-    /// Notes a turn that took `took`, if it delivered runs.
+    /// Notes a turn that took `took`, if it delivered runs. `runs` is the total of the engine.
+    ///
+    /// A turn with a few deliveries may take long because of other work, or because the thread had no core. A wait would not
+    /// reduce that, and everything in the inbox would wait with it.
     pub(super) fn measure(&mut self, runs: u64, took: Duration) {
-        if runs != self.runs_before {
+        let writes = runs.wrapping_sub(self.runs_before);
+        if writes > 0 {
             self.runs_before = runs;
-            self.fan_out = took;
+            let writes = u32::try_from(writes).unwrap_or(u32::MAX);
+            self.fan_out = took.min(WRITE_COST_MAX.saturating_mul(writes));
         }
     }
 }

@@ -13,7 +13,10 @@ use crate::job::{
     Append, AuthJob, Broadcast, Completion, Counted, Identity, Occasion, Outlook, Page, PageRequest, Read,
     ReadError, Span, Ticket,
 };
-use crate::limits::{ARENA_BYTES_MAX, AUTH_QUEUE, GATHER_MAX, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE};
+use crate::limits::{
+    ARENA_BYTES_MAX, AUTH_QUEUE, GATHER_MAX, GATHER_MIN, Limits, OUTSTANDING_MAX, RECOVERIES_AT_ONCE,
+    WRITE_COST_MAX,
+};
 use crate::metrics::reactor::CLOSE_CODES;
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -238,7 +241,7 @@ fn time_of_handshakes_is_not_part_of_a_fan_out() {
     let mut stage = Stage::new(AuthMode::Off);
     let engine = &mut stage.engine;
     let turn = |engine: &mut Engine, handshakes: u64| {
-        engine.tally.runs.add(1);
+        engine.tally.runs.add(5_000);
         engine.handle_handshake_time(Duration::from_millis(handshakes));
         engine.end_turn(Duration::from_millis(20));
         engine.gathering.fan_out
@@ -246,6 +249,22 @@ fn time_of_handshakes_is_not_part_of_a_fan_out() {
     assert_eq!(turn(engine, 0), Duration::from_millis(20));
     assert_eq!(turn(engine, 15), Duration::from_millis(5));
     assert_eq!(turn(engine, 60), Duration::ZERO);
+}
+
+#[test]
+fn long_turn_with_few_deliveries_is_not_a_costly_fan_out() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let engine = &mut stage.engine;
+    let turn = |engine: &mut Engine, deliveries: u64, took: Duration| {
+        engine.tally.runs.add(deliveries);
+        engine.end_turn(took);
+        engine.gathering.fan_out
+    };
+    let long = Duration::from_millis(20);
+    assert_eq!(turn(engine, 3, long), 3 * WRITE_COST_MAX);
+    assert!(turn(engine, 99, long) < GATHER_MIN && turn(engine, 100, long) >= GATHER_MIN);
+    assert_eq!(turn(engine, 5_000, GATHER_MIN), GATHER_MIN, "no longer than the turn");
+    assert_eq!(turn(engine, 0, long), GATHER_MIN, "no fan-out");
 }
 
 #[test]
