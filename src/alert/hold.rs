@@ -94,15 +94,16 @@ impl HoldCheck<'_> {
 pub(super) struct StormGauge(VecDeque<(u64, u64)>);
 
 impl StormGauge {
-    pub(super) fn new(mut sent: Vec<(u64, u64)>) -> StormGauge {
-        sent.sort_unstable();
-        StormGauge(sent.into())
+    /// Counts incidents that were sent before.
+    pub(super) fn add(&mut self, sent: Vec<(u64, u64)>) {
+        self.0.extend(sent);
+        self.0.make_contiguous().sort_unstable();
     }
 
     /// True exactly if the incident may be sent by itself; it then counts.
     pub(super) fn admit(&mut self, incident: &Incident, now_ms: u64) -> bool {
         let is_free = matches!(incident.key.kind, AlertKind::Storm | AlertKind::Test);
-        if is_free || incident.severity != AlertSeverity::Critical || !incident.notified.is_empty() {
+        if is_free || incident.severity != AlertSeverity::Critical || incident.was_sent_as_critical() {
             return true;
         }
         while self.0.front().is_some_and(|(at, _)| at + HOUR_MS <= now_ms) {

@@ -12,9 +12,23 @@ use serde::{Deserialize, Serialize};
 pub struct NotifiedChannel {
     pub channel: AlertChannel,
     pub at_ms: u64,
+    /// The time of the last notice to it.
+    #[serde(default)]
+    pub last_ms: u64,
+    /// The severity of the incident at that time.
+    #[serde(default = "critical")]
+    pub severity: AlertSeverity,
+    /// It accepted a notice that the incident fires.
+    #[serde(default)]
+    pub delivered: bool,
     pub repeats: u32,
     /// It was sent the acknowledgement.
     pub acknowledged: bool,
+}
+
+/// The severity in a row that has none.
+const fn critical() -> AlertSeverity {
+    AlertSeverity::Critical
 }
 
 /// The end of an incident.
@@ -62,6 +76,27 @@ impl Incident {
             at_ms: now_ms,
             reference: self.reference.clone(),
             all_clear: self.end.map(|end| end.all_clear),
+        }
+    }
+
+    /// The time of the last notice to any channel.
+    pub(super) fn last_notice_ms(&self) -> Option<u64> {
+        self.notified.iter().map(|notified| notified.last_ms.max(notified.at_ms)).max()
+    }
+
+    /// True exactly if a channel was sent it as critical.
+    pub(super) fn was_sent_as_critical(&self) -> bool {
+        self.notified.iter().any(|notified| notified.severity == AlertSeverity::Critical)
+    }
+
+    /// Goes on after a restart. No time is in the future: the clock may have been set back.
+    pub(super) fn resume(&mut self, now_ms: u64) {
+        self.machine.resume(now_ms);
+        self.since_ms = self.since_ms.min(now_ms);
+        self.acknowledged_ms = self.acknowledged_ms.map(|at| at.min(now_ms));
+        for notified in &mut self.notified {
+            notified.at_ms = notified.at_ms.min(now_ms);
+            notified.last_ms = notified.last_ms.min(now_ms);
         }
     }
 

@@ -9,7 +9,7 @@ use super::machine::{
 };
 use super::notice::{NoticeContent, NoticeEvent};
 use super::routing::AlertRouting;
-use super::silence::SilenceList;
+use super::silence::{Silence, SilenceList};
 use std::collections::BTreeMap;
 use std::mem;
 
@@ -71,28 +71,48 @@ impl Incidents {
     pub fn restore(
         last: u64,
         open: Vec<Incident>,
-        silences: SilenceList,
+        silences: Vec<Silence>,
         recent: Vec<(u64, u64)>,
         now_ms: u64,
     ) -> Incidents {
-        let resumed = open.into_iter().map(|mut incident| {
-            incident.machine.resume(now_ms);
-            (incident.key.clone(), incident)
-        });
-        Incidents {
-            number: last,
-            open: resumed.collect(),
-            silences,
-            gauge: StormGauge::new(recent),
-            ..Incidents::default()
-        }
+        let mut incidents = Incidents { number: last, ..Incidents::default() };
+        incidents.adopt(open, silences, recent, now_ms);
+        incidents
     }
 
-    /// Takes stored incidents that could not be read at the start, unless their alerts have new ones.
-    pub fn adopt(&mut self, stored: Vec<Incident>, now_ms: u64) {
-        for mut incident in stored {
-            incident.machine.resume(now_ms);
-            self.open.entry(incident.key.clone()).or_insert(incident);
+    /// Takes what was stored. An incident whose alert has a new one ends without a notice, because that would end the new one as well
+    /// where keys are compared. `recent` as in [`Incidents::restore`].
+    pub fn adopt(
+        &mut self,
+        open: Vec<Incident>,
+        silences: Vec<Silence>,
+        recent: Vec<(u64, u64)>,
+        now_ms: u64,
+    ) -> Vec<IncidentStep> {
+        self.silences.merge(silences, now_ms);
+        self.gauge.add(recent.into_iter().map(|(at, number)| (at.min(now_ms), number)).collect());
+        let mut steps = Vec::new();
+        for mut incident in open {
+            incident.resume(now_ms);
+            if self.open.contains_key(&incident.key) {
+                incident.end = Some(IncidentEnd { at_ms: now_ms, all_clear: AllClear::Removed });
+                steps.push(IncidentStep::Ended(Box::new(incident)));
+            } else {
+                self.open.insert(incident.key.clone(), incident);
+            }
+        }
+        steps
+    }
+
+    /// Takes that a channel accepted a notice of an open incident.
+    pub fn delivered(&mut self, number: u64, channel: AlertChannel) {
+        let Some(incident) = self.open.values_mut().find(|incident| incident.number == number) else {
+            return;
+        };
+        let notified = incident.notified.iter_mut().find(|notified| notified.channel == channel);
+        if let Some(notified) = notified.filter(|notified| !notified.delivered) {
+            notified.delivered = true;
+            self.dirty.push(number);
         }
     }
 
@@ -136,6 +156,10 @@ impl Incidents {
             if *condition == AlertCondition::Over {
                 incident.text.clone_from(&reading.text);
                 incident.reference = reading.reference.clone().or(incident.reference.take());
+                if incident.severity < reading.severity {
+                    incident.severity = reading.severity;
+                    self.dirty.push(incident.number);
+                }
             }
             if mem::discriminant(&before) != mem::discriminant(&incident.machine.phase) {
                 self.dirty.push(incident.number);
@@ -152,7 +176,10 @@ impl Incidents {
         };
         let turn = machine.read(*condition, *events, rule, now_ms);
         if turn == IncidentTurn::Begins {
-            return Some(self.begin(reading, machine, since_ms));
+            let incident = self.begin(reading, machine, since_ms);
+            let number = incident.number;
+            self.open.insert(key.clone(), incident);
+            return Some(IncidentStep::Began(number));
         }
         if machine.phase != IncidentPhase::Quiet && self.pending.len() < ALERTS_MAX {
             self.pending.insert(key.clone(), machine);
@@ -160,9 +187,10 @@ impl Incidents {
         None
     }
 
-    fn begin(&mut self, reading: &AlertReading, machine: IncidentMachine, since_ms: u64) -> IncidentStep {
+    fn begin(&mut self, reading: &AlertReading, machine: IncidentMachine, since_ms: u64) -> Incident {
         self.number += 1;
-        let incident = Incident {
+        self.dirty.push(self.number);
+        Incident {
             number: self.number,
             key: reading.key.clone(),
             severity: reading.severity,
@@ -175,10 +203,7 @@ impl Incidents {
             notified: Vec::new(),
             steps: 0,
             end: None,
-        };
-        self.dirty.push(self.number);
-        self.open.insert(reading.key.clone(), incident);
-        IncidentStep::Began(self.number)
+        }
     }
 
     fn end(&mut self, key: &AlertKey, all_clear: AllClear, now_ms: u64) -> Option<IncidentStep> {
@@ -215,14 +240,7 @@ impl Incidents {
 
     /// The notices that are due now. Each is returned once.
     pub fn notices(&mut self, routing: &AlertRouting, role: SenderRole, now_ms: u64) -> Vec<NoticeDraft> {
-        let mut drafts: Vec<NoticeDraft> = Vec::new();
-        // Whatever holds an incident now: a channel that knows of its begin must hear of its end.
-        for mut incident in mem::take(&mut self.ends) {
-            for NotifiedChannel { channel, .. } in incident.notified.clone() {
-                let content = incident.content(NoticeEvent::Ended, now_ms);
-                drafts.push(NoticeDraft { channel, content });
-            }
-        }
+        let mut drafts = self.end_notices(now_ms);
         let keys: Vec<AlertKey> = self.open.keys().cloned().collect();
         for key in keys {
             let Some(incident) = self.open.get(&key) else { continue };
@@ -241,6 +259,18 @@ impl Incidents {
                     self.dirty.push(number);
                 }
                 drafts.extend(due);
+            }
+        }
+        drafts
+    }
+
+    /// Whatever holds an incident now: a channel that knows of its begin must hear of its end.
+    fn end_notices(&mut self, now_ms: u64) -> Vec<NoticeDraft> {
+        let mut drafts = Vec::new();
+        for mut incident in mem::take(&mut self.ends) {
+            for NotifiedChannel { channel, .. } in incident.notified.clone() {
+                let content = incident.content(NoticeEvent::Ended, now_ms);
+                drafts.push(NoticeDraft { channel, content });
             }
         }
         drafts
@@ -271,12 +301,11 @@ impl Incidents {
         true
     }
 
-    /// Begins a test of a channel. `None` while another one is in progress.
-    pub fn begin_test(&mut self, channel: AlertChannel, now_ms: u64) -> Option<(u64, NoticeDraft)> {
+    /// Begins a test of a channel, after the end of one that is open ([`Incidents::end_test`]). Returns its number, and the notices that
+    /// are due: those of ends first.
+    pub fn begin_test(&mut self, channel: AlertChannel, now_ms: u64) -> (u64, Vec<NoticeDraft>) {
         let key = AlertKey::new(AlertKind::Test, channel.as_str());
-        if self.open.contains_key(&key) {
-            return None;
-        }
+        let mut drafts = self.end_notices(now_ms);
         let reading = AlertReading {
             key: key.clone(),
             severity: AlertSeverity::Warning,
@@ -287,22 +316,42 @@ impl Incidents {
             reference: None,
             is_explained: false,
         };
-        let machine = IncidentMachine::firing();
-        self.begin(&reading, machine, now_ms);
-        let incident = self.open.get_mut(&key)?;
-        Some((incident.number, notify(incident, channel, now_ms)))
+        let mut incident = self.begin(&reading, IncidentMachine::firing(), now_ms);
+        let number = incident.number;
+        drafts.push(notify(&mut incident, channel, now_ms));
+        self.open.insert(key, incident);
+        (number, drafts)
     }
 
-    /// Ends a test after its begin was answered.
-    pub fn end_test(&mut self, key: &AlertKey, now_ms: u64) -> Option<IncidentStep> {
-        if key.kind == AlertKind::Test { self.end(key, AllClear::Recovered, now_ms) } else { None }
+    /// Ends a test after its begin was answered, or because another one begins.
+    pub fn end_test(&mut self, number: u64, now_ms: u64) -> Option<IncidentStep> {
+        let mut tests = self.open.values().filter(|incident| incident.key.kind == AlertKind::Test);
+        let key = tests.find(|incident| incident.number == number)?.key.clone();
+        self.end(&key, AllClear::Recovered, now_ms)
     }
 }
 
 /// The begin for one channel.
 fn notify(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> NoticeDraft {
-    incident.notified.push(NotifiedChannel { channel, at_ms: now_ms, repeats: 0, acknowledged: false });
+    incident.notified.push(NotifiedChannel {
+        channel,
+        at_ms: now_ms,
+        last_ms: now_ms,
+        severity: incident.severity,
+        delivered: false,
+        repeats: 0,
+        acknowledged: false,
+    });
     NoticeDraft { channel, content: incident.content(NoticeEvent::Began, now_ms) }
+}
+
+/// Another notice for one channel.
+fn repeat(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> NoticeDraft {
+    let severity = incident.severity;
+    for notified in incident.notified.iter_mut().filter(|notified| notified.channel == channel) {
+        (notified.last_ms, notified.severity) = (now_ms, severity);
+    }
+    NoticeDraft { channel, content: incident.content(NoticeEvent::Continues, now_ms) }
 }
 
 /// The notices about an open incident.
@@ -320,8 +369,14 @@ fn due(
         for channel in routing.channels(incident.severity) {
             let is_broken =
                 incident.key.kind == AlertKind::Alerting && *incident.key.name == *channel.as_str();
-            if !is_broken && !incident.was_sent_to(*channel) {
-                drafts.push(notify(incident, *channel, now_ms));
+            let sent = incident.notified.iter().find(|notified| notified.channel == *channel);
+            match sent.map(|notified| notified.severity) {
+                None if !is_broken => drafts.push(notify(incident, *channel, now_ms)),
+                // It has become worse.
+                Some(sent) if sent < incident.severity && incident.acknowledged_ms.is_none() => {
+                    drafts.push(repeat(incident, *channel, now_ms))
+                }
+                None | Some(_) => {}
             }
         }
         drafts.extend(repeats(incident, routing, now_ms));
@@ -341,25 +396,22 @@ fn due(
 }
 
 /// The repeats of an incident that no operator has acknowledged. A channel with an escalation of its own is notified once, and does
-/// it for all.
+/// it for all from then on.
 fn repeats(incident: &mut Incident, routing: &AlertRouting, now_ms: u64) -> Vec<NoticeDraft> {
     let is_escalated_elsewhere = incident.severity == AlertSeverity::Critical
-        && incident.notified.iter().any(|notified| notified.channel.escalates());
-    let Some(first_ms) = incident.notified.iter().map(|notified| notified.at_ms).min() else {
-        return Vec::new();
-    };
+        && incident.notified.iter().any(|notified| notified.channel.escalates() && notified.delivered);
+    let Some(last_ms) = incident.last_notice_ms() else { return Vec::new() };
     let count = incident.notified.iter().map(|notified| notified.repeats).max().unwrap_or(0);
-    let is_due = now_ms >= first_ms.saturating_add(routing.repeat_after_ms(incident.severity, count));
+    let is_due = now_ms >= last_ms.saturating_add(routing.repeat_after_ms(incident.severity, count));
     if is_escalated_elsewhere || incident.acknowledged_ms.is_some() || !is_due {
         return Vec::new();
     }
     let mut drafts = Vec::new();
-    for channel in routing.repeat_channels(incident.severity).iter().filter(|channel| !channel.escalates()) {
-        if incident.was_sent_to(*channel) {
-            let content = incident.content(NoticeEvent::Continues, now_ms);
-            drafts.push(NoticeDraft { channel: *channel, content });
-        } else {
-            drafts.push(notify(incident, *channel, now_ms));
+    for channel in routing.repeat_channels(incident.severity) {
+        match incident.was_sent_to(*channel) {
+            true if channel.escalates() => continue,
+            true => drafts.push(repeat(incident, *channel, now_ms)),
+            false => drafts.push(notify(incident, *channel, now_ms)),
         }
         incident
             .notified

@@ -184,7 +184,8 @@ impl ChannelQueue {
                 if whole_channel {
                     self.paused_until_ms = now_ms + ms;
                 }
-                ms.max(1)
+                // A service that asks for no wait is not called in a loop.
+                ms.max(wait_ms(notice.tries, random))
             }
         };
         notice.due_ms = now_ms + wait;

@@ -54,14 +54,16 @@ impl AlertRouting {
         }
     }
 
-    /// The time from the first notice to the repeat after `repeats` repeats, in milliseconds: a critical incident after 15 minutes
-    /// (by default), an hour, and every four hours; a warning once a day.
+    /// The time from the last notice to the next after `repeats` repeats, in milliseconds: a critical incident after 15 minutes
+    /// (by default), an hour after the begin, and every four hours; a warning once a day.
     pub fn repeat_after_ms(&self, severity: AlertSeverity, repeats: u32) -> u64 {
-        let repeats = u64::from(repeats);
-        match severity {
-            AlertSeverity::Warning => (repeats + 1) * DAY_MS,
-            AlertSeverity::Critical if repeats == 0 => self.escalate_ms,
-            AlertSeverity::Critical => HOUR_MS.max(self.escalate_ms) + (repeats - 1) * LATER_MS,
+        match (severity, repeats) {
+            (AlertSeverity::Warning, _) => DAY_MS,
+            (AlertSeverity::Critical, 0) => self.escalate_ms,
+            (AlertSeverity::Critical, 1) => {
+                HOUR_MS.saturating_sub(self.escalate_ms).max(self.escalate_ms.min(LATER_MS))
+            }
+            (AlertSeverity::Critical, _) => LATER_MS,
         }
     }
 }
@@ -75,7 +77,7 @@ mod tests {
         let routing = AlertRouting { escalate_ms: 900_000, ..AlertRouting::default() };
         let minutes =
             |severity| [0, 1, 2, 3].map(|repeats| routing.repeat_after_ms(severity, repeats) / 60_000);
-        assert_eq!(minutes(AlertSeverity::Critical), [15, 60, 300, 540]);
-        assert_eq!(minutes(AlertSeverity::Warning), [1_440, 2_880, 4_320, 5_760]);
+        assert_eq!(minutes(AlertSeverity::Critical), [15, 45, 240, 240]);
+        assert_eq!(minutes(AlertSeverity::Warning), [1_440; 4]);
     }
 }

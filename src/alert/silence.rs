@@ -27,8 +27,16 @@ pub struct Silence {
 pub struct SilenceList(Vec<Silence>);
 
 impl SilenceList {
-    pub fn new(silences: Vec<Silence>) -> SilenceList {
-        SilenceList(silences)
+    /// Takes stored silences as well. None lasts longer than [`SILENCE_MS_MAX`] from now: the clock may have been set back.
+    pub fn merge(&mut self, stored: Vec<Silence>, now_ms: u64) {
+        for mut silence in stored {
+            let is_known = self.0.iter().any(|known| known.number == silence.number);
+            if !is_known && self.0.len() < SILENCES_MAX {
+                silence.from_ms = silence.from_ms.min(now_ms);
+                silence.until_ms = silence.until_ms.min(now_ms + SILENCE_MS_MAX);
+                self.0.push(silence);
+            }
+        }
     }
 
     /// Adds one; `None` if there are [`SILENCES_MAX`].
@@ -87,5 +95,12 @@ mod tests {
         assert!(silences.remove(number) && !silences.remove(number));
         let added = (0..=SILENCES_MAX).filter(|_| silences.add(String::new(), String::new(), 0, 1).is_some());
         assert_eq!(added.count(), SILENCES_MAX);
+
+        let stored = silences.list()[0].clone();
+        let mut restored = SilenceList::default();
+        let late = Silence { from_ms: 9_000, until_ms: u64::MAX, ..stored };
+        restored.merge(vec![late.clone(), late], 1_000);
+        let [silence] = restored.list() else { panic!("one silence") };
+        assert_eq!((silence.from_ms, silence.until_ms), (1_000, 1_000 + SILENCE_MS_MAX));
     }
 }

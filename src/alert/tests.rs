@@ -68,7 +68,9 @@ impl Desk {
             let storm = self.incidents.storm();
             self.incidents.read(readings, self.now);
             self.incidents.read(&[storm], self.now);
-            self.sent.extend(self.incidents.notices(&self.routing, self.role, self.now));
+            let drafts = self.incidents.notices(&self.routing, self.role, self.now);
+            drafts.iter().for_each(|draft| self.incidents.delivered(draft.content.incident, draft.channel));
+            self.sent.extend(drafts);
         }
     }
 
@@ -86,7 +88,7 @@ impl Desk {
         let last = self.incidents.open().map(|incident| incident.number).max().unwrap_or(0);
         self.now += 5_000;
         self.incidents =
-            Incidents::restore(last, open, self.incidents.silences.clone(), Vec::new(), self.now);
+            Incidents::restore(last, open, self.incidents.silences.list().to_vec(), Vec::new(), self.now);
     }
 }
 
@@ -183,7 +185,7 @@ fn seventh_critical_incident_of_an_hour_goes_into_the_storm() {
 #[test]
 fn critical_incident_is_repeated_until_an_operator_acknowledges_it() {
     let mut desk = Desk::new();
-    desk.routing.critical = vec![AlertChannel::Slack];
+    (desk.routing.critical, desk.routing.escalate) = (vec![AlertChannel::Slack], vec![AlertChannel::Slack]);
     let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
     desk.run(&store, 61 * MINUTE);
     let continues =
@@ -206,6 +208,75 @@ fn critical_incident_is_repeated_until_an_operator_acknowledges_it() {
 }
 
 #[test]
+fn pagerduty_in_escalate_is_notified_at_the_first_repeat_and_once() {
+    let mut desk = Desk::new();
+    desk.routing.critical = vec![AlertChannel::Slack];
+    desk.routing.escalate = vec![AlertChannel::Pagerduty];
+    let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
+    desk.run(&store, 16 * MINUTE);
+    let began = [(AlertKind::Dependency, NoticeEvent::Began)];
+    assert_eq!(desk.events(AlertChannel::Pagerduty), began);
+    desk.run(&store, 10 * 60 * MINUTE);
+    assert_eq!(desk.events(AlertChannel::Pagerduty), began);
+}
+
+#[test]
+fn warning_that_becomes_critical_is_sent_to_the_channels_of_critical_incidents() {
+    let mut desk = Desk::new();
+    let with =
+        |severity| [AlertReading { severity, ..reading(AlertKind::Spent, "delivery", AlertCondition::Over) }];
+    desk.run(&with(AlertSeverity::Warning), MINUTE);
+    assert_eq!(desk.events(AlertChannel::Pagerduty), []);
+    desk.run(&with(AlertSeverity::Critical), MINUTE);
+    let began = (AlertKind::Spent, NoticeEvent::Began);
+    assert_eq!(desk.events(AlertChannel::Pagerduty), [began]);
+    assert_eq!(desk.sent.last().map(|draft| draft.content.severity), Some(AlertSeverity::Critical));
+    assert_eq!(desk.events(AlertChannel::Slack), [began, (AlertKind::Spent, NoticeEvent::Continues)]);
+    desk.run(&with(AlertSeverity::Warning), 10 * MINUTE);
+    assert_eq!(desk.sent.len(), 3, "it stays critical");
+}
+
+#[test]
+fn repeats_do_not_come_in_bursts() {
+    let continues =
+        |desk: &Desk| desk.sent.iter().filter(|draft| draft.content.event == NoticeEvent::Continues).count();
+    let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
+    let slack = || {
+        let mut desk = Desk::new();
+        (desk.routing.critical, desk.routing.escalate) =
+            (vec![AlertChannel::Slack], vec![AlertChannel::Slack]);
+        desk
+    };
+    let mut desk = slack();
+    desk.run(&store, MINUTE);
+    desk.incidents.silences.add(String::new(), String::new(), desk.now, 10 * 60 * MINUTE);
+    desk.run(&store, 10 * 60 * MINUTE + 10 * MINUTE);
+    assert_eq!(continues(&desk), 1, "after a silence");
+    let mut desk = slack();
+    desk.routing.escalate_ms = 120 * MINUTE;
+    desk.run(&store, 125 * MINUTE);
+    assert_eq!(continues(&desk), 1, "with a long time until the first repeat");
+}
+
+#[test]
+fn clock_that_was_set_back_before_a_restart_delays_nothing() {
+    let mut desk = Desk::new();
+    (desk.routing.critical, desk.routing.escalate) = (vec![AlertChannel::Slack], vec![AlertChannel::Slack]);
+    desk.now = 10_000 * MINUTE;
+    let store = [reading(AlertKind::Dependency, "store", AlertCondition::Over)];
+    desk.incidents.silences.add("slo/".into(), String::new(), desk.now, 10 * MINUTE);
+    desk.run(&store, MINUTE);
+    desk.now = MINUTE;
+    desk.restart();
+    let incident = desk.incidents.open().next().expect("it goes on");
+    assert!(incident.since_ms <= desk.now && incident.notified[0].at_ms <= desk.now, "{incident:?}");
+    assert!(desk.incidents.silences.list()[0].until_ms <= desk.now + 24 * 60 * MINUTE);
+    desk.run(&store, 15 * MINUTE);
+    let repeat = (AlertKind::Dependency, NoticeEvent::Continues);
+    assert_eq!(desk.events(AlertChannel::Slack).last(), Some(&repeat));
+}
+
+#[test]
 fn follower_sends_nothing_until_it_leads_and_alerts_that_are_gone_end() {
     let mut desk = Desk::new();
     desk.role = SenderRole::Follows;
@@ -224,12 +295,12 @@ fn follower_sends_nothing_until_it_leads_and_alerts_that_are_gone_end() {
 #[test]
 fn test_of_a_channel_is_a_begin_and_an_end_there_alone() {
     let mut desk = Desk::new();
-    let (number, draft) = desk.incidents.begin_test(AlertChannel::Slack, desk.now).expect("begun");
+    let (number, mut drafts) = desk.incidents.begin_test(AlertChannel::Slack, desk.now);
+    let draft = drafts.pop().expect("a begin");
     assert_eq!((number, draft.channel, draft.content.event), (1, AlertChannel::Slack, NoticeEvent::Began));
-    assert_eq!(desk.incidents.begin_test(AlertChannel::Slack, desk.now), None, "one at a time");
     desk.run(&[], MINUTE);
     assert_eq!(desk.sent, []);
-    desk.incidents.end_test(&draft.content.key, desk.now).expect("ended");
+    desk.incidents.end_test(number, desk.now).expect("ended");
     desk.run(&[], 1_000);
     assert_eq!(desk.events(AlertChannel::Slack), [(AlertKind::Test, NoticeEvent::Ended)]);
 }
@@ -258,8 +329,8 @@ impl Service {
 
 fn notice(id: u64, name: &str, incident: u64, event: NoticeEvent, at_ms: u64) -> AlertNotice {
     let mut incidents = Incidents::default();
-    let (_, NoticeDraft { mut content, .. }) =
-        incidents.begin_test(AlertChannel::Slack, at_ms).expect("begun");
+    let (_, mut drafts) = incidents.begin_test(AlertChannel::Slack, at_ms);
+    let NoticeDraft { mut content, .. } = drafts.pop().expect("a begin");
     content.key = AlertKey::new(AlertKind::Dependency, name);
     (content.incident, content.event, content.severity) = (incident, event, AlertSeverity::Critical);
     AlertNotice::new(id, AlertChannel::Pagerduty, content)
@@ -308,6 +379,19 @@ fn retry_after_of_429_pauses_the_whole_channel() {
     assert_eq!(fate, NoticeFate::Waits);
     assert_eq!(queue.next(6_999), None);
     assert_eq!(queue.next(7_000).map(|notice| notice.id), Some(1));
+}
+
+#[test]
+fn retry_after_of_nothing_is_no_hot_loop_and_lets_other_alerts_pass() {
+    let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+    queue.push(notice(1, "a", 1, NoticeEvent::Began, 0));
+    queue.push(notice(2, "b", 2, NoticeEvent::Began, 0));
+    queue.next(0).expect("due");
+    queue.answered(1, outcome(429, Some(0)), 0, 0.5).expect("tried");
+    assert_eq!(queue.next(1).map(|notice| notice.id), Some(2));
+    queue.answered(2, AttemptOutcome::Accepted, 1, 0.5).expect("tried");
+    assert_eq!(queue.next(999), None);
+    assert_eq!(queue.next(1_000).map(|notice| notice.id), Some(1));
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub enum AlertOrderAnswer {
     Done(u64),
     /// There is no such incident, silence or channel.
     Unknown,
-    /// A test is in progress, or there are too many silences.
+    /// There are too many silences.
     Refused(&'static str),
 }
 

@@ -9,6 +9,7 @@ mod pagerduty;
 mod slack;
 mod webhook;
 
+use crate::alert::retry::{AttemptOutcome, RetryAdvice};
 use crate::clock::Now;
 use crate::job::alerts::{NotifyEnds, NotifyJob, NotifyResult};
 use crate::net::dial::{AddressRule, Dialer};
@@ -17,6 +18,7 @@ use crate::net::tls::TlsTrust;
 use parking_lot::Mutex;
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::Builder;
 
@@ -40,9 +42,9 @@ pub fn start(
             let (notice, (outcome, answer)) = match job {
                 NotifyJob::Notice(attempt) => {
                     let id = (attempt.notice.channel, attempt.notice.id);
-                    (Some(id), call::send(&client, &attempt, began.unix_ms))
+                    (Some(id), guarded(|| call::send(&client, &attempt, began.unix_ms)))
                 }
-                NotifyJob::Heartbeat(url) => (None, call::beat(&client, &url.0)),
+                NotifyJob::Heartbeat(url) => (None, guarded(|| call::beat(&client, &url.0))),
             };
             let took_ms = u64::try_from(clock().at.since(began.at).as_millis()).unwrap_or(u64::MAX);
             if ends.results.send(NotifyResult { notice, outcome, answer, took_ms }).is_err() {
@@ -51,4 +53,22 @@ pub fn start(
         }
     };
     Builder::new().name(format!("notify-{name}")).spawn(run).map(|_| ())
+}
+
+/// Makes a try. A defect in it must not end the thread, because its channel would be silent from then on.
+fn guarded(attempt: impl FnOnce() -> (AttemptOutcome, String)) -> (AttemptOutcome, String) {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
+        (AttemptOutcome::Failed(RetryAdvice::Open), "a defect of the gateway: see its log".into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_in_a_try_is_its_failure() {
+        let (outcome, _) = guarded(|| panic!("a defect"));
+        assert_eq!(outcome, AttemptOutcome::Failed(RetryAdvice::Open));
+    }
 }

@@ -181,7 +181,9 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
         let now_ms = self.now_ms(now);
         let connection = self.database.as_mut().map(SloDatabase::connection);
-        self.alerts.turn(connection, now, now_ms);
+        if let Err(error) = self.alerts.turn(connection, now, now_ms) {
+            self.report_loss(&error);
+        }
     }
 
     /// Opens the database after it could not be used. The board has its own counts.
@@ -195,6 +197,8 @@ impl<C: Fn() -> Now> Keeper<C> {
         if let Ok(database) = opened {
             tracing::info!(folder = %self.folder.display(), "slo.db available");
             (self.database, self.summed) = (Some(database), 0);
+            // The rows of the start were not read until now.
+            self.alerts.end_unknown(now_ms);
         }
     }
 

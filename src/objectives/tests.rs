@@ -2,6 +2,7 @@ use super::*;
 use crate::alert::channel::AlertChannel;
 use crate::alert::incident::Incident;
 use crate::alert::key::AlertKind;
+use crate::alert::machine::AllClear;
 use crate::alert::notice::NoticeEvent;
 use crate::alert::retry::{AttemptOutcome, RetryAdvice, outcome};
 use crate::alert::routing::{AlertMode, AlertRouting};
@@ -463,4 +464,155 @@ fn stored_incident_reads_as_it_was_written() {
     let incident: Incident = serde_json::from_str(&body).expect("an incident");
     assert_eq!((incident.number, incident.key.to_string().as_str()), (1, "dependency/store"));
     assert_eq!(incident.notified.len(), 2);
+}
+
+#[test]
+fn rows_of_a_time_without_writes_do_not_come_back() {
+    let mut rig = Rig::new();
+    let silence = AlertOrder::Silence { prefix: "slo/".into(), why: "move".into(), for_ms: 3_600_000 };
+    let AlertOrderAnswer::Done(silence) = rig.order(silence) else { panic!("not done") };
+    rig.force_store(Forced::Open);
+    rig.run(40, |_| Some(AttemptOutcome::Failed(RetryAdvice::Open)));
+    let other = rusqlite::Connection::open(rig.folder.path().join(database::FILE_NAME)).expect("opened");
+    other
+        .execute_batch("CREATE TRIGGER full BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'full'); END;")
+        .expect("a trigger");
+    rig.accept(30);
+    assert_eq!(rig.order(AlertOrder::EndSilence(silence)), AlertOrderAnswer::Done(silence));
+    rig.force_store(Forced::Closed);
+    rig.accept(130);
+    assert_eq!((rig.services.opened, rig.services.resolved), (1, 1));
+    other.execute_batch("DROP TRIGGER full").expect("dropped");
+    rig.accept(70);
+    let count = |text: &str| other.query_row(text, [], |row| row.get::<_, i64>(0)).expect("a count");
+    assert_eq!(count("SELECT count(*) FROM notices WHERE fate = 'waiting'"), 0);
+    assert_eq!(count("SELECT count(*) FROM incidents WHERE open = 1"), 0);
+    assert_eq!(count("SELECT count(*) FROM silences"), 0);
+    let tries = rig.services.tries.len();
+    rig.start();
+    rig.accept(60);
+    assert_eq!(rig.services.tries.len(), tries, "{:?}", rig.services.tries);
+    assert_eq!(rig.open(), Vec::<String>::new());
+}
+
+#[test]
+fn begin_that_waits_in_a_row_without_an_open_incident_is_not_sent() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    rig.run(40, |_| Some(AttemptOutcome::Failed(RetryAdvice::Open)));
+    let other = rusqlite::Connection::open(rig.folder.path().join(database::FILE_NAME)).expect("opened");
+    other.execute_batch("UPDATE incidents SET open = 0").expect("written");
+    rig.force_store(Forced::Closed);
+    rig.start();
+    rig.accept(20);
+    assert_eq!(rig.services.events(AlertChannel::Slack), []);
+}
+
+#[test]
+fn end_sent_again_does_not_resolve_a_newer_incident() {
+    let mut rig = Rig::new();
+    let accepts = |_| Some(AttemptOutcome::Accepted);
+    let gone = |_| Some(outcome(410, None));
+    rig.force_store(Forced::Open);
+    rig.run(40, accepts);
+    rig.force_store(Forced::Closed);
+    rig.run(150, gone);
+    rig.force_store(Forced::Open);
+    rig.run(40, accepts);
+    assert_eq!(rig.order(AlertOrder::Resend(AlertChannel::Pagerduty)), AlertOrderAnswer::Done(0));
+    rig.accept(5);
+    assert_eq!(rig.services.open.len(), 1, "the newer incident goes on");
+
+    let mut rig = Rig::new();
+    let slack_is_gone =
+        |channel| if channel == AlertChannel::Slack { gone(channel) } else { accepts(channel) };
+    rig.force_store(Forced::Open);
+    rig.run(40, slack_is_gone);
+    rig.force_store(Forced::Closed);
+    rig.run(150, slack_is_gone);
+    assert_eq!(rig.order(AlertOrder::Resend(AlertChannel::Slack)), AlertOrderAnswer::Done(0));
+}
+
+#[test]
+fn heartbeat_stops_while_every_channel_is_broken_and_does_not_begin_at_the_start() {
+    let mut rig = Rig::new();
+    rig.accept(50);
+    assert_eq!(rig.services.beats, 0);
+    rig.force_store(Forced::Open);
+    rig.run(60, |_| Some(outcome(410, None)));
+    let before = rig.services.beats;
+    rig.run(300, |_| Some(outcome(410, None)));
+    assert_eq!(rig.services.beats, before);
+}
+
+#[test]
+fn channel_without_a_thread_has_a_fault() {
+    let mut rig = Rig::new();
+    rig.links.as_mut().expect("links").1.clear();
+    rig.force_store(Forced::Open);
+    rig.accept(60);
+    let report = rig.metrics.alerts.report();
+    assert!(report.channels.iter().all(|channel| channel.fault.is_some()), "{:?}", report.channels);
+}
+
+#[test]
+fn critical_incident_is_repeated_while_pagerduty_has_not_accepted_it() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    let without_pagerduty = |channel| {
+        Some(if channel == AlertChannel::Pagerduty { outcome(503, None) } else { AttemptOutcome::Accepted })
+    };
+    rig.run(1_000, without_pagerduty);
+    let repeats = |rig: &Rig| {
+        let slack = rig.services.events(AlertChannel::Slack);
+        slack.iter().filter(|event| **event == (AlertKind::Dependency, NoticeEvent::Continues)).count()
+    };
+    assert_eq!(repeats(&rig), 1);
+    rig.start();
+    rig.accept(10_000);
+    assert_eq!(repeats(&rig), 1, "PagerDuty has it now");
+}
+
+#[test]
+fn another_test_of_a_channel_ends_the_one_that_is_not_answered() {
+    let mut rig = Rig::new();
+    rig.accept(5);
+    assert!(matches!(rig.order(AlertOrder::Test(AlertChannel::Slack)), AlertOrderAnswer::Done(_)));
+    rig.run(5, |_| Some(AttemptOutcome::Failed(RetryAdvice::Open)));
+    assert!(matches!(rig.order(AlertOrder::Test(AlertChannel::Slack)), AlertOrderAnswer::Done(_)));
+    rig.accept(20);
+    let last = rig.services.events(AlertChannel::Slack);
+    assert_eq!(
+        last[last.len() - 2..],
+        [(AlertKind::Test, NoticeEvent::Began), (AlertKind::Test, NoticeEvent::Ended)]
+    );
+    assert_eq!(rig.open(), Vec::<String>::new());
+}
+
+#[test]
+fn rows_that_could_not_be_read_at_the_start_are_merged_later() {
+    let mut rig = Rig::new();
+    let silence = AlertOrder::Silence { prefix: "slo/".into(), why: "move".into(), for_ms: 3_600_000 };
+    assert!(matches!(rig.order(silence), AlertOrderAnswer::Done(_)));
+    rig.force_store(Forced::Open);
+    rig.accept(40);
+    assert!(matches!(rig.order(AlertOrder::Test(AlertChannel::Slack)), AlertOrderAnswer::Done(2)));
+    rig.run(2, |_| None);
+    rig.keeper = None;
+    let path = rig.folder.path().join(database::FILE_NAME);
+    let away = rig.folder.path().join("away");
+    std::fs::rename(&path, &away).expect("moved");
+    std::fs::create_dir(&path).expect("a folder in its place");
+    rig.start();
+    rig.accept(50);
+    assert_eq!(rig.open(), ["disk/slo.db", "dependency/store"]);
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::rename(&away, &path).expect("moved back");
+    rig.accept(120);
+    assert_eq!(rig.open(), ["dependency/store"]);
+    let report = rig.metrics.alerts.report();
+    assert_eq!(report.silences.len(), 1);
+    let stored = report.incidents.iter().find(|incident| incident.number == 1).expect("the stored one");
+    assert_eq!(stored.end.map(|end| end.all_clear), Some(AllClear::Removed));
+    assert_eq!(rig.services.open.len(), 1, "the end of the stored one does not end the new one");
 }

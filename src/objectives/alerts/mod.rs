@@ -3,6 +3,7 @@
 //! A step is decided, then written to `slo.db` in one transaction, and only then handed to the channels. So a process that is killed
 //! between any two of these goes on where the rows say.
 
+mod incident_log;
 mod outbox;
 mod readings;
 pub(super) mod rows;
@@ -11,11 +12,12 @@ use crate::alert::attribution::OutagePresence;
 use crate::alert::hold::SenderRole;
 use crate::alert::incident::Incident;
 use crate::alert::incidents::{AlertReading, IncidentStep, Incidents};
-use crate::alert::key::{AlertKey, AlertKind, AlertSeverity};
+use crate::alert::key::{AlertKey, AlertKind};
 use crate::alert::machine::AllClear;
-use crate::alert::report::{AlertReport, IncidentReport, runbook};
-use crate::alert::silence::SilenceList;
-use crate::alert::text::{span, title};
+use crate::alert::notice::NoticeEvent;
+use crate::alert::order::NoticeFate;
+use crate::alert::report::{AlertReport, IncidentReport};
+use crate::alert::retry::AttemptOutcome;
 use crate::clock::Now;
 use crate::job::alerts::{
     AlertEnds, AlertOrder, AlertOrderAnswer, AlertPlan, NoticeSender, NotifyJob, NotifyResult,
@@ -27,11 +29,13 @@ use crate::slo::Urgency;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
-use outbox::{NoticeOutbox, is_begin};
+use incident_log::{log_begin, log_end};
+use outbox::{ChannelHealth, NoticeOutbox};
 use readings::ObjectiveReadings;
-use rows::{AlertWrites, StoredAlerts};
+use rows::{AlertWrites, EarlierRows, StoredAlerts};
 use rusqlite::Connection;
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 /// Closed incidents in reports.
@@ -73,7 +77,10 @@ pub(super) struct AlertDesk {
     led_ms: u64,
     knew_leader: bool,
     judged_ms: u64,
+    /// The last heartbeat; the start if there was none.
     beat_ms: u64,
+    /// The answer to the last heartbeat if it was not accepted.
+    beat_fault: Option<String>,
     /// Rows were read.
     is_loaded: bool,
 }
@@ -98,13 +105,7 @@ impl AlertDesk {
             instance: Arc::clone(instance),
             names,
             // Numbers that no row has, if none can be read.
-            incidents: Incidents::restore(
-                now_ms / 1_000,
-                Vec::new(),
-                SilenceList::default(),
-                Vec::new(),
-                now_ms,
-            ),
+            incidents: Incidents::restore(now_ms / 1_000, Vec::new(), Vec::new(), Vec::new(), now_ms),
             objectives: ObjectiveReadings::default(),
             outbox: NoticeOutbox::new(now_ms, Arc::clone(&metrics.alerts)),
             closed: VecDeque::new(),
@@ -113,7 +114,8 @@ impl AlertDesk {
             led_ms: now_ms,
             knew_leader: false,
             judged_ms: 0,
-            beat_ms: 0,
+            beat_ms: now_ms,
+            beat_fault: None,
             is_loaded: false,
         };
         desk.configure();
@@ -129,26 +131,39 @@ impl AlertDesk {
     ) -> rusqlite::Result<()> {
         let is_running = self.judged_ms > 0;
         if !self.is_loaded {
-            let stored = StoredAlerts::read(connection)?;
-            self.outbox.restore(&stored);
+            let mut stored = StoredAlerts::read(connection)?;
             stored.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
             self.closed.extend(stored.closed.iter().take(CLOSED_SHOWN).cloned());
+            let recent = stored.recent(now_ms);
+            let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
             if is_running {
-                self.incidents.adopt(stored.open, now_ms);
+                let superseded = self.incidents.adopt(open, silences, recent, now_ms);
+                self.log(&superseded);
             } else {
-                let silences = SilenceList::new(stored.silences.clone());
-                let recent = stored.recent(now_ms);
-                self.incidents = Incidents::restore(stored.incident, stored.open, silences, recent, now_ms);
+                self.incidents = Incidents::restore(stored.incident, open, silences, recent, now_ms);
             }
+            let open = self.open_keys();
+            let mut pointless = stored.take_without_incident(&open);
+            if is_running {
+                pointless.extend(stored.take_late_ends(&open));
+            }
+            self.writes.notices.extend(pointless.into_iter().map(|notice| (notice, NoticeFate::Merged)));
+            self.outbox.restore(&stored, now_ms);
             self.is_loaded = true;
         }
         if is_running {
-            // The file lacks the changes of the time in which it could not be written.
+            // The file lacks the changes of the time in which it could not be written. Memory is the truth.
+            self.writes.earlier = EarlierRows::Superseded;
             self.writes.incidents.extend(self.incidents.open().chain(&self.closed).cloned());
             self.writes.silences.extend_from_slice(self.incidents.silences.list());
             self.outbox.write_all(&mut self.writes);
         }
         Ok(())
+    }
+
+    /// The numbers and alerts of the open incidents.
+    fn open_keys(&self) -> Vec<(u64, AlertKey)> {
+        self.incidents.open().map(|incident| (incident.number, incident.key.clone())).collect()
     }
 
     fn configure(&mut self) {
@@ -181,8 +196,14 @@ impl AlertDesk {
         }
     }
 
-    /// Looks at everything but the objectives, and sends what is due.
-    pub(super) fn turn(&mut self, connection: Option<&mut Connection>, now: Now, now_ms: u64) {
+    /// Looks at everything but the objectives, and sends what is due. After an error the rows are older than the incidents: open the
+    /// database again, and [`AlertDesk::load`] it.
+    pub(super) fn turn(
+        &mut self,
+        connection: Option<&mut Connection>,
+        now: Now,
+        now_ms: u64,
+    ) -> rusqlite::Result<()> {
         if !Arc::ptr_eq(&self.plan, &self.ends.plan.load()) {
             self.configure();
             self.end_unknown(now_ms);
@@ -198,9 +219,10 @@ impl AlertDesk {
         readings.extend(readings::channels(&self.outbox.health(&plan, now_ms)));
         readings.push(self.incidents.storm());
         self.read(&readings, now_ms);
-        self.send(connection, now_ms);
+        let written = self.send(connection, now_ms);
         self.beat(now_ms);
         self.publish(now_ms);
+        written
     }
 
     /// Takes readings, and logs what begins and ends. Returns the incidents that ended.
@@ -263,19 +285,18 @@ impl AlertDesk {
         }
     }
 
-    /// Writes what is new, then hands what is due to the channels.
-    fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) {
+    /// Writes what is new, then hands what is due to the channels, although it could not be written.
+    fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) -> rusqlite::Result<()> {
         let drafts = self.incidents.notices(&self.plan.routing, self.role, now_ms);
         self.outbox.add(drafts, &mut self.writes);
         self.writes.incidents.extend(self.incidents.take_changed());
         let due = self.outbox.due(now_ms, &mut self.writes);
-        let writes = std::mem::take(&mut self.writes);
-        if let Some(connection) = connection.filter(|_| !writes.is_empty())
-            && let Err(error) = writes.write(connection)
-        {
-            tracing::warn!(%error, effect = "a restart may repeat notices", "incidents not stored");
+        let writes = mem::take(&mut self.writes);
+        let written = connection.filter(|_| !writes.is_empty()).map_or(Ok(()), |it| writes.write(it));
+        for failed in self.outbox.send(due, &self.sender, &self.ends.jobs) {
+            self.take(&failed, now_ms);
         }
-        self.outbox.send(due, &self.sender, &self.ends.jobs);
+        written
     }
 
     /// Sends a heartbeat if this instance sends, judges, and gets its notices out.
@@ -283,7 +304,10 @@ impl AlertDesk {
         let Some(heartbeat) = &self.plan.heartbeat else { return };
         let is_due = now_ms >= self.beat_ms + heartbeat.every_ms;
         let is_judged = self.judged_ms > 0 && now_ms <= self.judged_ms + JUDGED_MS;
-        let is_well = is_judged && self.role == SenderRole::Sends && !self.outbox.is_stuck(now_ms, STUCK_MS);
+        let health = self.outbox.health(&self.plan, now_ms);
+        let is_mute = !health.is_empty() && health.iter().all(|(_, it, _)| *it == ChannelHealth::Broken);
+        let gets_out = !is_mute && !self.outbox.is_stuck(now_ms, STUCK_MS);
+        let is_well = is_judged && self.role == SenderRole::Sends && gets_out;
         if let (true, true, Some(jobs)) = (is_due, is_well, self.ends.jobs.last()) {
             self.beat_ms = now_ms;
             // The last beat may still be on its way.
@@ -293,11 +317,29 @@ impl AlertDesk {
 
     /// Takes the result of a try.
     pub(super) fn take(&mut self, result: &NotifyResult, now_ms: u64) {
+        if result.notice.is_none() {
+            return self.take_beat(result);
+        }
         let over = self.outbox.take(result, now_ms, fastrand::f32(), &mut self.writes);
-        if let Some(notice) = over.filter(is_begin) {
-            let step = self.incidents.end_test(&notice.content.key, now_ms);
+        let Some((notice, fate)) = over else { return };
+        let (incident, event) = (notice.content.incident, notice.content.event);
+        if fate == NoticeFate::Sent && matches!(event, NoticeEvent::Began | NoticeEvent::Continues) {
+            self.incidents.delivered(incident, notice.channel);
+        }
+        if event == NoticeEvent::Began {
+            let step = self.incidents.end_test(incident, now_ms);
             self.log(step.as_slice());
         }
+    }
+
+    fn take_beat(&mut self, result: &NotifyResult) {
+        let fault = (result.outcome != AttemptOutcome::Accepted).then(|| result.answer.clone());
+        match (&self.beat_fault, &fault) {
+            (None, Some(answer)) => tracing::warn!(answer, "heartbeat not accepted"),
+            (Some(_), None) => tracing::info!("heartbeat accepted again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.beat_fault = fault;
     }
 
     /// Carries out an operator's order.
@@ -327,20 +369,18 @@ impl AlertDesk {
                 AlertOrderAnswer::Done(number)
             }
             AlertOrder::Test(channel) if self.plan.target(channel).is_some() => {
-                match self.incidents.begin_test(channel, now_ms) {
-                    Some((number, draft)) => {
-                        self.outbox.add(vec![draft], &mut self.writes);
-                        AlertOrderAnswer::Done(number)
-                    }
-                    None => {
-                        AlertOrderAnswer::Refused("a test of this channel is in progress: see seawall alert")
-                    }
+                let key = AlertKey::new(AlertKind::Test, channel.as_str());
+                if let Some(earlier) = self.incidents.of(&key).map(|incident| incident.number) {
+                    let step = self.incidents.end_test(earlier, now_ms);
+                    self.log(step.as_slice());
                 }
+                let (number, drafts) = self.incidents.begin_test(channel, now_ms);
+                self.outbox.add(drafts, &mut self.writes);
+                AlertOrderAnswer::Done(number)
             }
             AlertOrder::Resend(channel) if self.plan.target(channel).is_some() => {
-                let open: Vec<u64> = self.incidents.open().map(|incident| incident.number).collect();
-                let is_open = |incident| open.contains(&incident);
-                AlertOrderAnswer::Done(self.outbox.resend(channel, is_open, now_ms, &mut self.writes))
+                let open = self.open_keys();
+                AlertOrderAnswer::Done(self.outbox.resend(channel, &open, now_ms, &mut self.writes))
             }
             AlertOrder::Acknowledge(_)
             | AlertOrder::EndSilence(_)
@@ -391,23 +431,4 @@ fn mark_over(board: &mut Scoreboard, incident: &Incident, now_ms: u64) {
     if let Some(end) = incident.end.filter(|end| end.all_clear != AllClear::Removed) {
         board.mark_over(&incident.key.name, urgency, now_ms.saturating_sub(end.at_ms) / 1_000);
     }
-}
-
-fn log_begin(incident: &Incident, docs_url: &str) {
-    let Incident { number, key, severity, text, reference, .. } = incident;
-    let (what, reference) = (title(key), reference.as_deref().unwrap_or(""));
-    let runbook = runbook(docs_url, &key.runbook());
-    match severity {
-        AlertSeverity::Critical => {
-            tracing::error!(incident = number, alert = %key, what, text, reference, runbook, "critical incident began");
-        }
-        AlertSeverity::Warning => {
-            tracing::warn!(incident = number, alert = %key, what, text, reference, runbook, "incident began");
-        }
-    }
-}
-
-fn log_end(incident: &Incident) {
-    let lasted = incident.end.map_or(0, |end| end.at_ms.saturating_sub(incident.since_ms));
-    tracing::info!(incident = incident.number, alert = %incident.key, lasted = span(lasted), "incident ended");
 }

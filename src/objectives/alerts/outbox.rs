@@ -3,14 +3,16 @@
 use super::rows::{AlertWrites, DEAD_KEPT, StoredAlerts};
 use crate::alert::channel::AlertChannel;
 use crate::alert::incidents::NoticeDraft;
+use crate::alert::key::AlertKey;
 use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::alert::order::{ChannelQueue, NoticeFate};
 use crate::alert::report::{ChannelAnswer, ChannelReport};
-use crate::alert::retry::AttemptOutcome;
+use crate::alert::retry::{AttemptOutcome, RetryAdvice};
 use crate::job::alerts::{AlertPlan, NoticeAttempt, NoticeSender, NoticeTarget, NotifyJob, NotifyResult};
 use crate::metrics::alerts::{AlertBoard, NoticeHistory};
 use crossbeam_channel::Sender;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 
 /// A channel that fails for this long is reported to the others, in milliseconds.
@@ -71,8 +73,13 @@ impl NoticeOutbox {
         NoticeOutbox { channels: channels.into(), id, doubtful, answers, board }
     }
 
-    /// Goes on with stored notices.
-    pub(super) fn restore(&mut self, stored: &StoredAlerts) {
+    /// Goes on with stored notices. No time is in the future: the clock may have been set back.
+    pub(super) fn restore(&mut self, stored: &StoredAlerts, now_ms: u64) {
+        let past = |notice: &AlertNotice| {
+            let mut notice = AlertNotice { due_ms: 0, ..notice.clone() };
+            notice.content.at_ms = notice.content.at_ms.min(now_ms);
+            notice
+        };
         let is_new = self.channels.iter().all(|state| state.queue.is_empty());
         self.id = if is_new { stored.notice } else { self.id.max(stored.notice) };
         for notice in &stored.waiting {
@@ -80,12 +87,12 @@ impl NoticeOutbox {
                 self.doubtful.insert(notice.id);
             }
             if let Some(state) = self.channels.get_mut(notice.channel.index()) {
-                state.queue.push(AlertNotice { due_ms: 0, ..notice.clone() });
+                state.queue.push(past(notice));
             }
         }
         for notice in stored.dead.iter().rev() {
             if let Some(state) = self.channels.get_mut(notice.channel.index()) {
-                state.dead.push_back(notice.clone());
+                state.dead.push_back(past(notice));
             }
         }
     }
@@ -137,30 +144,39 @@ impl NoticeOutbox {
         due
     }
 
-    /// Hands the notices to the threads of their channels, which are idle.
+    /// Hands the notices to the threads of their channels, which are idle. Returns the results for threads that have ended.
     pub(super) fn send(
         &self,
         due: Vec<(AlertNotice, NoticeTarget)>,
         sender: &Arc<NoticeSender>,
         jobs: &[Sender<NotifyJob>],
-    ) {
+    ) -> Vec<NotifyResult> {
+        let mut failed = Vec::new();
         for (notice, target) in due {
-            let Some(jobs) = jobs.get(notice.channel.index()) else { continue };
+            let (channel, id) = (notice.channel, notice.id);
+            let Some(jobs) = jobs.get(channel.index()) else { continue };
             let is_repeated = self.doubtful.contains(&notice.id);
             let attempt = NoticeAttempt { notice, target, sender: Arc::clone(sender), is_repeated };
-            // The thread takes it, or has ended with the process.
-            let _ = jobs.try_send(NotifyJob::Notice(Box::new(attempt)));
+            if jobs.try_send(NotifyJob::Notice(Box::new(attempt))).is_err() {
+                failed.push(NotifyResult {
+                    notice: Some((channel, id)),
+                    outcome: AttemptOutcome::Failed(RetryAdvice::Open),
+                    answer: "the thread of this channel does not run: restart the gateway".into(),
+                    took_ms: 0,
+                });
+            }
         }
+        failed
     }
 
-    /// Takes the result of a try. Returns the notice if it is over.
+    /// Takes the result of a try. Returns the notice and its fate if it is over.
     pub(super) fn take(
         &mut self,
         result: &NotifyResult,
         now_ms: u64,
         random: f32,
         writes: &mut AlertWrites,
-    ) -> Option<AlertNotice> {
+    ) -> Option<(AlertNotice, NoticeFate)> {
         let (channel, id) = result.notice?;
         let state = self.channels.get_mut(channel.index())?;
         let (notice, fate) = state.queue.answered(id, result.outcome, now_ms, random)?;
@@ -186,7 +202,7 @@ impl NoticeOutbox {
         if fate == NoticeFate::Dead {
             state.dead_ms = Some(now_ms);
         }
-        let over = (fate != NoticeFate::Waits).then(|| notice.clone());
+        let over = (fate != NoticeFate::Waits).then(|| (notice.clone(), fate));
         self.note(notice, fate, &result.answer, result.took_ms, writes);
         over
     }
@@ -224,28 +240,42 @@ impl NoticeOutbox {
         writes.notices.push((notice, fate));
     }
 
-    /// Queues the notices of a channel that were given up again, and returns how many. A begin whose incident is over is left out: the
-    /// service would keep it for ever.
+    /// Queues the notices of a channel that were given up again, and returns how many. `open` has the numbers and alerts of the open
+    /// incidents. A begin whose incident is over is left out: the service would keep it for ever. So is an end whose begin did not
+    /// arrive, and one whose alert has a newer incident, which it would end.
     pub(super) fn resend(
         &mut self,
         channel: AlertChannel,
-        is_open: impl Fn(u64) -> bool,
+        open: &[(u64, AlertKey)],
         now_ms: u64,
         writes: &mut AlertWrites,
     ) -> u64 {
         let Some(state) = self.channels.get_mut(channel.index()) else { return 0 };
-        let mut count = 0;
-        for mut notice in state.dead.drain(..) {
-            if notice.content.event != NoticeEvent::Ended && !is_open(notice.content.incident) {
-                writes.notices.push((notice, NoticeFate::Merged));
+        let dead = mem::take(&mut state.dead);
+        let begins = dead.iter().map(|notice| &notice.content).filter(|it| it.event == NoticeEvent::Began);
+        let begins: BTreeSet<u64> = begins.map(|content| content.incident).collect();
+        let (mut count, mut over) = (0, Vec::new());
+        for mut notice in dead {
+            let content = &mut notice.content;
+            let is_pointless = match content.event {
+                NoticeEvent::Ended => {
+                    begins.contains(&content.incident) || open.iter().any(|(_, key)| *key == content.key)
+                }
+                NoticeEvent::Began | NoticeEvent::Continues | NoticeEvent::Acknowledged => {
+                    !open.iter().any(|(number, _)| *number == content.incident)
+                }
+            };
+            if is_pointless {
+                over.push((notice, NoticeFate::Merged));
                 continue;
             }
             // It has another day.
             (notice.tries, notice.due_ms, notice.content.at_ms) = (0, now_ms, now_ms);
             writes.notices.push((notice.clone(), NoticeFate::Waits));
-            state.queue.push(notice);
+            over.extend(state.queue.push(notice));
             count += 1;
         }
+        over.into_iter().for_each(|(notice, fate)| self.note(notice, fate, "", 0, writes));
         count
     }
 
@@ -286,9 +316,4 @@ impl NoticeOutbox {
         };
         self.channels.iter().filter(|state| plan.target(state.channel).is_some()).map(of).collect()
     }
-}
-
-/// True exactly if the notice is the begin of an incident.
-pub(super) fn is_begin(notice: &AlertNotice) -> bool {
-    notice.content.event == NoticeEvent::Began
 }

@@ -1,13 +1,14 @@
 //! Incidents, notices and silences in `slo.db`. A notice is a row before anything is sent.
 
 use crate::alert::incident::Incident;
-use crate::alert::key::AlertSeverity;
-use crate::alert::notice::AlertNotice;
+use crate::alert::key::{AlertKey, AlertSeverity};
+use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::alert::order::NoticeFate;
 use crate::alert::silence::Silence;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::mem;
 
 /// Incidents that are kept.
 const INCIDENTS_KEPT: u64 = 10_000;
@@ -51,26 +52,61 @@ impl StoredAlerts {
         let closed =
             format!("SELECT body FROM incidents WHERE open = 0 ORDER BY number DESC LIMIT {CLOSED_READ}");
         let dead = format!("SELECT body FROM notices WHERE fate = 'dead' ORDER BY id DESC LIMIT {DEAD_KEPT}");
+        let mut closed: Vec<Incident> = bodies(connection, &closed)?;
+        // An end that could not be written has no time.
+        closed.retain(|incident| incident.end.is_some());
         Ok(StoredAlerts {
             incident: greatest("SELECT coalesce(max(number), 0) FROM incidents")?,
             notice: greatest("SELECT coalesce(max(id), 0) FROM notices")?,
             open: bodies(connection, "SELECT body FROM incidents WHERE open = 1 ORDER BY number")?,
-            closed: bodies(connection, &closed)?,
+            closed,
             waiting: bodies(connection, "SELECT body FROM notices WHERE fate = 'waiting' ORDER BY id")?,
             dead: bodies(connection, &dead)?,
             silences: bodies(connection, "SELECT body FROM silences ORDER BY number")?,
         })
     }
 
+    /// Takes the notices out that wait although their incidents are not open, and for whose ends nothing waits either. `open` has the
+    /// numbers and alerts of the open incidents.
+    pub(super) fn take_without_incident(&mut self, open: &[(u64, AlertKey)]) -> Vec<AlertNotice> {
+        let ends = self.waiting.iter().map(|it| &it.content).filter(|it| it.event == NoticeEvent::Ended);
+        let ends: Vec<u64> = ends.map(|content| content.incident).collect();
+        let is_known = |number| ends.contains(&number) || open.iter().any(|(known, _)| *known == number);
+        self.take_waiting(|notice| !is_known(notice.content.incident))
+    }
+
+    /// Takes the ends out that would end a newer incident of the same alert, which may have been sent before they were read.
+    pub(super) fn take_late_ends(&mut self, open: &[(u64, AlertKey)]) -> Vec<AlertNotice> {
+        self.take_waiting(|AlertNotice { content, .. }| {
+            content.event == NoticeEvent::Ended && open.iter().any(|(_, key)| *key == content.key)
+        })
+    }
+
+    fn take_waiting(&mut self, fits: impl Fn(&AlertNotice) -> bool) -> Vec<AlertNotice> {
+        let (taken, kept) = mem::take(&mut self.waiting).into_iter().partition(fits);
+        self.waiting = kept;
+        taken
+    }
+
     /// The critical incidents of the last hour that were sent: times and numbers.
     pub(super) fn recent(&self, now_ms: u64) -> Vec<(u64, u64)> {
         let sent = |incident: &Incident| {
-            let at = incident.notified.iter().map(|notified| notified.at_ms).min()?;
-            let is_recent = incident.severity == AlertSeverity::Critical && at + STORM_MS > now_ms;
+            let critical = incident.notified.iter().filter(|it| it.severity == AlertSeverity::Critical);
+            let at = critical.map(|notified| notified.at_ms).min()?;
+            let is_recent = at + STORM_MS > now_ms;
             is_recent.then_some((at, incident.number))
         };
         self.open.iter().chain(&self.closed).filter_map(sent).collect()
     }
+}
+
+/// The fate of the rows that were there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum EarlierRows {
+    #[default]
+    Kept,
+    /// They are from before a time in which nothing could be written: none is open, waits, or silences any more.
+    Superseded,
 }
 
 /// The bodies that a query finds. One that cannot be read, because a newer version wrote it, is left out.
@@ -91,6 +127,7 @@ pub(super) struct AlertWrites {
     pub(super) notices: Vec<(AlertNotice, NoticeFate)>,
     pub(super) silences: Vec<Silence>,
     pub(super) silences_over: Vec<u64>,
+    pub(super) earlier: EarlierRows,
 }
 
 impl AlertWrites {
@@ -99,11 +136,20 @@ impl AlertWrites {
             && self.notices.is_empty()
             && self.silences.is_empty()
             && self.silences_over.is_empty()
+            && self.earlier == EarlierRows::Kept
     }
 
     /// Writes them in one transaction.
     pub(super) fn write(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
+        if self.earlier == EarlierRows::Superseded {
+            transaction.execute(
+                "UPDATE notices SET fate = ? WHERE fate = 'waiting'",
+                [NoticeFate::Merged.as_str()],
+            )?;
+            transaction.execute("UPDATE incidents SET open = 0 WHERE open = 1", [])?;
+            transaction.execute("DELETE FROM silences", [])?;
+        }
         for incident in &self.incidents {
             let row = params![signed(incident.number), incident.end.is_none(), json(incident)];
             transaction.prepare_cached("INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)")?.execute(row)?;
