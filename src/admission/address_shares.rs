@@ -5,7 +5,10 @@
 //! the others. Nothing else is taken from it: while no other address arrives, it has all.
 //!
 //! An address has one meter, in whose units a connection costs two: one when it is accepted, one when it asks for an upgrade. Behind a
-//! trusted proxy, the address is known with the upgrade only, and a connection costs one.
+//! trusted proxy, the address is known with the upgrade only, which then costs both.
+//!
+//! A flood may be dropped for the sake of others, but a storm of many clients behind a few addresses may not. So others count only if
+//! their address was within its share all the time, and one of them came a moment ago.
 
 use crate::clock::Moment;
 use crate::rate::Rate;
@@ -17,8 +20,12 @@ use std::time::Duration;
 const SHARE: f64 = 8.0;
 /// The units that an address may use at once after a pause: half as many connections.
 const BURST: u32 = 64;
-/// Other addresses count as present for this time after an upgrade.
-const PRESENT_FOR: Duration = Duration::from_secs(600);
+/// An address that was over its share is remembered for this time after the last such arrival.
+const OVER_FOR: Duration = Duration::from_secs(10);
+/// The most addresses that are remembered as over their share. If there are more, they are a storm and no flood of one.
+const OVER_MAX: usize = 16;
+/// An address within its share counts as one of the others for this time after an arrival.
+const OTHER_FOR: Duration = Duration::from_secs(2);
 
 /// The order of an arriving connection among all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +41,12 @@ pub enum ArrivalShare {
 #[derive(Debug, Default)]
 pub struct AddressShares {
     meters: AddressMeters,
-    /// The address of the last upgrade.
-    last: Option<IpAddr>,
-    /// Upgrades of more than one address are recent until then.
-    several_until: Moment,
+    /// Addresses over their share, each with the last such arrival; at most [`OVER_MAX`].
+    over: Vec<(IpAddr, Moment)>,
+    /// Until then, more addresses were over their share lately than are remembered.
+    many_until: Moment,
+    /// The last arrivals of two addresses that were not over their share lately.
+    others: [Option<(IpAddr, Moment)>; 2],
 }
 
 impl AddressShares {
@@ -47,21 +56,48 @@ impl AddressShares {
         let per_s = (2.0 * per_s / SHARE).clamp(1.0, f64::from(u32::MAX)) as u32;
         let Some(rate) = Rate::new(per_s, BURST) else { return ArrivalShare::Within };
         match self.meters.admit(address, rate, now) {
-            Ok(()) => ArrivalShare::Within,
-            Err(_) => ArrivalShare::Over,
+            Ok(()) => {
+                self.note_within(address, now);
+                ArrivalShare::Within
+            }
+            Err(_) => {
+                self.note_over(address, now);
+                ArrivalShare::Over
+            }
         }
     }
 
-    /// Notes that a client at `address` asks for an upgrade.
-    pub fn note_upgrade(&mut self, address: IpAddr, now: Moment) {
-        if self.last.replace(address).is_some_and(|last| last != address) {
-            self.several_until = now + PRESENT_FOR;
+    /// Notes an arrival within the share of `address`, which may also be that of a trusted proxy.
+    pub fn note_within(&mut self, address: IpAddr, now: Moment) {
+        if self.over.iter().any(|(over, at)| *over == address && now.since(*at) < OVER_FOR) {
+            return;
+        }
+        match self.others.iter_mut().flatten().find(|(other, _)| *other == address) {
+            Some((_, at)) => *at = now,
+            None => self.others = [Some((address, now)), self.others[0]],
         }
     }
 
-    /// True exactly when clients of more than one address came lately, so that one of them may have to go.
-    pub fn are_several(&self, now: Moment) -> bool {
-        now < self.several_until
+    fn note_over(&mut self, address: IpAddr, now: Moment) {
+        if let Some((_, at)) = self.over.iter_mut().find(|(over, _)| *over == address) {
+            *at = now;
+        } else {
+            self.over.retain(|(_, at)| now.since(*at) < OVER_FOR);
+            if self.over.len() < OVER_MAX {
+                self.over.push((address, now));
+            } else {
+                self.many_until = now + OVER_FOR;
+            }
+        }
+        for other in &mut self.others {
+            *other = other.filter(|(other, _)| *other != address);
+        }
+    }
+
+    /// True exactly when a client of an address within its share came a moment ago, so that those of an address over its share may
+    /// have to go.
+    pub fn have_others(&self, now: Moment) -> bool {
+        now >= self.many_until && self.others.iter().flatten().any(|(_, at)| now.since(*at) < OTHER_FOR)
     }
 
     /// Drops the meters at rest. Call it a few times a second: at a thousand handshakes per second, a full burst takes a quarter of
@@ -115,16 +151,46 @@ mod tests {
         assert!(shares.is_empty());
     }
 
+    /// Uses up the burst of an address, and more.
+    fn flood(shares: &mut AddressShares, number: u32, now: Moment) {
+        while within(shares, number, now) {}
+    }
+
     #[test]
-    fn several_addresses_are_recent_for_ten_minutes() {
+    fn address_within_its_share_counts_as_another_for_two_seconds() {
         let mut shares = AddressShares::default();
-        shares.note_upgrade(address(1), start());
-        shares.note_upgrade(address(1), start());
-        assert!(!shares.are_several(start()));
-        shares.note_upgrade(address(2), start());
-        shares.note_upgrade(address(2), start() + Duration::from_secs(500));
-        assert!(shares.are_several(start() + Duration::from_secs(599)));
-        assert!(!shares.are_several(start() + Duration::from_secs(600)));
+        flood(&mut shares, 1, start());
+        assert!(!shares.have_others(start()), "it is no other to itself");
+        within(&mut shares, 2, start());
+        // Those of the flood that are within its share do not displace it.
+        for ms in 1..2_000 {
+            within(&mut shares, 1, start() + Duration::from_millis(ms));
+        }
+        assert!(shares.have_others(start() + Duration::from_millis(1_999)));
+        assert!(!shares.have_others(start() + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn addresses_that_are_over_their_shares_by_turns_are_no_others() {
+        for addresses in [2, 5, 17, 40] {
+            let mut shares = AddressShares::default();
+            (0..addresses).for_each(|number| flood(&mut shares, number, start()));
+            // After a pause each has units again.
+            let now = start() + Duration::from_secs(1);
+            assert!((0..addresses).all(|number| within(&mut shares, number, now)));
+            assert!(!shares.have_others(now), "{addresses} addresses");
+            assert!(shares.over.len() <= OVER_MAX);
+        }
+    }
+
+    #[test]
+    fn address_that_was_over_its_share_counts_as_another_after_ten_seconds() {
+        let mut shares = AddressShares::default();
+        flood(&mut shares, 1, start());
+        within(&mut shares, 1, start() + Duration::from_millis(9_999));
+        assert!(!shares.have_others(start() + Duration::from_millis(9_999)));
+        within(&mut shares, 1, start() + Duration::from_secs(10));
+        assert!(shares.have_others(start() + Duration::from_secs(10)));
     }
 
     proptest! {

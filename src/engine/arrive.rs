@@ -15,6 +15,7 @@ use super::Engine;
 use super::arrival_lane::ArrivalLane;
 use super::order::{Notice, Subject};
 use super::peer::Arrival;
+use super::setup::ProxyHeader;
 use super::slots::SlotId;
 use super::strangers::Strangers;
 use crate::admission::address_shares::{AddressShares, ArrivalShare};
@@ -50,9 +51,9 @@ pub(super) struct Arrivals {
     /// Peers to be read, of addresses within their share.
     pub(super) first: ArrivalLane,
     /// Peers to be read after those.
-    later: ArrivalLane,
+    pub(super) later: ArrivalLane,
     /// Peers of the first lane that were read since one of the other was.
-    first_in_a_row: u32,
+    pub(super) first_in_a_row: u32,
     pub(super) shares: AddressShares,
     /// Peers to be written at the end of the turn.
     pub(super) dirty: Vec<SlotId>,
@@ -63,6 +64,9 @@ pub(super) struct Arrivals {
     /// The time of handshakes in this turn, and of all other work in the last one.
     handshake_time: Duration,
     others: Duration,
+    /// Connections that were dropped at the accept in this turn, and the part of `handshake_time` that they took.
+    drops: u32,
+    drop_time: Duration,
     /// The number of sessions that were given a name.
     pub(super) named: u64,
 }
@@ -89,6 +93,8 @@ impl Arrivals {
             handshakes: Handshakes::new(now),
             handshake_time: Duration::ZERO,
             others: Duration::ZERO,
+            drops: 0,
+            drop_time: Duration::ZERO,
             named: 0,
         }
     }
@@ -124,9 +130,9 @@ impl Arrivals {
     }
 
     /// True exactly when connections of addresses over their share are dropped at the accept: too many wait or are refused, and
-    /// clients of other addresses are behind them in the kernel's queue. If there are none, the kernel keeps them.
+    /// clients of others may be behind them in the kernel's queue. If none came a moment ago, the kernel keeps them.
     fn drops_over_share(&self, now: Moment) -> bool {
-        self.shares.are_several(now)
+        self.shares.have_others(now)
             && (self.later.heads.len() >= self.heads_max() || self.handshakes.rests(now, ArrivalShare::Over))
     }
 
@@ -134,9 +140,11 @@ impl Arrivals {
     /// the time of its own peers alone.
     fn settle_rests(&mut self, spent: Duration, end: Moment) {
         let (first, later) = (std::mem::take(&mut self.first.served), std::mem::take(&mut self.later.served));
+        self.drops = 0;
+        let served_time = spent.saturating_sub(std::mem::take(&mut self.drop_time));
         let first_spent = match first + later {
-            0 => spent,
-            all => spent * first / all,
+            0 => served_time,
+            all => served_time * first / all,
         };
         let publishes = self.hears_publications(end);
         let rest = |spent| if publishes { self.handshakes.rest(spent) } else { Duration::ZERO };
@@ -172,16 +180,42 @@ impl Arrivals {
         self.first.listed().chain(self.later.listed())
     }
 
-    fn next(&mut self, now: Moment) -> Option<SlotId> {
+    /// Adds the time in which `accepted` connections were accepted. The part of those that were dropped is the other lane's, and
+    /// other work for the measurement: a drop is no part of a handshake, and would make one look expensive or, counted, cheap.
+    fn spend_accepting(&mut self, time: Duration, accepted: u32) {
+        let drop_time = match std::mem::take(&mut self.drops) {
+            0 => Duration::ZERO,
+            drops => time * drops / accepted.max(drops),
+        };
+        self.drop_time += drop_time;
+        self.handshake_time += time;
+        self.handshakes.spent(time - drop_time);
+    }
+
+    /// Moves a peer that was read in this turn from the first lane's count to the other's.
+    fn move_served(&mut self) {
+        self.first.served = self.first.served.saturating_sub(1);
+        self.later.served += 1;
+    }
+
+    /// Takes the next listed peer, which may be gone, and its lane. If it is there, note it with `serve`.
+    fn next(&mut self, now: Moment) -> Option<(SlotId, ArrivalShare)> {
         let is_turn_of_later = match (self.first.is_due(now), self.later.is_due(now)) {
             (false, false) => return None,
             (true, true) => self.first_in_a_row + 1 >= LATER_EACH,
             (first, _) => !first,
         };
-        self.first_in_a_row = if is_turn_of_later { 0 } else { self.first_in_a_row + 1 };
-        let lane = if is_turn_of_later { &mut self.later } else { &mut self.first };
-        lane.served += 1;
-        lane.next()
+        let share = if is_turn_of_later { ArrivalShare::Over } else { ArrivalShare::Within };
+        Some((self.lane(share).next()?, share))
+    }
+
+    /// Notes that a peer of a lane is read.
+    fn serve(&mut self, share: ArrivalShare) {
+        self.first_in_a_row = match share {
+            ArrivalShare::Within => self.first_in_a_row + 1,
+            ArrivalShare::Over => 0,
+        };
+        self.lane(share).served += 1;
     }
 }
 
@@ -195,7 +229,7 @@ impl Engine {
         } else if self.has_heads_enough() && arrivals.later.rests(now) {
             AcceptQuota::After(arrivals.later.rests_until)
         } else if refuses(ArrivalShare::Within)
-            || (refuses(ArrivalShare::Over) && !arrivals.shares.are_several(now))
+            || (refuses(ArrivalShare::Over) && !arrivals.shares.have_others(now))
         {
             // Refusals alone would take too much time.
             AcceptQuota::After(now + ACCEPT_REST)
@@ -216,7 +250,7 @@ impl Engine {
     pub fn has_heads_enough(&self) -> bool {
         let (arrivals, most) = (&self.arrivals, self.arrivals.heads_max());
         arrivals.first.heads.len() >= most
-            || (arrivals.later.heads.len() >= most && !arrivals.shares.are_several(self.now.at))
+            || (arrivals.later.heads.len() >= most && !arrivals.shares.have_others(self.now.at))
     }
 
     /// The address by which arrivals share; `None` for a trusted proxy, which connects for many clients.
@@ -228,8 +262,17 @@ impl Engine {
 
     /// Counts a connection by its address at the accept. `None`: it must be dropped.
     pub(super) fn share_accept(&mut self, address: IpAddr, sharing: Option<IpAddr>) -> Option<ArrivalShare> {
-        let share = self.count_share(sharing);
-        if share == ArrivalShare::Over && self.arrivals.drops_over_share(self.now.at) {
+        let now = self.now.at;
+        let share = match sharing {
+            _ if !self.arrivals.is_contended(now) => ArrivalShare::Within,
+            Some(address) => self.count_share(address, 1),
+            None => {
+                self.arrivals.shares.note_within(address, now);
+                ArrivalShare::Within
+            }
+        };
+        if share == ArrivalShare::Over && self.arrivals.drops_over_share(now) {
+            self.note_drop();
             self.tally.arrivals_dropped.add(1);
             let subject = Box::new(Subject { user: None, address });
             self.out.notices.push(Notice::OverLimit(ADMISSIONS, subject));
@@ -239,13 +282,17 @@ impl Engine {
         Some(share)
     }
 
-    fn count_share(&mut self, sharing: Option<IpAddr>) -> ArrivalShare {
-        let (arrivals, now) = (&mut self.arrivals, self.now.at);
-        let Some(address) = sharing.filter(|_| arrivals.is_contended(now)) else {
-            return ArrivalShare::Within;
-        };
-        let per_s = arrivals.handshakes.rate();
-        let share = arrivals.shares.count(address, per_s, now);
+    /// Notes that a connection is dropped at the accept.
+    pub(super) fn note_drop(&mut self) {
+        self.arrivals.drops += 1;
+    }
+
+    /// Counts `units` of an address, while the order of arrivals may matter.
+    fn count_share(&mut self, address: IpAddr, units: u32) -> ArrivalShare {
+        let rate = self.arrivals.handshakes.rate();
+        let per_s = self.admissions_bound().map_or(rate, |bound| bound.min(rate));
+        let (shares, now) = (&mut self.arrivals.shares, self.now.at);
+        let share = (0..units).map(|_| shares.count(address, per_s, now)).last().unwrap_or_default();
         if share == ArrivalShare::Over {
             self.tally.arrivals_over_share.add(1);
         }
@@ -265,13 +312,19 @@ impl Engine {
     /// The next arriving peer to read.
     pub fn next_arrival(&mut self) -> Option<SlotId> {
         while !self.turn_is_full()
-            && let Some(id) = self.arrivals.next(self.now.at)
+            && let Some((id, share)) = self.arrivals.next(self.now.at)
         {
             if self.unlist(id) {
+                self.arrivals.serve(share);
                 return Some(id);
             }
         }
         None
+    }
+
+    /// Adds the time in which this turn accepted `accepted` connections, those that were dropped included.
+    pub fn handle_accept_time(&mut self, time: Duration, accepted: u32) {
+        self.arrivals.spend_accepting(time, accepted);
     }
 
     /// Adds time of this turn that handshakes took.
@@ -280,18 +333,32 @@ impl Engine {
         self.arrivals.handshake_time += time;
     }
 
-    /// The admission decision for one upgrade to the chat by a client at `address`.
-    pub(super) fn judge_arrival(&mut self, id: SlotId, address: IpAddr) -> HandshakeDecision {
-        let sharing = self.sharing_address(address);
-        if let Some(address) = sharing {
-            self.arrivals.shares.note_upgrade(address, self.now.at);
-        }
-        let share = self.count_share(sharing);
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.share = share;
-        }
+    /// The operator's bound on the admissions of this reactor.
+    fn admissions_bound(&self) -> Option<f64> {
         let bound = self.setup.policy.limits.admissions_per_s;
-        let per_s = (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64);
+        (bound > 0).then(|| f64::from(bound) / self.setup.reactors.max(1) as f64)
+    }
+
+    /// The share of a client at `address` that asks for an upgrade through a connection from `from`. Behind a proxy the accept was not counted by
+    /// it, so both units are counted now.
+    fn share_upgrade(&mut self, address: IpAddr, from: IpAddr) -> ArrivalShare {
+        let sharing = self.sharing_address(address).filter(|_| self.arrivals.is_contended(self.now.at));
+        let Some(sharing) = sharing else { return ArrivalShare::Within };
+        let is_proxied =
+            self.setup.proxy_header == ProxyHeader::Required || self.sharing_address(from).is_none();
+        self.count_share(sharing, if is_proxied { 2 } else { 1 })
+    }
+
+    /// The admission decision for one upgrade to the chat by a client at `address`, whose connection comes from `from`.
+    pub(super) fn judge_arrival(&mut self, id: SlotId, address: IpAddr, from: IpAddr) -> HandshakeDecision {
+        let share = self.share_upgrade(address, from);
+        if let Some(peer) = self.peers.get_mut(id) {
+            let before = std::mem::replace(&mut peer.share, share);
+            if (before, share) == (ArrivalShare::Within, ArrivalShare::Over) {
+                self.arrivals.move_served();
+            }
+        }
+        let per_s = self.admissions_bound();
         let passage = self.arrivals.handshakes.admit(self.now.at, per_s, share, self.random.f32());
         match passage {
             HandshakeDecision::Admit => self.tally.handshakes_admitted.add(1),
@@ -356,6 +423,10 @@ impl Engine {
             self.tally.handshake_cost_us.set(arrivals.handshakes.cost().as_micros() as u64);
             self.tally.admissions_per_s.set(arrivals.handshakes.rate() as u64);
             arrivals.shares.forget_rested(end);
+            // Peers that are gone must not look like a full lane.
+            let peers = &self.peers;
+            arrivals.later.heads.retain(|id| peers.contains(*id));
+            arrivals.first.heads.retain(|id| peers.contains(*id));
         }
         arrivals.others
     }
@@ -371,6 +442,13 @@ mod tests {
 
     fn listed(arrivals: &mut Arrivals, index: u32, share: ArrivalShare) {
         arrivals.list(SlotId { index, generation: 1 }, &mut Arrival::Head, share);
+    }
+
+    /// Serves the next peer, and returns its index.
+    fn served(arrivals: &mut Arrivals, now: Moment) -> Option<u32> {
+        let (id, share) = arrivals.next(now)?;
+        arrivals.serve(share);
+        Some(id.index)
     }
 
     #[test]
@@ -395,14 +473,14 @@ mod tests {
     fn only_the_lane_of_an_address_over_its_share_rests_after_it() {
         let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
         (0..3).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Over));
-        assert!(arrivals.next(ms(1_000)).is_some());
+        assert!(served(&mut arrivals, ms(1_000)).is_some());
         arrivals.settle_rests(Duration::from_millis(1), ms(1_001));
         assert!(arrivals.later.rests(ms(1_002)) && !arrivals.first.rests(ms(1_001)));
         assert!(arrivals.patience().is_some_and(|rest| rest > Duration::from_millis(1)));
         assert_eq!(arrivals.next(ms(1_002)), None);
         listed(&mut arrivals, 9, ArrivalShare::Within);
         assert_eq!(arrivals.patience(), None, "it need not wait");
-        assert_eq!(arrivals.next(ms(1_002)).map(|id| id.index), Some(9));
+        assert_eq!(served(&mut arrivals, ms(1_002)), Some(9));
         // Its own time counts for both lanes.
         arrivals.settle_rests(Duration::from_millis(1), ms(1_003));
         assert!(arrivals.first.rests(ms(1_004)));
@@ -413,10 +491,50 @@ mod tests {
         let mut arrivals = Arrivals::new(ms(900));
         (0..20).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Over));
         (100..120).for_each(|index| listed(&mut arrivals, index, ArrivalShare::Within));
-        let order: Vec<u32> = std::iter::from_fn(|| arrivals.next(ms(1_000))).map(|id| id.index).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| served(&mut arrivals, ms(1_000))).collect();
         assert_eq!(order.len(), 40);
         let firsts = order.iter().take(23).filter(|index| **index >= 100).count();
         assert_eq!(firsts, 20, "all before the other lane has more than an eighth: {order:?}");
         assert_eq!(order.get(7), Some(&0), "each eighth: {order:?}");
+    }
+
+    #[test]
+    fn time_of_dropped_connections_makes_only_the_other_lane_rest() {
+        let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
+        arrivals.drops = 16;
+        arrivals.spend_accepting(Duration::from_millis(1), 16);
+        let spent = arrivals.handshake_time;
+        arrivals.settle_rests(spent, ms(1_001));
+        assert!(!arrivals.first.rests(ms(1_001)) && arrivals.later.rests(ms(1_002)));
+        // One in ten is accepted and within its share.
+        (arrivals.drops, arrivals.first.served) = (9, 1);
+        arrivals.spend_accepting(Duration::from_millis(1), 10);
+        arrivals.settle_rests(Duration::from_millis(1), ms(1_100));
+        assert_eq!(arrivals.first.rest, arrivals.handshakes.rest(Duration::from_micros(100)));
+        assert_eq!(arrivals.later.rest, arrivals.handshakes.rest(Duration::from_millis(1)));
+        arrivals.settle_rests(Duration::ZERO, ms(1_200));
+        assert_eq!(arrivals.later.rest, Duration::ZERO, "each turn begins anew");
+    }
+
+    #[test]
+    fn time_of_dropped_connections_leaves_the_cost_of_a_handshake_as_it_is() {
+        let measured = |drops: u32| {
+            let mut arrivals = Arrivals::new(ms(0));
+            for turn in 1..2_000 {
+                arrivals.handshakes.done(Done::Upgraded);
+                arrivals.handshakes.done(Done::Connected);
+                arrivals.handshakes.spent(Duration::from_micros(200));
+                arrivals.drops = drops;
+                let accept_time = Duration::from_micros(15) * drops;
+                arrivals.spend_accepting(accept_time, drops);
+                let busy = Duration::from_micros(200) + accept_time;
+                arrivals.handshakes.turned(ms(turn), busy, Publishing::No);
+            }
+            (arrivals.handshakes.cost(), arrivals.handshakes.rate())
+        };
+        let (calm, busy) = (measured(0), measured(16));
+        assert_eq!(calm.0, busy.0);
+        // They took 24 % of the time.
+        assert!((0.75..0.8).contains(&(busy.1 / calm.1)), "{busy:?}, {calm:?} without drops");
     }
 }

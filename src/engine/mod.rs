@@ -282,6 +282,7 @@ impl Engine {
                 if !self.setup.trusted_proxies.iter().any(|network| network.contains(&address)) {
                     let fault = ProxyFault::UntrustedPeer;
                     self.out.notices.push(Notice::ProxyHeaderRefused { fault, address });
+                    self.note_drop();
                     return None;
                 }
                 peer::Expects::ProxyHeader

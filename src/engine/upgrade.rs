@@ -60,7 +60,7 @@ impl Engine {
                 Wants::Chat { token: upgrade.token.map(Box::from) }
             }
             (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) => {
-                match self.judge_arrival(id, address) {
+                match self.judge_arrival(id, address, peer) {
                     HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
                     HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
                     HandshakeDecision::Refuse { retry_ms } => {

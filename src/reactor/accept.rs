@@ -3,7 +3,7 @@
 use super::Reactor;
 use super::socket::{Socket, token_of};
 use crate::clock::Moment;
-use crate::engine::AcceptQuota;
+use crate::engine::{AcceptQuota, Transport};
 use mio::Interest;
 use std::io;
 use std::net::SocketAddr;
@@ -61,8 +61,9 @@ impl Reactor {
                 break;
             }
         }
-        if self.counters.accepted.read() != before {
-            self.engine.handle_handshake_time(self.setup.clock.moment().since(now));
+        let accepted = self.counters.accepted.read().wrapping_sub(before) as u32;
+        if accepted > 0 {
+            self.engine.handle_accept_time(self.setup.clock.moment().since(now), accepted);
         }
     }
 
@@ -90,15 +91,16 @@ impl Reactor {
 
     fn take_in(&mut self, stream: mio::net::TcpStream, peer: SocketAddr) {
         self.counters.accepted.add(1);
+        let transport = if self.setup.tls.is_some() { Transport::Handshaking } else { Transport::Plain };
+        let Some(id) = self.engine.handle_accepted(peer.ip(), transport) else { return };
         let tls = match self.new_tls() {
             Ok(tls) => tls,
             Err(error) => {
                 tracing::error!(%error, "cannot begin a TLS connection; it is dropped");
-                return;
+                return self.engine.handle_broken(id);
             }
         };
         let mut socket = Socket { stream, tls };
-        let Some(id) = self.engine.handle_accepted(peer.ip(), socket.transport()) else { return };
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut socket.stream, token_of(id), interest) {
             self.counters.accept_failures.add(1);

@@ -105,6 +105,15 @@ impl Stage {
         }
     }
 
+    /// The same stage as one of several reactors.
+    pub(super) fn with_reactors(mut self, reactors: usize) -> Stage {
+        // The engine then has its setup alone.
+        self.setup = Stage::new(AuthMode::Off).setup;
+        Arc::get_mut(&mut self.engine.setup).expect("no other owner").reactors = reactors;
+        self.setup = Arc::clone(&self.engine.setup);
+        self
+    }
+
     /// One pass of the shell, a `pause` after the last one.
     pub(super) fn turn(&mut self) {
         let Now { at, unix_ms } = self.engine.now();
