@@ -111,6 +111,8 @@ pub(super) struct SeenLease {
     pub(super) parts: LeaseParts,
     /// The moment at which a renewal was last noticed, or at which the incarnation was first heard of.
     pub(super) renewed: Moment,
+    /// Redis does not have it, or it was not renewed since leases can be read again: what it says may have been true before only.
+    pub(super) is_old: bool,
 }
 
 /// The last row of an instance.
@@ -126,7 +128,8 @@ pub(super) struct SeenRow {
 impl SeenLease {
     /// That of an incarnation that was first heard of at `now`.
     fn unseen(now: Moment) -> SeenLease {
-        SeenLease { renewals: 0, phase: LeasePhase::Serving, parts: LeaseParts::default(), renewed: now }
+        let (phase, parts) = (LeasePhase::Serving, LeaseParts::default());
+        SeenLease { renewals: 0, phase, parts, renewed: now, is_old: false }
     }
 }
 
@@ -169,9 +172,14 @@ impl KnownInstance {
         self.lease.renewals
     }
 
-    /// The content that it has written completely, according to its last lease.
+    /// The content that it has written completely, according to its last lease; none if that may have changed in an outage.
     pub fn parts(&self) -> LeaseParts {
-        self.lease.parts
+        if self.lease.is_old { LeaseParts::default() } else { self.lease.parts }
+    }
+
+    /// True if its lease is lost, or from before an outage and not renewed yet.
+    pub fn has_old_lease(&self) -> bool {
+        self.lease.is_old
     }
 
     /// The time since the last sign of life.

@@ -131,6 +131,8 @@ impl Liveness {
     /// Takes all leases that Redis has.
     pub fn read_leases(&mut self, leases: &[(Incarnation, Lease)], now: Moment) {
         self.leases.succeed(now, LEASES_GAP);
+        // A renewal that the first reading finds may have been made before the outage.
+        let is_first = self.leases.readable(now, LEASES_GAP) == Some(now);
         let others =
             || leases.iter().filter(|(incarnation, _)| incarnation.origin != self.own).take(LEASES_MAX);
         let mut stored = BTreeMap::new();
@@ -143,13 +145,18 @@ impl Liveness {
         }
         let others: Vec<_> = others().collect();
         self.stored = stored;
+        // One that Redis has lost says nothing either.
+        let is_lost = |known: &&mut KnownInstance| !self.stored.contains_key(&known.incarnation());
+        self.known.values_mut().filter(is_lost).for_each(|known| known.lease.is_old = true);
         for (incarnation, lease) in others {
             let Some(known) = self.hear(*incarnation, &lease.name, SignOfLife::Lease, now) else { continue };
             if incarnation.count < known.count {
                 continue;
             }
             (known.lease.phase, known.lease.parts) = (lease.phase, lease.parts);
+            known.lease.is_old |= is_first;
             if known.lease.renewals != lease.renewals {
+                known.lease.is_old = is_first;
                 // The first one that is seen may be old: it shows only that there was a process.
                 if known.lease.renewals > 0 {
                     known.lease.renewed = now;

@@ -48,6 +48,8 @@ pub struct OwnUsers {
     buckets: Vec<Vec<OwnUser>>,
     users: usize,
     changed: BTreeMap<u16, BTreeSet<UserName>>,
+    /// Changes are taken from this slot on, so that none waits for ever.
+    next: u16,
     /// The number of users in `changed`.
     waiting: usize,
     rewriting: Rewriting,
@@ -79,6 +81,12 @@ impl OwnUsers {
     /// True while something is to be written.
     pub fn is_behind(&self) -> bool {
         self.waiting > 0 || self.is_rewriting() || !self.later.is_empty()
+    }
+
+    /// True if changes of more than this many buckets wait, without those of partitions that are `unreached`.
+    pub fn waits_with_more_than(&self, buckets: usize, unreached: PartitionSet) -> bool {
+        let is_reached = |slot: &&u16| !unreached.contains(Partition::of_slot(**slot));
+        self.changed.keys().filter(is_reached).nth(buckets).is_some()
     }
 
     /// The partitions of what is to be written, without those of buckets that have their turn in a complete writing.
@@ -162,7 +170,11 @@ impl OwnUsers {
     /// Takes what is to be written next: at most `buckets` buckets, none of a partition that is `unreached`.
     pub fn take(&mut self, buckets: usize, unreached: PartitionSet) -> Vec<BucketChange> {
         let is_reached = |slot: &u16| !unreached.contains(Partition::of_slot(*slot));
-        let changed: Vec<u16> = self.changed.keys().copied().filter(is_reached).take(buckets).collect();
+        // Half of the room is for a complete writing, if there is one.
+        let room = if self.is_rewriting() { buckets / 2 } else { buckets };
+        let behind = self.changed.range(self.next..).chain(self.changed.range(..self.next));
+        let changed: Vec<u16> = behind.map(|(slot, _)| *slot).filter(is_reached).take(room).collect();
+        self.next = changed.last().map_or(self.next, |last| last.saturating_add(1));
         let mut changes: Vec<_> = changed.into_iter().map(|slot| self.take_changed(slot)).collect();
         let room = buckets.saturating_sub(changes.len());
         let later: Vec<u16> = self.later.iter().copied().filter(is_reached).take(room).collect();

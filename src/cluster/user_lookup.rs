@@ -97,7 +97,7 @@ impl CountingWriters {
                     !lease.parts.unwritten.intersection(reading.partitions).is_empty()
                 });
                 let is_there = is_newest && !is_behind && reading.flushed.contains(&incarnation);
-                known.state != InstanceState::Isolated && is_there
+                known.state != InstanceState::Isolated && !known.has_old_lease() && is_there
             };
             // An instance that begins, or an incarnation of one: its users are not known to be all there.
             let is_new = |(owner, lease): &(Incarnation, Lease)| {

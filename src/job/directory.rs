@@ -1,10 +1,11 @@
 //! The way to ask the registry about users.
 
 use super::registry::{RegistryEvent, RegistrySender};
+pub use super::users::PendingLookup;
 use super::users::{UserLookup, UserTally};
 use crate::cluster::user_lookup::FoundUser;
 use crate::id::UserName;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 use std::time::Duration;
 
 /// The longest wait for an answer: a call of Redis, and one that is under way.
@@ -16,10 +17,6 @@ const TALLY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct UserDirectory(RegistrySender);
 
-/// An answer that was asked for.
-#[derive(Debug)]
-pub struct PendingLookup(Receiver<Vec<FoundUser>>);
-
 impl UserDirectory {
     pub fn new(registry: RegistrySender) -> UserDirectory {
         UserDirectory(registry)
@@ -28,7 +25,7 @@ impl UserDirectory {
     /// Asks where users are connected; `None` if too many questions wait.
     pub fn ask(&self, users: Vec<UserName>) -> Option<PendingLookup> {
         let (lookup, answer) = UserLookup::new(users);
-        self.0.ask(RegistryEvent::LookUp(lookup)).then_some(PendingLookup(answer))
+        self.0.ask(RegistryEvent::LookUp(lookup)).then_some(answer)
     }
 
     /// Asks, and waits for the answer, which has the users in their order.
@@ -41,12 +38,5 @@ impl UserDirectory {
         let (reply, answer) = bounded(1);
         self.0.ask(RegistryEvent::Tally(reply)).then_some(())?;
         answer.recv_timeout(TALLY_TIMEOUT).ok()
-    }
-}
-
-impl PendingLookup {
-    /// Waits for the answer; `None` if there is none in time.
-    pub fn wait(self, within: Duration) -> Option<Vec<FoundUser>> {
-        self.0.recv_timeout(within).ok()
     }
 }

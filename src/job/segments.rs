@@ -19,7 +19,7 @@ pub const SEGMENT_WRITES_MAX: usize = 2_048;
 /// Reads and batches that wait for the registry.
 const JOBS: usize = 256;
 /// Reads in one job.
-pub const SEGMENT_READS_MAX: usize = 256;
+pub const SEGMENT_READS_MAX: usize = 64;
 /// Answers and news that wait for the owner of the content.
 const NEWS: usize = JOBS + AUDITS;
 /// Of these, findings of the audit.
@@ -37,6 +37,8 @@ pub enum SegmentJob {
     Read { keys: Vec<SegmentKey>, asked: Moment },
     /// All that this incarnation has to say is written, so its lease says so from now on.
     Complete(Incarnation),
+    /// Changes have waited for too long, so its lease does not say so any more until the next [`SegmentJob::Complete`].
+    Behind(Incarnation),
     /// The owner of the segments has lost what it knew of them, so the next incarnation begins.
     BeginAgain,
 }

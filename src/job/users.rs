@@ -10,7 +10,8 @@ use crate::cluster::user_lookup::{FoundUser, UserAt};
 use crate::id::UserName;
 use crate::wire::user_fields::UserConnections;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Users of all instances up to which they are counted one by one.
 pub const TALLY_USERS_MAX: u64 = 1_000_000;
@@ -21,13 +22,35 @@ pub struct UserLookup {
     /// At most [`LOOKUP_USERS_MAX`].
     pub users: Vec<UserName>,
     reply: Sender<Vec<FoundUser>>,
+    asker: Weak<()>,
+}
+
+/// The asker's end. Its drop takes the question back.
+#[derive(Debug)]
+pub struct PendingLookup {
+    answer: Receiver<Vec<FoundUser>>,
+    _asker: Arc<()>,
+}
+
+impl PendingLookup {
+    /// Waits for the answer, which has the users in their order; `None` if there is none in time, or the question was refused.
+    pub fn wait(self, within: Duration) -> Option<Vec<FoundUser>> {
+        self.answer.recv_timeout(within).ok()
+    }
 }
 
 impl UserLookup {
     /// A question, and the way to its answer.
-    pub fn new(users: Vec<UserName>) -> (UserLookup, Receiver<Vec<FoundUser>>) {
+    pub fn new(users: Vec<UserName>) -> (UserLookup, PendingLookup) {
         let (reply, answer) = bounded(1);
-        (UserLookup { users, reply }, answer)
+        let waits = Arc::new(());
+        let lookup = UserLookup { users, reply, asker: Arc::downgrade(&waits) };
+        (lookup, PendingLookup { answer, _asker: waits })
+    }
+
+    /// True while its asker waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        self.asker.strong_count() > 0
     }
 
     /// Answers. The asker may have given up.
@@ -103,7 +126,7 @@ mod tests {
             let (lookup, answer) = UserLookup::new(vec![user.clone()]);
             let count = UserCount { user, connections, since_unix_s: 7 };
             OwnLookup { lookup, instance: Arc::from("gw-1"), is_alone }.answer(vec![count]);
-            let found = answer.try_recv().expect("an answer");
+            let found = answer.wait(Duration::ZERO).expect("an answer");
             assert_eq!(found[0].is_online(), online, "{name} {connections}");
             assert_eq!(found[0].connections(), u64::from(connections));
         }

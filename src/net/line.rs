@@ -132,6 +132,11 @@ impl Line {
         matches!(self.stream, Stream::Tls(_))
     }
 
+    /// True if as much was read since the last `begin` as may be.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.bytes_left == 0
+    }
+
     /// True if a read met the end of the peer's data. That is an error here, because most codecs expect more.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended

@@ -2,7 +2,7 @@
 //!
 //! A master that does not deliver makes the rosters of its partitions incomplete, and no others.
 
-use super::listen::{ListenerParts, RosterFeed, RosterListener, RosterNews};
+use super::listen::{ListenerClock, ListenerParts, RosterFeed, RosterListener, RosterNews};
 use super::topic::{TopicNames, TopicPlace};
 use crate::follow::routing::{RouteChange, Routing, partition_of};
 use crate::follow::slot_map::{BusLink, SlotMap};
@@ -28,6 +28,7 @@ pub(super) struct ListenerShares {
     pub(super) key: SharedKey,
     pub(super) slots: SharedSlots,
     pub(super) news: Sender<RosterNews>,
+    pub(super) clock: ListenerClock,
 }
 
 /// All listeners, and the one of each partition.
@@ -85,7 +86,7 @@ impl RosterLinks {
     fn listen(&mut self, link: &BusLink, place: TopicPlace) -> io::Result<RunningListener> {
         self.started = self.started.wrapping_add(1);
         let number = self.started;
-        let ListenerShares { target, names, origin, key, slots: _, news } = &self.parts;
+        let ListenerShares { target, names, origin, key, slots: _, news, clock } = &self.parts;
         let (wishes, wishes_out) = bounded(ROSTER_TOPICS);
         let (bell, feed) = (Arc::new(Bell::new()?), Arc::new(RosterFeed::default()));
         let parts = ListenerParts {
@@ -99,6 +100,7 @@ impl RosterLinks {
             bell: Arc::clone(&bell),
             news: news.clone(),
             feed: Arc::clone(&feed),
+            clock: Arc::clone(clock),
         };
         Builder::new().name("presence-listen".into()).spawn(move || RosterListener::new(parts).run())?;
         let (waiting, partitions) = (VecDeque::new(), PartitionSet::EMPTY);

@@ -5,6 +5,7 @@
 //! it as well: without one for a while, messages are lost, whatever the reason, and views are read every second.
 
 use super::topic::{TopicNames, TopicPlace};
+use crate::clock::Moment;
 use crate::follow::routing::partition_of;
 use crate::follow::subscriptions::{EndedSubscription, Follows};
 use crate::health::advice::look_at;
@@ -30,7 +31,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Canaries of this process come every two seconds.
 const CANARY_SILENCE: Duration = Duration::from_millis(3_500);
@@ -79,7 +80,11 @@ pub(super) struct ListenerParts {
     pub(super) bell: Arc<Bell>,
     pub(super) news: Sender<RosterNews>,
     pub(super) feed: Arc<RosterFeed>,
+    pub(super) clock: ListenerClock,
 }
+
+/// The time of the listeners.
+pub(super) type ListenerClock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 pub(super) struct RosterListener {
     parts: ListenerParts,
@@ -91,12 +96,12 @@ pub(super) struct RosterListener {
     /// The topic of the bus's canaries.
     canary: String,
     /// When refused subscriptions are asked for again.
-    retry_at: Option<Instant>,
+    retry_at: Option<Moment>,
     connection: Option<Box<RedisConnection>>,
-    rests_until: Instant,
-    connected_at: Instant,
+    rests_until: Moment,
+    connected_at: Moment,
     /// The last canary of this process on this connection.
-    heard: Option<Instant>,
+    heard: Option<Moment>,
 }
 
 impl RosterFeed {
@@ -114,13 +119,9 @@ impl RosterFeed {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
-fn monotonic() -> Instant {
-    Instant::now()
-}
-
 impl RosterListener {
     pub(super) fn new(parts: ListenerParts) -> RosterListener {
+        let now = (parts.clock)();
         RosterListener {
             dialer: parts.target.dialer(),
             canary: parts.names.canary(parts.place),
@@ -129,8 +130,8 @@ impl RosterListener {
             untold: VecDeque::new(),
             retry_at: None,
             connection: None,
-            rests_until: monotonic(),
-            connected_at: monotonic(),
+            rests_until: now,
+            connected_at: now,
             heard: None,
         }
     }
@@ -151,6 +152,10 @@ impl RosterListener {
                 }
             }
         }
+    }
+
+    fn now(&self) -> Moment {
+        (self.parts.clock)()
     }
 
     fn work(&mut self) -> ControlFlow<()> {
@@ -178,10 +183,10 @@ impl RosterListener {
         let rest = match &self.connection {
             Some(connection) => {
                 ready.push(PollFd::new(&**connection, PollFlags::IN));
-                let retries = self.retry_at.map(|at| at.saturating_duration_since(monotonic()));
+                let retries = self.retry_at.map(|at| at.since(self.now()));
                 retries.unwrap_or(GLANCE).min(GLANCE)
             }
-            None => self.rests_until.saturating_duration_since(monotonic()).min(GLANCE),
+            None => self.rests_until.since(self.now()).min(GLANCE),
         };
         let rest = Timespec::try_from(rest.max(Duration::from_millis(1))).unwrap_or_default();
         // An interrupting signal is as good as an event.
@@ -189,17 +194,17 @@ impl RosterListener {
     }
 
     fn connect(&mut self) -> Result<(), Trouble> {
-        if self.connection.is_some() || self.rests_until > monotonic() {
+        if self.connection.is_some() || self.rests_until > self.now() {
             return Ok(());
         }
-        self.rests_until = monotonic() + PAUSE;
+        self.rests_until = self.now() + PAUSE;
         let target = self.parts.target.redis().ok_or_else(|| Trouble::new(Fault::Internal, "no Redis"))?;
         let deadline = deadline::now() + DIAL_TIMEOUT + target.search_max();
         let mut connection = RedisConnection::open(&mut self.dialer, target, deadline)?;
         connection.say(&self.parts.names.first_command(self.parts.place), deadline)?;
         self.follows.connected();
         self.retry_at = None;
-        (self.connected_at, self.heard) = (monotonic(), None);
+        (self.connected_at, self.heard) = (self.now(), None);
         self.connection = Some(Box::new(connection));
         Ok(())
     }
@@ -277,7 +282,8 @@ impl RosterListener {
     }
 
     fn retry_later(&mut self) {
-        self.retry_at.get_or_insert(monotonic() + RETRY_AFTER);
+        let at = self.now() + RETRY_AFTER;
+        self.retry_at.get_or_insert(at);
     }
 
     fn message(&mut self, name: &[u8], message: &[u8]) {
@@ -287,7 +293,7 @@ impl RosterListener {
                 && let Some(key) = self.parts.key.load_full()
                 && envelope::read_canary(message, &key, &self.canary).is_ok()
             {
-                self.heard = Some(monotonic());
+                self.heard = Some(self.now());
             }
             return;
         }
@@ -324,8 +330,9 @@ impl RosterListener {
     }
 
     fn subscribe(&mut self) -> Result<(), Trouble> {
+        let now = self.now();
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        if self.retry_at.take_if(|at| *at <= monotonic()).is_some() {
+        if self.retry_at.take_if(|at| *at <= now).is_some() {
             self.follows.retry();
         }
         let mut bytes = Vec::new();
@@ -341,14 +348,14 @@ impl RosterListener {
         tracing::debug!(cause = %cause.text, "roster messages lost");
         self.connection = None;
         self.heard = None;
-        self.rests_until = self.rests_until.max(monotonic() + PAUSE);
+        self.rests_until = self.rests_until.max(self.now() + PAUSE);
         // The next connection follows all of them again.
         drop(self.follows.lost());
     }
 
     /// Decides whether messages arrive: a connection alone does not say so, a canary that comes back on it does.
     fn judge(&mut self) {
-        let is_silent = self.heard.unwrap_or(self.connected_at).elapsed() >= CANARY_SILENCE;
+        let is_silent = self.now().since(self.heard.unwrap_or(self.connected_at)) >= CANARY_SILENCE;
         if self.connection.is_some() && is_silent {
             self.lose(Trouble::new(Fault::Delivery, "no canary comes back"));
         }

@@ -36,8 +36,8 @@ impl RunningPresence {
     }
 }
 
-impl<C: Fn() -> Now + Send + 'static> PresenceParts<C> {
-    /// Starts the thread, and the one that listens for it.
+impl<C: Fn() -> Now + Clone + Send + Sync + 'static> PresenceParts<C> {
+    /// Starts the thread, and the one that listens for it, which has the same clock.
     pub fn start(self) -> io::Result<RunningPresence> {
         let rules = Arc::new(ArcSwap::from_pointee(self.rules));
         let shared = Arc::clone(&rules);

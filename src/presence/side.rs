@@ -1,7 +1,7 @@
 //! The side of the thread that is shared with other instances: jobs for the registry, and its news.
 
 use super::links::{ListenerShares, RosterLinks};
-use super::listen::RosterNews;
+use super::listen::{ListenerClock, RosterNews};
 use super::parts::SharingParts;
 use super::topic::TopicNames;
 use crate::clock::Moment;
@@ -18,6 +18,7 @@ use crate::roster::{
     SegmentContent, ServiceState, SharingBounds, Ways, WriteOutcome,
 };
 use crate::wire::envelope::{self, Origin};
+use crate::wire::partitions::PartitionSet;
 use crossbeam_channel::{Receiver, bounded};
 use std::io;
 use std::sync::Arc;
@@ -46,13 +47,20 @@ enum Restart {
 
 impl SharedSide {
     /// Starts the listener, or makes ready for those of a cluster.
-    pub(super) fn start(parts: SharingParts) -> io::Result<SharedSide> {
+    pub(super) fn start(parts: SharingParts, clock: ListenerClock) -> io::Result<SharedSide> {
         let SharingParts { target, prefix, origin, key, slots, segments } = parts;
         let names = TopicNames::new(prefix);
         let (news_in, news) = bounded(ROSTER_NEWS);
         let (names_of_links, key_of_links) = (names.clone(), Arc::clone(&key));
-        let links =
-            ListenerShares { target, names: names_of_links, origin, key: key_of_links, slots, news: news_in };
+        let links = ListenerShares {
+            target,
+            names: names_of_links,
+            origin,
+            key: key_of_links,
+            slots,
+            news: news_in,
+            clock,
+        };
         let links = RosterLinks::start(links)?;
         Ok(SharedSide { segments, names, origin, key, links, news, restart: Restart::None })
     }
@@ -171,6 +179,11 @@ impl SharedSide {
             }
         }
         // Without room in the queue, it is said in a later turn.
+        if let Some(incarnation) = rosters.behind(now)
+            && self.segments.send(SegmentJob::Behind(incarnation)).is_ok()
+        {
+            rosters.said_behind();
+        }
         if let Some(incarnation) = rosters.complete()
             && self.segments.send(SegmentJob::Complete(incarnation)).is_ok()
         {
@@ -220,6 +233,7 @@ fn other(owner: &SegmentOwner) -> RosterInstance {
         InstanceState::Alive | InstanceState::Draining | InstanceState::Isolated => InstanceStanding::Unsure,
         InstanceState::Gone | InstanceState::Left => InstanceStanding::Ended(owner.since),
     };
-    let (incarnation, unwritten) = (owner.incarnation, owner.parts.unwritten);
+    let incarnation = owner.incarnation;
+    let unwritten = if owner.parts.rosters { owner.parts.unwritten } else { PartitionSet::ALL };
     RosterInstance { incarnation, name: Arc::clone(&owner.name), standing, unwritten }
 }

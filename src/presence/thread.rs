@@ -67,13 +67,15 @@ fn empty_rosters(rules: &ArcSwap<PresenceRules>, side: Option<&SharedSide>) -> R
     rosters
 }
 
-impl<C: Fn() -> Now> PresenceThread<C> {
+impl<C: Fn() -> Now + Clone + Send + Sync + 'static> PresenceThread<C> {
     pub(super) fn new(
         parts: PresenceParts<C>,
         rules: Arc<ArcSwap<PresenceRules>>,
     ) -> io::Result<PresenceThread<C>> {
         let PresenceParts { rules: _, sharing, cluster, inbox, mailboxes, counters, clock } = parts;
-        let side = sharing.map(SharedSide::start).transpose()?;
+        let of_listeners = clock.clone();
+        let start = |parts| SharedSide::start(parts, Arc::new(move || of_listeners().at));
+        let side = sharing.map(start).transpose()?;
         let rosters = empty_rosters(&rules, side.as_ref());
         let (pages, repeating) = (WaitingPages::default(), ReactorSet::default());
         Ok(PresenceThread {

@@ -8,6 +8,9 @@ use crate::net::redis::trouble_of;
 use crate::net::trouble::Trouble;
 use ::redis::Value;
 
+/// The error of a command on a key that holds something else than a hash.
+pub(super) const WRONG_TYPE: &str = "WRONGTYPE";
+
 pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),

@@ -117,10 +117,9 @@ impl LeaseStore {
             (partition, cmd("HGETALL").arg(hash).take())
         };
         let mut flushed = BTreeMap::new();
-        for (partition, answer) in link.call_each(numbered.into_iter().map(read).collect()) {
-            if let Ok(found) =
-                answer.and_then(|answer| fields(Some(answer)).map_err(|trouble| link.cause(trouble)))
-            {
+        let answers = link.call_each(numbered.iter().copied().map(read).collect());
+        for (partition, answer) in numbered.into_iter().zip(answers) {
+            if let Ok(Ok(found)) = answer.map(|answer| fields(Some(answer))) {
                 flushed.insert(partition, found.iter().filter_map(|(name, _)| owner(name)).collect());
             }
         }

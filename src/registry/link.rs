@@ -3,7 +3,7 @@
 use crate::health::advice::look_at;
 use crate::health::definition::DependencyKind;
 use crate::health::finding::Cause;
-use crate::net::redis::keys::{KeyAnswer, RedisKeys};
+use crate::net::redis::keys::{KeyAnswer, NoAnswers, RedisKeys};
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
 use crate::wire::partitions::PartitionSet;
@@ -15,6 +15,22 @@ use std::time::Duration;
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Redis drops a key after this time without a renewal or an audit.
 pub(super) const LIFE_S: u32 = 900;
+
+/// The reason for which a command has no answer.
+#[derive(Debug)]
+pub(super) enum CallFailure {
+    Failed(Cause),
+    /// The server works, but the answers of one call are longer than is read.
+    TooLong(Cause),
+}
+
+impl CallFailure {
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            CallFailure::Failed(cause) | CallFailure::TooLong(cause) => cause,
+        }
+    }
+}
 
 pub(super) struct RegistryLink {
     keys: RedisKeys,
@@ -52,13 +68,17 @@ impl RegistryLink {
         if self.is_cluster() { PartitionSet::from(partition) } else { PartitionSet::ALL }
     }
 
-    /// Carries out one command for each partition, in one round trip for each master.
+    /// Carries out commands, each on a key of its partition, in one round trip for each master. The answers are in their order.
     pub(super) fn call_each(
         &mut self,
         commands: Vec<(Partition, Cmd)>,
-    ) -> Vec<(Partition, Result<KeyAnswer, Cause>)> {
+    ) -> Vec<Result<KeyAnswer, CallFailure>> {
         let answers = self.keys.ask_each(commands, CALL_TIMEOUT).into_iter();
-        answers.map(|(each, answer)| (each, answer.map_err(|trouble| self.cause(trouble)))).collect()
+        let failure = |unanswered| match unanswered {
+            NoAnswers::Failed(trouble) => CallFailure::Failed(self.cause(trouble)),
+            NoAnswers::TooLong(trouble) => CallFailure::TooLong(self.cause(trouble)),
+        };
+        answers.map(|answer| answer.map_err(failure)).collect()
     }
 
     /// Dials again for the next call: the server of this partition rejects writes, so it may be the wrong one by now.

@@ -13,6 +13,7 @@
 //! | `PREFIX:{460}:g` | `ORIGIN.COUNT` → the number of its last flush of [segments](crate::job::segments) | with each flush |
 
 mod answers;
+mod key_reader;
 mod leadership;
 mod lease_store;
 mod link;
@@ -23,6 +24,7 @@ mod segment_side;
 mod segment_store;
 mod thread;
 mod user_side;
+mod waiting;
 
 pub use parts::{RegistryParts, RegistryRedis};
 

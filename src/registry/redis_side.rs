@@ -3,7 +3,7 @@
 use super::lease_store::LeaseStore;
 use super::link::RegistryLink;
 use super::parts::RegistryRedis;
-use super::segment_side::{FlushEnd, SegmentSide};
+use super::segment_side::{AuditSight, FlushEnd, SegmentSide};
 use super::user_side::{RegistrySight, UserSide};
 use crate::clock::Moment;
 use crate::cluster::incarnation::OwnLease;
@@ -106,6 +106,11 @@ impl RedisSide {
         self.ended.push(old);
     }
 
+    /// True if there is a registry of users.
+    pub(super) fn has_users(&self) -> bool {
+        self.users.is_some()
+    }
+
     /// The moment of the next flush of users.
     pub(super) fn flush_at(&self) -> Option<Moment> {
         self.users.as_ref().and_then(UserSide::flush_at)
@@ -150,19 +155,19 @@ impl RedisSide {
         Some(users.as_mut()?.flush(link, segments, lease, clock))
     }
 
-    /// Finds the users of all these questions at all instances, and answers each.
+    /// Finds the users of all these questions at all instances, and answers each. `name` is that of this instance.
     pub(super) fn look_up(
         &mut self,
         mut lookups: Vec<UserLookup>,
         lease: &OwnLease,
         liveness: &Liveness,
-        name: &Arc<str>,
+        (name, now): (&Arc<str>, Moment),
     ) {
         let RedisSide { link, store: leases, segments, users, up, .. } = self;
         let Some(users) = users else { return };
         let counts: Vec<usize> = lookups.iter().map(|lookup| lookup.users.len()).collect();
         let names = lookups.iter_mut().flat_map(|lookup| std::mem::take(&mut lookup.users)).collect();
-        let mut sight = RegistrySight { link, leases, segments, lease, liveness, name, is_up: *up };
+        let mut sight = RegistrySight { link, leases, segments, lease, liveness, name, now, is_up: *up };
         let mut found = users.look_up(&mut sight, names).into_iter();
         for (lookup, count) in lookups.into_iter().zip(counts) {
             lookup.answer(found.by_ref().take(count).collect());
@@ -170,10 +175,16 @@ impl RedisSide {
     }
 
     /// Counts the users of the next buckets, if they are counted.
-    pub(super) fn step_tally(&mut self, lease: &OwnLease, liveness: &Liveness, name: &Arc<str>) {
+    pub(super) fn step_tally(
+        &mut self,
+        lease: &OwnLease,
+        liveness: &Liveness,
+        (name, now): (&Arc<str>, Moment),
+    ) {
         let RedisSide { link, store: leases, segments, users, up, .. } = self;
         let Some(users) = users else { return };
-        users.step_tally(&mut RegistrySight { link, leases, segments, lease, liveness, name, is_up: *up });
+        let is_up = *up;
+        users.step_tally(&mut RegistrySight { link, leases, segments, lease, liveness, name, now, is_up });
     }
 
     /// Looks at the keys that are due.
@@ -184,14 +195,16 @@ impl RedisSide {
         inbox: Option<&SegmentInbox>,
         now: Moment,
     ) -> Result<(), Cause> {
-        let RedisSide { link, store: leases, segments, users, up, .. } = self;
+        let RedisSide { link, segments, users, latency, .. } = self;
+        let sight = AuditSight { own: lease.incarnation(), liveness, now };
         segments.begin_audit(liveness, now);
-        segments.clean_numbers(link, lease.incarnation(), liveness, now)?;
+        let mut audited = segments.clean_numbers(&sight, link);
         if let Some(inbox) = inbox {
-            segments.audit(link, lease, liveness, inbox, now)?;
+            audited = audited.and(segments.audit(&sight, link, inbox, SegmentSide::audits(*latency)));
         }
-        let Some(users) = users else { return Ok(()) };
-        let name = &Arc::from("");
-        users.audit(&mut RegistrySight { link, leases, segments, lease, liveness, name, is_up: *up }, now)
+        match users {
+            Some(users) => audited.and(users.audit(&sight, link, segments)),
+            None => audited,
+        }
     }
 }

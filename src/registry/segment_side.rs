@@ -1,8 +1,9 @@
 //! The segments of this instance on their way to Redis, the audit of its keys, and the fields that others left there.
 
-use super::answers::{field, owner};
+use super::answers::owner;
+use super::key_reader::{FailureScope, KeyReader, KeyReading, read_together};
 use super::link::RegistryLink;
-use super::segment_store::{AuditedKey, FlushNumber, SegmentStore, fitting};
+use super::segment_store::{AuditedKey, FlushPart, SegmentStore, pipelines};
 use crate::clock::Moment;
 use crate::cluster::audit::{AuditRing, Leftovers};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
@@ -16,9 +17,20 @@ use crate::wire::partitions::PartitionSet;
 use crate::wire::slot::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Keys audited at once. A larger part of the keys waits for the next second.
+/// Keys audited at once, and if a round trip takes longer than [`SLOW`]. A larger part of the keys waits for the next second.
 const AUDITS_MAX: usize = 512;
+const AUDITS_IF_SLOW: usize = 64;
+const SLOW: Duration = Duration::from_millis(50);
+
+/// The moment of an audit, and the incarnations that it knows.
+#[derive(Clone, Copy)]
+pub(super) struct AuditSight<'a> {
+    pub(super) own: Incarnation,
+    pub(super) liveness: &'a Liveness,
+    pub(super) now: Moment,
+}
 
 /// The end of a flush.
 #[derive(Debug)]
@@ -35,6 +47,7 @@ pub(super) enum FlushEnd {
 
 pub(super) struct SegmentSide {
     store: SegmentStore,
+    reader: KeyReader,
     ring: AuditRing,
     leftovers: Leftovers,
     /// Partitions of a cluster whose masters failed last, and the ones that did until the check before.
@@ -48,6 +61,7 @@ impl SegmentSide {
     pub(super) fn new(prefix: Arc<str>) -> SegmentSide {
         SegmentSide {
             store: SegmentStore::new(prefix),
+            reader: KeyReader::default(),
             ring: AuditRing::default(),
             leftovers: Leftovers::default(),
             failing: PartitionSet::EMPTY,
@@ -81,13 +95,11 @@ impl SegmentSide {
         if !link.is_cluster() {
             return None;
         }
-        let incarnation = lease.incarnation();
-        let number = |partition| (partition, self.store.read_flush(partition, incarnation));
-        let answers = link.call_each(Partition::all().map(number).collect());
+        let numbers = self.store.read_flushes(link, lease.incarnation(), Partition::all());
         self.failed_before = std::mem::take(&mut self.failing);
         let mut doubt = None;
-        for (partition, answer) in answers {
-            match answer.and_then(|answer| field(Some(answer)).map_err(|trouble| link.cause(trouble))) {
+        for (partition, found) in numbers {
+            match found {
                 Ok(found) if doubt.is_none() => doubt = lease.check_flush(partition, found.as_deref()),
                 Ok(_) => {}
                 Err(cause) => self.fail(link, partition, &cause),
@@ -96,8 +108,8 @@ impl SegmentSide {
         doubt
     }
 
-    /// Writes segments, a partition and a pipeline at a time, so that Redis sets the pace. The numbers of `also` are written too, to
-    /// show there that there is nothing else. A partition that fails delays no other one.
+    /// Writes segments, a pipeline at a time, so that Redis sets the pace. The numbers of `also` are written too, to show there that there
+    /// is nothing else. A partition that fails delays no other one.
     pub(super) fn flush(
         &mut self,
         link: &mut RegistryLink,
@@ -110,15 +122,26 @@ impl SegmentSide {
         for write in writes {
             groups.entry(link.numbered(write.key.partition)).or_default().push(write);
         }
+        let groups: Vec<(Partition, Vec<SegmentWrite>)> = groups.into_iter().collect();
         let mut failed: Option<(Cause, PartitionSet)> = None;
-        for (partition, group) in groups {
-            match self.flush_partition(link, lease, partition, group) {
-                Ok(None) => {}
-                Ok(Some(doubt)) => return FlushEnd::Doubted(doubt),
-                Err(cause) => {
-                    self.fail(link, partition, &cause);
-                    let (cause, before) = failed.take().unwrap_or((cause, PartitionSet::EMPTY));
-                    failed = Some((cause, before.union(link.covered(partition))));
+        for pipeline in pipelines(&groups) {
+            let lost = failed.as_ref().map_or(PartitionSet::EMPTY, |(_, partitions)| *partitions);
+            // A later part with a number would hide that this one is missing.
+            let number = |(partition, writes): (Partition, _)| {
+                let number = (!lost.contains(partition)).then(|| lease.send_flush(partition))?;
+                Some(FlushPart { partition, number, writes })
+            };
+            let parts: Vec<FlushPart<'_>> = pipeline.into_iter().filter_map(number).collect();
+            let found = self.store.flush(link, lease.incarnation(), &parts);
+            for (part, found) in parts.into_iter().zip(found) {
+                match found.map(|found| lease.confirm_flush(part.partition, found.as_deref())) {
+                    Ok(None) => self.note_audits(part.writes),
+                    Ok(Some(doubt)) => return FlushEnd::Doubted(doubt),
+                    Err(cause) => {
+                        self.fail(link, part.partition, &cause);
+                        let (cause, before) = failed.take().unwrap_or((cause, PartitionSet::EMPTY));
+                        failed = Some((cause, before.union(link.covered(part.partition))));
+                    }
                 }
             }
         }
@@ -128,35 +151,14 @@ impl SegmentSide {
         }
     }
 
-    fn flush_partition(
-        &mut self,
-        link: &mut RegistryLink,
-        lease: &mut OwnLease,
-        partition: Partition,
-        group: Vec<SegmentWrite>,
-    ) -> Result<Option<LeaseDoubt>, Cause> {
-        let mut rest = &group[..];
-        loop {
-            let (now, later) = rest.split_at(fitting(rest));
-            let incarnation = lease.incarnation();
-            let flush = FlushNumber { incarnation, number: lease.send_flush(partition) };
-            let found = self.store.flush(link, partition, flush, now)?;
-            if let Some(doubt) = lease.confirm_flush(partition, found.as_deref()) {
-                return Ok(Some(doubt));
-            }
-            rest = later;
-            if rest.is_empty() {
-                break;
-            }
-        }
-        for SegmentWrite { key: SegmentKey { key, partition }, audit, .. } in group {
+    fn note_audits(&mut self, writes: &[SegmentWrite]) {
+        for SegmentWrite { key: SegmentKey { key, partition }, audit, .. } in writes {
             match audit {
                 SegmentAudit::Keep => {}
-                SegmentAudit::Begin => self.ring.insert(key, partition),
-                SegmentAudit::End => self.ring.remove(&key),
+                SegmentAudit::Begin => self.ring.insert(Arc::clone(key), *partition),
+                SegmentAudit::End => self.ring.remove(key),
             }
         }
-        Ok(None)
     }
 
     /// The next incarnation has written nothing.
@@ -178,8 +180,10 @@ impl SegmentSide {
         keys.truncate(SEGMENT_READS_MAX);
         let names: Vec<(Arc<str>, Partition)> =
             keys.iter().map(|key| (Arc::clone(&key.key), link.numbered(key.partition))).collect();
-        let partitions: BTreeSet<Partition> = names.iter().map(|(_, partition)| *partition).collect();
-        let found = self.fields(link, keys);
+        let found = self.fields(link, &keys, asked);
+        // Without an answer there is nothing to be sure of.
+        let answered = names.iter().zip(&found).filter(|(_, fields)| fields.is_some());
+        let partitions: BTreeSet<Partition> = answered.map(|((_, partition), _)| *partition).collect();
         let behind = self.behind(link, lease, partitions);
         for ((key, partition), fields) in names.into_iter().zip(found) {
             let fields = fields.filter(|_| !behind.contains(partition));
@@ -194,11 +198,9 @@ impl SegmentSide {
         lease: &OwnLease,
         partitions: BTreeSet<Partition>,
     ) -> PartitionSet {
-        let number = |partition| (partition, self.store.read_flush(partition, lease.incarnation()));
-        let answers = link.call_each(partitions.into_iter().map(number).collect());
         let mut behind = PartitionSet::EMPTY;
-        for (partition, answer) in answers {
-            match answer.and_then(|answer| field(Some(answer)).map_err(|trouble| link.cause(trouble))) {
+        for (partition, found) in self.store.read_flushes(link, lease.incarnation(), partitions.into_iter()) {
+            match found {
                 Ok(found) if lease.has_flush(partition, found.as_deref()) => {}
                 Ok(_) => behind.insert(partition),
                 Err(cause) => {
@@ -210,63 +212,68 @@ impl SegmentSide {
         behind
     }
 
-    /// All fields of keys, in their order; `None` for a key whose server did not answer.
+    /// All fields of keys, in their order; `None` for a key that cannot be read, or whose server did not answer.
     pub(super) fn fields(
         &mut self,
         link: &mut RegistryLink,
-        keys: Vec<SegmentKey>,
+        keys: &[SegmentKey],
+        now: Moment,
     ) -> Vec<Option<Vec<HashField>>> {
-        let mut found: Vec<Option<Vec<HashField>>> = vec![None; keys.len()];
-        for (partition, (places, keys)) in groups(link, keys) {
-            match self.store.read(link, partition, &keys) {
-                Ok(read) => {
-                    for (place, fields) in places.into_iter().zip(read) {
-                        if let Some(found) = found.get_mut(place) {
-                            *found = Some(fields);
-                        }
-                    }
-                }
-                Err(cause) => self.fail(link, partition, &cause),
+        let scope = if link.is_cluster() { FailureScope::Master } else { FailureScope::All };
+        let readings = self.reader.read(keys, scope, now, |together| read_together(link, together));
+        let mut failures = BTreeMap::new();
+        let of = |(reading, key): (KeyReading, &SegmentKey)| match reading {
+            KeyReading::Fields(fields) => Some(fields),
+            KeyReading::Unreadable => None,
+            KeyReading::Failed(cause) => {
+                failures.insert(link.numbered(key.partition), cause);
+                None
             }
-        }
+        };
+        let found = readings.into_iter().zip(keys).map(of).collect();
+        failures.into_iter().for_each(|(partition, cause)| self.fail(link, partition, &cause));
         found
     }
 
-    /// Keeps keys alive, and reads them. Those whose server does not answer are missing.
-    pub(super) fn audited(&mut self, link: &mut RegistryLink, keys: Vec<SegmentKey>) -> Vec<AuditedKey> {
-        let mut found = Vec::with_capacity(keys.len());
-        for (partition, (_, keys)) in groups(link, keys) {
-            match self.store.audit(link, partition, keys) {
-                Ok(audited) => found.extend(audited),
-                Err(cause) => self.fail(link, partition, &cause),
-            }
-        }
-        found
-    }
-
-    /// Looks at the keys that are due, reports them, and removes what ended incarnations left in them.
-    pub(super) fn audit(
+    /// Keeps keys alive, and reads them. A key that cannot be read, or whose server does not answer, is missing.
+    pub(super) fn audited(
         &mut self,
         link: &mut RegistryLink,
-        lease: &OwnLease,
-        liveness: &Liveness,
-        inbox: &SegmentInbox,
+        keys: Vec<SegmentKey>,
         now: Moment,
+    ) -> Vec<AuditedKey> {
+        self.store.keep(link, &keys);
+        let found = self.fields(link, &keys, now);
+        let audited = keys.into_iter().zip(found);
+        audited.filter_map(|(key, fields)| Some(AuditedKey { key, fields: fields? })).collect()
+    }
+
+    /// The number of keys that are audited at once, after a renewal that took this long.
+    pub(super) fn audits(latency: Duration) -> usize {
+        if latency > SLOW { AUDITS_IF_SLOW } else { AUDITS_MAX }
+    }
+
+    /// Looks at the next `most` keys that are due, reports them, and removes what ended incarnations left in them.
+    pub(super) fn audit(
+        &mut self,
+        sight: &AuditSight<'_>,
+        link: &mut RegistryLink,
+        inbox: &SegmentInbox,
+        most: usize,
     ) -> Result<(), Cause> {
         if !inbox.has_room_for_audits() {
             return Ok(());
         }
-        let keys = self.ring.next(AUDITS_MAX, now).into_iter();
+        let keys = self.ring.next(most, sight.now).into_iter();
         let keys = keys.map(|(key, partition)| SegmentKey { key, partition }).collect();
-        let own = lease.incarnation();
-        for audited in self.audited(link, keys) {
-            self.clean(link, &audited, own, liveness, now)?;
-            let name = own.to_string();
-            let AuditedKey { key: SegmentKey { key, .. }, fields } = audited;
+        let audited = self.audited(link, keys, sight.now);
+        let cleaned = self.clean(sight, link, &audited);
+        let name = sight.own.to_string();
+        for AuditedKey { key: SegmentKey { key, .. }, fields } in audited {
             let found = fields.into_iter().find(|(field, _)| *field == name.as_bytes());
             inbox.tell(SegmentNews::Audited { key, found: found.map(|(_, value)| value) });
         }
-        Ok(())
+        cleaned
     }
 
     /// Forgets the incarnations that have a lease after all. Call it before an audit.
@@ -278,10 +285,8 @@ impl SegmentSide {
     /// the renewals of leases do that.
     pub(super) fn clean_numbers(
         &mut self,
+        sight: &AuditSight<'_>,
         link: &mut RegistryLink,
-        own: Incarnation,
-        liveness: &Liveness,
-        now: Moment,
     ) -> Result<(), Cause> {
         if !link.is_cluster() {
             return Ok(());
@@ -289,46 +294,33 @@ impl SegmentSide {
         let partition = Partition::at(self.numbers_next);
         self.numbers_next = self.numbers_next.wrapping_add(1);
         let key = SegmentKey { key: self.store.flushes(partition).into(), partition };
-        for audited in self.audited(link, vec![key]) {
-            self.clean(link, &audited, own, liveness, now)?;
-        }
-        Ok(())
+        let audited = self.audited(link, vec![key], sight.now);
+        self.clean(sight, link, &audited)
     }
 
-    /// Removes the fields of incarnations that have had no lease for a minute.
+    /// Removes the fields of incarnations that have had no lease for a minute. An error means that some may be left.
     pub(super) fn clean(
         &mut self,
+        sight: &AuditSight<'_>,
         link: &mut RegistryLink,
-        audited: &AuditedKey,
-        own: Incarnation,
-        liveness: &Liveness,
-        now: Moment,
+        audited: &[AuditedKey],
     ) -> Result<(), Cause> {
+        let AuditSight { own, liveness, now } = *sight;
         let Some(readable) = liveness.reads_leases_since(now) else { return Ok(()) };
-        let names = audited.fields.iter().map(|(name, _)| name);
-        let left: Vec<Vec<u8>> = names
-            .filter(|name| {
-                let Some(incarnation) = owner(name).filter(|incarnation| *incarnation != own) else {
-                    return false;
-                };
+        let mut is_left = |name: &Vec<u8>| {
+            let other = owner(name).filter(|incarnation| *incarnation != own);
+            other.is_some_and(|incarnation| {
                 !liveness.is_listed(incarnation) && self.leftovers.expired(incarnation, readable, now)
             })
-            .cloned()
-            .collect();
-        if left.is_empty() {
-            return Ok(());
+        };
+        let mut left = Vec::new();
+        for AuditedKey { key, fields } in audited {
+            let names: Vec<Vec<u8>> =
+                fields.iter().map(|(name, _)| name).filter(|name| is_left(name)).cloned().collect();
+            if !names.is_empty() {
+                left.push((key, names));
+            }
         }
-        self.store.clean(link, &audited.key, &left)
+        self.store.clean(link, &left)
     }
-}
-
-/// Keys by the partition that is asked for them, each with its place.
-fn groups(link: &RegistryLink, keys: Vec<SegmentKey>) -> BTreeMap<Partition, (Vec<usize>, Vec<SegmentKey>)> {
-    let mut groups: BTreeMap<Partition, (Vec<usize>, Vec<SegmentKey>)> = BTreeMap::new();
-    for (place, key) in keys.into_iter().enumerate() {
-        let (places, keys) = groups.entry(link.numbered(key.partition)).or_default();
-        places.push(place);
-        keys.push(key);
-    }
-    groups
 }

@@ -1,6 +1,7 @@
 //! The thread: events, the renewal of the lease, the judgement of the others, and the report.
 
 mod jobs;
+mod lookups;
 mod restart;
 
 use super::leadership::Leadership;
@@ -8,6 +9,7 @@ use super::lease_store::{RenewalFinds, RenewalWrites};
 use super::load::LoadMeter;
 use super::parts::{RegistryParts, RegistryRedis};
 use super::redis_side::RedisSide;
+use super::waiting::WaitingLookups;
 use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::instance::InstanceState;
@@ -17,7 +19,7 @@ use crate::id::Incarnation;
 use crate::job::AuthJob;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
 use crate::job::segments::{SegmentInbox, SegmentOutcome};
-use crate::job::users::{OwnLookup, TALLY_USERS_MAX, UserLookup, UserTally};
+use crate::job::users::{TALLY_USERS_MAX, UserTally};
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::registry::RegistryCounters;
 use crate::wire::lease::{Lease, LeaseParts, LeasePhase};
@@ -58,6 +60,7 @@ pub(super) struct RegistryWorker<C> {
     lease: OwnLease,
     liveness: Liveness,
     leadership: Leadership,
+    lookups: WaitingLookups,
     renew_at: Moment,
     /// When the others are judged again without a further sign of life.
     judge_at: Moment,
@@ -106,6 +109,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             counters,
             redis,
             leadership: Leadership::new(duty),
+            lookups: WaitingLookups::default(),
             renew_at: now,
             judge_at: now,
             inbox: segments.map(Arc::new),
@@ -148,6 +152,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 self.audit();
             }
             self.serve_users();
+            self.look_up();
             if self.judge_at <= now.at {
                 self.judge();
                 self.publish();
@@ -181,13 +186,16 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         let now = (self.clock)().at;
         let users = self.redis.as_ref().and_then(RedisSide::users_due);
         let due = users.into_iter().fold(self.judge_at.min(self.renew_at), Moment::min);
-        if due <= now { Duration::ZERO } else { due.since(now).max(Duration::from_millis(1)) }
+        if due <= now || !self.lookups.is_empty() {
+            Duration::ZERO
+        } else {
+            due.since(now).max(Duration::from_millis(1))
+        }
     }
 
     /// Takes an event and all that wait behind it.
     fn take(&mut self, first: RegistryEvent) {
         let waiting: Vec<_> = self.events.try_iter().take(EVENTS_MAX - 1).collect();
-        let mut lookups = Vec::new();
         for event in std::iter::once(first).chain(waiting) {
             let now = (self.clock)().at;
             let users = self.redis.as_mut().and_then(|redis| redis.users.as_mut());
@@ -196,21 +204,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 (RegistryEvent::Users(counts), Some(users)) => users.note(counts, now),
                 (RegistryEvent::AllUsers(counts), Some(users)) => users.recount(counts, now),
                 (RegistryEvent::Users(_) | RegistryEvent::AllUsers(_), None) => {}
-                (RegistryEvent::LookUp(lookup), Some(_)) => lookups.push(lookup),
-                (RegistryEvent::LookUp(lookup), None) => self.pass_on(lookup),
+                (RegistryEvent::LookUp(lookup), _) => self.take_lookup(lookup),
                 (RegistryEvent::Tally(reply), _) => self.begin_tally(reply),
             }
         }
-        if let (Some(redis), false) = (&mut self.redis, lookups.is_empty()) {
-            redis.look_up(lookups, &self.lease, &self.liveness, &self.signs.name);
-        }
-    }
-
-    /// Has the auth worker answer where users are connected.
-    fn pass_on(&self, lookup: UserLookup) {
-        let (instance, is_alone) = (Arc::clone(&self.signs.name), self.is_alone());
-        // Without room the asker gets no answer.
-        let _ = self.auth.try_send(AuthJob::LookUpUsers(Box::new(OwnLookup { lookup, instance, is_alone })));
     }
 
     /// True if it is known that no other instance lives.
@@ -257,7 +254,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                     let was_written = self.written.users;
                     let is_written = matches!(outcome, SegmentOutcome::Written | SegmentOutcome::FailedIn(_));
                     self.written.users = is_written && redis.are_users_written();
-                    if self.written.users && !was_written {
+                    if is_written && self.written.users != was_written {
                         // So that the others know it at once.
                         self.renew_at = Moment::ZERO;
                     }
@@ -265,7 +262,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 None => redis.wait(now),
             }
         }
-        redis.step_tally(&self.lease, &self.liveness, &self.signs.name);
+        redis.step_tally(&self.lease, &self.liveness, (&self.signs.name, now));
         self.redis = Some(redis);
     }
 

@@ -2,7 +2,7 @@
 
 use super::lease_store::{LeaseStore, PartitionWriters};
 use super::link::RegistryLink;
-use super::segment_side::{FlushEnd, SegmentSide};
+use super::segment_side::{AuditSight, FlushEnd, SegmentSide};
 use crate::clock::Moment;
 use crate::cluster::audit::AUDIT_PERIOD;
 use crate::cluster::incarnation::OwnLease;
@@ -33,7 +33,7 @@ const TALLY_BUCKETS: u16 = 128;
 /// Askers that wait for one count.
 const ASKERS_MAX: usize = 64;
 
-/// The parts of the thread that questions and the audit need.
+/// The parts of the thread that questions need.
 pub(super) struct RegistrySight<'a> {
     pub(super) link: &'a mut RegistryLink,
     pub(super) leases: &'a LeaseStore,
@@ -42,6 +42,7 @@ pub(super) struct RegistrySight<'a> {
     pub(super) liveness: &'a Liveness,
     /// The name of this instance.
     pub(super) name: &'a Arc<str>,
+    pub(super) now: Moment,
     /// False: Redis is not asked.
     pub(super) is_up: bool,
 }
@@ -82,6 +83,9 @@ pub(super) struct UserSide {
     prefix: Arc<str>,
     flush_at: Option<Moment>,
     flushed: Moment,
+    /// Since when more than one flush waits after each.
+    backlog: Option<Moment>,
+    is_late: bool,
     audit: BucketAudit,
     tally: Option<RunningTally>,
     counters: Arc<RegistryCounters>,
@@ -116,6 +120,8 @@ impl UserSide {
             prefix,
             flush_at: Some(now),
             flushed: now,
+            backlog: None,
+            is_late: false,
             audit,
             tally: None,
             counters,
@@ -154,9 +160,13 @@ impl UserSide {
         self.own.has_overflowed()
     }
 
-    /// True once all users were written for this incarnation, except those of partitions that are [owed](UserSide::owed).
+    /// True once all users were written for this incarnation, except those of partitions that are [owed](UserSide::owed), and while
+    /// changes are written in time.
     pub(super) fn is_written(&self) -> bool {
-        !self.awaits_recount && !self.own.is_rewriting() && self.unnumbered.without(self.owed).is_empty()
+        !self.awaits_recount
+            && !self.is_late
+            && !self.own.is_rewriting()
+            && self.unnumbered.without(self.owed).is_empty()
     }
 
     /// Partitions of a cluster in which some users are not written, because their master was out of reach.
@@ -231,6 +241,9 @@ impl UserSide {
         }
         let waiting = self.own.partitions_waiting().union(self.unnumbered);
         self.owed = self.owed.union(unreached).union(failed).intersection(waiting);
+        let has_backlog = self.own.waits_with_more_than(FLUSH_BUCKETS, self.owed);
+        self.backlog = has_backlog.then(|| self.backlog.unwrap_or(now));
+        self.is_late = self.backlog.is_some_and(|since| since + FLUSH_PERIOD <= now);
         self.report();
         end
     }
@@ -255,34 +268,39 @@ impl UserSide {
         SegmentKey { key: key_of(&self.prefix, slot).into(), partition: Partition::of_slot(slot) }
     }
 
-    /// Compares the buckets that are due with Redis. What differs is written again.
-    pub(super) fn audit(&mut self, sight: &mut RegistrySight<'_>, now: Moment) -> Result<(), Cause> {
+    /// Compares the buckets that are due with Redis. What differs is written again; a bucket that cannot be read has its turn later.
+    pub(super) fn audit(
+        &mut self,
+        sight: &AuditSight<'_>,
+        link: &mut RegistryLink,
+        segments: &mut SegmentSide,
+    ) -> Result<(), Cause> {
         if self.own.is_rewriting() {
             return Ok(());
         }
+        let now = sight.now;
         let per_slot = AUDIT_PERIOD / u32::from(SLOTS);
         let due = now.since(self.audit.at).as_nanos() / per_slot.as_nanos();
         let end = u16::try_from(u128::from(self.audit.next) + due).unwrap_or(SLOTS).min(SLOTS);
         let slots: Vec<u16> = self.own.occupied(self.audit.next).take_while(|slot| *slot < end).collect();
         self.audit = BucketAudit { next: if end >= SLOTS { 0 } else { end }, at: now };
-        let incarnation = sight.lease.incarnation();
         let keys: Vec<SegmentKey> = slots.iter().map(|slot| self.key(*slot)).collect();
-        let audited = sight.segments.audited(sight.link, keys.clone());
+        let audited = segments.audited(link, keys.clone(), now);
         let slots: BTreeMap<Arc<str>, u16> = keys.into_iter().map(|key| key.key).zip(slots).collect();
         for audited in &audited {
             let Some(slot) = slots.get(&audited.key.key).copied() else { continue };
             let own = |(name, value): &HashField| {
                 let (owner, _) = owner_and_user(name)?;
-                (owner == incarnation).then(|| (name.clone(), UserConnections::parse(value)))
+                (owner == sight.own).then(|| (name.clone(), UserConnections::parse(value)))
             };
             let fields: Vec<_> = audited.fields.iter().filter_map(own).collect();
             let fields: Vec<_> =
                 fields.iter().filter_map(|(name, value)| Some((owner_and_user(name)?.1, *value))).collect();
             self.counters.repairs.add(self.own.compare(slot, &fields) as u64);
-            sight.segments.clean(sight.link, audited, incarnation, sight.liveness, now)?;
         }
+        let cleaned = segments.clean(sight, link, &audited);
         self.plan(now);
-        Ok(())
+        cleaned
     }
 
     /// Finds users. Without Redis only their connections here are known.
@@ -318,8 +336,11 @@ impl UserSide {
     ) -> (Vec<Option<Vec<HashField>>>, BTreeMap<Partition, CountingWriters>) {
         let keys: Vec<SegmentKey> = users.iter().map(|user| self.key(slot_of(user))).collect();
         let partitions = keys.iter().map(|key| key.partition).collect();
-        let fields = sight.segments.fields(sight.link, keys);
-        (fields, sight.writers(&partitions))
+        let fields = sight.segments.fields(sight.link, &keys, sight.now);
+        // Without a bucket there is nothing to be sure of.
+        let is_read = fields.iter().any(Option::is_some);
+        let writers = if is_read { sight.writers(&partitions) } else { BTreeMap::new() };
+        (fields, writers)
     }
 
     /// Begins to count all users, or adds an asker to the count that is under way. Over a bound askers get no answer.
@@ -340,9 +361,9 @@ impl UserSide {
         let own = sight.lease.incarnation().origin;
         let writers = CountingWriters::of(own, sight.liveness.instances(), None);
         let end = (tally.next + TALLY_BUCKETS).min(SLOTS);
-        let keys = (tally.next..end).map(|slot| self.key(slot)).collect();
+        let keys: Vec<SegmentKey> = (tally.next..end).map(|slot| self.key(slot)).collect();
         let read: Option<Vec<Vec<HashField>>> = match sight.is_up {
-            true => sight.segments.fields(sight.link, keys).into_iter().collect(),
+            true => sight.segments.fields(sight.link, &keys, sight.now).into_iter().collect(),
             false => None,
         };
         let is_read = read.is_some();

@@ -61,11 +61,16 @@ pub struct RosterInstance {
     pub incarnation: Incarnation,
     pub name: Arc<str>,
     pub standing: InstanceStanding,
-    /// Partitions in which its segments may lack something, while it lives.
+    /// Partitions in which the segments of this incarnation may lack something.
     pub unwritten: PartitionSet,
 }
 
 impl RosterInstance {
+    /// True if everything that its process has in a partition is in segments of this incarnation.
+    pub(super) fn has_written(&self, partition: Partition) -> bool {
+        !self.unwritten.contains(partition)
+    }
+
     /// True if its segments in a partition hold all of its members.
     fn is_known(&self, partition: Partition) -> bool {
         match self.standing {

@@ -5,7 +5,7 @@ mod memory;
 use super::reading::{ReadingOutcome, RosterReading};
 use super::service::{ServiceState, SharingBounds, TopicWish, WayState, Ways};
 use super::share::Rise;
-use super::view::{Losses, View};
+use super::view::{Judgement, Losses, View};
 use super::writes::SegmentWrites;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation, UserName};
@@ -348,12 +348,14 @@ impl SharedRosters {
         let (before, counted) = (view.knowledge, view.view.counted());
         let settles = SharedRosters::take_due(&mut view, &mut self.readings, now);
         view.knowledge = self.knowledge_now(&view, now);
-        let mut changed = view.view.judge(&self.state, (view.losses(), grace), now);
+        let (service, partition, losses) = (&self.state, view.partition, view.losses());
+        let judgement = Judgement { service, partition, losses, grace, now };
+        let mut changed = view.view.judge(judgement);
         // That may have been all that was missing.
         if view.knowledge == RosterKnowledge::Incomplete {
             view.knowledge = self.knowledge_now(&view, now);
             if view.knowledge == RosterKnowledge::Complete {
-                changed.extend(view.view.judge(&self.state, (Losses::AreTrue, grace), now));
+                changed.extend(view.view.judge(Judgement { losses: Losses::AreTrue, ..judgement }));
             }
         }
         let is_over = |end: &mut HeldEnd| end.until <= now || view.knowledge == RosterKnowledge::Complete;

@@ -13,6 +13,7 @@ use crate::clock::Moment;
 use crate::id::{Incarnation, UserName};
 use crate::limits::INSTANCES_MAX;
 use crate::wire::segment::{DeltaForm, SegmentDelta, SegmentField, SegmentHead, SegmentMember, SegmentMode};
+use crate::wire::slot::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -80,6 +81,17 @@ pub(super) enum Losses {
     AreHeld,
 }
 
+/// The facts by which segments are judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judgement<'a> {
+    pub(super) service: &'a ServiceState,
+    /// That of the channel.
+    pub(super) partition: Partition,
+    pub(super) losses: Losses,
+    pub(super) grace: Duration,
+    pub(super) now: Moment,
+}
+
 impl Losses {
     fn hold(self) -> Duration {
         match self {
@@ -132,21 +144,26 @@ impl RemoteSegment {
         &self,
         incarnation: Incarnation,
         newest: u32,
-        service: &ServiceState,
-        (losses, grace): (Losses, Duration),
-        now: Moment,
+        judgement: Judgement<'_>,
     ) -> SegmentStanding {
         use SegmentStanding::{Counts, Ends, Lost, Unconfirmed, Void};
-        let instance = service.other(incarnation.origin).map(|other| other.standing);
+        let Judgement { service, partition, losses, grace, now } = judgement;
+        let other = service.other(incarnation.origin);
+        let instance = other.map(|other| other.standing);
         let is_newest = incarnation.count == newest;
-        let newest_is_sure = service.other(incarnation.origin).is_some_and(|other| {
-            other.incarnation.count == newest && other.standing == InstanceStanding::Sure
-        });
+        let of_newest = other.filter(|other| other.incarnation.count == newest);
+        let newest_is_sure = of_newest.is_some_and(|other| other.standing == InstanceStanding::Sure);
         match (self.standing, instance) {
             (Void, _) => Void,
             (Ends(at) | Lost(at), _) if at + losses.hold() <= now => Void,
             // Everything that its process has is in the next incarnation's segment, which was read.
             _ if !is_newest && newest_is_sure && losses == Losses::AreTrue => Void,
+            // So it is, and this one was never shown. Its members may have left long ago.
+            (Unconfirmed(_), _)
+                if of_newest.is_some_and(|other| other.has_written(partition)) && !is_newest =>
+            {
+                Void
+            }
             (ends @ Ends(_), _) if !is_newest => ends,
             // Left behind by an instance that ended long ago, or of one that is not known yet.
             (Unconfirmed(since), None) if service.reads_leases() && since + CONFIRM <= now => Void,
@@ -394,12 +411,8 @@ impl View {
 
     /// Judges all segments by what is known of their instances, and lets go of members whose time is over. Returns the users that may
     /// have changed.
-    pub(super) fn judge(
-        &mut self,
-        service: &ServiceState,
-        (losses, grace): (Losses, Duration),
-        now: Moment,
-    ) -> BTreeSet<UserName> {
+    pub(super) fn judge(&mut self, judgement: Judgement<'_>) -> BTreeSet<UserName> {
+        let Judgement { service, losses, now, .. } = judgement;
         let mut changed = BTreeSet::new();
         let mut highest: BTreeMap<u64, u32> =
             service.others.iter().map(|other| (other.incarnation.origin, other.incarnation.count)).collect();
@@ -411,7 +424,7 @@ impl View {
         let mut ended = 0;
         for (incarnation, segment) in &mut self.segments {
             let newest = highest.get(&incarnation.origin).copied().unwrap_or(incarnation.count);
-            let next = segment.next_standing(*incarnation, newest, service, (losses, grace), now);
+            let next = segment.next_standing(*incarnation, newest, judgement);
             if next != segment.standing {
                 changed.extend(segment.members.keys().cloned());
                 segment.standing = next;

@@ -4,6 +4,7 @@ use super::segment::{SegmentChange, SegmentFlight};
 use crate::clock::Moment;
 use crate::id::{ChannelName, Incarnation};
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// The first change after a rest waits for others, and two writes have a distance.
@@ -12,6 +13,9 @@ const WRITE_PERIOD: Duration = Duration::from_millis(250);
 /// A write that failed is repeated after this time, one that was not answered is taken as failed.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More than a whole write waits for this time: others may miss members, so the lease does not say any more that all are written.
+const BEHIND_AFTER: Duration = Duration::from_secs(1);
 
 /// Changes of own segments, to be written at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,10 @@ struct OwedWrites {
 pub(super) struct SegmentWrites {
     /// Channels whose segment is to be written.
     pub(super) dirty: BTreeSet<ChannelName>,
+    /// The one that was taken last.
+    taken: Option<ChannelName>,
+    /// Since when more than a whole write waits.
+    backlog: Option<Moment>,
     /// Channels whose segment is to be written once their partition is reached.
     pub(super) parked: BTreeSet<ChannelName>,
     /// The write under way, and since when.
@@ -43,7 +51,7 @@ pub(super) struct SegmentWrites {
     /// The number of the last change.
     pub(super) seq: u64,
     /// The earliest time of the next write.
-    next: Moment,
+    at: Moment,
     /// The channels that the current incarnation has to write for the first time.
     owed: Option<OwedWrites>,
     /// The incarnation that has written everything once, and has said so.
@@ -54,11 +62,21 @@ impl SegmentWrites {
     /// Notes that the segment of a channel has changed.
     pub(super) fn want(&mut self, channel: &ChannelName, now: Moment) {
         if self.dirty.is_empty() {
-            self.next = self.next.max(now + GATHER);
+            self.at = self.at.max(now + GATHER);
         }
         if !self.dirty.contains(channel) {
             self.dirty.insert(channel.clone());
         }
+    }
+
+    /// Takes the next channel to be written. It is the one behind that of before, so that none waits for ever.
+    pub(super) fn next(&mut self) -> Option<ChannelName> {
+        let behind = self.taken.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.dirty.range((behind, Bound::Unbounded)).next().or_else(|| self.dirty.first());
+        let next = next.cloned()?;
+        self.dirty.remove(&next);
+        self.taken = Some(next.clone());
+        Some(next)
     }
 
     /// Forgets what is to be written: everything is, for another incarnation.
@@ -66,7 +84,7 @@ impl SegmentWrites {
         self.flight.clear();
         self.dirty.clear();
         self.parked.clear();
-        self.owed = None;
+        (self.owed, self.backlog) = (None, None);
     }
 
     /// Takes up what waited for its partition.
@@ -78,12 +96,12 @@ impl SegmentWrites {
     pub(super) fn due(&self) -> Option<Moment> {
         match self.since {
             Some(since) => Some(since + WRITE_TIMEOUT),
-            None => (!self.dirty.is_empty()).then_some(self.next),
+            None => (!self.dirty.is_empty()).then_some(self.at),
         }
     }
 
     pub(super) fn may_begin(&self, now: Moment) -> bool {
-        self.since.is_none() && !self.dirty.is_empty() && self.next <= now
+        self.since.is_none() && !self.dirty.is_empty() && self.at <= now
     }
 
     /// The write under way, if it was not answered for too long.
@@ -91,13 +109,15 @@ impl SegmentWrites {
         self.since.filter(|since| *since + WRITE_TIMEOUT <= now)
     }
 
-    pub(super) fn begin(&mut self, now: Moment) {
-        (self.since, self.next) = (Some(now), now + WRITE_PERIOD);
+    /// Begins a write of at most `most` channels.
+    pub(super) fn begin(&mut self, most: usize, now: Moment) {
+        (self.since, self.at) = (Some(now), now + WRITE_PERIOD);
+        self.backlog = (self.dirty.len() > most).then(|| self.backlog.unwrap_or(now));
     }
 
     /// A full write leaves others waiting: the next one follows at once.
     pub(super) fn hurry(&mut self, now: Moment) {
-        self.next = now;
+        self.at = now;
     }
 
     /// Ends the write under way.
@@ -107,7 +127,7 @@ impl SegmentWrites {
     }
 
     pub(super) fn delay(&mut self, now: Moment) {
-        self.next = now + WRITE_AGAIN;
+        self.at = now + WRITE_AGAIN;
     }
 
     /// Notes that a segment is written, or need not be, or that the lease says that its partition is not reached.
@@ -136,6 +156,20 @@ impl SegmentWrites {
         let is_written = owed.channels.is_empty();
         self.owed = Some(owed);
         is_written.then_some(current)
+    }
+
+    /// This incarnation, if its lease says that it has written everything although changes wait for too long; until [`said_behind`] is
+    /// called.
+    ///
+    /// [`said_behind`]: SegmentWrites::said_behind
+    pub(super) fn behind(&self, current: Incarnation, now: Moment) -> Option<Incarnation> {
+        let is_late = self.backlog.is_some_and(|since| since + BEHIND_AFTER <= now) && !self.dirty.is_empty();
+        self.complete.filter(|said| *said == current && is_late)
+    }
+
+    /// Notes that the lease will not say any more that everything is written. It does again once all that waits now was written once.
+    pub(super) fn said_behind(&mut self) {
+        (self.complete, self.owed) = (None, None);
     }
 
     /// Notes that the lease will say that this incarnation has written everything.

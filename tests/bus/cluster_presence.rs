@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A change arrives by a message; without one, a roster is read every ten seconds, or every second while messages are lost.
-const BY_MESSAGE: Duration = Duration::from_secs(6);
+pub const BY_MESSAGE: Duration = Duration::from_secs(6);
 /// Rosters are complete again within this time after a master is back, on a busy machine.
 const COMPLETE: Duration = Duration::from_secs(16);
 
@@ -30,26 +30,26 @@ fn connect(gateway: &Gateway, user: &str) -> Client {
     Client::open(gateway).with_connect(json!({"token": token(&claims)}))
 }
 
-fn enter(gateway: &Gateway, user: &str, channel: &str) -> Client {
+pub fn enter(gateway: &Gateway, user: &str, channel: &str) -> Client {
     let mut client = connect(gateway, user);
     client.ask(json!({"subscribe": {"channel": channel, "present": {"state": "active"}}}), "subscribed");
     client
 }
 
 /// A watcher of one channel, and the roster as it was sent it.
-struct Watcher {
+pub struct Watcher {
     client: Client,
-    channel: String,
-    users: BTreeSet<String>,
+    pub channel: String,
+    pub users: BTreeSet<String>,
     joins: BTreeMap<String, u32>,
-    leaves: BTreeMap<String, u32>,
-    is_complete: bool,
+    pub leaves: BTreeMap<String, u32>,
+    pub is_complete: bool,
     /// It was incomplete since this was cleared.
-    was_incomplete: bool,
+    pub was_incomplete: bool,
 }
 
 impl Watcher {
-    fn of(gateway: &Gateway, channel: &str) -> Watcher {
+    pub fn of(gateway: &Gateway, channel: &str) -> Watcher {
         let mut client = connect(gateway, "watcher");
         client.ask(json!({"subscribe": {"channel": channel, "watch": "members"}}), "subscribed");
         let (users, joins, leaves) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
@@ -61,7 +61,7 @@ impl Watcher {
         watcher
     }
 
-    fn look(&mut self, within: Duration) {
+    pub fn look(&mut self, within: Duration) {
         let mut rest = within;
         while let Some(push) = self.client.next_push_within("presence", rest) {
             self.take(&push);
@@ -88,7 +88,7 @@ impl Watcher {
     }
 
     #[track_caller]
-    fn until(&mut self, within: Duration, what: &str, mut is_so: impl FnMut(&Watcher) -> bool) {
+    pub fn until(&mut self, within: Duration, what: &str, mut is_so: impl FnMut(&Watcher) -> bool) {
         let deadline = Instant::now() + within;
         while !is_so(self) {
             let (channel, users, complete) = (&self.channel, &self.users, self.is_complete);
@@ -98,7 +98,7 @@ impl Watcher {
     }
 
     #[track_caller]
-    fn sees(&mut self, user: &str, within: Duration) {
+    pub fn sees(&mut self, user: &str, within: Duration) {
         self.until(within, user, |watcher| watcher.users.contains(user));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Answers are complete again within this time after a master is back, on a busy machine.
-const COMPLETE: Duration = Duration::from_secs(16);
+pub const COMPLETE: Duration = Duration::from_secs(16);
 
 fn gateways<const N: usize>(pair: &Pair, names: [&str; N]) -> [Gateway; N] {
     let gateways = names.map(|name| {
@@ -36,13 +36,13 @@ fn key_slot(user: &str) -> u16 {
 }
 
 /// Names of users whose bucket is at this master.
-fn users_at(master: usize, count: usize) -> Vec<String> {
+pub fn users_at(master: usize, count: usize) -> Vec<String> {
     let names = (0..).map(|number| format!("u{number}"));
     names.filter(|name| RedisCluster::master_of(key_slot(name)) == master).take(count).collect()
 }
 
 /// One user at each master that is not connected.
-fn strangers() -> Vec<String> {
+pub fn strangers() -> Vec<String> {
     (0..3).map(|master| users_at(master, 40).pop().expect("many")).collect()
 }
 
@@ -50,13 +50,13 @@ fn connect(gateway: &Gateway, user: &str) -> Client {
     Client::open(gateway).with_connect(json!({"token": token_of(user)}))
 }
 
-fn look_up(gateway: &Gateway, users: &[String]) -> Value {
+pub fn look_up(gateway: &Gateway, users: &[String]) -> Value {
     let answer = Backend::of(gateway).post("/v1/users/lookup", &json!({"users": users}));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
-fn is_complete(answer: &Value) -> bool {
+pub fn is_complete(answer: &Value) -> bool {
     answer["complete"] == true
 }
 
@@ -66,7 +66,7 @@ fn says(answer: &Value, online: &Value) -> bool {
     is_complete(answer) && users.iter().all(|user| user["online"] == *online)
 }
 
-fn are_online(answer: &Value) -> bool {
+pub fn are_online(answer: &Value) -> bool {
     says(answer, &json!(true))
 }
 

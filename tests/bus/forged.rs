@@ -9,15 +9,6 @@ use seawall::wire::publication::{Change, Published};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Redis makes the bytes, because the commands of these tests are text.
-const PUBLISH: &str = "return redis.call('PUBLISH', KEYS[1], (ARGV[1]:gsub('..', function(h) return string.char(tonumber(h, 16)) end)))";
-
-fn publish(rig: &Rig, name: &str, bytes: &[u8]) {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let said = rig.redis.command(&["EVAL", PUBLISH, "1", name, &hex]);
-    assert!(!said.is_error("ERR"), "{said:?}");
-}
-
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 126];
     frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
@@ -87,14 +78,14 @@ fn publisher_in_redis_can_neither_forge_nor_hide_a_message_nor_send_raw_bytes() 
     let attacks = [unsealed(&entry), sealed(&stranger, &entry), signal, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()];
     let garbled = || two.metric("seawall_bus_messages_garbled_total");
     for (count, attack) in attacks.iter().enumerate() {
-        publish(&rig, "seawall:c:c", attack);
+        rig.redis.publish("seawall:c:c", attack);
         until(SOON, "the attack is counted", || garbled() == (count + 1) as f64);
     }
     // Even with the key, a frame must be what its entry says: this would hide offset 2, or write raw bytes to sockets.
     for (count, raw) in
         [&b"\x88\x02\x03\xe8"[..], b"HTTP/1.1 200 OK", &frame(r#"{"bye":{"code":4503}}"#)].iter().enumerate()
     {
-        publish(&rig, "seawall:c:c", &sealed(&key(&rig), &forged(2, raw)));
+        rig.redis.publish("seawall:c:c", &sealed(&key(&rig), &forged(2, raw)));
         until(SOON, "the attack is counted", || garbled() == (attacks.len() + count + 1) as f64);
     }
     publisher.publish("c", json!("second"));
@@ -112,7 +103,7 @@ fn message_of_a_newer_kind_is_ignored_and_counted() {
     let mut bytes = sealed(&key(&rig), &forged(1, b""));
     bytes[1] = 200;
     envelope::seal(&mut bytes, &key(&rig), "c");
-    publish(&rig, "seawall:c:c", &bytes);
+    rig.redis.publish("seawall:c:c", &bytes);
     until(SOON, "it is counted", || two.metric("seawall_bus_messages_unknown_total") == 1.0);
     assert_eq!(two.metric("seawall_bus_messages_garbled_total"), 0.0);
 }

@@ -3,6 +3,7 @@
 mod calm;
 mod cluster;
 mod cluster_faults;
+mod cluster_hang;
 mod cluster_presence;
 mod cluster_users;
 mod faults;

@@ -29,10 +29,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A registry without a store, and the end of the thread that owns the content.
-struct Writer {
-    queue: SegmentQueue,
+pub struct Writer {
+    pub queue: SegmentQueue,
     registry: Option<RunningRegistry>,
-    events: RegistrySender,
+    pub events: RegistrySender,
     /// Its questions to the auth worker.
     auth: Receiver<AuthJob>,
     /// Set: it panics once.
@@ -40,12 +40,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(redis: &Redis, origin: u64) -> Writer {
-        Writer::start_in_time(redis, origin, 1)
+    pub fn start(redis: &Redis, origin: u64) -> Writer {
+        Writer::start_at(redis, &redis.url(), origin)
+    }
+
+    /// A registry that reaches Redis at this address.
+    pub fn start_at(redis: &Redis, url: &str, origin: u64) -> Writer {
+        Writer::start_in_time(redis, url, (origin, 1))
     }
 
     /// A registry for which time passes this much faster.
-    fn start_in_time(redis: &Redis, origin: u64, speed: u64) -> Writer {
+    fn start_in_time(redis: &Redis, url: &str, (origin, speed): (u64, u64)) -> Writer {
         let (clock, fails) = (Clock::start(), Arc::new(AtomicBool::new(false)));
         let fault = Arc::clone(&fails);
         let clock = move || {
@@ -65,7 +70,7 @@ impl Writer {
         let (events, events_in) = RegistrySender::pair();
         let (queue, inbox) = segments(origin);
         let (auth_in, auth) = crossbeam_channel::bounded(8);
-        let target = Target::parse(DependencyKind::Redis, &redis.url()).expect("an address");
+        let target = Target::parse(DependencyKind::Redis, url).expect("an address");
         let parts = RegistryParts {
             redis: Some(RegistryRedis { target, prefix: Arc::from("s"), users: true }),
             duty: LeaderDuty::Free,
@@ -89,12 +94,12 @@ impl Writer {
         writer
     }
 
-    fn incarnation(&self) -> Incarnation {
+    pub fn incarnation(&self) -> Incarnation {
         self.queue.view().incarnation
     }
 
     /// The next news that is not only a change of the view.
-    fn news(&self) -> SegmentNews {
+    pub fn news(&self) -> SegmentNews {
         let deadline = Instant::now() + SOON;
         loop {
             match self.queue.news.recv_deadline(deadline).expect("news") {
@@ -105,7 +110,7 @@ impl Writer {
     }
 
     /// The next news that is not a finding of the audit either.
-    fn answer(&self) -> SegmentNews {
+    pub fn answer(&self) -> SegmentNews {
         loop {
             match self.news() {
                 SegmentNews::Audited { .. } => {}
@@ -114,7 +119,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, incarnation: Incarnation, writes: Vec<SegmentWrite>) -> SegmentOutcome {
+    pub fn write(&self, incarnation: Incarnation, writes: Vec<SegmentWrite>) -> SegmentOutcome {
         let begun = Moment::from_micros(1);
         self.queue.send(SegmentJob::Write(SegmentBatch { incarnation, begun, writes })).expect("room");
         match self.answer() {
@@ -143,13 +148,13 @@ impl Writer {
     }
 }
 
-fn key(name: &str) -> SegmentKey {
+pub fn key(name: &str) -> SegmentKey {
     let partition = Partition::of(name);
     SegmentKey { key: Arc::from(format!("s:{{{}}}:p:{name}", partition.tag())), partition }
 }
 
 /// One member of a channel.
-fn member(incarnation: Incarnation, name: &str, user: &str) -> SegmentWrite {
+pub fn member(incarnation: Incarnation, name: &str, user: &str) -> SegmentWrite {
     SegmentWrite {
         key: key(name),
         set: vec![
@@ -376,7 +381,7 @@ fn all_users_are_written_again_after_a_loss() {
 #[test]
 fn fields_of_an_incarnation_without_a_lease_are_removed_after_a_minute() {
     let redis = Redis::start();
-    let one = Writer::start_in_time(&redis, 1, 20);
+    let one = Writer::start_in_time(&redis, &redis.url(), (1, 20));
     let dead = Incarnation { origin: 9, count: 1 };
     let keys: Vec<String> = (0..300).map(|channel| format!("c{channel}")).collect();
     let write = || {

@@ -8,6 +8,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tempfile::TempDir;
 
+/// A script that publishes bytes, given in hexadecimal.
+const PUBLISH: &str = "return redis.call('PUBLISH', KEYS[1], (ARGV[1]:gsub('..', function(h) return string.char(tonumber(h, 16)) end)))";
+
 /// A reply of Redis (RESP 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -148,6 +151,14 @@ impl Redis {
     #[track_caller]
     pub fn command(&self, words: &[&str]) -> Reply {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}\n{}", self.log()))
+    }
+
+    /// Publishes bytes. Redis makes them, because the commands of tests are text.
+    #[track_caller]
+    pub fn publish(&self, topic: &str, bytes: &[u8]) {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let said = self.command(&["EVAL", PUBLISH, "1", topic, &hex]);
+        assert!(matches!(said, Reply::Number(_)), "{said:?}");
     }
 
     #[track_caller]

@@ -411,3 +411,24 @@ proptest! {
         prop_assert_eq!(observer.state(), Some(expected), "{:?}", observer.states);
     }
 }
+
+#[test]
+fn lease_from_before_an_outage_says_nothing_until_it_is_renewed() {
+    let mut liveness = Liveness::new(OWN);
+    let parts = LeaseParts { users: true, rosters: true, ..LeaseParts::default() };
+    let read = |liveness: &mut Liveness, renewals, ms| {
+        liveness.read_leases(&[(incarnation(1), Lease { parts, ..lease(renewals) })], at(ms));
+        let known = liveness.instances().next().expect("it is known");
+        assert_eq!(known.has_old_lease(), known.parts() == LeaseParts::default());
+        known.parts()
+    };
+    assert_eq!(read(&mut liveness, 5, 1_000), LeaseParts::default(), "its process may have ended");
+    assert_eq!(read(&mut liveness, 6, 2_000), parts);
+    assert_eq!(read(&mut liveness, 6, 2_500), parts, "it is renewed each second");
+    liveness.read_leases(&[], at(3_000));
+    assert!(liveness.instances().all(KnownInstance::has_old_lease), "Redis was emptied");
+    liveness.fail_leases();
+    assert_eq!(read(&mut liveness, 7, 9_000), LeaseParts::default(), "it may have been renewed before");
+    assert_eq!(read(&mut liveness, 7, 9_500), LeaseParts::default());
+    assert_eq!(read(&mut liveness, 8, 9_900), parts);
+}

@@ -103,6 +103,46 @@ fn recount_finds_users_that_came_and_left_unseen() {
     assert_eq!(users.users(), 3);
 }
 
+/// Names in this many buckets, in the order of these.
+fn names_by_slot(buckets: usize) -> Vec<String> {
+    let names = (0..40_000).map(|n| n.to_string());
+    let by_slot: BTreeMap<u16, String> = names.map(|name| (slot_of(&user(&name)), name)).collect();
+    by_slot.into_values().take(buckets).collect()
+}
+
+#[test]
+fn change_of_a_high_slot_is_written_although_lower_ones_change_all_the_time() {
+    let mut users = OwnUsers::default();
+    let names = names_by_slot(1_000);
+    let (last, others) = names.split_last().expect("names");
+    users.note(count(last, 1));
+    let has_last = |changes: &[BucketChange]| {
+        changes.iter().any(|change| change.set.iter().any(|(name, _)| name.as_str() == last))
+    };
+    let takes = (1..=20).find(|turn| {
+        others.iter().for_each(|name| users.note(count(name, *turn)));
+        has_last(&users.take(100, PartitionSet::EMPTY))
+    });
+    assert_eq!(takes, Some(10));
+    assert!(users.waits_with_more_than(899, PartitionSet::EMPTY));
+    assert!(!users.waits_with_more_than(900, PartitionSet::EMPTY));
+    assert!(!users.waits_with_more_than(0, PartitionSet::ALL), "those wait for their master");
+}
+
+#[test]
+fn complete_writing_ends_although_more_changes_than_are_written() {
+    let mut users = OwnUsers::default();
+    let names = names_by_slot(1_000);
+    names.iter().for_each(|name| users.note(count(name, 1)));
+    users.begin_incarnation();
+    let takes = (1..=60).find(|turn| {
+        users.take(100, PartitionSet::EMPTY);
+        names.iter().for_each(|name| users.note(count(name, *turn)));
+        !users.is_rewriting()
+    });
+    assert!(takes.is_some());
+}
+
 #[test]
 fn too_many_changes_ask_for_the_next_incarnation_and_take_no_memory() {
     let mut users = OwnUsers::default();

@@ -111,6 +111,11 @@ impl RedisConnection {
         self.line.set_bytes_max(bytes_max);
     }
 
+    /// True if as much was read since the last `begin` as may be.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.line.is_exhausted()
+    }
+
     pub(crate) fn peer(&self) -> &str {
         self.line.peer()
     }

@@ -30,6 +30,29 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The answer to one command.
 pub(crate) type KeyAnswer = Result<Value, ServerError>;
 
+/// The reason for which it is not known what commands did.
+#[derive(Clone, Debug)]
+pub(crate) enum NoAnswers {
+    /// The connection or the search for the master failed.
+    Failed(Trouble),
+    /// The server works, but its answers together are longer than one call may read.
+    TooLong(Trouble),
+}
+
+impl NoAnswers {
+    pub(crate) fn into_trouble(self) -> Trouble {
+        match self {
+            NoAnswers::Failed(trouble) | NoAnswers::TooLong(trouble) => trouble,
+        }
+    }
+}
+
+impl From<Trouble> for NoAnswers {
+    fn from(trouble: Trouble) -> NoAnswers {
+        NoAnswers::Failed(trouble)
+    }
+}
+
 /// Connections to all servers that keys are on.
 pub(crate) struct RedisKeys {
     target: Target,
@@ -91,6 +114,15 @@ impl RedisKeys {
         commands: &[Cmd],
         timeout: Duration,
     ) -> Result<Vec<KeyAnswer>, Trouble> {
+        self.ask_at_place(partition, commands, timeout).map_err(NoAnswers::into_trouble)
+    }
+
+    fn ask_at_place(
+        &mut self,
+        partition: Partition,
+        commands: &[Cmd],
+        timeout: Duration,
+    ) -> Result<Vec<KeyAnswer>, NoAnswers> {
         let place = self.place(partition)?;
         let mut answers = self.exchange(&place, commands, timeout)?;
         if let Some(moved) = self.moved(&place, &answers) {
@@ -101,36 +133,36 @@ impl RedisKeys {
         Ok(answers)
     }
 
-    /// Sends one command on a key of each of these partitions, in one round trip for each master.
+    /// Sends commands, each on a key of its partition, in one round trip for each master. The answers are in the order of the commands.
     pub(crate) fn ask_each(
         &mut self,
         commands: Vec<(Partition, Cmd)>,
         timeout: Duration,
-    ) -> Vec<(Partition, Result<KeyAnswer, Trouble>)> {
-        let mut answered = Vec::with_capacity(commands.len());
-        let mut groups: BTreeMap<Option<NodeAddress>, Vec<(Partition, Cmd)>> = BTreeMap::new();
-        for (partition, command) in commands {
+    ) -> Vec<Result<KeyAnswer, NoAnswers>> {
+        let none = || Err(NoAnswers::Failed(Trouble::new(Fault::Protocol, "answers are missing")));
+        let mut answered: Vec<_> = commands.iter().map(|_| none()).collect();
+        let mut groups: BTreeMap<Option<NodeAddress>, Vec<(usize, Partition, Cmd)>> = BTreeMap::new();
+        for (number, (partition, command)) in commands.into_iter().enumerate() {
             match self.place(partition) {
-                Ok(place) => groups.entry(place).or_default().push((partition, command)),
-                Err(trouble) => answered.push((partition, Err(trouble))),
+                Ok(place) => groups.entry(place).or_default().push((number, partition, command)),
+                Err(trouble) => put(&mut answered, number, Err(trouble.into())),
             }
         }
         for (place, group) in groups {
-            let (partitions, commands): (Vec<Partition>, Vec<Cmd>) = group.into_iter().unzip();
+            let commands: Vec<Cmd> = group.iter().map(|(_, _, command)| command.clone()).collect();
             match self.exchange(&place, &commands, timeout) {
-                Err(trouble) => {
-                    answered.extend(partitions.into_iter().map(|each| (each, Err(trouble.clone()))))
+                Err(unanswered) => {
+                    for (number, _, _) in group {
+                        put(&mut answered, number, Err(unanswered.clone()));
+                    }
                 }
                 Ok(answers) => {
-                    for ((partition, command), answer) in partitions.into_iter().zip(commands).zip(answers) {
-                        let is_elsewhere = answer.as_ref().is_err_and(is_redirect);
-                        answered.push((
-                            partition,
-                            match is_elsewhere {
-                                true => self.ask_one(partition, command, timeout),
-                                false => Ok(answer),
-                            },
-                        ));
+                    for ((number, partition, command), answer) in group.into_iter().zip(answers) {
+                        let answer = match answer.as_ref().is_err_and(is_redirect) {
+                            true => self.ask_one(partition, command, timeout),
+                            false => Ok(answer),
+                        };
+                        put(&mut answered, number, answer);
                     }
                 }
             }
@@ -143,9 +175,9 @@ impl RedisKeys {
         partition: Partition,
         command: Cmd,
         timeout: Duration,
-    ) -> Result<KeyAnswer, Trouble> {
-        let none = || Trouble::new(Fault::Protocol, "answers are missing");
-        self.ask(partition, &[command], timeout)?.into_iter().next().ok_or_else(none)
+    ) -> Result<KeyAnswer, NoAnswers> {
+        let none = || Trouble::new(Fault::Protocol, "answers are missing").into();
+        self.ask_at_place(partition, &[command], timeout)?.into_iter().next().ok_or_else(none)
     }
 
     /// The server of a partition.
@@ -187,16 +219,17 @@ impl RedisKeys {
         place: &Option<NodeAddress>,
         commands: &[Cmd],
         timeout: Duration,
-    ) -> Result<Vec<KeyAnswer>, Trouble> {
+    ) -> Result<Vec<KeyAnswer>, NoAnswers> {
         let rest = place.as_ref().and_then(|node| self.resting.get(node));
         if let Some(rest) = rest.filter(|rest| now() < rest.until) {
-            return Err(rest.trouble.clone());
+            return Err(rest.trouble.clone().into());
         }
         let answers = self.attempt(place, commands, timeout);
         if let Some(node) = place {
             match &answers {
-                Ok(_) => drop(self.resting.remove(node)),
-                Err(trouble) => self.rest(node, trouble),
+                // It answers, although more than is read.
+                Ok(_) | Err(NoAnswers::TooLong(_)) => drop(self.resting.remove(node)),
+                Err(NoAnswers::Failed(trouble)) => self.rest(node, trouble),
             }
         }
         answers
@@ -216,7 +249,7 @@ impl RedisKeys {
         place: &Option<NodeAddress>,
         commands: &[Cmd],
         timeout: Duration,
-    ) -> Result<Vec<KeyAnswer>, Trouble> {
+    ) -> Result<Vec<KeyAnswer>, NoAnswers> {
         let mut link = match self.links.remove(place) {
             Some(link) => link,
             None => {
@@ -229,9 +262,14 @@ impl RedisKeys {
             }
         };
         link.begin(now() + timeout);
-        let answers = link.ask(commands)?;
-        self.links.insert(place.clone(), link);
-        Ok(answers)
+        match link.ask(commands) {
+            Ok(answers) => {
+                self.links.insert(place.clone(), link);
+                Ok(answers)
+            }
+            Err(trouble) if link.is_exhausted() => Err(NoAnswers::TooLong(trouble)),
+            Err(trouble) => Err(NoAnswers::Failed(trouble)),
+        }
     }
 
     /// The master that the first `MOVED` names.
@@ -249,7 +287,7 @@ impl RedisKeys {
         commands: &[Cmd],
         answers: &mut [KeyAnswer],
         timeout: Duration,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), NoAnswers> {
         let Some(asked) = place.as_ref().map(NodeAddress::to_string) else { return Ok(()) };
         for (answer, command) in answers.iter_mut().zip(commands) {
             let Some(to) = answer.as_ref().err().and_then(|error| redirect(error, &asked)) else { continue };
@@ -261,6 +299,12 @@ impl RedisKeys {
             }
         }
         Ok(())
+    }
+}
+
+fn put<T>(places: &mut [T], number: usize, value: T) {
+    if let Some(place) = places.get_mut(number) {
+        *place = value;
     }
 }
 

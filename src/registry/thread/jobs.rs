@@ -30,6 +30,13 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             SegmentJob::Complete(incarnation) => {
                 self.written.rosters |= incarnation == self.lease.incarnation();
             }
+            SegmentJob::Behind(incarnation) => {
+                if self.written.rosters && incarnation == self.lease.incarnation() {
+                    self.written.rosters = false;
+                    // So that the others know it at once.
+                    self.renew_at = Moment::ZERO;
+                }
+            }
             SegmentJob::BeginAgain => self.begin_again(),
         }
     }

@@ -324,6 +324,45 @@ fn fields_that_an_ended_instance_left_add_no_member_to_a_roster_that_is_opened()
 }
 
 #[test]
+fn fields_of_an_earlier_incarnation_add_no_member_while_another_instance_is_isolated() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    for (name, value) in
+        [("1.1", "3,1,1,l"), ("1.1/old", "1,0,0,0,"), ("1.2", "2,1,1,l"), ("1.2/ann", "1,0,0,0,")]
+    {
+        pair.fields.insert(name.into(), value.into());
+    }
+    let instance = |origin, count, standing, unwritten| {
+        let incarnation = Incarnation { origin, count };
+        RosterInstance { incarnation, name: Arc::from(format!("gw-{origin}")), standing, unwritten }
+    };
+    let (sure, unsure, none) = (InstanceStanding::Sure, InstanceStanding::Unsure, PartitionSet::EMPTY);
+    for (standing, unwritten, users) in [
+        (sure, none, vec!["ann"]),
+        // It is the isolated one itself, and had written everything.
+        (unsure, none, vec!["ann"]),
+        (InstanceStanding::Ended(now(82_000).at), none, vec!["ann"]),
+        // It writes: whom it had before may be there.
+        (unsure, PartitionSet::ALL, vec!["ann", "old"]),
+    ] {
+        let others = vec![instance(1, 2, standing, unwritten), instance(3, 1, unsure, none)];
+        let (storage, messages) = (Ways::REACHED, Ways::REACHED);
+        let state = ServiceState { incarnation: incarnation(1), storage, messages, others };
+        pair.rosters[1].observe(state, now(pair.ms).at);
+        pair.rosters[1].await_page(&channel(), now(pair.ms).at);
+        pair.pass(100);
+        let page = page_of(&mut pair.rosters[1]);
+        let seen: Vec<_> =
+            Watcher::list(&page, "members").iter().map(|member| Watcher::entry(member).0).collect();
+        assert_eq!(
+            (seen, &page["complete"]),
+            (users.into_iter().map(str::to_owned).collect(), &false.into())
+        );
+        // Its view is closed.
+        pair.pass(40_000);
+    }
+}
+
+#[test]
 fn late_answer_to_a_reading_that_was_given_up_does_not_end_the_next_one() {
     let mut pair = Pair::new(1_000, 1 << 20);
     pair.handle(1, watch(WatchDetail::Members));

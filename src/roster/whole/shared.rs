@@ -109,7 +109,7 @@ impl Rosters {
         let incarnation = sharing.state.incarnation;
         let (mut changes, mut fields) = (Vec::new(), 0);
         while changes.len() < WRITE_ROSTERS_MAX && fields < SEGMENT_FIELDS_MAX {
-            let Some(channel) = sharing.writes.dirty.pop_first() else { break };
+            let Some(channel) = sharing.writes.next() else { break };
             if sharing.state.storage.at(Partition::of(channel.as_str())) == WayState::Lost {
                 sharing.writes.settle(&channel);
                 sharing.writes.parked.insert(channel);
@@ -133,7 +133,7 @@ impl Rosters {
         if changes.is_empty() {
             return None;
         }
-        sharing.writes.begin(now);
+        sharing.writes.begin(WRITE_ROSTERS_MAX, now);
         if changes.len() >= WRITE_ROSTERS_MAX || fields >= SEGMENT_FIELDS_MAX {
             sharing.writes.hurry(now);
         }
@@ -186,6 +186,22 @@ impl Rosters {
     pub fn said_complete(&mut self, incarnation: Incarnation) {
         if let Some(sharing) = &mut self.sharing {
             sharing.writes.said_complete(incarnation);
+        }
+    }
+
+    /// The incarnation, if its lease must not say any more that everything is written. Call [`said_behind`] when the registry has taken
+    /// it.
+    ///
+    /// [`said_behind`]: Rosters::said_behind
+    pub fn behind(&self, now: Moment) -> Option<Incarnation> {
+        let sharing = self.sharing.as_ref()?;
+        sharing.writes.behind(sharing.state.incarnation, now)
+    }
+
+    /// Notes that the registry knows that changes wait.
+    pub fn said_behind(&mut self) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.writes.said_behind();
         }
     }
 

@@ -17,20 +17,31 @@ use seawall::wire::partitions::PartitionSet;
 use seawall::wire::presence::RosterKnowledge;
 use seawall::wire::segment::SegmentDelta;
 use seawall::wire::slot::Partition;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// The time of a way through Redis.
-const WAY: Duration = Duration::from_millis(50);
+pub(super) const WAY: Duration = Duration::from_millis(50);
 /// The time after which missing canaries show that messages are lost.
 const DEAF_AFTER: Duration = Duration::from_secs(3);
 /// The age from which on a renewal that failed shows that Redis is lost.
 const RENEWAL: Duration = Duration::from_secs(1);
 
-/// Messages to the other instances.
-pub(super) type Published = Vec<(u64, SegmentDelta)>;
+/// A message to the other instances.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    pub(super) origin: u64,
+    pub(super) channel: ChannelName,
+    pub(super) delta: SegmentDelta,
+}
+
+/// The channels of the model.
+pub(super) const CHANNELS: usize = 2;
+
+/// An incarnation whose fields are not removed yet.
+pub(super) const LEFTOVER: Incarnation = Incarnation { origin: 1, count: 1 };
 
 /// The clients that want the roster of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +55,10 @@ pub(super) enum Interest {
 pub(super) struct ModelInstance {
     pub(super) origin: u64,
     pub(super) rosters: Rosters,
-    pub(super) watcher: ModelWatcher,
+    /// One for each channel.
+    pub(super) watchers: [ModelWatcher; CHANNELS],
+    /// The time of a write on its way through Redis.
+    pub(super) write_time: Duration,
     /// The way to Redis, and messages from it.
     pub(super) reaches: bool,
     pub(super) hears: bool,
@@ -54,13 +68,14 @@ pub(super) struct ModelInstance {
     lease: OwnLease,
     liveness: Liveness,
     is_complete: bool,
-    found: BTreeMap<Incarnation, ModelLease>,
     storage: Ways,
     heard: Moment,
     renew_at: Moment,
     rows_at: Moment,
-    inbox: VecDeque<(Moment, u64, SegmentDelta)>,
-    follows: VecDeque<Moment>,
+    inbox: VecDeque<(Moment, Published)>,
+    follows: VecDeque<(Moment, ChannelName)>,
+    /// The write under way, and when it arrives.
+    writing: Option<(Moment, RosterWrite)>,
     reads: VecDeque<(Moment, RosterReading)>,
 }
 
@@ -69,8 +84,8 @@ fn flush_of(redis: &ModelRedis, incarnation: Incarnation) -> Option<Vec<u8>> {
     redis.flushes.get(&incarnation).map(|number| number.to_string().into_bytes())
 }
 
-pub(super) fn channel() -> ChannelName {
-    ChannelName::parse("c").expect("a name")
+pub(super) fn channel(number: usize) -> ChannelName {
+    ChannelName::parse(&format!("c{number}")).expect("a name")
 }
 
 impl ModelInstance {
@@ -78,48 +93,58 @@ impl ModelInstance {
         let rules = RosterRules { grace: GRACE, members_max: 1_000 };
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let mut rosters = Rosters::new(rules, RosterKnowledge::Incomplete, hasher);
-        rosters.share(Incarnation { origin, count: 1 }, SharingBounds { views_bytes: 1 << 26 });
+        let mut lease = OwnLease::new(origin);
+        if origin == LEFTOVER.origin {
+            // It had a doubt before.
+            lease.restart();
+        }
+        rosters.share(lease.incarnation(), SharingBounds { views_bytes: 1 << 26 });
         if interest == Interest::Watchers {
-            let detail = WatchDetail::Members;
-            let (channel, reactor, number) = (channel(), ReactorId(0), WatchNumber::default());
-            rosters.handle(RosterEvent::Watch { channel, reactor, detail, number }, now);
+            for channel in (0..CHANNELS).map(channel) {
+                let (detail, reactor, number) = (WatchDetail::Members, ReactorId(0), WatchNumber::default());
+                rosters.handle(RosterEvent::Watch { channel, reactor, detail, number }, now);
+            }
         }
         ModelInstance {
             origin,
             rosters,
-            watcher: ModelWatcher::default(),
+            watchers: Default::default(),
+            write_time: WAY,
             reaches: true,
             hears: true,
             is_stopped: false,
             row: now.at,
-            lease: OwnLease::new(origin),
+            lease,
             liveness: Liveness::new(origin),
             is_complete: false,
-            found: BTreeMap::new(),
             storage: Ways::LOST,
             heard: now.at,
             renew_at: now.at,
             rows_at: now.at,
             inbox: VecDeque::new(),
             follows: VecDeque::new(),
+            writing: None,
             reads: VecDeque::new(),
         }
     }
 
     /// Takes a message, unless it is lost on the way.
-    pub(super) fn send(&mut self, origin: u64, delta: SegmentDelta, now: Moment) {
-        if self.hears && self.reaches && self.origin != origin {
-            self.inbox.push_back((now + WAY, origin, delta));
+    pub(super) fn send(&mut self, published: &Published, now: Moment) {
+        if self.hears && self.reaches && self.origin != published.origin {
+            self.inbox.push_back((now + WAY, published.clone()));
         }
     }
 
-    /// Works for one step. Returns its messages, and the users that its watcher saw leave.
+    /// Works for one step. Returns its messages, and the channels and users that its watchers saw leave.
     pub(super) fn step(
         &mut self,
         mut redis: Option<&mut ModelRedis>,
         rows: &[(u64, Moment)],
         now: Now,
-    ) -> (Published, Vec<String>) {
+    ) -> (Vec<Published>, Vec<(usize, String)>) {
+        if let Some(redis) = redis.as_deref_mut().filter(|_| !self.reaches) {
+            self.lose_answer(redis, now.at);
+        }
         redis = redis.filter(|_| self.reaches);
         if redis.is_some() && self.hears {
             self.heard = now.at;
@@ -132,7 +157,7 @@ impl ModelInstance {
                 self.lease.has_flush(Partition::FIRST, flush_of(redis, self.lease.incarnation()).as_deref())
             };
             let fields: Option<Vec<_>> =
-                redis.as_deref().filter(has_own).map(|redis| redis.fields.clone().into_iter().collect());
+                redis.as_deref().filter(has_own).map(|redis| redis.read(&reading.channel));
             self.rosters.read(&reading, fields.as_deref(), now.at);
         }
         if self.renew_at <= now.at {
@@ -151,11 +176,12 @@ impl ModelInstance {
         let published = self.write(redis, now.at);
         let mut left = Vec::new();
         for push in self.rosters.advance(now) {
-            left.extend(self.watcher.take(&push));
+            let number = (0..CHANNELS).find(|number| channel(*number) == push.channel).expect("a channel");
+            left.extend(self.watchers[number].take(&push).into_iter().map(|user| (number, user)));
         }
         for wish in self.rosters.take_topics() {
-            if let TopicWish::Follow(_) = wish {
-                self.follows.push_back(now.at + WAY);
+            if let TopicWish::Follow(channel) = wish {
+                self.follows.push_back((now.at + WAY, channel));
             }
         }
         let reads = self.rosters.take_reads(now.at);
@@ -165,19 +191,22 @@ impl ModelInstance {
 
     /// The roster as a reader is sent it; `None`: it is being read.
     pub(super) fn page(&mut self, now: Moment) -> Option<ModelRoster> {
-        if self.rosters.await_page(&channel(), now).is_some() {
+        if self.rosters.await_page(&channel(0), now).is_some() {
             return None;
         }
-        let wish = PageWish { channel: channel(), after: None, limit: 100 };
+        let wish = PageWish { channel: channel(0), after: None, limit: 100 };
         Some(ModelRoster::of_page(&self.rosters.page(&wish)))
     }
 
     fn listen(&mut self, reach: WayState, now: Moment) {
-        while reach == WayState::Reached && self.follows.pop_front_if(|at| *at <= now).is_some() {
-            self.rosters.followed(&channel(), now);
+        while reach == WayState::Reached
+            && let Some((_, channel)) = self.follows.pop_front_if(|(at, _)| *at <= now)
+        {
+            self.rosters.followed(&channel, now);
         }
-        while let Some((_, origin, delta)) = self.inbox.pop_front_if(|(at, _, _)| *at <= now) {
-            self.rosters.hear(&channel(), origin, delta, now);
+        while let Some((_, published)) = self.inbox.pop_front_if(|(at, _)| *at <= now) {
+            let Published { origin, channel, delta } = published;
+            self.rosters.hear(&channel, origin, delta, now);
         }
     }
 
@@ -218,7 +247,6 @@ impl ModelInstance {
         for gone in self.liveness.abandoned(now) {
             redis.leases.remove(&gone);
         }
-        self.found = redis.leases.clone();
         self.storage = Ways::REACHED;
     }
 
@@ -262,7 +290,7 @@ impl ModelInstance {
     fn state(&self, now: Moment) -> ServiceState {
         let others = self.liveness.instances().map(|known| {
             let incarnation = Incarnation { origin: known.origin, count: known.count };
-            let is_complete = self.found.get(&incarnation).is_some_and(|lease| lease.is_complete);
+            let is_complete = known.parts().rosters;
             let standing = match known.state {
                 InstanceState::Alive | InstanceState::Draining if is_complete => InstanceStanding::Sure,
                 InstanceState::Alive | InstanceState::Draining | InstanceState::Isolated => {
@@ -274,7 +302,7 @@ impl ModelInstance {
                 incarnation,
                 name: Arc::clone(&known.name),
                 standing,
-                unwritten: PartitionSet::EMPTY,
+                unwritten: if is_complete { PartitionSet::EMPTY } else { PartitionSet::ALL },
             }
         });
         let messages = if now.since(self.heard) < DEAF_AFTER { Ways::REACHED } else { Ways::LOST };
@@ -282,21 +310,42 @@ impl ModelInstance {
         ServiceState { incarnation, storage: self.storage, messages, others: others.collect() }
     }
 
-    fn write(&mut self, redis: Option<&mut ModelRedis>, now: Moment) -> Published {
+    /// Carries out a write that was under way when the connection was cut, and loses its answer.
+    fn lose_answer(&mut self, redis: &mut ModelRedis, now: Moment) {
+        let Some((_, RosterWrite { incarnation, begun, changes })) = self.writing.take() else { return };
+        if incarnation == self.lease.incarnation() {
+            changes.iter().for_each(|change| redis.write(&change.channel, &change.remove, &change.set));
+            redis.flushes.insert(incarnation, self.lease.send_flush(Partition::FIRST));
+        }
+        self.rosters.written(begun, WriteOutcome::Failed, now);
+    }
+
+    fn write(&mut self, redis: Option<&mut ModelRedis>, now: Moment) -> Vec<Published> {
         let mut published = Vec::new();
-        if let Some(RosterWrite { incarnation, begun, changes }) = self.rosters.take_writes(now) {
-            match redis.filter(|_| incarnation == self.lease.incarnation()) {
+        if let Some((_, write)) = self.writing.take_if(|(at, _)| *at <= now) {
+            let RosterWrite { incarnation, begun, changes } = write;
+            let is_current = incarnation == self.lease.incarnation();
+            let outcome = match redis.filter(|_| is_current && self.storage == Ways::REACHED) {
                 Some(redis) => {
                     for change in changes {
-                        redis.write(&change.remove, &change.set);
-                        published.push((self.origin, change.delta));
+                        redis.write(&change.channel, &change.remove, &change.set);
+                        let (channel, delta) = (change.channel, change.delta);
+                        published.push(Published { origin: self.origin, channel, delta });
                     }
-                    let outcome =
-                        if self.flush(redis) { WriteOutcome::Written } else { WriteOutcome::Failed };
-                    self.rosters.written(begun, outcome, now);
+                    if self.flush(redis) { WriteOutcome::Written } else { WriteOutcome::Failed }
                 }
-                None => self.rosters.written(begun, WriteOutcome::Failed, now),
-            }
+                None => WriteOutcome::Failed,
+            };
+            self.rosters.written(begun, outcome, now);
+        }
+        if self.writing.is_none() {
+            let write = self.rosters.take_writes(now);
+            self.writing = write.map(|write| (now + self.write_time, write));
+        }
+        if self.rosters.behind(now).is_some() {
+            // So that the others know it at once.
+            (self.is_complete, self.renew_at) = (false, Moment::ZERO);
+            self.rosters.said_behind();
         }
         if let Some(incarnation) = self.rosters.complete() {
             self.is_complete |= incarnation == self.lease.incarnation();

@@ -1,13 +1,15 @@
 //! The schedule of a run: connections that come and go, and faults.
 
-use super::instance::{GRACE, Interest, ModelInstance, channel};
+use super::fault::Fault;
+use super::instance::{self, CHANNELS, GRACE, Interest, LEFTOVER, ModelInstance, channel};
 use super::redis::ModelRedis;
 use super::watcher::ModelRoster;
 use seawall::clock::{Moment, Now};
-use seawall::id::{ReactorId, UserName};
+use seawall::id::{ChannelName, PresenceState, ReactorId, UserName};
 use seawall::roster::{ConnectionId, Departure, RosterEvent, Shown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const INSTANCES: usize = 4;
 /// This one has no watchers. Its roster is read twice, and forgotten in between.
@@ -26,47 +28,18 @@ const PAGE_STEPS: usize = 12;
 /// The truth must be old before an answer that calls itself complete is compared with it: an instance that is killed is known to be
 /// gone after 5.1 s, and then its members stay for the grace.
 const SETTLED_MS: u64 = 17_000;
-
-/// A fault, which ends before [`HEAL_MS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    RedisDown,
-    RedisEmptied,
-    /// A replica without the newest writes is promoted.
-    RedisOlder,
-    /// Instance 1 does not reach Redis.
-    CutOff,
-    /// Instance 1 gets no messages.
-    Deaf,
-    /// Instance 2 is killed, and starts again; some of its clients return elsewhere.
-    Killed,
-    /// Instance 2 stops, and goes on.
-    Stopped,
-}
-
-impl Fault {
-    /// One to three faults.
-    pub(super) fn random(seed: u64) -> Vec<Fault> {
-        let all = [
-            Fault::RedisDown,
-            Fault::RedisEmptied,
-            Fault::RedisOlder,
-            Fault::CutOff,
-            Fault::Deaf,
-            Fault::Killed,
-            Fault::Stopped,
-        ];
-        let mut random = fastrand::Rng::with_seed(seed ^ 0xFA);
-        let mut faults: Vec<Fault> =
-            (0..random.usize(1..=3)).map(|_| all[random.usize(0..all.len())]).collect();
-        faults.dedup();
-        faults
-    }
-}
+/// A user that has left long ago, and whose field is still there.
+const GHOST: &str = "ghost";
+/// Rosters that change each second in a storm, more than two writes hold, and the time of a write then.
+const STORM_ROSTERS: u64 = 1_100;
+const STORM_WRITE: Duration = Duration::from_secs(1);
+/// Users that are there since this time are shown in a storm.
+const STORM_SHOWN_MS: u64 = 8_000;
 
 #[derive(Clone, Debug)]
 struct Connection {
     user: u64,
+    channel: usize,
     instance: usize,
     since_ms: u64,
 }
@@ -83,8 +56,8 @@ pub(super) struct World {
     origins: u64,
     names: u64,
     connections: BTreeMap<u64, Connection>,
-    /// Clients that come back.
-    returns: Vec<(u64, u64)>,
+    /// Clients that come back: when, and their user and channel.
+    returns: Vec<(u64, u64, usize)>,
     /// Connections come and go without rest, so that only the end can be compared.
     is_restless: bool,
     /// A client waits for a page of [`READER`].
@@ -92,8 +65,10 @@ pub(super) struct World {
     changed_ms: u64,
     /// Connections of a stopped process count as they like.
     unsure_until_ms: u64,
-    false_leaves: u32,
+    is_stormy: bool,
+    false_leaves: Vec<String>,
     incomplete: u32,
+    ghosts: u32,
 }
 
 impl World {
@@ -114,9 +89,12 @@ impl World {
             awaits_page: false,
             changed_ms: 0,
             unsure_until_ms: 0,
-            false_leaves: 0,
+            is_stormy: false,
+            false_leaves: Vec::new(),
             incomplete: 0,
+            ghosts: 0,
         };
+        (0..CHANNELS).for_each(|number| world.redis.leave_behind(LEFTOVER, &channel(number), GHOST));
         for place in 0..INSTANCES {
             let instance =
                 world.start_instance(if place == READER { Interest::Readers } else { Interest::Watchers });
@@ -125,13 +103,19 @@ impl World {
         world
     }
 
-    pub(super) fn false_leaves(&self) -> u32 {
-        self.false_leaves
+    /// Leaves of users that were there.
+    pub(super) fn false_leaves(&self) -> &[String] {
+        &self.false_leaves
     }
 
     /// Steps of instances after the start at which a watcher had no complete roster.
     pub(super) fn incomplete_after_start(&self) -> u32 {
         self.incomplete
+    }
+
+    /// Pages that showed a user that had left long ago.
+    pub(super) fn ghosts(&self) -> u32 {
+        self.ghosts
     }
 
     fn now(&self) -> Now {
@@ -164,13 +148,18 @@ impl World {
                 }
             }
             self.churn();
+            self.rage();
             self.step();
             self.ms += STEP_MS;
         }
-        let truth = ModelRoster { members: self.truth(), is_complete: true };
-        for instance in self.watched() {
-            assert_eq!(instance.watcher.roster, truth, "of {}: {instance:?}", instance.origin);
+        for number in 0..CHANNELS {
+            let truth = ModelRoster { members: self.truth(number), is_complete: true };
+            for instance in self.watched() {
+                let roster = &instance.watchers[number].roster;
+                assert_eq!(*roster, truth, "{number} of {}: {instance:?}", instance.origin);
+            }
         }
+        let truth = ModelRoster { members: self.truth(0), is_complete: true };
         self.awaits_page = true;
         let page = std::iter::repeat_with(|| {
             self.step();
@@ -195,9 +184,9 @@ impl World {
         Some(page)
     }
 
-    fn truth(&self) -> BTreeMap<String, u64> {
+    fn truth(&self, channel: usize) -> BTreeMap<String, u64> {
         let mut truth = BTreeMap::new();
-        for connection in self.connections.values() {
+        for connection in self.connections.values().filter(|connection| connection.channel == channel) {
             *truth.entry(format!("u{}", connection.user)).or_default() += 1;
         }
         truth
@@ -220,6 +209,10 @@ impl World {
                 self.set(2, |instance| instance.is_stopped = true);
             }
             Fault::Killed => self.kill(),
+            Fault::Storm => {
+                self.is_stormy = true;
+                self.set(1, |instance| instance.write_time = STORM_WRITE);
+            }
         }
     }
 
@@ -232,6 +225,10 @@ impl World {
             Fault::Stopped => {
                 self.unsure_until_ms = self.ms + SETTLED_MS;
                 self.set(2, |instance| instance.is_stopped = false);
+            }
+            Fault::Storm => {
+                self.is_stormy = false;
+                self.set(1, |instance| instance.write_time = instance::WAY);
             }
             Fault::Killed => {
                 if self.instances[2].is_none() {
@@ -254,47 +251,59 @@ impl World {
         if self.instances[2].take().is_none() {
             return;
         }
-        let lost: Vec<(u64, u64)> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.instance == 2)
-            .map(|(name, connection)| (*name, connection.user))
-            .collect();
-        for (name, user) in lost {
-            self.connections.remove(&name);
-            self.may_return(user);
+        for (_, connection) in
+            self.connections.extract_if(.., |_, connection| connection.instance == 2).collect::<Vec<_>>()
+        {
+            self.may_return(connection.user, connection.channel);
         }
         self.changed_ms = self.ms;
     }
 
     /// Half of the clients that lose their connection come back.
-    fn may_return(&mut self, user: u64) {
+    fn may_return(&mut self, user: u64, channel: usize) {
         if self.random.bool() {
-            self.returns.push((self.ms + self.random.u64(100..12_000), user));
+            self.returns.push((self.ms + self.random.u64(100..12_000), user, channel));
+        }
+    }
+
+    /// Changes the rosters of a storm.
+    fn rage(&mut self) {
+        if !self.is_stormy || !self.ms.is_multiple_of(1_000) {
+            return;
+        }
+        let (now, state) = (self.now(), if self.ms.is_multiple_of(2_000) { "even" } else { "odd" });
+        let shown = Arc::new(Shown { user: UserName::parse("rager").expect("a user"), info: None });
+        for number in 0..STORM_ROSTERS {
+            let event = RosterEvent::Present {
+                // They are before the others in any order.
+                channel: ChannelName::parse(&format!("a{number}")).expect("a name"),
+                connection: ConnectionId { name: 1_000_000 + number, reactor: ReactorId(0) },
+                shown: Arc::clone(&shown),
+                state: PresenceState::parse(state).ok(),
+            };
+            self.set(1, |instance| instance.rosters.handle(event, now));
         }
     }
 
     /// Lets connections come and go.
     fn churn(&mut self) {
-        let due: Vec<u64> =
-            self.returns.iter().filter(|(at, _)| *at <= self.ms).map(|(_, user)| *user).collect();
-        self.returns.retain(|(at, _)| *at > self.ms);
-        for user in due {
-            self.come(user);
+        let ms = self.ms;
+        for (_, user, channel) in self.returns.extract_if(.., |(at, _, _)| *at <= ms).collect::<Vec<_>>() {
+            self.come(user, channel);
         }
         // In between nothing changes, so that what is called complete can be compared.
         let comes_and_goes = self.ms < HEAL_MS && (self.is_restless || self.ms % 30_000 < 8_000);
         if comes_and_goes && self.random.u8(0..8) == 0 {
-            let user = self.random.u64(0..USERS);
-            if self.connections.len() < 6 || self.random.bool() && self.connections.len() < 20 {
-                self.come(user);
+            let (user, channel) = (self.random.u64(0..USERS), self.random.usize(0..CHANNELS));
+            if self.connections.len() < 8 || self.random.bool() && self.connections.len() < 25 {
+                self.come(user, channel);
             } else {
                 self.go();
             }
         }
     }
 
-    fn come(&mut self, user: u64) {
+    fn come(&mut self, user: u64, number: usize) {
         let places: Vec<usize> = (0..INSTANCES)
             .filter(|place| self.instances[*place].as_ref().is_some_and(|instance| !instance.is_stopped))
             .collect();
@@ -303,13 +312,13 @@ impl World {
         let (name, now) = (self.names, self.now());
         let user_name = UserName::parse(&format!("u{user}")).expect("a user");
         let event = RosterEvent::Present {
-            channel: channel(),
+            channel: channel(number),
             connection: ConnectionId { name, reactor: ReactorId(0) },
             shown: Arc::new(Shown { user: user_name, info: None }),
             state: None,
         };
         self.set(instance, |instance| instance.rosters.handle(event, now));
-        self.connections.insert(name, Connection { user, instance, since_ms: self.ms });
+        self.connections.insert(name, Connection { user, channel: number, instance, since_ms: self.ms });
         self.changed_ms = self.ms;
     }
 
@@ -323,10 +332,10 @@ impl World {
         self.connections.remove(&name);
         let departure = if self.random.bool() { Departure::Deliberate } else { Departure::Lost };
         if departure == Departure::Lost {
-            self.may_return(connection.user);
+            self.may_return(connection.user, connection.channel);
         }
         let event = RosterEvent::Absent {
-            channel: channel(),
+            channel: channel(connection.channel),
             connection: ConnectionId { name, reactor: ReactorId(0) },
             user: UserName::parse(&format!("u{}", connection.user)).expect("a user"),
             departure,
@@ -347,19 +356,20 @@ impl World {
             let redis = self.is_redis_up.then_some(&mut self.redis);
             let (more, users) = instance.step(redis, &rows, now);
             published.extend(more);
-            left.extend(users);
+            left.extend(users.into_iter().map(|(channel, user)| (instance.origin, channel, user)));
             self.rows.insert(instance.origin, instance.row);
         }
         for instance in self.instances.iter_mut().flatten() {
-            for (origin, delta) in &published {
-                instance.send(*origin, delta.clone(), now.at);
-            }
+            published.iter().for_each(|published| instance.send(published, now.at));
         }
-        for user in left {
+        for (origin, channel, user) in left {
             let is_there = |connection: &Connection| {
-                format!("u{}", connection.user) == user && connection.since_ms + 1_000 < self.ms
+                let is_same = connection.channel == channel && format!("u{}", connection.user) == user;
+                is_same && connection.since_ms + 1_000 < self.ms
             };
-            self.false_leaves += u32::from(self.connections.values().any(is_there));
+            if let Some(there) = self.connections.values().find(|connection| is_there(connection)) {
+                self.false_leaves.push(format!("at {} ms: {there:?} at {origin}", self.ms));
+            }
         }
         self.compare();
     }
@@ -371,19 +381,24 @@ impl World {
         }
         let is_settled = self.ms > self.changed_ms + SETTLED_MS && self.ms > self.unsure_until_ms;
         let is_settled = is_settled && self.ms > SETTLED_MS + GRACE.as_millis() as u64;
-        let truth = self.truth();
+        let truths: [_; CHANNELS] = std::array::from_fn(|number| self.truth(number));
         let mut incomplete = 0;
         for instance in self.watched().filter(|instance| !instance.is_stopped) {
-            let ModelRoster { members, is_complete } = &instance.watcher.roster;
-            if !is_complete {
-                incomplete += 1;
-            } else if is_settled {
-                assert_eq!(
-                    members, &truth,
-                    "{} calls it complete at {} ms: {:?}",
-                    instance.origin, self.ms, instance.rosters
-                );
+            for (watcher, truth) in instance.watchers.iter().zip(&truths) {
+                let ModelRoster { members, is_complete } = &watcher.roster;
+                if !is_complete {
+                    incomplete += 1;
+                } else if is_settled {
+                    assert_eq!(
+                        members, truth,
+                        "{} calls it complete at {} ms: {:?}",
+                        instance.origin, self.ms, instance.rosters
+                    );
+                }
             }
+        }
+        if self.is_stormy {
+            self.see_users_in_a_storm();
         }
         if incomplete > 0 {
             self.incomplete += incomplete;
@@ -397,7 +412,20 @@ impl World {
             && let Some(page) = self.read()
         {
             self.incomplete += u32::from(!page.is_complete);
-            assert!(!page.is_complete || !is_settled || page.members == truth, "{page:?} and not {truth:?}");
+            self.ghosts += u32::from(page.members.contains_key(GHOST));
+            let truth = &truths[0];
+            assert!(!page.is_complete || !is_settled || page.members == *truth, "{page:?} and not {truth:?}");
+        }
+    }
+
+    /// Checks that users are shown although much waits to be written.
+    fn see_users_in_a_storm(&self) {
+        for connection in self.connections.values().filter(|one| one.since_ms + STORM_SHOWN_MS < self.ms) {
+            let user = format!("u{}", connection.user);
+            for instance in self.watched() {
+                let members = &instance.watchers[connection.channel].roster.members;
+                assert!(members.contains_key(&user), "{user} is not shown: {connection:?} {members:?}");
+            }
         }
     }
 }

@@ -63,6 +63,54 @@ fn full_write_is_followed_by_the_next_one_at_once() {
     assert!(pair.ms <= 1_000 + 100, "{} ms", pair.ms);
 }
 
+fn change(pair: &mut Pair, channels: impl Iterator<Item = u64>, user: &str) {
+    for name in channels {
+        let channel = ChannelName::parse(&format!("c{name:04}")).expect("a name");
+        let (connection, shown) = (connection(name), shown(user));
+        pair.handle(0, RosterEvent::Present { channel, connection, shown, state: None });
+    }
+}
+
+#[test]
+fn roster_with_the_last_name_is_written_although_the_others_change_all_the_time() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    change(&mut pair, 9_999..10_000, "zoe");
+    let writes = (1..=5).find(|turn| {
+        change(&mut pair, 0..1_100, &format!("u{turn}"));
+        let write = write_of(&mut pair);
+        pair.rosters[0].written(write.begun, WriteOutcome::Written, now(pair.ms).at);
+        write.changes.iter().any(|change| change.channel.as_str() == "c9999")
+    });
+    assert_eq!(writes, Some(3), "512 of 1,101 each");
+}
+
+#[test]
+fn lease_does_not_say_that_all_is_written_while_more_waits_than_a_write_holds() {
+    let mut pair = Pair::new(1_000, 1 << 20);
+    assert_eq!(pair.rosters[0].complete(), Some(incarnation(0)));
+    pair.rosters[0].said_complete(incarnation(0));
+    let behind = |pair: &Pair| pair.rosters[0].behind(now(pair.ms).at);
+    // Redis takes half a second for each write.
+    let turn = |pair: &mut Pair, rosters: u64| {
+        change(pair, 0..rosters, &format!("u{}", pair.ms));
+        let write = write_of(pair);
+        pair.ms += 500;
+        let said = behind(pair);
+        pair.rosters[0].written(write.begun, WriteOutcome::Written, now(pair.ms).at);
+        said
+    };
+    assert_eq!(turn(&mut pair, 1_100), None, "a while is no harm");
+    assert_eq!(turn(&mut pair, 1_100), Some(incarnation(0)));
+    assert_eq!(behind(&pair), Some(incarnation(0)), "until the registry has taken it");
+    pair.rosters[0].said_behind();
+    assert_eq!((behind(&pair), pair.rosters[0].complete()), (None, None));
+    let turns = (1..=5).find(|_| {
+        turn(&mut pair, 0);
+        pair.rosters[0].complete().is_some()
+    });
+    assert_eq!(turns, Some(2), "all that waited is written once");
+}
+
 #[test]
 fn rosters_are_written_once_although_others_change_meanwhile() {
     let mut pair = Pair::new(1_000, 1 << 20);
