@@ -156,7 +156,8 @@ impl Liveness {
             (known.lease.phase, known.lease.parts) = (lease.phase, lease.parts);
             known.lease.is_old |= is_first;
             if known.lease.renewals != lease.renewals {
-                known.lease.is_old = is_first;
+                // A lower one is from before: Redis lost the newer ones.
+                known.lease.is_old = is_first || lease.renewals < known.lease.renewals;
                 // The first one that is seen may be old: it shows only that there was a process.
                 if known.lease.renewals > 0 {
                     known.lease.renewed = now;

@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub const SEGMENT_WRITES_MAX: usize = 2_048;
 /// Reads and batches that wait for the registry.
 const JOBS: usize = 256;
+/// While that many wait, no read is taken: they must not keep a batch out.
+const READ_JOBS: usize = JOBS / 2;
 /// Reads in one job.
 pub const SEGMENT_READS_MAX: usize = 64;
 /// Answers and news that wait for the owner of the content.
@@ -174,8 +176,11 @@ pub fn segments(origin: u64) -> (SegmentQueue, SegmentInbox) {
 }
 
 impl SegmentQueue {
-    /// Sends a job; it is returned if there is no room, or the registry has ended.
+    /// Sends a job; it is returned if there is no room, or the registry has ended. Reads leave room for batches.
     pub fn send(&self, job: SegmentJob) -> Result<(), SegmentJob> {
+        if matches!(job, SegmentJob::Read { .. }) && self.jobs.len() >= READ_JOBS {
+            return Err(job);
+        }
         self.jobs.try_send(job).map_err(TrySendError::into_inner)
     }
 
@@ -202,5 +207,20 @@ impl SegmentInbox {
             self.board.store(Arc::new(view));
             self.tell(SegmentNews::Changed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_leave_room_for_what_is_written() {
+        let (queue, _inbox) = segments(1);
+        let taken = |job: fn() -> SegmentJob| (0..JOBS * 2).take_while(|_| queue.send(job()).is_ok()).count();
+        assert_eq!(taken(|| SegmentJob::Read { keys: Vec::new(), asked: Moment::ZERO }), READ_JOBS);
+        let incarnation = Incarnation { origin: 1, count: 1 };
+        assert_eq!(queue.send(SegmentJob::Complete(incarnation)), Ok(()));
+        assert_eq!(taken(|| SegmentJob::BeginAgain), JOBS - READ_JOBS - 1);
     }
 }

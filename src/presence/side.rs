@@ -184,7 +184,7 @@ impl SharedSide {
         {
             rosters.said_behind();
         }
-        if let Some(incarnation) = rosters.complete()
+        if let Some(incarnation) = rosters.complete(now)
             && self.segments.send(SegmentJob::Complete(incarnation)).is_ok()
         {
             rosters.said_complete(incarnation);

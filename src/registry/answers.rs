@@ -3,7 +3,7 @@
 use crate::health::finding::Fault;
 use crate::id::Incarnation;
 use crate::job::segments::HashField;
-use crate::net::redis::keys::KeyAnswer;
+use crate::net::redis::key_answer::KeyAnswer;
 use crate::net::redis::trouble_of;
 use crate::net::trouble::Trouble;
 use ::redis::Value;

@@ -8,7 +8,7 @@ use super::link::{CallFailure, RegistryLink};
 use crate::clock::Moment;
 use crate::health::finding::Cause;
 use crate::job::segments::{HashField, SegmentKey};
-use crate::net::redis::keys::KeyAnswer;
+use crate::net::redis::key_answer::KeyAnswer;
 use ::redis::cmd;
 use std::collections::BTreeMap;
 use std::sync::Arc;

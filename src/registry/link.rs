@@ -3,7 +3,8 @@
 use crate::health::advice::look_at;
 use crate::health::definition::DependencyKind;
 use crate::health::finding::Cause;
-use crate::net::redis::keys::{KeyAnswer, NoAnswers, RedisKeys};
+use crate::net::redis::key_answer::{KeyAnswer, NoAnswers};
+use crate::net::redis::keys::RedisKeys;
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
 use crate::wire::partitions::PartitionSet;

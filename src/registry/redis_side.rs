@@ -35,7 +35,7 @@ pub(super) struct RedisSide {
     pub(super) up: bool,
     /// The failure that lasts was logged.
     pub(super) reported: bool,
-    /// The time of the last renewal.
+    /// The time of the last renewal, with the look at all masters of a cluster.
     pub(super) latency: Duration,
     /// When stats are written again.
     pub(super) stats_at: Moment,

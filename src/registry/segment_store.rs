@@ -5,7 +5,7 @@ use super::link::{CallFailure, LIFE_S, RegistryLink};
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::job::segments::{HashField, SegmentKey, SegmentWrite};
-use crate::net::redis::keys::KeyAnswer;
+use crate::net::redis::key_answer::KeyAnswer;
 use crate::net::redis::trouble_of;
 use crate::wire::slot::Partition;
 use ::redis::{Cmd, cmd};

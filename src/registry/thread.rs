@@ -9,7 +9,7 @@ use super::lease_store::{RenewalFinds, RenewalWrites};
 use super::load::LoadMeter;
 use super::parts::{RegistryParts, RegistryRedis};
 use super::redis_side::RedisSide;
-use super::waiting::WaitingLookups;
+use super::waiting::{RenewalTurn, WaitingLookups};
 use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::instance::InstanceState;
@@ -143,6 +143,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         loop {
             self.ask_for_users();
             let now = (self.clock)();
+            let mut turn = RenewalTurn::Ahead;
             if self.renew_at <= now.at {
                 // A renewal may take seconds, and what is due is due before it.
                 self.judge();
@@ -150,9 +151,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
                 self.renew(now);
                 self.renew_at = now.at + PERIOD.mul_f64(0.9 + 0.2 * fastrand::f64());
                 self.audit();
+                turn = RenewalTurn::Made;
             }
             self.serve_users();
-            self.look_up();
+            self.look_up(turn);
             if self.judge_at <= now.at {
                 self.judge();
                 self.publish();
@@ -309,7 +311,10 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         for _ in 0..2 {
             let old = self.lease.incarnation();
             let removed = abandoned.iter().chain(&redis.ended).copied().collect();
-            let Some(doubt) = self.attempt(&mut redis, removed) else { break };
+            let begun = (self.clock)().at;
+            let doubt = self.attempt(&mut redis, removed);
+            redis.latency = (self.clock)().at.since(begun);
+            let Some(doubt) = doubt else { break };
             self.doubt(doubt, &mut redis, old);
         }
         self.redis = Some(redis);
@@ -338,7 +343,6 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         };
         let found = redis.store.renew(&mut redis.link, &writes);
         let now = (self.clock)().at;
-        redis.latency = now.since(begun);
         let RenewalFinds { before, leases, stats } = match found {
             Ok(finds) => finds,
             Err(cause) => {

@@ -6,6 +6,15 @@ use std::collections::VecDeque;
 /// Questions that wait. Over it, askers are refused at once.
 const WAITING_MAX: usize = 1_024;
 
+/// The renewal of the lease, as look-ups have to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RenewalTurn {
+    /// It was made just now. Some look-ups follow each one, or none would if renewals alone take a whole period.
+    Made,
+    /// It goes first once it is due.
+    Ahead,
+}
+
 /// The questions that wait, in order.
 #[derive(Debug, Default)]
 pub(super) struct WaitingLookups(VecDeque<UserLookup>);

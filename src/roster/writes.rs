@@ -75,6 +75,9 @@ impl SegmentWrites {
         let next = self.dirty.range((behind, Bound::Unbounded)).next().or_else(|| self.dirty.first());
         let next = next.cloned()?;
         self.dirty.remove(&next);
+        if self.dirty.is_empty() {
+            self.backlog = None;
+        }
         self.taken = Some(next.clone());
         Some(next)
     }
@@ -109,10 +112,10 @@ impl SegmentWrites {
         self.since.filter(|since| *since + WRITE_TIMEOUT <= now)
     }
 
-    /// Begins a write of at most `most` channels.
-    pub(super) fn begin(&mut self, most: usize, now: Moment) {
+    /// Begins a write, of which `room` more channels may still wait: the next one takes them.
+    pub(super) fn begin(&mut self, room: usize, now: Moment) {
         (self.since, self.at) = (Some(now), now + WRITE_PERIOD);
-        self.backlog = (self.dirty.len() > most).then(|| self.backlog.unwrap_or(now));
+        self.backlog = (self.dirty.len() > room).then(|| self.backlog.unwrap_or(now));
     }
 
     /// A full write leaves others waiting: the next one follows at once.
@@ -138,11 +141,16 @@ impl SegmentWrites {
     }
 
     /// The incarnation, once everything that it had when this was asked first has been written; until [`said_complete`] is called.
-    /// Later changes do not count: with many of them, there may be no moment without one.
+    /// Later changes do not count: with many of them, there may be no moment without one. While more than a whole write waits for too
+    /// long, nothing is complete.
     ///
     /// [`said_complete`]: SegmentWrites::said_complete
-    pub(super) fn complete(&mut self, current: Incarnation) -> Option<Incarnation> {
+    pub(super) fn complete(&mut self, current: Incarnation, now: Moment) -> Option<Incarnation> {
         if self.complete == Some(current) {
+            return None;
+        }
+        if self.is_late(now) {
+            self.owed = None;
             return None;
         }
         let (dirty, flight) = (&self.dirty, &self.flight);
@@ -163,11 +171,15 @@ impl SegmentWrites {
     ///
     /// [`said_behind`]: SegmentWrites::said_behind
     pub(super) fn behind(&self, current: Incarnation, now: Moment) -> Option<Incarnation> {
-        let is_late = self.backlog.is_some_and(|since| since + BEHIND_AFTER <= now) && !self.dirty.is_empty();
-        self.complete.filter(|said| *said == current && is_late)
+        self.complete.filter(|said| *said == current && self.is_late(now))
     }
 
-    /// Notes that the lease will not say any more that everything is written. It does again once all that waits now was written once.
+    /// True while more than a whole write waits for too long.
+    fn is_late(&self, now: Moment) -> bool {
+        self.backlog.is_some_and(|since| since + BEHIND_AFTER <= now) && !self.dirty.is_empty()
+    }
+
+    /// Notes that the lease will not say any more that everything is written. It does again once the rest was written once.
     pub(super) fn said_behind(&mut self) {
         (self.complete, self.owed) = (None, None);
     }

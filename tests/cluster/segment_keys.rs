@@ -60,11 +60,11 @@ fn roster_that_cannot_be_read_or_written_fails_no_other() {
     });
     let others: BTreeSet<String> =
         names.iter().filter(|name| !["c7", "c9"].contains(&name.as_str())).cloned().collect();
-    // A busy machine may need more than a second for one of the long answers.
-    until(SOON * 2, "all others are read", || read(&one, &names) == others);
-    let sent = bytes_sent(&redis);
-    assert_eq!(read(&one, &names), others);
-    assert!(bytes_sent(&redis) - sent < 1 << 20, "the long one rests");
+    // A busy machine may need more than a second for one of the long answers, which shows nothing of its length.
+    until(SOON * 2, "all others are read, and the long one rests", || {
+        let sent = bytes_sent(&redis);
+        read(&one, &names) == others && bytes_sent(&redis) - sent < 1 << 20
+    });
     assert!(matches!(redis.command(&["DEL", &key("c7").key, &key("c9").key]), Reply::Number(2)));
     assert!(read(&one, &names).contains("c7"), "there is none, which is an answer");
 }

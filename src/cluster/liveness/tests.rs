@@ -432,3 +432,18 @@ fn lease_from_before_an_outage_says_nothing_until_it_is_renewed() {
     assert_eq!(read(&mut liveness, 7, 9_500), LeaseParts::default());
     assert_eq!(read(&mut liveness, 8, 9_900), parts);
 }
+
+#[test]
+fn lease_with_a_lower_number_is_from_before_and_says_nothing() {
+    let mut liveness = Liveness::new(OWN);
+    let parts = LeaseParts { users: true, rosters: true, ..LeaseParts::default() };
+    let read = |liveness: &mut Liveness, renewals, ms| {
+        liveness.read_leases(&[(incarnation(1), Lease { parts, ..lease(renewals) })], at(ms));
+        liveness.instances().next().expect("it is known").parts()
+    };
+    read(&mut liveness, 5, 1_000);
+    assert_eq!(read(&mut liveness, 6, 2_000), parts);
+    assert_eq!(read(&mut liveness, 4, 3_000), LeaseParts::default(), "a replica that is behind took over");
+    assert_eq!(read(&mut liveness, 4, 3_500), LeaseParts::default());
+    assert_eq!(read(&mut liveness, 7, 4_000), parts);
+}

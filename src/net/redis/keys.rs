@@ -3,6 +3,8 @@
 use super::address::RedisTarget;
 use super::cluster::{RedirectKind, SlotReader, redirect};
 use super::connection::RedisConnection;
+use super::key_answer::{KeyAnswer, NoAnswers};
+use super::redirected::{CommandGroups, PlacedCommand, ask_groups};
 use crate::follow::slot_map::{NodeAddress, SlotMap};
 use crate::health::finding::Fault;
 use crate::net::deadline::now;
@@ -10,7 +12,7 @@ use crate::net::dial::Dialer;
 use crate::net::target::Target;
 use crate::net::trouble::Trouble;
 use crate::wire::slot::Partition;
-use ::redis::{Cmd, ServerError, Value, cmd};
+use ::redis::{Cmd, cmd};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,32 +28,6 @@ const SLOTS_EVERY: Duration = Duration::from_millis(500);
 
 /// The bytes that the answers to one call may have: a thousand instances alone have 1.4 MB of leases and stats.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-
-/// The answer to one command.
-pub(crate) type KeyAnswer = Result<Value, ServerError>;
-
-/// The reason for which it is not known what commands did.
-#[derive(Clone, Debug)]
-pub(crate) enum NoAnswers {
-    /// The connection or the search for the master failed.
-    Failed(Trouble),
-    /// The server works, but its answers together are longer than one call may read.
-    TooLong(Trouble),
-}
-
-impl NoAnswers {
-    pub(crate) fn into_trouble(self) -> Trouble {
-        match self {
-            NoAnswers::Failed(trouble) | NoAnswers::TooLong(trouble) => trouble,
-        }
-    }
-}
-
-impl From<Trouble> for NoAnswers {
-    fn from(trouble: Trouble) -> NoAnswers {
-        NoAnswers::Failed(trouble)
-    }
-}
 
 /// Connections to all servers that keys are on.
 pub(crate) struct RedisKeys {
@@ -126,14 +102,15 @@ impl RedisKeys {
         let place = self.place(partition)?;
         let mut answers = self.exchange(&place, commands, timeout)?;
         if let Some(moved) = self.moved(&place, &answers) {
-            self.map = self.map.with(partition, moved.clone());
+            self.note_moved(partition, moved.clone());
             answers = self.exchange(&Some(moved), commands, timeout)?;
         }
         self.follow_asks(&place, commands, &mut answers, timeout)?;
         Ok(answers)
     }
 
-    /// Sends commands, each on a key of its partition, in one round trip for each master. The answers are in the order of the commands.
+    /// Sends commands, each on a key of its partition, in one round trip for each master, and in one more for each that masters redirect
+    /// to. The answers are in the order of the commands.
     pub(crate) fn ask_each(
         &mut self,
         commands: Vec<(Partition, Cmd)>,
@@ -141,43 +118,27 @@ impl RedisKeys {
     ) -> Vec<Result<KeyAnswer, NoAnswers>> {
         let none = || Err(NoAnswers::Failed(Trouble::new(Fault::Protocol, "answers are missing")));
         let mut answered: Vec<_> = commands.iter().map(|_| none()).collect();
-        let mut groups: BTreeMap<Option<NodeAddress>, Vec<(usize, Partition, Cmd)>> = BTreeMap::new();
+        let mut groups = CommandGroups::new();
         for (number, (partition, command)) in commands.into_iter().enumerate() {
             match self.place(partition) {
-                Ok(place) => groups.entry(place).or_default().push((number, partition, command)),
+                Ok(place) => {
+                    groups.entry(place).or_default().push(PlacedCommand { number, partition, command })
+                }
                 Err(trouble) => put(&mut answered, number, Err(trouble.into())),
             }
         }
-        for (place, group) in groups {
-            let commands: Vec<Cmd> = group.iter().map(|(_, _, command)| command.clone()).collect();
-            match self.exchange(&place, &commands, timeout) {
-                Err(unanswered) => {
-                    for (number, _, _) in group {
-                        put(&mut answered, number, Err(unanswered.clone()));
-                    }
-                }
-                Ok(answers) => {
-                    for ((number, partition, command), answer) in group.into_iter().zip(answers) {
-                        let answer = match answer.as_ref().is_err_and(is_redirect) {
-                            true => self.ask_one(partition, command, timeout),
-                            false => Ok(answer),
-                        };
-                        put(&mut answered, number, answer);
-                    }
-                }
-            }
+        let moved =
+            ask_groups(groups, &mut answered, |place, commands| self.exchange(place, commands, timeout));
+        for (partition, master) in moved {
+            self.note_moved(partition, master);
         }
         answered
     }
 
-    fn ask_one(
-        &mut self,
-        partition: Partition,
-        command: Cmd,
-        timeout: Duration,
-    ) -> Result<KeyAnswer, NoAnswers> {
-        let none = || Trouble::new(Fault::Protocol, "answers are missing").into();
-        self.ask_at_place(partition, &[command], timeout)?.into_iter().next().ok_or_else(none)
+    /// Notes that a partition moved. Other ones may have moved with it.
+    fn note_moved(&mut self, partition: Partition, master: NodeAddress) {
+        self.map = self.map.with(partition, master);
+        self.is_doubted = true;
     }
 
     /// The server of a partition.
@@ -306,10 +267,6 @@ fn put<T>(places: &mut [T], number: usize, value: T) {
     if let Some(place) = places.get_mut(number) {
         *place = value;
     }
-}
-
-fn is_redirect(error: &ServerError) -> bool {
-    matches!(error.code(), "MOVED" | "ASK")
 }
 
 fn deadline(target: &RedisTarget) -> Instant {

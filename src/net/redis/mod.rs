@@ -4,7 +4,9 @@ pub(crate) mod address;
 pub(crate) mod cluster;
 mod connection;
 mod hosts;
+pub(crate) mod key_answer;
 pub(crate) mod keys;
+mod redirected;
 mod sentinel;
 mod server;
 

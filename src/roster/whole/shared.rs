@@ -133,8 +133,10 @@ impl Rosters {
         if changes.is_empty() {
             return None;
         }
-        sharing.writes.begin(WRITE_ROSTERS_MAX, now);
-        if changes.len() >= WRITE_ROSTERS_MAX || fields >= SEGMENT_FIELDS_MAX {
+        // If fields fill a write, nothing says how many of the waiting channels fit into the next one.
+        let is_full = fields >= SEGMENT_FIELDS_MAX;
+        sharing.writes.begin(if is_full { 0 } else { WRITE_ROSTERS_MAX }, now);
+        if changes.len() >= WRITE_ROSTERS_MAX || is_full {
             sharing.writes.hurry(now);
         }
         Some(RosterWrite { incarnation, begun: now, changes })
@@ -173,13 +175,13 @@ impl Rosters {
     /// taken it.
     ///
     /// [`said_complete`]: Rosters::said_complete
-    pub fn complete(&mut self) -> Option<Incarnation> {
+    pub fn complete(&mut self, now: Moment) -> Option<Incarnation> {
         let sharing = self.sharing.as_mut()?;
         let current = sharing.state.incarnation;
         if sharing.state.storage == Ways::LOST {
             return None;
         }
-        sharing.writes.complete(current)
+        sharing.writes.complete(current, now)
     }
 
     /// Notes that the registry knows that this incarnation has written everything.

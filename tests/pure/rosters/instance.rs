@@ -347,7 +347,7 @@ impl ModelInstance {
             (self.is_complete, self.renew_at) = (false, Moment::ZERO);
             self.rosters.said_behind();
         }
-        if let Some(incarnation) = self.rosters.complete() {
+        if let Some(incarnation) = self.rosters.complete(now) {
             self.is_complete |= incarnation == self.lease.incarnation();
             self.rosters.said_complete(incarnation);
         }
