@@ -513,7 +513,7 @@ mod tests {
         assert_eq!(arrivals.first.rest, arrivals.handshakes.rest(Duration::from_micros(100)));
         assert_eq!(arrivals.later.rest, arrivals.handshakes.rest(Duration::from_millis(1)));
         arrivals.settle_rests(Duration::ZERO, ms(1_200));
-        assert_eq!(arrivals.later.rest, Duration::ZERO, "each turn begins anew");
+        assert_eq!(arrivals.later.rest, Duration::ZERO, "each turn counts from nothing");
     }
 
     #[test]
