@@ -180,7 +180,7 @@ impl Arrivals {
         self.first.listed().chain(self.later.listed())
     }
 
-    /// Adds the time in which `accepted` connections were accepted. The part of those that were dropped is the other lane's, and
+    /// Adds the time in which `accepted` connections were accepted. The part of dropped ones is the other lane's, and
     /// other work for the measurement: a drop is no part of a handshake, and would make one look expensive or, counted, cheap.
     fn spend_accepting(&mut self, time: Duration, accepted: u32) {
         let drop_time = match std::mem::take(&mut self.drops) {
@@ -322,7 +322,7 @@ impl Engine {
         None
     }
 
-    /// Adds the time in which this turn accepted `accepted` connections, those that were dropped included.
+    /// Adds the time in which this turn accepted `accepted` connections, dropped ones included.
     pub fn handle_accept_time(&mut self, time: Duration, accepted: u32) {
         self.arrivals.spend_accepting(time, accepted);
     }
