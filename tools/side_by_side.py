@@ -3,8 +3,9 @@
 
 Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. The target with the
 most servers and deadlines runs last, and no other target with deadlines at the same time. IDLE is a command that runs another one only
-while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs.
-Without it, they end before the last target begins, and BUILDER names a process group that is stopped meanwhile.
+while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs, and
+BUILDER names a process group of a build that runs so from then on. Without it, they end before the last target begins, and the
+group is stopped meanwhile.
 
 A target that passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end
 the process group, in which other targets may still be running.
@@ -107,9 +108,16 @@ def documentation():
 
 
 @contextlib.contextmanager
-def builder_stopped():
-    """Stops the process group of a build, if there is one."""
+def builder_held_back():
+    """Leaves the processors to the tests: the process group of a build, if there is one, becomes idle, or is stopped."""
     group = int(os.environ.get("BUILDER") or 0)
+    if IDLE:
+        # What these processes start inherits it.
+        script = f"for process in $(pgrep -g {group}); do chrt --all-tasks --idle --pid 0 $process; done"
+        if group:
+            subprocess.call(["sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        yield
+        return
 
     def send(number):
         # It may have ended.
@@ -164,7 +172,7 @@ def main():
         print(f"{count} targets, built in {time.monotonic() - START:.0f} s", flush=True)
         for job in jobs if IDLE else jobs + computed:
             job.result()
-        with builder_stopped():
+        with builder_held_back():
             for job in last:
                 job.run()
         for job in computed:
