@@ -112,7 +112,7 @@ def builder_held_back():
     """Leaves the processors to the tests: the process group of a build, if there is one, becomes idle, or is stopped."""
     group = int(os.environ.get("BUILDER") or 0)
     if IDLE:
-        # What these processes start inherits it.
+        # Processes that these start inherit it.
         script = f"for process in $(pgrep -g {group}); do chrt --all-tasks --idle --pid 0 $process; done"
         if group:
             subprocess.call(["sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
