@@ -60,8 +60,13 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
         }
         let mut frame = Vec::new();
         push::publication(&mut frame, &name, &STORED);
-        let published =
-            Published { channel: name, offset: Offset(0), change: Change::None, frame: Arc::from(frame) };
+        let published = Published {
+            channel: name,
+            offset: Offset(0),
+            change: Change::None,
+            time_ms: 1,
+            frame: Arc::from(frame),
+        };
         let mut path = FanOut {
             hub,
             subscribers: (0..SUBSCRIBERS).map(|_| Subscriber::default()).collect(),

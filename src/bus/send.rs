@@ -389,7 +389,7 @@ mod tests {
     fn published(channel: usize, frame: &[u8]) -> Arc<[Published]> {
         let channel = ChannelName::parse(&format!("c{channel}")).expect("valid");
         let (offset, change, frame) = (crate::id::Offset(1), Change::None, Arc::from(frame));
-        Arc::from([Published { channel, offset, change, frame }])
+        Arc::from([Published { channel, offset, change, time_ms: 1, frame }])
     }
 
     /// Runs a sender on queued messages without a server; returns the number of lost messages.

@@ -385,6 +385,9 @@ impl Engine {
         }
         if let Some(clock) = chat.attempt.take() {
             self.tally.slo.count(SloPart::Attempt, clock.connected(now), 1);
+            if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.basis.id.0)) {
+                vitals.handshakes.record(clock.took(now).as_micros() as u64, 1);
+            }
         }
         peer.arrival = Arrival::Settling;
         self.tally.connected.add(1);

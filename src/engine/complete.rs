@@ -11,6 +11,8 @@ use crate::hub::ChannelId;
 use crate::id::CommandId;
 use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page, ReadError, Ticket};
 use crate::limits::COMPLETIONS_PER_TURN;
+use crate::metrics::latency::LatencyCells;
+use crate::metrics::vitals::ReactorVitals;
 use crate::session::{AppendOutcome, HistoryOutcome, PresenceOutcome};
 
 impl Engine {
@@ -83,7 +85,7 @@ impl Engine {
                 {
                     if outcome.is_ok() {
                         self.tally.published.add(1);
-                        self.note_published(asked);
+                        self.note_latency(asked, |vitals| &vitals.publishes);
                         self.count_reply(asked);
                     }
                     let name = MessageName { channel: &channel, user: &user, key: key.as_ref() };
@@ -105,7 +107,8 @@ impl Engine {
             }
             Completion::TokenChecked { ticket, outcome } => self.token_checked(ticket, outcome),
             Completion::Presence { ticket, page } => {
-                if let Some(Request::Presence { slot, id }) = self.pending.take(ticket) {
+                if let Some(Request::Presence { slot, id, asked }) = self.pending.take(ticket) {
+                    self.count_reply(asked);
                     self.presence_read(slot, id, PresenceOutcome::Page(&page));
                 }
             }
@@ -119,10 +122,10 @@ impl Engine {
         }
     }
 
-    /// Records the time from a publish command to its acknowledgement.
-    fn note_published(&self, asked: Moment) {
+    /// Records the time since `asked`.
+    pub(super) fn note_latency(&self, asked: Moment, cells: fn(&ReactorVitals) -> &LatencyCells) {
         if let Some(vitals) = self.setup.vitals.reactors.get(usize::from(self.basis.id.0)) {
-            vitals.publishes.record(self.now.at.since(asked));
+            cells(vitals).record(self.now.at.micros().saturating_sub(asked.micros()), 1);
         }
     }
 
@@ -140,7 +143,8 @@ impl Engine {
     fn token_checked(&mut self, ticket: Ticket, outcome: Result<Identity, Denied>) {
         let outcome = self.judged_by_orders(outcome);
         match (self.pending.take(ticket), outcome) {
-            (Some(Request::Token { slot, id }), outcome) if self.chat_mut(slot).is_some() => {
+            (Some(Request::Token { slot, id, asked }), outcome) if self.chat_mut(slot).is_some() => {
+                self.note_latency(asked, |vitals| &vitals.tokens);
                 self.with_session(slot, |session, cx| session.token_checked(id, Some(outcome), cx));
                 // The token may expire before anything else is due.
                 self.schedule(slot);
@@ -235,10 +239,15 @@ impl Engine {
                 };
                 self.with_session(slot, |session, cx| session.history_read(id, &channel, &outcome, cx));
             }
-            Request::Token { slot, id } => {
+            Request::Token { slot, id, asked: _ } => {
                 self.with_session(slot, |session, cx| session.token_checked(id, None, cx));
             }
-            Request::Presence { slot, id } => self.presence_read(slot, id, why.into()),
+            Request::Presence { slot, id, asked: _ } => {
+                if why == Unanswered::Late {
+                    self.count_no_reply();
+                }
+                self.presence_read(slot, id, why.into());
+            }
             Request::Recheck { slot } => {
                 self.with_session(slot, |session, cx| session.rechecked(None, cx));
                 self.schedule(slot);

@@ -7,6 +7,7 @@ use super::recover::Retry;
 use super::slots::SlotId;
 use crate::hub::{CatchUpStep, LiveSubscriber, Paging, SubscriptionId};
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
+use crate::slo::fan_out;
 use crate::wire::outbox::{Offer, Outbox};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -82,7 +83,21 @@ impl Engine {
             }
             let taken = (run.live.len() - fallen.len()) as u64;
             self.tally.runs.add(taken);
-            self.tally.deliveries.add(taken * u64::from(run.publications));
+            let publications = u64::from(run.publications);
+            self.tally.deliveries.add(taken * publications);
+            if publications > 0 {
+                let (id, now_ms) = (self.basis.id, self.now.unix_ms);
+                let vitals = self.setup.vitals.reactors.get(usize::from(id.0));
+                let age_ms = fan_out::age_ms(run.time_ms, now_ms);
+                self.tally.slo.count_fan_out(
+                    age_ms,
+                    taken * publications,
+                    fallen.len() as u64 * publications,
+                );
+                if let (Some(vitals), Some(age_ms)) = (vitals, age_ms) {
+                    vitals.deliveries.record(age_ms * 1_000, taken * publications);
+                }
+            }
             for live in fallen.drain(..) {
                 self.tally.lagged.add(1);
                 self.hub.fall_behind(live);

@@ -35,11 +35,15 @@ pub enum Request {
     Token {
         slot: SlotId,
         id: CommandId,
+        /// The moment at which it was read.
+        asked: Moment,
     },
     /// A page of a roster.
     Presence {
         slot: SlotId,
         id: CommandId,
+        /// The moment at which the command was read.
+        asked: Moment,
     },
     /// A repeated check of the token of an open session.
     Recheck {
@@ -70,8 +74,8 @@ impl Request {
         match self {
             Request::Append { slot, id, .. }
             | Request::History { slot, id, .. }
-            | Request::Token { slot, id }
-            | Request::Presence { slot, id } => Some((*slot, *id)),
+            | Request::Token { slot, id, .. }
+            | Request::Presence { slot, id, .. } => Some((*slot, *id)),
             Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Replay { .. }

@@ -40,7 +40,7 @@ impl Engine {
             }
             Effect::CheckToken { token, occasion, id: command, asked } => {
                 let Some(address) = self.peers.get(id).map(|peer| peer.address) else { return };
-                let request = Request::Token { slot: id, id: command };
+                let request = Request::Token { slot: id, id: command, asked };
                 self.ask(request, asked, |ticket| {
                     Job::Admit(AuthJob::CheckToken { ticket, token, occasion, address })
                 });
@@ -60,6 +60,8 @@ impl Engine {
             }
             Effect::Roster(effect) => self.perform_roster(id, *effect),
             Effect::Replay(subscription) => self.step(subscription),
+            Effect::Replied { asked } => self.count_reply(asked),
+            Effect::ReplyLate => self.count_no_reply(),
             Effect::ReleaseUser(user) => self.release(AuthJob::ReleaseUser { user }),
             Effect::OverLimit(bound) => self.report_limit(id, bound),
             Effect::Close(reason) => self.close(id, reason),

@@ -95,7 +95,7 @@ impl Engine {
                 RosterEvent::Unwatch { channel, reactor, detail }
             }
             RosterEffect::Page { id: command, wish, asked } => {
-                return self.ask(Request::Presence { slot: id, id: command }, asked, |ticket| {
+                return self.ask(Request::Presence { slot: id, id: command, asked }, asked, |ticket| {
                     Job::Presence(PresenceJob::Page { wish, reply: PageReply::Reactor(ticket) })
                 });
             }

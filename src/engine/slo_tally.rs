@@ -2,7 +2,7 @@
 
 use super::count::Count;
 use crate::metrics::slo::SloCells;
-use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart};
+use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart, fan_out};
 use std::cell::Cell;
 
 const PARTS: usize = SloPart::ALL.len();
@@ -47,6 +47,27 @@ impl SloTally {
         };
         if let Some(count) = count {
             count.add(by);
+        }
+    }
+
+    /// Counts publications for live subscribers: `taken` of them are in outboxes now, and `refused` found no room. They were committed
+    /// `age_ms` ago, if that is known.
+    #[inline]
+    pub(super) fn count_fan_out(&self, age_ms: Option<u64>, taken: u64, refused: u64) {
+        if refused == 0 && age_ms.is_some_and(|age_ms| age_ms <= fan_out::SOON_MS) {
+            self.count(SloPart::DeliveryFanout, SloOutcome::Good, taken);
+            return self.count(SloPart::LatencyFanout, SloOutcome::Good, taken);
+        }
+        self.count_bad_fan_out(age_ms, taken, refused);
+    }
+
+    #[cold]
+    fn count_bad_fan_out(&self, age_ms: Option<u64>, taken: u64, refused: u64) {
+        let bounds =
+            [(SloPart::DeliveryFanout, fan_out::DELIVERED_MS), (SloPart::LatencyFanout, fan_out::SOON_MS)];
+        for (part, within_ms) in bounds {
+            self.count(part, fan_out::outcome(age_ms, within_ms), taken);
+            self.count(part, SloOutcome::Excluded(Exclusion::SlowReader), refused);
         }
     }
 

@@ -77,10 +77,13 @@ pub fn percentile_of(counts: impl Iterator<Item = u64> + Clone, percent: u8) -> 
     })
 }
 
-/// The bucket of a duration.
+fn bucket(latency: Duration) -> usize {
+    bucket_of_us(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The bucket of a duration in microseconds.
 #[inline]
-pub fn bucket(latency: Duration) -> usize {
-    let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+pub fn bucket_of_us(us: u64) -> usize {
     let bits = us.checked_ilog2().unwrap_or(0);
     if bits < BITS.start {
         return 0;

@@ -4,7 +4,7 @@ use super::exchange::LogPage;
 use super::id::{ChannelId, Slot, SubscriptionId};
 use super::tail::Tail;
 use crate::id::{ChannelName, Offset};
-use crate::wire::publication::{Change, Published};
+use crate::wire::publication::{Change, Published, UNKNOWN_TIME, time_of};
 use crate::wire::push::LogPosition;
 use slab::Slab;
 
@@ -118,6 +118,8 @@ pub(super) struct Channel {
     pub(super) run: Vec<u8>,
     /// The number of publications in `run`.
     pub(super) run_publications: u32,
+    /// The time of the commit of the first of them.
+    pub(super) run_time_ms: u64,
     pub(super) run_state: RunState,
     /// The head before `run`.
     pub(super) run_after: Offset,
@@ -152,6 +154,7 @@ impl Channel {
             ahead: Vec::new(),
             run: Vec::new(),
             run_publications: 0,
+            run_time_ms: UNKNOWN_TIME,
             run_state: RunState::Clean,
             run_after: Offset::ZERO,
             tail: Tail::default(),
@@ -182,6 +185,9 @@ impl Channel {
             return Intake::Hole(position.head);
         }
         let before = std::mem::replace(&mut position.head, published.offset);
+        if self.run_publications == 0 {
+            self.run_time_ms = published.time_ms;
+        }
         self.add_to_run(before, &published.frame, 1);
         Intake::Taken
     }
@@ -231,6 +237,9 @@ impl Channel {
             let before = std::mem::replace(&mut position.head, reached);
             self.erased_by = self.erased_by.max(reached);
             if page.first == before.next() {
+                if self.run_publications == 0 {
+                    self.run_time_ms = time_of(page.frames);
+                }
                 self.add_to_run(before, page.frames, page.count);
                 outcome = FillOutcome::Taken;
             } else {

@@ -246,10 +246,10 @@ impl Hub {
         };
         let channel = channel_mut(&mut self.channels, id)?;
         let bytes = Rc::from(channel.run.as_slice());
-        let publications = channel.run_publications;
+        let (publications, time_ms) = (channel.run_publications, channel.run_time_ms);
         channel.end_run();
         self.caught_up.append(&mut channel.ahead);
-        Some(Run { bytes, publications, live: &channel.live })
+        Some(Run { bytes, publications, time_ms, live: &channel.live })
     }
 
     /// Marks a live subscriber as lagging because its outbox refused the last run of its channel.
@@ -358,6 +358,9 @@ pub struct Run<'a> {
     pub bytes: Rc<[u8]>,
     /// The number of publications among them; the others are signals.
     pub publications: u32,
+    /// The time of the commit of the first of them by the store's clock, in Unix milliseconds, or
+    /// [`UNKNOWN_TIME`](crate::wire::publication::UNKNOWN_TIME).
+    pub time_ms: u64,
     /// The subscribers to send them to.
     pub live: &'a [LiveSubscriber],
 }

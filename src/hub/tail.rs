@@ -213,6 +213,7 @@ mod tests {
             channel: ChannelName::parse("c").expect("valid"),
             offset: Offset(offset),
             change,
+            time_ms: 1,
             frame: Arc::from(vec![b'x'; bytes]),
         }
     }

@@ -7,6 +7,7 @@ mod bus;
 mod cluster;
 mod connections;
 mod drain;
+mod latency;
 mod orders;
 mod presence;
 mod registry;
@@ -277,6 +278,7 @@ impl Collector for Scrape {
         self.tls(&mut sheet)?;
         self.drain(&mut sheet)?;
         self.traffic(&mut sheet)?;
+        self.latencies(&mut sheet)?;
         self.bounds(&mut sheet)?;
         self.slo(&mut sheet)?;
         self.alerts(&mut sheet)?;

@@ -29,6 +29,12 @@ pub struct ReactorVitals {
     pub connections: Cell,
     /// From reading a publish command to its acknowledgement.
     pub publishes: LatencyCells,
+    /// From the commit of a publication to the outbox of each live subscriber.
+    pub deliveries: LatencyCells,
+    /// From a well-formed upgrade to `connected`, the wait for the client's `connect` left out.
+    pub handshakes: LatencyCells,
+    /// From reading a token to the verdict on it.
+    pub tokens: LatencyCells,
     /// The users of its sessions about a second ago: a [`Crowd`].
     pub crowd: Cell,
     /// The longest turn of each recent second: the second in the high half, microseconds in the low half.

@@ -40,6 +40,10 @@ pub enum Effect {
     Roster(Box<RosterEffect>),
     /// Start catching up, now that the reply is written.
     Replay(SubscriptionId),
+    /// Count a reply to a command that arrived at `asked` and was answered without a request of its own.
+    Replied { asked: Moment },
+    /// Count a command that found no answer in time.
+    ReplyLate,
     /// Release this connection from its user's count.
     ReleaseUser(UserName),
     /// Report that this setting refused a command.

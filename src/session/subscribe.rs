@@ -67,7 +67,7 @@ impl Member {
         decision: Option<Decision>,
         cx: &mut Context<'_>,
     ) {
-        let Some(id) = self.take_opening(subscription) else { return };
+        let Some(Opening { id, answer_by, .. }) = self.take_opening(subscription) else { return };
         let Some(decision) = decision else {
             self.drop_subscription(subscription, cx);
             cx.refuse(Some(id), &Refusal::Unavailable { retry_ms: SUBSCRIBE_RETRY_MS });
@@ -77,20 +77,21 @@ impl Member {
             let recovered =
                 Recovered { channel, log: Some(decision.position), outcome: decision.outcome, roster: None };
             push::subscribed(cx.out, id, &recovered);
+            cx.effects.push(Effect::Replied { asked: answer_by - REPLY_TIMEOUT });
             cx.effects.push(Effect::Replay(subscription));
             self.announce_roster(subscription, cx);
         }
     }
 
     /// Takes the command that waits for the subscription's reply.
-    fn take_opening(&mut self, subscription: SubscriptionId) -> Option<CommandId> {
+    fn take_opening(&mut self, subscription: SubscriptionId) -> Option<Opening> {
         let at = self.opening.iter().position(|opening| opening.subscription == subscription)?;
         let opening = self.opening.swap_remove(at);
         if self.opening.is_empty() {
             // An idle session holds no allocation for these.
             self.opening = Vec::new();
         }
-        Some(opening.id)
+        Some(opening)
     }
 
     /// Refuses the subscriptions whose position is still unknown at their deadline.
@@ -99,6 +100,7 @@ impl Member {
         let late: Vec<SubscriptionId> =
             self.opening.iter().filter(late).map(|opening| opening.subscription).collect();
         for subscription in late {
+            cx.effects.push(Effect::ReplyLate);
             self.opened(subscription, None, cx);
         }
     }
@@ -147,6 +149,6 @@ impl Member {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|other| *other != subscription);
         self.meters.unsubscribe(before - self.subscriptions.len());
-        self.take_opening(subscription)
+        self.take_opening(subscription).map(|opening| opening.id)
     }
 }

@@ -107,7 +107,12 @@ pub fn wait(outcome: SloOutcome) -> Option<SloOutcome> {
         SloOutcome::Excluded(Exclusion::Deferred) => Some(SloOutcome::Bad(BadCause::Capacity)),
         SloOutcome::Good
         | SloOutcome::Excluded(
-            Exclusion::Client | Exclusion::ClientLimit | Exclusion::Left | Exclusion::PeerGone,
+            Exclusion::Client
+            | Exclusion::ClientLimit
+            | Exclusion::Left
+            | Exclusion::PeerGone
+            | Exclusion::SlowReader
+            | Exclusion::Clock,
         ) => None,
     }
 }

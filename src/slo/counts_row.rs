@@ -18,7 +18,8 @@ pub fn text_of(counts: &AllCounts) -> String {
         let PartCounts { totals: PartTotals { good, bad, excluded }, looks, bad_looks_ppm } = *counts;
         [good, bad, excluded, looks, bad_looks_ppm]
     };
-    let parts: BTreeMap<&str, Cells> = counted.map(|(part, counts)| (part.as_str(), cells(counts))).collect();
+    let parts: BTreeMap<&str, Cells> =
+        counted.map(|(part, counts)| (part.stored_as(), cells(counts))).collect();
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
@@ -27,7 +28,7 @@ pub fn read(text: &str) -> AllCounts {
     let parts: BTreeMap<String, Cells> = serde_json::from_str(text).unwrap_or_default();
     SloPart::ALL.map(|part| {
         let [good, bad, excluded, looks, bad_looks_ppm] =
-            parts.get(part.as_str()).copied().unwrap_or_default();
+            parts.get(part.stored_as()).copied().unwrap_or_default();
         PartCounts { totals: PartTotals { good, bad, excluded }, looks, bad_looks_ppm }
     })
 }
@@ -58,6 +59,14 @@ mod tests {
             let text = text_of(&counts_of(&[cells]));
             prop_assert_eq!(read(&text[..cut.min(text.len() - 1)]), AllCounts::default());
         }
+    }
+
+    #[test]
+    fn parts_are_stored_under_different_names() {
+        let mut names: Vec<&str> = SloPart::ALL.into_iter().map(SloPart::stored_as).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SloPart::ALL.len());
     }
 
     #[test]

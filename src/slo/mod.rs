@@ -15,6 +15,7 @@ pub mod attempt;
 pub mod burn;
 pub mod counts_row;
 pub mod ending;
+pub mod fan_out;
 pub mod guard;
 pub mod history;
 pub mod judge;

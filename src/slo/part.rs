@@ -11,8 +11,12 @@ pub enum SloPart {
     Session,
     /// Messages that clients publish; however often a client tries, a message counts once.
     Publish,
-    /// Replies to `publish` and `history`.
+    /// Publications on their way to live subscribers, each counted once for each of them: whether they arrive.
+    DeliveryFanout,
+    /// Replies to `publish`, `subscribe`, `history` and `presence`.
     Command,
+    /// The same events as [`SloPart::DeliveryFanout`]: whether they arrive soon.
+    LatencyFanout,
     /// Requests for health reports.
     Request,
     /// Ends of sessions that their clients did not begin.
@@ -21,11 +25,13 @@ pub enum SloPart {
 
 impl SloPart {
     /// All parts, in declaration order.
-    pub const ALL: [SloPart; 6] = [
+    pub const ALL: [SloPart; 8] = [
         SloPart::Attempt,
         SloPart::Session,
         SloPart::Publish,
+        SloPart::DeliveryFanout,
         SloPart::Command,
+        SloPart::LatencyFanout,
         SloPart::Request,
         SloPart::Endings,
     ];
@@ -38,8 +44,8 @@ impl SloPart {
     pub const fn objective(self) -> &'static str {
         match self {
             SloPart::Attempt | SloPart::Session => "connection",
-            SloPart::Publish => "delivery",
-            SloPart::Command => "latency",
+            SloPart::Publish | SloPart::DeliveryFanout => "delivery",
+            SloPart::Command | SloPart::LatencyFanout => "latency",
             SloPart::Request => "health",
             SloPart::Endings => "explained",
         }
@@ -52,8 +58,23 @@ impl SloPart {
             SloPart::Session => "session",
             SloPart::Publish => "publish",
             SloPart::Command => "command",
+            SloPart::DeliveryFanout | SloPart::LatencyFanout => "fanout",
             SloPart::Request => "request",
             SloPart::Endings => "endings",
+        }
+    }
+
+    /// The name that its counts are stored under, which no other part has.
+    pub const fn stored_as(self) -> &'static str {
+        match self {
+            SloPart::DeliveryFanout => "delivery.fanout",
+            SloPart::LatencyFanout => "latency.fanout",
+            SloPart::Attempt
+            | SloPart::Session
+            | SloPart::Publish
+            | SloPart::Command
+            | SloPart::Request
+            | SloPart::Endings => self.as_str(),
         }
     }
 
@@ -62,9 +83,13 @@ impl SloPart {
     pub const fn counting(self) -> Counting {
         match self {
             SloPart::Attempt => Counting::Looks,
-            SloPart::Session | SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => {
-                Counting::Events
-            }
+            SloPart::Session
+            | SloPart::Publish
+            | SloPart::DeliveryFanout
+            | SloPart::Command
+            | SloPart::LatencyFanout
+            | SloPart::Request
+            | SloPart::Endings => Counting::Events,
         }
     }
 
@@ -74,6 +99,7 @@ impl SloPart {
             SloPart::Attempt => "looks",
             SloPart::Session => "seconds",
             SloPart::Publish => "messages",
+            SloPart::DeliveryFanout | SloPart::LatencyFanout => "deliveries",
             SloPart::Command => "replies",
             SloPart::Request => "requests",
             SloPart::Endings => "ends",
@@ -85,7 +111,12 @@ impl SloPart {
         match self {
             SloPart::Attempt => 1_000_000,
             SloPart::Session => 1_000,
-            SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => 1,
+            SloPart::Publish
+            | SloPart::DeliveryFanout
+            | SloPart::Command
+            | SloPart::LatencyFanout
+            | SloPart::Request
+            | SloPart::Endings => 1,
         }
     }
 
@@ -93,7 +124,13 @@ impl SloPart {
     pub const fn judged_as_one(self) -> u64 {
         match self {
             SloPart::Session => 10_000,
-            SloPart::Attempt | SloPart::Publish | SloPart::Command | SloPart::Request | SloPart::Endings => 1,
+            SloPart::Attempt
+            | SloPart::Publish
+            | SloPart::DeliveryFanout
+            | SloPart::Command
+            | SloPart::LatencyFanout
+            | SloPart::Request
+            | SloPart::Endings => 1,
         }
     }
 
@@ -108,7 +145,9 @@ impl SloPart {
                 BadCause::Fault,
             ],
             SloPart::Publish => &[BadCause::NotStored],
-            SloPart::Command | SloPart::Request => &[BadCause::Late],
+            SloPart::DeliveryFanout | SloPart::Command | SloPart::LatencyFanout | SloPart::Request => {
+                &[BadCause::Late]
+            }
             SloPart::Endings => &[BadCause::Unexplained],
         }
     }
@@ -125,6 +164,7 @@ impl SloPart {
             ],
             SloPart::Session => &[Exclusion::Drain],
             SloPart::Publish => &[Exclusion::Client],
+            SloPart::DeliveryFanout | SloPart::LatencyFanout => &[Exclusion::SlowReader, Exclusion::Clock],
             SloPart::Command | SloPart::Request => &[],
             SloPart::Endings => &[Exclusion::PeerGone],
         }
@@ -228,17 +268,23 @@ pub enum Exclusion {
     Drain,
     /// The client was gone, or read nothing, so no word could reach it.
     PeerGone,
+    /// The client reads slower than its channels speak.
+    SlowReader,
+    /// The clock of the store is ahead, or the time of the commit is not known.
+    Clock,
 }
 
 impl Exclusion {
     /// All reasons, in declaration order.
-    pub const ALL: [Exclusion; 6] = [
+    pub const ALL: [Exclusion; 8] = [
         Exclusion::Client,
         Exclusion::ClientLimit,
         Exclusion::Left,
         Exclusion::Deferred,
         Exclusion::Drain,
         Exclusion::PeerGone,
+        Exclusion::SlowReader,
+        Exclusion::Clock,
     ];
 
     pub const fn index(self) -> usize {
@@ -253,6 +299,8 @@ impl Exclusion {
             Exclusion::Deferred => "deferred",
             Exclusion::Drain => "drain",
             Exclusion::PeerGone => "peer_gone",
+            Exclusion::SlowReader => "slow_reader",
+            Exclusion::Clock => "clock",
         }
     }
 }

@@ -116,7 +116,7 @@ fn publish<J: Borrow<Append>>(jobs: &[J], outcomes: &[Outcome]) -> Arc<[Publishe
         };
         push::publication(&mut frame, &job.channel, &stored);
         let (channel, frame) = (job.channel.clone(), Arc::from(frame.as_slice()));
-        Some(Published { channel, offset: *offset, change, frame })
+        Some(Published { channel, offset: *offset, change, time_ms: *time_ms, frame })
     };
     jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode).collect()
 }

@@ -16,7 +16,7 @@
 //! get, so a message is encoded once for all instances; a reader accepts only whole, unmasked text frames that name the
 //! channel and the offset of their entry.
 
-use super::publication::{Change, Published};
+use super::publication::{Change, Published, time_of};
 use super::segment::SegmentDelta;
 use super::server_frame;
 use crate::id::{ChannelName, Offset};
@@ -386,8 +386,9 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Env
         if !is_publication(frame, channel, Offset(number(0))) {
             return Err(EnvelopeFault::Frame);
         }
+        let time_ms = time_of(frame);
         let (channel, offset, frame) = (channel.clone(), Offset(number(0)), Arc::from(frame));
-        publications.push(Published { channel, offset, change, frame });
+        publications.push(Published { channel, offset, change, time_ms, frame });
         body = rest;
     }
     Ok(publications)

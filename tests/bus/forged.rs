@@ -18,7 +18,7 @@ fn frame(text: &str) -> Vec<u8> {
 
 fn forged(offset: u64, frame: &[u8]) -> Published {
     let channel = ChannelName::parse("c").expect("valid");
-    Published { channel, offset: Offset(offset), change: Change::None, frame: Arc::from(frame) }
+    Published { channel, offset: Offset(offset), change: Change::None, time_ms: 1, frame: Arc::from(frame) }
 }
 
 fn sealed(key: &BusKey, entry: &Published) -> Vec<u8> {

@@ -150,12 +150,10 @@ impl Store {
         let entry = self.logs.get(&number(name)).and_then(|log| log.at(offset.0)).expect("it is stored");
         let mut frame = Vec::new();
         // As it was when it was committed.
-        push::publication(
-            &mut frame,
-            name,
-            &Stored { deleted_by: None, ..stored(entry, offset, &entry.data) },
-        );
-        Published { channel: name.clone(), offset, change: entry.change, frame: Arc::from(frame) }
+        let stored = Stored { deleted_by: None, ..stored(entry, offset, &entry.data) };
+        push::publication(&mut frame, name, &stored);
+        let (time_ms, frame) = (stored.time_ms, Arc::from(frame));
+        Published { channel: name.clone(), offset, change: entry.change, time_ms, frame }
     }
 
     pub fn page(&self, request: &PageRequest) -> Page {

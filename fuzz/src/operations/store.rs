@@ -85,7 +85,8 @@ impl Store {
             }
         }
         let frame = Arc::from(self.piece(channel, offset, Form::Frames));
-        let published = Published { channel: channel.clone(), offset: Offset(offset), change, frame };
+        let published =
+            Published { channel: channel.clone(), offset: Offset(offset), change, time_ms: 1, frame };
         Ok((appended(offset, Attempt::First), Some(published)))
     }
 

@@ -32,7 +32,7 @@ mod tests {
     fn published(channel: usize, offset: u64) -> Published {
         let channel = ChannelName::parse(&format!("c{channel}")).expect("valid");
         let (offset, change, frame) = (Offset(offset), Change::None, Arc::from(&b"x"[..]));
-        Published { channel, offset, change, frame }
+        Published { channel, offset, change, time_ms: 1, frame }
     }
 
     /// Thirds of the partitions.

@@ -1,6 +1,6 @@
 //! Events that objectives count.
 
-use super::stage::UPGRADE;
+use super::stage::{UPGRADE, page};
 use super::*;
 use crate::close::CloseReason;
 use crate::drain::{DrainCause, Ending};
@@ -10,8 +10,10 @@ use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy
 use crate::health::dependency::ForcedOrder;
 use crate::health::snapshot::AdmissionMode;
 use crate::job::{AddressDenied, AppendError, Appended, Attempt, Denied};
+use crate::metrics::latency::LatencyCounts;
 use crate::random::Random;
 use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart};
+use crate::wire::publication::{Change, Published};
 
 const GOOD: SloOutcome = SloOutcome::Good;
 const TOKEN: &str = r#"{"id":1,"connect":{"token":"t"}}"#;
@@ -345,4 +347,61 @@ fn health_report_is_late_if_its_turn_takes_more_than_a_second() {
         stage.turn_until(|stage| stage.has(client, "HTTP/1.1 200"));
         assert_eq!((of(&stage, SloPart::Request, GOOD), of(&stage, SloPart::Request, late)), counts);
     }
+}
+
+#[test]
+fn delivery_counts_once_for_each_live_subscriber_by_the_time_since_its_commit() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"c"}}"#;
+    let first = stage.chat(&[CONNECT, subscribe]);
+    let ticket = stage.asked().ticket;
+    stage.answer(Completion::Page { ticket, outcome: Ok(page(0)) });
+    let second = stage.chat(&[CONNECT, subscribe]);
+    stage.turn_until(|stage| [first, second].iter().all(|id| stage.has(*id, r#""subscribed""#)));
+    assert_eq!(of(&stage, SloPart::Command, GOOD), 2);
+
+    let late = SloOutcome::Bad(BadCause::Late);
+    let [slow_reader, clock] = [Exclusion::SlowReader, Exclusion::Clock].map(SloOutcome::Excluded);
+    let outcomes = [GOOD, late, slow_reader, clock];
+    let counts = |stage: &Stage, part| outcomes.map(|outcome| of(stage, part, outcome));
+    let mut offset = 0;
+    let mut deliver = |stage: &mut Stage, age_ms: i64, bytes: usize| {
+        offset += 1;
+        stage.broadcasts.push_back(Broadcast::Published(Arc::from([Published {
+            channel: ChannelName::parse("c").expect("valid"),
+            offset: Offset(offset),
+            change: Change::None,
+            time_ms: stage.engine.now().unix_ms.saturating_add_signed(-age_ms),
+            frame: Arc::from(vec![b'x'; bytes]),
+        }])));
+        stage.turn();
+        (counts(stage, SloPart::DeliveryFanout), counts(stage, SloPart::LatencyFanout))
+    };
+    assert_eq!(deliver(&mut stage, 1_900, 9), ([2, 0, 0, 0], [2, 0, 0, 0]));
+    assert_eq!(deliver(&mut stage, 2_100, 9), ([4, 0, 0, 0], [2, 2, 0, 0]));
+    assert_eq!(deliver(&mut stage, 31_000, 9), ([4, 2, 0, 0], [2, 4, 0, 0]));
+    assert_eq!(deliver(&mut stage, -600, 9), ([4, 2, 0, 2], [2, 4, 0, 2]));
+    assert_eq!(deliver(&mut stage, 0, 1 << 20), ([4, 2, 2, 2], [2, 4, 2, 2]));
+    let histogram =
+        LatencyCounts::of(stage.setup.vitals.reactors.iter().map(|one| &one.deliveries)).histogram();
+    assert_eq!(histogram.iter().map(|(_, count)| count).sum::<u64>(), 6);
+}
+
+#[test]
+fn subscribe_that_the_store_does_not_answer_is_late_and_one_that_it_refuses_is_no_reply() {
+    let late = SloOutcome::Bad(BadCause::Late);
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"c"}}"#;
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT, subscribe]);
+    stage.asked();
+    wait(&mut stage, Duration::from_secs(5));
+    stage.turn_until(|stage| stage.has(client, r#""code":"unavailable""#));
+    assert_eq!((of(&stage, SloPart::Command, GOOD), of(&stage, SloPart::Command, late)), (0, 1));
+
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT, subscribe]);
+    let ticket = stage.asked().ticket;
+    stage.answer(Completion::Page { ticket, outcome: Err(ReadError { retry_ms: 1 }) });
+    stage.turn_until(|stage| stage.has(client, r#""code":"unavailable""#));
+    assert_eq!((of(&stage, SloPart::Command, GOOD), of(&stage, SloPart::Command, late)), (0, 0));
 }

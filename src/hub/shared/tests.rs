@@ -30,7 +30,7 @@ fn offsets(frames: &[u8]) -> Vec<u64> {
 }
 
 fn published(offset: u64, change: Change) -> Published {
-    Published { channel: name(), offset: Offset(offset), change, frame: Arc::from(frame(offset)) }
+    Published { channel: name(), offset: Offset(offset), change, time_ms: 1, frame: Arc::from(frame(offset)) }
 }
 
 fn after(offset: u64) -> StartAt {
@@ -197,6 +197,7 @@ fn long_frame_is_shared_by_all_subscribers_that_lack_it() {
             channel: name(),
             offset,
             change: Change::None,
+            time_ms: 1,
             frame: Arc::clone(frame),
         });
     }

@@ -220,6 +220,7 @@ impl World {
                         channel: name(channel),
                         offset: Offset(log.head),
                         change: Change::None,
+                        time_ms: 1,
                         frame: Arc::from(frame(channel, log.head)),
                     });
                 }

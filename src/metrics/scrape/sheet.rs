@@ -2,6 +2,7 @@
 
 use super::values::read;
 use crate::metrics::duration::{BOUNDS_US, DurationHistogram};
+use crate::metrics::latency::LatencyCounts;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -87,6 +88,14 @@ impl Sheet<'_> {
 
     pub(super) fn histogram(&mut self, name: &str, help: &str, values: &DurationHistogram) -> fmt::Result {
         encode_histogram(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?, values)
+    }
+
+    /// Writes a histogram of latencies, in seconds.
+    pub(super) fn latencies(&mut self, name: &str, help: &str, counts: &LatencyCounts) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let buckets = counts.histogram();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(counts.sum_s(), count, &buckets, None)
     }
 
     /// Writes a histogram for each label.

@@ -201,6 +201,7 @@ const fn events_of(part: SloPart) -> &'static str {
         SloPart::Attempt => "attempts to connect",
         SloPart::Session => "the time of sessions",
         SloPart::Publish => "messages",
+        SloPart::DeliveryFanout | SloPart::LatencyFanout => "deliveries",
         SloPart::Command => "replies",
         SloPart::Request => "health reports",
         SloPart::Endings => "ends of sessions",

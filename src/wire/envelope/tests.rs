@@ -26,7 +26,7 @@ fn frame(channel: &str, offset: u64, data: &str) -> Vec<u8> {
 }
 
 fn published(offset: u64, change: Change, frame: &[u8]) -> Published {
-    Published { channel: channel(), offset: Offset(offset), change, frame: Arc::from(frame) }
+    Published { channel: channel(), offset: Offset(offset), change, time_ms: 1, frame: Arc::from(frame) }
 }
 
 fn sealed(entries: &[Published]) -> Vec<u8> {
