@@ -57,6 +57,8 @@ Examples:
   seawall alert                            print incidents, silences and channels of a running gateway
   seawall alert test                       send a test to every configured channel, and print the answers
   seawall slo simulate delivery            print how soon burn-rate alerts of an objective notify
+  seawall slo export --format prometheus > /etc/prometheus/seawall-slo.yaml
+                                           print rules for Prometheus from the same objectives
   seawall completions bash > /etc/bash_completion.d/seawall
 
 Configuration sources, each overriding the one before:
@@ -319,7 +321,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Simulates an objective, or asks the running gateway how well it keeps its own.
+/// Simulates an objective, exports or imports all, or asks the running gateway how well it keeps its own.
 fn slo(
     settings: Settings,
     command: Option<SloCommand>,
@@ -327,7 +329,9 @@ fn slo(
     which: &Which,
 ) -> ExitCode {
     match command {
-        Some(command) => slo_command::slo(&command),
+        Some(SloCommand::Simulate(arguments)) => slo_command::simulate(&arguments),
+        Some(SloCommand::Import(arguments)) => arguments.run(),
+        Some(SloCommand::Export(arguments)) => configured(settings, |config| arguments.run(&config)),
         None => operating(settings, which, |config, running| arguments.run(&config, running)),
     }
 }

@@ -1,5 +1,8 @@
-//! `seawall slo simulate`: how soon the alerts of an objective notify, found with drawn traffic.
+//! `seawall slo`: the commands that need no running gateway. `simulate` finds how soon the alerts of an objective notify, with drawn
+//! traffic.
 
+use super::export_command::ExportArguments;
+use super::import_command::ImportArguments;
 use super::output;
 use crate::random::Random;
 use crate::slo::objective::{Counting, Objective, USUAL, allowed_ppm};
@@ -19,6 +22,10 @@ const CALM_DAYS: u32 = 30;
 pub(super) enum SloCommand {
     /// Print the burn-rate alerts of an objective, how soon each size of failure notifies, and how many notices are false
     Simulate(SimulateArguments),
+    /// Print the objectives of the configuration for Prometheus, Alertmanager, Grafana, or as OpenSLO
+    Export(ExportArguments),
+    /// Print the objectives of an OpenSLO file as lines of the configuration; exit with 2 if something of it is not taken
+    Import(ImportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -45,9 +52,8 @@ fn ratio(percent: &str) -> Result<u32, String> {
     allowed_ppm(percent).ok_or_else(|| "50 to 99.9999, with at most four decimals".to_owned())
 }
 
-/// Runs the command.
-pub(super) fn slo(command: &SloCommand) -> ExitCode {
-    let SloCommand::Simulate(arguments) = command;
+/// Simulates an objective.
+pub(super) fn simulate(arguments: &SimulateArguments) -> ExitCode {
     let objectives: Vec<(&str, Objective)> = match (arguments.ratio, arguments.days) {
         (Some(allowed_ppm), Some(period_days)) => {
             vec![("objective", Objective { allowed_ppm, period_days, counting: Counting::Events })]
