@@ -28,6 +28,8 @@ pub enum NameFault {
 
 /// The beginning of the names of personal channels; more follows.
 pub const PERSONAL_PREFIX: &str = "$user:";
+/// The beginning of the names of the canaries' channels; more follows.
+pub const CANARY_PREFIX: &str = "$seawall.canary.";
 
 /// A channel's name: 1–128 bytes of `[A-Za-z0-9_.:-]`, of which [`PERSONAL_PREFIX`] may be the beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +69,31 @@ impl ChannelName {
         if free.bytes().all(is_of_channel) { Ok(()) } else { Err(NameFault::Alphabet) }
     }
 
-    /// True if it is the personal channel of a user.
+    /// The channel of the canary of this name. Characters that channel names cannot have are replaced.
+    pub fn of_canary(name: &str) -> ChannelName {
+        let plain = |letter: char| match u8::try_from(letter) {
+            Ok(byte) if is_of_channel(byte) => letter,
+            Ok(_) | Err(_) => '_',
+        };
+        let name = CANARY_PREFIX.chars().chain(name.chars().map(plain)).take(CHANNEL_BYTES_MAX);
+        ChannelName(Arc::from(name.collect::<String>()))
+    }
+
+    /// Accepts the channel of a canary as well. Only its canary has a right on it.
+    pub fn parse_any(text: &str) -> Result<ChannelName, NameFault> {
+        match ChannelName::parse(text) {
+            Err(NameFault::Reserved) if is_of_canary(text) => Ok(ChannelName(Arc::from(text))),
+            parsed => parsed,
+        }
+    }
+
+    /// True if it is the channel of a canary.
+    #[inline]
+    pub fn is_of_canary(&self) -> bool {
+        self.is_personal() && is_of_canary(&self.0)
+    }
+
+    /// True if it is the personal channel of a user, or that of a canary.
     #[inline]
     pub fn is_personal(&self) -> bool {
         self.0.as_bytes().first() == Some(&b'$')
@@ -91,6 +117,12 @@ static IS_OF_CHANNEL: [bool; 256] = {
     alphabet
 };
 
+fn is_of_canary(text: &str) -> bool {
+    let free = text.strip_prefix(CANARY_PREFIX);
+    text.len() <= CHANNEL_BYTES_MAX
+        && free.is_some_and(|free| !free.is_empty() && free.bytes().all(is_of_channel))
+}
+
 #[inline]
 fn is_of_channel(byte: u8) -> bool {
     IS_OF_CHANNEL[usize::from(byte)]
@@ -107,6 +139,8 @@ impl fmt::Display for ChannelName {
         f.write_str(&self.0)
     }
 }
+
+const CANARY_USER: &str = "$canary";
 
 /// The user of a connection: the `sub` of its token, or `anonymous`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,6 +162,17 @@ impl UserName {
             return Err(NameFault::Alphabet);
         }
         Ok(UserName(Arc::from(text)))
+    }
+
+    /// The user of the canary. No token can name it, because `$` begins none of their users.
+    pub fn canary() -> UserName {
+        UserName(Arc::from(CANARY_USER))
+    }
+
+    /// True for the user of the canary.
+    #[inline]
+    pub fn is_canary(&self) -> bool {
+        self.0.len() == CANARY_USER.len() && &*self.0 == CANARY_USER
     }
 
     /// The user of every session if auth is off.
@@ -373,6 +418,15 @@ mod tests {
         assert_eq!(ChannelName::parse("$status"), Err(NameFault::Reserved));
         assert_eq!(ChannelName::parse("$user:"), Err(NameFault::Empty));
         assert_eq!(ChannelName::parse("$user:$"), Err(NameFault::Alphabet));
+        for refused in [ChannelName::parse, ChannelName::parse_any] {
+            assert_eq!(refused("$seawall.canary."), Err(NameFault::Reserved));
+            assert_eq!(refused("$seawall.canary.a b"), Err(NameFault::Reserved));
+        }
+        let canary = ChannelName::of_canary("gö 1");
+        assert_eq!(canary.as_str(), "$seawall.canary.g__1");
+        assert_eq!(ChannelName::parse(canary.as_str()), Err(NameFault::Reserved));
+        assert_eq!(ChannelName::parse_any(canary.as_str()), Ok(canary));
+        assert!(ChannelName::parse_any(ChannelName::of_canary(&"x".repeat(200)).as_str()).is_ok());
         assert!(ChannelName::parse("$user:ann:40x").is_ok_and(|name| name.is_personal()));
         assert!(!ChannelName::parse("user:ann").expect("a name").is_personal());
     }

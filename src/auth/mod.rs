@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod api_meters;
 pub mod backend_token;
 pub mod backend_tokens;
+pub mod canary_pass;
 pub mod census;
 pub mod check_queue;
 pub mod fair_queue;

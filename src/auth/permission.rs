@@ -116,6 +116,15 @@ enum Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns(Box<[Pattern]>);
 
+impl Permissions {
+    /// Reading and writing one channel, and nothing else.
+    pub fn of_canary(channel: &ChannelName) -> Permissions {
+        let pattern = Pattern::Name(Box::from(channel.as_str()));
+        let rights = Right::Subscribe.bit() | Right::Publish.bit() | Right::Create.bit();
+        Permissions(Grants::Listed(Box::new([Grant { pattern, rights }]), Creators::Listed))
+    }
+}
+
 impl Patterns {
     /// Reads the patterns, which follow the rules of those in a token.
     pub fn parse(patterns: &[String]) -> Result<Patterns, ClaimFault> {

@@ -68,7 +68,7 @@ impl Topics {
                 rest.get(end..)?.strip_prefix(b"}:c:")?
             }
         };
-        ChannelName::parse(std::str::from_utf8(channel).ok()?).ok()
+        ChannelName::parse_any(std::str::from_utf8(channel).ok()?).ok()
     }
 
     /// Subscribes a new connection to all that is no channel.

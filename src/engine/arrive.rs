@@ -389,11 +389,14 @@ impl Engine {
                 vitals.handshakes.record(clock.took(now).as_micros() as u64, 1);
             }
         }
+        let is_of_canary = chat.session.is_of_canary();
         peer.arrival = Arrival::Settling;
         self.tally.connected.add(1);
         self.out.opened.push(id);
         self.arrivals.handshakes.done(Done::Connected);
-        self.open_session_time();
+        if !is_of_canary {
+            self.open_session_time();
+        }
         self.admit_stranger(id);
     }
 

@@ -86,7 +86,7 @@ impl Engine {
                     if outcome.is_ok() {
                         self.tally.published.add(1);
                         self.note_latency(asked, |vitals| &vitals.publishes);
-                        self.count_reply(asked);
+                        self.count_stored(&user, asked);
                     }
                     let name = MessageName { channel: &channel, user: &user, key: key.as_ref() };
                     self.appended(slot, id, name, AppendOutcome::Answered(outcome));
@@ -221,7 +221,9 @@ impl Engine {
             Request::Append { slot, id, channel, user, key, asked: _ } => {
                 let outcome = match why {
                     Unanswered::Late => {
-                        self.count_no_reply();
+                        if !user.is_canary() {
+                            self.count_no_reply();
+                        }
                         AppendOutcome::Late
                     }
                     Unanswered::Refused => AppendOutcome::QueueFull,

@@ -85,7 +85,7 @@ impl Engine {
             self.tally.runs.add(taken);
             let publications = u64::from(run.publications);
             self.tally.deliveries.add(taken * publications);
-            if publications > 0 {
+            if publications > 0 && !run.is_of_canary {
                 let (id, now_ms) = (self.basis.id, self.now.unix_ms);
                 let vitals = self.setup.vitals.reactors.get(usize::from(id.0));
                 let age_ms = fan_out::age_ms(run.time_ms, now_ms);

@@ -148,6 +148,7 @@ impl Engine {
         let (address, arrival) = (peer.address, peer.arrival);
         if let Some(chat) = peer.chat_mut()
             && let Some(life) = chat.session.take_life()
+            && !life.user.is_canary()
         {
             self.ended.push(chat.name, &life, address, ending, self.now);
             self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));

@@ -147,8 +147,11 @@ impl Engine {
                 Ok(()) => {
                     self.tally.requests.add(1);
                     self.note_answer(id, Done::Answered);
-                    if matches!(head.route, Route::Health | Route::Live | Route::Ready | Route::Dependencies)
-                    {
+                    let is_report = matches!(
+                        head.route,
+                        Route::Health | Route::Live | Route::Ready | Route::Dependencies
+                    );
+                    if is_report && !self.setup.policy.is_canary(upgrade::bearer_of(head), address) {
                         self.note_health_report();
                     }
                     if let Some(peer) = self.peers.get_mut(id) {

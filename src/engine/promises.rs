@@ -69,6 +69,9 @@ pub(super) struct MessageName<'a> {
 impl Engine {
     /// Counts the answer to a `publish`.
     pub(super) fn count_message(&mut self, name: MessageName<'_>, answered: &AppendOutcome) {
+        if name.user.is_canary() {
+            return;
+        }
         let (messages, now) = (&mut self.promises.messages, self.now.at);
         let answer = message_answer(answered);
         if answer == MessageAnswer::Stored && messages.is_empty() {
@@ -79,6 +82,13 @@ impl Engine {
             self.tally.slo.count(SloPart::Publish, outcome, 1);
         }
         self.tally.slo.messages_full.set(messages.full());
+    }
+
+    /// Counts the reply to a `publish` of `user` that was read at `asked`. The canary counts its own.
+    pub(super) fn count_stored(&self, user: &UserName, asked: Moment) {
+        if !user.is_canary() {
+            self.count_reply(asked);
+        }
     }
 
     /// Counts a reply to a command that was read at `asked`.

@@ -2,10 +2,11 @@
 
 use super::count::Count;
 use crate::metrics::slo::SloCells;
+use crate::slo::part::REACTOR_PARTS;
 use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart, fan_out};
 use std::cell::Cell;
 
-const PARTS: usize = SloPart::ALL.len();
+const PARTS: usize = REACTOR_PARTS;
 
 /// Totals since the start. [`SloCells`] documents each one.
 #[derive(Debug, Default)]

@@ -20,8 +20,8 @@ use crate::health::snapshot::Availability;
 use crate::job::{AddressDenied, AuthJob};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::rate::Meter;
-use crate::session::Session;
 use crate::session::heartbeat::Heartbeat;
+use crate::session::{AuthMode, Session};
 use crate::slo::attempt::ADMISSIONS;
 use crate::slo::{BadCause, Exclusion, SloOutcome};
 use crate::wire::frames::Decoder;
@@ -51,17 +51,19 @@ impl Engine {
         if upgrade.site != Site::Admitted {
             return self.refuse_site(id, head, &upgrade, address);
         }
-        let attempt = self.begin_attempt(head.route);
+        let is_canary = self.setup.policy.is_canary(upgrade.token, address);
+        let attempt = if is_canary { None } else { self.begin_attempt(head.route) };
+        let token = upgrade.token.filter(|_| is_canary || self.setup.policy.auth == AuthMode::Required);
         let wants = match (head.route, upgrade.version) {
             (Route::Echo, _) => Wants::Echo,
             (_, OfferedVersion::Unsupported(_)) => Wants::UnsupportedVersion,
             (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) if self.is_refusing() => {
                 // The outage may be over once the address is counted. If not, the client gets bytes prepared for the outage.
-                Wants::Chat { token: upgrade.token.map(Box::from) }
+                Wants::Chat { token: token.map(Box::from) }
             }
             (_, OfferedVersion::V1Named | OfferedVersion::NotNamed) => {
                 match self.judge_arrival(id, address, peer) {
-                    HandshakeDecision::Admit => Wants::Chat { token: upgrade.token.map(Box::from) },
+                    HandshakeDecision::Admit => Wants::Chat { token: token.map(Box::from) },
                     HandshakeDecision::Defer { retry_ms } => Wants::Later { retry_ms },
                     HandshakeDecision::Refuse { retry_ms } => {
                         self.decide_attempt(attempt, SloOutcome::Bad(BadCause::Capacity), Some(retry_ms));

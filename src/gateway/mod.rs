@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod backing;
 mod bus;
+mod canary;
 mod capacity;
 pub mod cli;
 mod cluster_command;

@@ -220,7 +220,8 @@ impl Reloader {
             bounds: ProcessBounds::settle(&config.limits, setup.engine.reactors)?,
             revision: watch::revision(self.before(), config, &self.instance.0, &self.shared)?,
             trust,
-            policy: auth::policy(config, policy.auth, self.instance.clone(), edition),
+            policy: auth::policy(config, policy.auth, self.instance.clone(), edition)
+                .with_canary(policy.canary.clone()),
             api: api::policy(config, secured.as_ref(), &self.shared.issuer_keys)?,
             secured,
         })

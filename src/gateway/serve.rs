@@ -16,7 +16,7 @@ use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
 use super::threads::{self, ThreadParts, Threads};
 use super::watch::{self, PreparedWatch};
-use super::{auth, output, running, tls};
+use super::{auth, canary, output, running, tls};
 use crate::auth::trust::TrustEdition;
 use crate::id::InstanceName;
 use crate::introspect::TokenTrust;
@@ -107,7 +107,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
     let parts =
         ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders };
-    let threads = Threads::start(&config, &setups, &mailboxes, parts).map_err(cannot_start)?;
+    let threads = Threads::start(&config, &setups, &mailboxes, address, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
         threads: threads.for_operators(),
@@ -159,6 +159,7 @@ fn first_setups(
 ) -> Result<Setups, String> {
     let auth = if trust.is_some() { AuthMode::Required } else { AuthMode::Off };
     let policy = auth::policy(config, auth, instance.clone(), TrustEdition::default());
+    let policy = policy.with_canary(canary::pass(config)?);
     let tls = tls::secured(config.tls.identity.as_ref(), None)?;
     Ok(Setups::new(setup(config, fixed, policy, tls)))
 }

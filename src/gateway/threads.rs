@@ -5,8 +5,9 @@ use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
-use super::{alerts, auth, presence, tls};
+use super::{alerts, auth, canary, presence, tls};
 use crate::api::RunningApi;
+use crate::canary::RunningCanary;
 use crate::drain::DrainCause;
 use crate::engine::Setup;
 use crate::id::ReactorId;
@@ -31,6 +32,7 @@ use crate::store::{OrderEnds, StoreEnds};
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -61,8 +63,13 @@ struct Workers {
     registry: RunningRegistry,
     rebalance: RunningRebalance,
     auth: introspect::RunningAuth,
-    /// `None` while objectives are off.
-    slo: Option<RunningObjectives>,
+    slo: ObjectiveThreads,
+}
+
+/// The threads of objectives; `None` for one that is off.
+struct ObjectiveThreads {
+    judge: Option<RunningObjectives>,
+    canary: Option<RunningCanary>,
 }
 
 /// The prepared parts that [`Threads::start`] turns into threads.
@@ -90,10 +97,12 @@ pub(super) struct OperatorLinks {
 }
 
 impl Threads {
+    /// Starts them all. The reactors listen at `address`.
     pub(super) fn start(
         config: &Config,
         setups: &Setups,
         mailboxes: &Arc<[Mailbox]>,
+        address: SocketAddr,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
         let ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders } =
@@ -135,6 +144,7 @@ impl Threads {
             counters,
             orders: Arc::clone(&board),
             registry: registry.reports(),
+            canary: setup.engine.policy.canary.clone(),
         };
         let auth = introspect::start(trust, census, clock, ends)?;
         let clock = setup.clock;
@@ -159,7 +169,9 @@ impl Threads {
         let slo = start_objectives(config, &setup.engine, &registry, (ends, threads), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
+        let canary = canary::start(config, &setup.engine, address, clock)?;
         let orders = board;
+        let slo = ObjectiveThreads { judge: slo, canary };
         let workers =
             Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
         Ok(Threads { notices, waker, alerts, reminder, workers })
@@ -227,8 +239,11 @@ impl Workers {
                 failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
         }
-        if let Some(slo) = self.slo {
-            slo.stop();
+        if let Some(canary) = self.slo.canary {
+            canary.stop();
+        }
+        if let Some(judge) = self.slo.judge {
+            judge.stop();
         }
         // Its requests in progress keep the store until they are answered.
         if let Some(api) = &self.api {

@@ -247,9 +247,10 @@ impl Hub {
         let channel = channel_mut(&mut self.channels, id)?;
         let bytes = Rc::from(channel.run.as_slice());
         let (publications, time_ms) = (channel.run_publications, channel.run_time_ms);
+        let is_of_canary = channel.name.is_of_canary();
         channel.end_run();
         self.caught_up.append(&mut channel.ahead);
-        Some(Run { bytes, publications, time_ms, live: &channel.live })
+        Some(Run { bytes, publications, time_ms, is_of_canary, live: &channel.live })
     }
 
     /// Marks a live subscriber as lagging because its outbox refused the last run of its channel.
@@ -361,6 +362,8 @@ pub struct Run<'a> {
     /// The time of the commit of the first of them by the store's clock, in Unix milliseconds, or
     /// [`UNKNOWN_TIME`](crate::wire::publication::UNKNOWN_TIME).
     pub time_ms: u64,
+    /// The channel is a canary's, so its subscriber is no user.
+    pub is_of_canary: bool,
     /// The subscribers to send them to.
     pub live: &'a [LiveSubscriber],
 }

@@ -75,8 +75,14 @@ impl Bench {
         let (orders, _) = OrderBoard::alone(Arc::from([]));
         orders.begin(&[], &[], OrderId(0));
         let mailboxes = Arc::from(mailboxes);
-        let ends =
-            AuthEnds { mailboxes, jobs: queue, counters: Arc::clone(&counters), orders, registry: None };
+        let ends = AuthEnds {
+            mailboxes,
+            jobs: queue,
+            counters: Arc::clone(&counters),
+            orders,
+            registry: None,
+            canary: None,
+        };
         let running = start(trust, census, clock(), ends).expect("a thread");
         Bench { jobs, reactors, counters, running }
     }

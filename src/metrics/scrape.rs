@@ -32,7 +32,7 @@ use super::presence::PresenceCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::registry::RegistryCounters;
 use super::reload::ReloadCounters;
-use super::slo::SloBoard;
+use super::slo::{SloBoard, SloCells};
 use super::store::StoreCounters;
 use super::tls::TlsCounters;
 use super::vitals::Vitals;
@@ -66,6 +66,8 @@ pub struct Metrics {
     pub registry: Arc<RegistryCounters>,
     pub orders: Arc<OrderCounters>,
     pub slo: Arc<SloBoard>,
+    /// The parts of objectives that the canary counts.
+    pub canary: Arc<SloCells>,
     pub alerts: Arc<AlertBoard>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
@@ -103,6 +105,7 @@ impl Metrics {
             registry: Arc::default(),
             orders: Arc::default(),
             slo: Arc::default(),
+            canary: Arc::default(),
             alerts: Arc::default(),
             bus,
             cluster,
@@ -130,11 +133,11 @@ impl Metrics {
         }
     }
 
-    /// The events of the parts of objectives, as all reactors counted them.
+    /// The events of the parts of objectives, as all reactors and the canary counted them.
     pub fn slo_totals(&self) -> [PartTotals; SloPart::ALL.len()] {
         let mut totals = <[PartTotals; SloPart::ALL.len()]>::default();
-        for reactor in &self.reactors {
-            for (sum, cells) in totals.iter_mut().zip(&reactor.slo.parts) {
+        for counted in self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.canary]) {
+            for (sum, cells) in totals.iter_mut().zip(&counted.parts) {
                 sum.add(cells.totals());
             }
         }
@@ -194,6 +197,7 @@ impl Metrics {
             registry: Arc::clone(&self.registry),
             orders: Arc::clone(&self.orders),
             slo: self.slo.report(),
+            canary: Arc::clone(&self.canary),
             alerts: Arc::clone(&self.alerts),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),

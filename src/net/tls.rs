@@ -48,6 +48,11 @@ impl TlsTrust {
         TlsTrust { file, setting: "sslrootcert", check, config: std::sync::OnceLock::new() }
     }
 
+    /// For the listener of this process: its certificate is for another name.
+    pub(crate) fn of_own_listener() -> TlsTrust {
+        TlsTrust { file: None, setting: "", check: Check::Nothing, config: std::sync::OnceLock::new() }
+    }
+
     /// Reads the file of authorities, if there is one, as the first connection does.
     pub(crate) fn check_file(&self) -> Result<(), Trouble> {
         if self.file.is_some() { self.roots().map(drop) } else { Ok(()) }

@@ -36,28 +36,22 @@ impl Session {
             recover: connect.recover,
             client: connect.client.map(|client| ClientText::of(&client)).unwrap_or_default(),
         };
-        match cx.policy.auth {
-            AuthMode::Off => {
+        let token = match (self.token.take(), cx.policy.auth) {
+            (None, AuthMode::Off) => {
                 let member = Box::new(Member::anonymous(cx.policy));
-                self.restore(pending, member, Held::default(), cx);
+                return self.restore(pending, member, Held::default(), cx);
             }
-            AuthMode::Required => {
-                let token = self.token.take().or_else(|| connect.token.map(|token| Box::from(&*token)));
-                match token {
-                    None => cx.close(CloseReason::Unauthenticated(TokenFault::Missing.text())),
-                    Some(token) => {
-                        cx.effects.push(Effect::CheckToken {
-                            token,
-                            occasion: Occasion::Connect,
-                            id,
-                            asked: cx.asked,
-                        });
-                        let connect = Box::new(pending);
-                        self.stage = SessionStage::AwaitingToken { connect, held: Held::default() };
-                    }
-                }
-            }
-        }
+            (None, AuthMode::Required) => connect.token.map(|token| Box::from(&*token)),
+            // With auth off it is the canary's.
+            (Some(token), AuthMode::Off | AuthMode::Required) => Some(token),
+        };
+        let Some(token) = token else {
+            return cx.close(CloseReason::Unauthenticated(TokenFault::Missing.text()));
+        };
+        let occasion = Occasion::Connect;
+        cx.effects.push(Effect::CheckToken { token, occasion, id, asked: cx.asked });
+        let connect = Box::new(pending);
+        self.stage = SessionStage::AwaitingToken { connect, held: Held::default() };
     }
 
     /// Takes the auth worker's answer; `None` if it did not answer in time.

@@ -61,7 +61,7 @@ const UNTRUSTED: &str = "the key or issuer of the token is no longer trusted; ge
 #[derive(Debug)]
 pub struct Session {
     stage: SessionStage,
-    /// The token of the upgrade request, which takes precedence over that of `connect`.
+    /// The token of the upgrade request, which takes precedence over that of `connect`. With auth off it is the canary's, or none.
     token: Option<Box<str>>,
 }
 
@@ -95,6 +95,11 @@ impl Session {
     /// True exactly when `connected` was sent and the session is not closing.
     pub fn is_open(&self) -> bool {
         matches!(self.stage, SessionStage::Open(_))
+    }
+
+    /// True exactly when it is open and the canary's.
+    pub fn is_of_canary(&self) -> bool {
+        matches!(&self.stage, SessionStage::Open(member) if member.user.is_canary())
     }
 
     /// True exactly while `limits.connect_ms` applies.

@@ -1,6 +1,7 @@
 //! Settings that apply to every session of a process, derived once from the configuration.
 
 use super::outcome::Identity;
+use crate::auth::canary_pass::CanaryPass;
 use crate::auth::permission::Permissions;
 use crate::auth::trust::{TokenOrigin, TrustRules};
 use crate::id::{InstanceName, UserName};
@@ -8,6 +9,7 @@ use crate::limits::Limits;
 use crate::rate::{ByteRate, Rate};
 use crate::wire::command::CommandBounds;
 use crate::wire::push::ReportedLimits;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +89,8 @@ pub struct Policy {
     pub trust: Option<Arc<TrustRules>>,
     /// The period after which introspected tokens are checked again; `None` if they are not.
     pub recheck: Option<Duration>,
+    /// Knows the canary of this process; `None` if there is none.
+    pub canary: Option<Arc<CanaryPass>>,
     /// The user of every session if auth is off; one shared name.
     pub anonymous: UserName,
     /// The rights of every session if auth is off; one shared value.
@@ -118,6 +122,7 @@ impl Policy {
             instance,
             trust: None,
             recheck: None,
+            canary: None,
             anonymous: UserName::anonymous(),
             everything: Arc::new(Permissions::everything()),
         }
@@ -134,6 +139,21 @@ impl Policy {
     #[must_use]
     pub fn with_trust(self, trust: Option<TrustRules>, recheck: Option<Duration>) -> Policy {
         Policy { trust: trust.map(Arc::new), recheck, ..self }
+    }
+
+    /// Admits the canary with this pass.
+    #[must_use]
+    pub fn with_canary(self, canary: Option<Arc<CanaryPass>>) -> Policy {
+        Policy { canary, ..self }
+    }
+
+    /// True exactly if a client at `address` that sends `token` with its upgrade is the canary.
+    #[inline]
+    pub fn is_canary(&self, token: Option<&str>, address: IpAddr) -> bool {
+        match (token, &self.canary) {
+            (Some(token), Some(pass)) => pass.admits(token, address),
+            (Some(_), None) | (None, _) => false,
+        }
     }
 
     /// Has sessions use rosters by these rules.

@@ -13,6 +13,8 @@
 
 pub mod attempt;
 pub mod burn;
+pub mod canary;
+pub mod canary_round;
 pub mod counts_row;
 pub mod ending;
 pub mod export;

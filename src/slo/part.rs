@@ -2,7 +2,7 @@
 
 use super::objective::Counting;
 
-/// A stream of events of an objective. The gateway counts each where it happens.
+/// A stream of events of an objective. Reactors count the first [`REACTOR_PARTS`] where they happen, and the canary the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SloPart {
     /// Well-formed upgrades of `/ws`.
@@ -21,11 +21,22 @@ pub enum SloPart {
     Request,
     /// Ends of sessions that their clients did not begin.
     Endings,
+    /// Looks of the canary at the way from the listener to `connected`.
+    ConnectionCanary,
+    /// Messages of the canary.
+    DeliveryCanary,
+    /// The same messages, by the time until they are received.
+    LatencyCanary,
+    /// The canary's requests for `/health/ready`.
+    Probe,
 }
+
+/// The parts that reactors count.
+pub const REACTOR_PARTS: usize = SloPart::ConnectionCanary as usize;
 
 impl SloPart {
     /// All parts, in declaration order.
-    pub const ALL: [SloPart; 8] = [
+    pub const ALL: [SloPart; 12] = [
         SloPart::Attempt,
         SloPart::Session,
         SloPart::Publish,
@@ -34,6 +45,10 @@ impl SloPart {
         SloPart::LatencyFanout,
         SloPart::Request,
         SloPart::Endings,
+        SloPart::ConnectionCanary,
+        SloPart::DeliveryCanary,
+        SloPart::LatencyCanary,
+        SloPart::Probe,
     ];
 
     pub const fn index(self) -> usize {
@@ -43,10 +58,10 @@ impl SloPart {
     /// The name of its objective.
     pub const fn objective(self) -> &'static str {
         match self {
-            SloPart::Attempt | SloPart::Session => "connection",
-            SloPart::Publish | SloPart::DeliveryFanout => "delivery",
-            SloPart::Command | SloPart::LatencyFanout => "latency",
-            SloPart::Request => "health",
+            SloPart::Attempt | SloPart::Session | SloPart::ConnectionCanary => "connection",
+            SloPart::Publish | SloPart::DeliveryFanout | SloPart::DeliveryCanary => "delivery",
+            SloPart::Command | SloPart::LatencyFanout | SloPart::LatencyCanary => "latency",
+            SloPart::Request | SloPart::Probe => "health",
             SloPart::Endings => "explained",
         }
     }
@@ -61,6 +76,8 @@ impl SloPart {
             SloPart::DeliveryFanout | SloPart::LatencyFanout => "fanout",
             SloPart::Request => "request",
             SloPart::Endings => "endings",
+            SloPart::ConnectionCanary | SloPart::DeliveryCanary | SloPart::LatencyCanary => "canary",
+            SloPart::Probe => "probe",
         }
     }
 
@@ -69,12 +86,16 @@ impl SloPart {
         match self {
             SloPart::DeliveryFanout => "delivery.fanout",
             SloPart::LatencyFanout => "latency.fanout",
+            SloPart::ConnectionCanary => "connection.canary",
+            SloPart::DeliveryCanary => "delivery.canary",
+            SloPart::LatencyCanary => "latency.canary",
             SloPart::Attempt
             | SloPart::Session
             | SloPart::Publish
             | SloPart::Command
             | SloPart::Request
-            | SloPart::Endings => self.as_str(),
+            | SloPart::Endings
+            | SloPart::Probe => self.as_str(),
         }
     }
 
@@ -82,41 +103,48 @@ impl SloPart {
     /// seconds in which they happen.
     pub const fn counting(self) -> Counting {
         match self {
-            SloPart::Attempt => Counting::Looks,
+            SloPart::Attempt | SloPart::ConnectionCanary => Counting::Looks,
             SloPart::Session
             | SloPart::Publish
             | SloPart::DeliveryFanout
             | SloPart::Command
             | SloPart::LatencyFanout
             | SloPart::Request
-            | SloPart::Endings => Counting::Events,
+            | SloPart::Endings
+            | SloPart::DeliveryCanary
+            | SloPart::LatencyCanary
+            | SloPart::Probe => Counting::Events,
         }
     }
 
     /// The unit of its budget, for people.
     pub const fn unit(self) -> &'static str {
         match self {
-            SloPart::Attempt => "looks",
+            SloPart::Attempt | SloPart::ConnectionCanary => "looks",
             SloPart::Session => "seconds",
-            SloPart::Publish => "messages",
+            SloPart::Publish | SloPart::DeliveryCanary | SloPart::LatencyCanary => "messages",
             SloPart::DeliveryFanout | SloPart::LatencyFanout => "deliveries",
             SloPart::Command => "replies",
             SloPart::Request => "requests",
             SloPart::Endings => "ends",
+            SloPart::Probe => "probes",
         }
     }
 
     /// The counted units in one of [`unit`](SloPart::unit): millionths of looks, milliseconds, or events.
     pub const fn weight(self) -> u128 {
         match self {
-            SloPart::Attempt => 1_000_000,
+            SloPart::Attempt | SloPart::ConnectionCanary => 1_000_000,
             SloPart::Session => 1_000,
             SloPart::Publish
             | SloPart::DeliveryFanout
             | SloPart::Command
             | SloPart::LatencyFanout
             | SloPart::Request
-            | SloPart::Endings => 1,
+            | SloPart::Endings
+            | SloPart::DeliveryCanary
+            | SloPart::LatencyCanary
+            | SloPart::Probe => 1,
         }
     }
 
@@ -130,7 +158,11 @@ impl SloPart {
             | SloPart::Command
             | SloPart::LatencyFanout
             | SloPart::Request
-            | SloPart::Endings => 1,
+            | SloPart::Endings
+            | SloPart::ConnectionCanary
+            | SloPart::DeliveryCanary
+            | SloPart::LatencyCanary
+            | SloPart::Probe => 1,
         }
     }
 
@@ -145,9 +177,16 @@ impl SloPart {
                 BadCause::Fault,
             ],
             SloPart::Publish => &[BadCause::NotStored],
-            SloPart::DeliveryFanout | SloPart::Command | SloPart::LatencyFanout | SloPart::Request => {
-                &[BadCause::Late]
+            SloPart::DeliveryFanout
+            | SloPart::Command
+            | SloPart::LatencyFanout
+            | SloPart::Request
+            | SloPart::LatencyCanary => &[BadCause::Late],
+            SloPart::ConnectionCanary => {
+                &[BadCause::Late, BadCause::Unavailable, BadCause::Capacity, BadCause::Fault]
             }
+            SloPart::DeliveryCanary => &[BadCause::Late, BadCause::NotStored],
+            SloPart::Probe => &[BadCause::Late, BadCause::Unavailable, BadCause::Fault],
             SloPart::Endings => &[BadCause::Unexplained],
         }
     }
@@ -167,6 +206,8 @@ impl SloPart {
             SloPart::DeliveryFanout | SloPart::LatencyFanout => &[Exclusion::SlowReader, Exclusion::Clock],
             SloPart::Command | SloPart::Request => &[],
             SloPart::Endings => &[Exclusion::PeerGone],
+            SloPart::ConnectionCanary => &[Exclusion::ClientLimit, Exclusion::Drain],
+            SloPart::DeliveryCanary | SloPart::LatencyCanary | SloPart::Probe => &[Exclusion::Drain],
         }
     }
 }

@@ -149,6 +149,11 @@ fn chat<'a>(head: &Head<'a>) -> Result<(OfferedVersion<'a>, Option<&'a str>), Ht
     Ok((offer.version(head.fields.protocol)?, bearer.or(offer.token)))
 }
 
+/// The token of `Authorization: Bearer …` of a plain request, if it has a valid one.
+pub fn bearer_of<'a>(head: &Head<'a>) -> Option<&'a str> {
+    bearer(head.fields.authorization).ok().flatten()
+}
+
 /// The token of `Authorization: Bearer …` (RFC 6750 section 2.1). Other schemes are ignored, because they may be for
 /// a proxy.
 fn bearer(authorization: Field<'_>) -> Result<Option<&str>, HttpFault> {

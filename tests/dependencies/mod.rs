@@ -2,6 +2,7 @@
 
 mod api_pressure;
 mod broken_paths;
+mod canary;
 mod disk_full;
 mod draining;
 mod flapping;

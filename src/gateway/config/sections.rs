@@ -232,6 +232,8 @@ impl Default for PresenceSection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SloSection {
     pub enabled: bool,
+    /// The time between two looks of the canary; `None`: it depends on the listener. Zero: there is no canary.
+    pub canary: Option<Duration>,
     pub connection: Option<Objective>,
     pub delivery: Option<Objective>,
     pub latency: Option<Objective>,
@@ -260,6 +262,7 @@ impl Default for SloSection {
         };
         SloSection {
             enabled: true,
+            canary: None,
             connection: promised(5_000, 30),
             delivery: promised(1_000, 7),
             latency: promised(50_000, 1),

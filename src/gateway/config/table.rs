@@ -347,6 +347,8 @@ settings! {
 
     slo.enabled = true, Switch, Restart:
         "Judges objectives and keeps their counts in `slo.db` in the data folder. `false`: the counts stay in `/metrics`, and nothing else is done.";
+    slo.canary_ms as slo.canary = none, zero_or("no canary", 1_000, 600_000), Restart:
+        "Time between two looks of the canary, a client of the gateway's own that connects, publishes and receives. Default: `10000`, or `60000` if only loopback is listened on.";
     slo.connection = "99.5 % over 30 d", ObjectiveOrOff, Restart:
         "The objective for attempts to connect and the time of sessions, or `off`.";
     slo.delivery = "99.9 % over 7 d", ObjectiveOrOff, Restart:

@@ -314,6 +314,15 @@ impl<T: TextValue> SettingValue for Option<T> {
     }
 }
 
+impl SettingValue for Option<Duration> {
+    fn read(raw: &RawValue, accepts: Accepts) -> Option<Option<Duration>> {
+        if raw.text() == Some("") { Some(None) } else { Duration::read(raw, accepts).map(Some) }
+    }
+    fn show(&self, accepts: Accepts) -> ShownValue {
+        self.map_or(ShownValue::Unset, |value| value.show(accepts))
+    }
+}
+
 impl<T: TextValue> SettingValue for Vec<T> {
     fn read(raw: &RawValue, accepts: Accepts) -> Option<Vec<T>> {
         raw.items()?.into_iter().map(|item| T::parse(item, accepts)).collect()

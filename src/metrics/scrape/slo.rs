@@ -122,21 +122,25 @@ impl Scrape {
 
     /// The totals of a part, by outcome.
     fn outcomes(&self, part: SloPart) -> [([(&'static str, &'static str); 3], u64); 3] {
-        let cells = self.reactors.iter().filter_map(|reactor| reactor.slo.parts.get(part.index()));
         let mut sum = PartTotals::default();
-        cells.for_each(|cells| sum.add(cells.totals()));
+        self.cells_of(part).for_each(|cells| sum.add(cells.totals()));
         let [good_word, bad_word, excluded_word] = OUTCOMES.map(|word| labels(part, "outcome", word));
         [(good_word, sum.good), (bad_word, sum.bad), (excluded_word, sum.excluded)]
     }
 
     fn total(&self, part: SloPart, outcome: SloOutcome) -> u64 {
-        let cells = self.reactors.iter().filter_map(|reactor| reactor.slo.parts.get(part.index()));
         let of = |cells: &PartCells| match outcome {
             SloOutcome::Good => cells.good.read(),
             SloOutcome::Bad(cause) => cells.bad.get(cause.index()).map_or(0, Cell::read),
             SloOutcome::Excluded(reason) => cells.excluded.get(reason.index()).map_or(0, Cell::read),
         };
-        cells.map(of).sum()
+        self.cells_of(part).map(of).sum()
+    }
+
+    /// The cells of a part, of all reactors and of the canary.
+    fn cells_of(&self, part: SloPart) -> impl Iterator<Item = &PartCells> {
+        let counted = self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.canary]);
+        counted.filter_map(move |counted| counted.parts.get(part.index()))
     }
 }
 

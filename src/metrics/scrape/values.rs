@@ -12,6 +12,7 @@ use crate::metrics::presence::PresenceCounters;
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::registry::RegistryCounters;
 use crate::metrics::reload::ReloadCounters;
+use crate::metrics::slo::SloCells;
 use crate::metrics::store::StoreCounters;
 use crate::metrics::tls::TlsCounters;
 use crate::metrics::vitals::Vitals;
@@ -34,6 +35,7 @@ pub(super) struct Scrape {
     pub(super) registry: Arc<RegistryCounters>,
     pub(super) orders: Arc<OrderCounters>,
     pub(super) slo: Arc<SloReport>,
+    pub(super) canary: Arc<SloCells>,
     pub(super) alerts: Arc<AlertBoard>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,

@@ -205,6 +205,9 @@ const fn events_of(part: SloPart) -> &'static str {
         SloPart::Command => "replies",
         SloPart::Request => "health reports",
         SloPart::Endings => "ends of sessions",
+        SloPart::ConnectionCanary => "the canary's connections",
+        SloPart::DeliveryCanary | SloPart::LatencyCanary => "the canary's messages",
+        SloPart::Probe => "probes of /health/ready",
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn documents(objectives: &[ExportedObjective]) -> String {
         .map(SloPart::objective)
         .filter(|name| objectives.iter().all(|one| one.name != *name))
         .collect();
+    off.sort_unstable();
     off.dedup();
     let mut text = HEAD.to_owned();
     service(&mut text, &off);

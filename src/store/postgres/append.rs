@@ -19,6 +19,7 @@ use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
+use crate::store::Retention;
 use crate::store::answers::Answers;
 use crate::store::outcome::{Outcome, RETRY_MS, charge};
 use crate::store::wall_clock::WallClock;
@@ -44,8 +45,8 @@ pub(super) struct PostgresAppender {
     pub(super) counters: Arc<StoreCounters>,
     pub(super) channels_max: u64,
     pub(super) edits_max: u32,
-    /// The number of publications a channel may hold; 0 is no bound.
-    pub(super) publications: u64,
+    /// The publications that channels may hold.
+    pub(super) retention: Retention,
     /// To retention: channels that hold more.
     pub(super) overfull: Sender<ChannelName>,
     /// The epoch by which answers are known to come from the same logs.
@@ -345,11 +346,9 @@ impl PostgresAppender {
     }
 
     fn note_overfull(&self, batch: &[Waiting], settled: &[SettledAppend]) {
-        if self.publications == 0 {
-            return;
-        }
         for (waiting, settled) in batch.iter().zip(settled) {
-            if settled.retained > self.publications {
+            let most = self.retention.publications_of(&waiting.job.channel);
+            if most > 0 && settled.retained > most {
                 // A lost note is made again by the next append.
                 let _ = self.overfull.try_send(waiting.job.channel.clone());
             }

@@ -193,7 +193,7 @@ impl PostgresStore {
                 counters: Arc::clone(&counters),
                 channels_max: config.channels_max,
                 edits_max: config.edits_max,
-                publications: config.retention.publications,
+                retention: config.retention,
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
                 heads: KnownHeads::default(),

@@ -12,7 +12,7 @@ use super::fault::CallFault;
 use super::probe_channel;
 use super::timing::{jittered, monotonic};
 use super::weight::Scales;
-use crate::id::{ChannelName, Epoch};
+use crate::id::{CANARY_PREFIX, ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
@@ -226,9 +226,6 @@ impl RetentionWorker {
     }
 
     fn by_number(&mut self) -> Result<(), CallFault> {
-        if self.retention.publications == 0 {
-            return Ok(());
-        }
         for _ in 0..SLICES_MAX {
             if !self.cut_number()? {
                 break;
@@ -302,18 +299,16 @@ impl RetentionWorker {
 
     /// Cuts the noted channels; true if more is left.
     fn cut_number(&mut self) -> Result<bool, CallFault> {
-        let names: Vec<String> = self.overfull.iter().take(SLICE_ROWS as usize).cloned().collect();
-        if names.is_empty() {
-            return Ok(false);
-        }
+        // Those of canaries have a bound of their own. They are next to each other, because the names are sorted.
+        let Some(first) = self.overfull.first() else { return Ok(false) };
+        let (kept, is_canary) =
+            (self.retention.publications_of_name(first), first.starts_with(CANARY_PREFIX));
+        let alike = self.overfull.iter().take_while(|name| name.starts_with(CANARY_PREFIX) == is_canary);
+        let names: Vec<String> = alike.take(SLICE_ROWS as usize).cloned().collect();
         let share = (SLICE_ROWS / names.len() as i64).max(1);
         let rows = self.connection.query(
             "SELECT name, removed, excess FROM seawall.cut_number($1, $2, $3)",
-            &[
-                (&names, Type::TEXT_ARRAY),
-                (&integer(self.retention.publications), Type::INT8),
-                (&share, Type::INT8),
-            ],
+            &[(&names, Type::TEXT_ARRAY), (&integer(kept), Type::INT8), (&share, Type::INT8)],
         )?;
         for name in &names {
             self.overfull.remove(name);

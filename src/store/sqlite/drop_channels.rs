@@ -53,7 +53,7 @@ fn selected(file: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Em
     let rows = statement.query_map([first, end], |row| {
         Ok(Emptied {
             number: ChannelNumber(row.get(0)?),
-            name: ChannelName::parse(row.get_ref(1)?.as_str()?).ok(),
+            name: ChannelName::parse_any(row.get_ref(1)?.as_str()?).ok(),
             head: Offset(natural(row.get(2)?)),
         })
     })?;

@@ -188,7 +188,7 @@ impl Log {
         self.emptied.pace.note_claims(created);
         for (name, touched) in touched {
             if touched.head == HeadState::Moved {
-                self.overfull.note(&name, &touched.row, self.bounds.retention.publications);
+                self.overfull.note(&name, &touched.row, self.bounds.retention);
             }
             self.memory.remember(name, touched.row);
         }

@@ -2,6 +2,7 @@
 
 use super::rows::ChannelRow;
 use crate::id::ChannelName;
+use crate::store::Retention;
 use crate::store::columns::integer;
 use ahash::AHashSet;
 use rusqlite::Connection;
@@ -24,15 +25,16 @@ impl Overfull {
         let mut statement = connection.prepare("SELECT name FROM channels WHERE head - floor + 1 > ?1")?;
         let mut rows = statement.query([integer(publications)])?;
         while let Some(row) = rows.next()? {
-            if let Ok(name) = ChannelName::parse(row.get_ref(0)?.as_str()?) {
+            if let Ok(name) = ChannelName::parse_any(row.get_ref(0)?.as_str()?) {
                 overfull.push(name);
             }
         }
         Ok(overfull)
     }
 
-    /// Notes a channel if its row exceeds the bound.
-    pub(crate) fn note(&mut self, name: &ChannelName, row: &ChannelRow, publications: u64) {
+    /// Notes a channel if its row exceeds its bound.
+    pub(crate) fn note(&mut self, name: &ChannelName, row: &ChannelRow, retention: Retention) {
+        let publications = retention.publications_of(name);
         if publications > 0 && row.retained() > publications && !self.noted.contains(name) {
             self.push(name.clone());
         }

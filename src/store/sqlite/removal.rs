@@ -47,7 +47,7 @@ pub(super) fn sweep(
     while let Some(row) = rows.next()? {
         sweep.examined += 1;
         if row.get(3)? {
-            let name = ChannelName::parse(row.get_ref(1)?.as_str()?).ok();
+            let name = ChannelName::parse_any(row.get_ref(1)?.as_str()?).ok();
             let number = ChannelNumber(row.get(0)?);
             sweep.emptied.push(Emptied { number, name, head: Offset(natural(row.get(2)?)) });
         }

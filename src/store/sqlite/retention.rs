@@ -138,7 +138,7 @@ impl Log {
     }
 
     fn retain_number(&mut self, rows: u64) -> Result<RetentionSlice, BatchFault> {
-        let publications = self.bounds.retention.publications;
+        let retention = self.bounds.retention;
         let mut names = Vec::new();
         while (names.len() as u64) < rows
             && let Some(name) = self.overfull.pop()
@@ -153,7 +153,7 @@ impl Log {
             let mut cuts = Vec::with_capacity(names.len());
             for name in &names {
                 if let Some(row) = rows::find(connection, name.as_str())? {
-                    let excess = row.retained().saturating_sub(publications);
+                    let excess = row.retained().saturating_sub(retention.publications_of(name));
                     cuts.push(cut(connection, name.clone(), row, excess.min(share))?);
                 }
             }
@@ -297,7 +297,7 @@ impl Log {
         let mut removed = 0;
         for cut in cuts {
             removed += cut.removed;
-            self.overfull.note(&cut.name, &cut.row, self.bounds.retention.publications);
+            self.overfull.note(&cut.name, &cut.row, self.bounds.retention);
             self.memory.remember(cut.name, cut.row);
         }
         removed
@@ -315,7 +315,7 @@ fn oldest(connection: &Connection) -> rusqlite::Result<Option<(ChannelName, u64)
     )?;
     let found: Option<(String, i64)> =
         statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(found.and_then(|(name, ms)| Some((ChannelName::parse(&name).ok()?, natural(ms)))))
+    Ok(found.and_then(|(name, ms)| Some((ChannelName::parse_any(&name).ok()?, natural(ms)))))
 }
 
 /// The channel with the oldest publication, if that is older than `before_ms`.
@@ -326,7 +326,7 @@ fn oldest_due(
     let mut statement =
         connection.prepare_cached("SELECT name FROM channels WHERE oldest < ?1 ORDER BY oldest LIMIT 1")?;
     let name: Option<String> = statement.query_row([integer(before_ms)], |row| row.get(0)).optional()?;
-    let Some(name) = name.and_then(|name| ChannelName::parse(&name).ok()) else { return Ok(None) };
+    let Some(name) = name.and_then(|name| ChannelName::parse_any(&name).ok()) else { return Ok(None) };
     Ok(rows::find(connection, name.as_str())?.map(|row| (name, row)))
 }
 

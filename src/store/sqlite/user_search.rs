@@ -136,7 +136,7 @@ fn publications(
             (1, None) => row.get(2)?,
             _ => None,
         };
-        if let (Some(target), Ok(channel)) = (target, ChannelName::parse(row.get_ref(4)?.as_str()?)) {
+        if let (Some(target), Ok(channel)) = (target, ChannelName::parse_any(row.get_ref(4)?.as_str()?)) {
             deletes.push(delete(channel, RowKey(target).offset()));
         }
     }

@@ -183,7 +183,7 @@ pub fn integer(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u64, Complaint> {
 
 pub fn channel(path: Path, raw: Raw<'_>) -> Result<ChannelName, Complaint> {
     let text = string(path, raw)?;
-    ChannelName::parse(&text).map_err(|fault| {
+    ChannelName::parse_any(&text).map_err(|fault| {
         Complaint::malformed(match fault {
             NameFault::Empty => {
                 format!("{path} is empty; send a channel name of 1 to {CHANNEL_BYTES_MAX} bytes")

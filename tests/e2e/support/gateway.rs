@@ -256,7 +256,9 @@ fn environment() -> BTreeMap<String, String> {
     let admin = (ADMIN_LISTEN.into(), "off".into());
     // A client answers pings only while its test reads it, which on a busy machine may do something else for long.
     let pong = ("SEAWALL_LIMITS_PONG_MS".into(), "60000".into());
-    drain.into_iter().chain([admin, pong]).collect()
+    // Tests count connections and publications.
+    let canary = ("SEAWALL_SLO_CANARY_MS".into(), "0".into());
+    drain.into_iter().chain([admin, pong, canary]).collect()
 }
 
 /// Removes all `SEAWALL_` variables, because the gateway refuses those it does not know, such as those of the tests.
