@@ -79,6 +79,7 @@ impl HoldCheck<'_> {
             AlertKind::Spent => burns_lately(),
             AlertKind::Low => burns_lately() || other(AlertKind::Spent).is_some(),
             AlertKind::Dependency
+            | AlertKind::Instance
             | AlertKind::Burn
             | AlertKind::Alerting
             | AlertKind::Certificate

@@ -29,6 +29,8 @@ impl AlertSeverity {
 pub enum AlertKind {
     /// A dependency is down.
     Dependency,
+    /// The canary of one of several instances fails.
+    Instance,
     /// Most of the events of an objective fail now.
     Burn,
     /// More events fail than the objective allows.
@@ -51,8 +53,9 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds, in declaration order.
-    pub const ALL: [AlertKind; 10] = [
+    pub const ALL: [AlertKind; 11] = [
         AlertKind::Dependency,
+        AlertKind::Instance,
         AlertKind::Burn,
         AlertKind::Leak,
         AlertKind::Spent,
@@ -68,6 +71,7 @@ impl AlertKind {
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             AlertKind::Dependency => ("dependency/", ""),
+            AlertKind::Instance => ("instance/", ""),
             AlertKind::Burn => ("slo/", "/burn"),
             AlertKind::Leak => ("slo/", "/leak"),
             AlertKind::Spent => ("slo/", "/spent"),
@@ -118,6 +122,7 @@ impl AlertKey {
             (AlertKind::Burn | AlertKind::Leak | AlertKind::Spent | AlertKind::Low, name) => {
                 return format!("runbook-slo-{name}");
             }
+            (AlertKind::Instance, _) => "instance",
             (AlertKind::Alerting, _) => "alerting",
             (AlertKind::Certificate, _) => "certificate",
             (AlertKind::Disk, _) => "disk",
@@ -169,7 +174,7 @@ mod tests {
             }
         }
         assert_eq!(keys.len(), texts.len());
-        assert_eq!(keys.len(), 8 * names.len() + 2);
+        assert_eq!(keys.len(), 9 * names.len() + 2);
         for wrong in ["", "slo/", "slo//burn", "dependency/", "certificate/x", "storm ", "other"] {
             assert_eq!(AlertKey::parse(wrong), None, "{wrong:?}");
         }
@@ -196,7 +201,8 @@ mod tests {
             let names: &[&str] = match kind {
                 AlertKind::Burn | AlertKind::Leak | AlertKind::Spent | AlertKind::Low => &objectives,
                 AlertKind::Dependency => &dependencies,
-                AlertKind::Alerting
+                AlertKind::Instance
+                | AlertKind::Alerting
                 | AlertKind::Certificate
                 | AlertKind::Disk
                 | AlertKind::Storm

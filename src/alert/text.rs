@@ -20,6 +20,7 @@ pub fn title(key: &AlertKey) -> String {
     let name = &*key.name;
     match key.kind {
         AlertKind::Dependency => format!("{name} is down"),
+        AlertKind::Instance => format!("the instance {name} fails its canary"),
         AlertKind::Burn => objective(name).to_owned(),
         AlertKind::Leak => format!("{} more often than the objective allows", objective(name)),
         AlertKind::Spent => format!("the error budget of {name} is spent"),

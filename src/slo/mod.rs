@@ -22,6 +22,7 @@ pub mod fan_out;
 pub mod guard;
 pub mod history;
 pub mod import;
+pub mod instance_health;
 pub mod judge;
 pub mod messages;
 pub mod objective;

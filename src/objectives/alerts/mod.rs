@@ -26,6 +26,7 @@ use crate::job::registry::ClusterBoard;
 use crate::job::{Outlook, SnapshotReader};
 use crate::metrics::scrape::Metrics;
 use crate::slo::Urgency;
+use crate::slo::instance_health::InstanceHealth;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
@@ -69,6 +70,7 @@ pub(super) struct AlertDesk {
     names: Vec<&'static str>,
     incidents: Incidents,
     objectives: ObjectiveReadings,
+    health: InstanceHealth,
     outbox: NoticeOutbox,
     closed: VecDeque<Incident>,
     writes: AlertWrites,
@@ -107,6 +109,7 @@ impl AlertDesk {
             // Numbers that no row has, if none can be read.
             incidents: Incidents::restore(now_ms / 1_000, Vec::new(), Vec::new(), Vec::new(), now_ms),
             objectives: ObjectiveReadings::default(),
+            health: InstanceHealth::default(),
             outbox: NoticeOutbox::new(now_ms, Arc::clone(&metrics.alerts)),
             closed: VecDeque::new(),
             writes: AlertWrites::default(),
@@ -189,7 +192,13 @@ impl AlertDesk {
         let is_outage = self.plan.dependencies.iter().any(|it| it.is_critical && is_down(&it.name));
         let presence = if is_outage { OutagePresence::SomeDown } else { OutagePresence::AllUp };
         self.objectives.add_slot(board, slot, presence);
-        let readings = self.objectives.all(board, reports);
+        let mut readings = self.objectives.all(board, reports);
+        self.health.close_slot(slot);
+        // An instance alone is the service, whose objectives have the same events.
+        if self.cluster.is_some() {
+            let reading = readings::instance(&self.instance, self.health.verdict());
+            readings.push(AlertReading { is_explained: is_outage, ..reading });
+        }
         self.judged_ms = now_ms;
         for ended in self.read(&readings, now_ms) {
             mark_over(board, &ended, now_ms);
@@ -262,6 +271,7 @@ impl AlertDesk {
                 names.contains(&&*key.name)
             }
             AlertKind::Dependency => plan.dependencies.iter().any(|it| it.name == key.name),
+            AlertKind::Instance => *key.name == *self.instance,
             AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
             AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
             AlertKind::Test => false,
@@ -420,6 +430,7 @@ fn mark_over(board: &mut Scoreboard, incident: &Incident, now_ms: u64) {
         AlertKind::Burn => Urgency::Page,
         AlertKind::Leak => Urgency::Ticket,
         AlertKind::Dependency
+        | AlertKind::Instance
         | AlertKind::Spent
         | AlertKind::Low
         | AlertKind::Alerting

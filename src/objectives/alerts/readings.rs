@@ -10,6 +10,7 @@ use crate::alert::text::{percent, span, utc};
 use crate::health::snapshot::Snapshot;
 use crate::job::alerts::WatchedDependency;
 use crate::slo::burn::BurnVerdict;
+use crate::slo::instance_health::InstanceVerdict;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
@@ -91,6 +92,19 @@ pub(super) fn dependencies(
         reading
     };
     watched.iter().map(reading).collect()
+}
+
+/// This instance, as its canary sees it.
+pub(super) fn instance(name: &str, verdict: InstanceVerdict) -> AlertReading {
+    let rule = held(GROUP_WAIT_MS, UP_MS);
+    let mut reading = plain(AlertKind::Instance, name, AlertSeverity::Critical, rule);
+    reading.condition = match verdict {
+        InstanceVerdict::Ill => AlertCondition::Over,
+        InstanceVerdict::Doubtful => AlertCondition::Near,
+        InstanceVerdict::Well => AlertCondition::Clear,
+    };
+    reading.text = "Its canary fails in half of its rounds: take it out with seawall drain.".into();
+    reading
 }
 
 /// The certificate of the listener, if it has one; `not_after` in Unix seconds.
