@@ -65,7 +65,10 @@ fn check_task(method: Method, task: &AdminTask) {
         AdminTask::Alerts(AlertQuestion::Order(_)) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
-            AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission,
+            AdminQuestion::Dependencies
+            | AdminQuestion::Dependency(_)
+            | AdminQuestion::Outage(_)
+            | AdminQuestion::Admission,
         ) => false,
     };
     let may_change = matches!(method, Method::Post | Method::Put | Method::Delete);

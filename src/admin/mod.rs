@@ -242,7 +242,10 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     fn ask(&self, out: &mut Vec<u8>, method: Method, ask: AdminQuestion, peer: SocketAddr) {
         let action = match &ask {
-            AdminQuestion::Dependencies | AdminQuestion::Dependency(_) | AdminQuestion::Admission => None,
+            AdminQuestion::Dependencies
+            | AdminQuestion::Dependency(_)
+            | AdminQuestion::Outage(_)
+            | AdminQuestion::Admission => None,
             AdminQuestion::Act(AdminAction::Probe(_)) => Some("probe"),
             AdminQuestion::Act(AdminAction::Force(..)) => Some("force"),
             AdminQuestion::Act(AdminAction::Release(_)) => Some("release"),
@@ -258,6 +261,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Some(AdminAnswer::Unknown(known)) => {
                 refuse(out, method, &AdminRefusal::unknown_dependency(&known))
             }
+            Some(AdminAnswer::UnknownOutage) => refuse(out, method, &AdminRefusal::unknown_outage()),
             Some(AdminAnswer::NotHeld) => refuse(out, method, &AdminRefusal::not_held()),
             None => refuse(out, method, &AdminRefusal::no_answer()),
         }

@@ -42,6 +42,14 @@ impl AdminRefusal {
         }
     }
 
+    pub(super) fn unknown_outage() -> AdminRefusal {
+        AdminRefusal::new(
+            404,
+            "not_found",
+            "no outage at this instance has this reference: it keeps the last 32 of each dependency, until it exits; see the log",
+        )
+    }
+
     pub(super) fn method(allow: &'static str) -> AdminRefusal {
         let message = format!("this path takes {allow}");
         AdminRefusal {

@@ -62,6 +62,8 @@ enum AdminPath<'a> {
     Rebalance,
     Drain,
     Connection(&'a str),
+    /// The outage with a reference.
+    Reference(&'a str),
     /// The sessions of a user at this instance.
     Sessions(&'a str),
     /// The connections of a user at all instances.
@@ -107,6 +109,9 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Connection(name), Method::Get | Method::Head) => {
             names::connection(name).map(AdminTask::LookUp)
         }
+        (AdminPath::Reference(name), Method::Get | Method::Head) => {
+            Ok(AdminTask::Ask(AdminQuestion::Outage(name.to_owned())))
+        }
         (AdminPath::Sessions(name), Method::Get | Method::Head) => {
             names::sessions_of(name).map(AdminTask::LookUp)
         }
@@ -122,6 +127,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Dependency(_)
             | AdminPath::Cluster
             | AdminPath::Connection(_)
+            | AdminPath::Reference(_)
             | AdminPath::Sessions(_)
             | AdminPath::User(_)
             | AdminPath::Objectives(_)
@@ -159,6 +165,9 @@ impl AdminPath<'_> {
         }
         if let Some(name) = path.strip_prefix("/lookup/user/") {
             return Some(AdminPath::Sessions(name));
+        }
+        if let Some(name) = path.strip_prefix("/lookup/reference/") {
+            return Some(AdminPath::Reference(name));
         }
         if let Some(name) = path.strip_prefix("/slo/") {
             return Some(AdminPath::Objectives(Some(name)));
@@ -215,6 +224,7 @@ mod tests {
             ("/drain", "GET, HEAD, POST"),
             ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
             ("/lookup/user/ann", "GET, HEAD"),
+            ("/lookup/reference/k3f9aa", "GET, HEAD"),
             ("/channels/room.1/presence", "GET, HEAD"),
             ("/channels/%24user:ann/presence/ann%2Fb", "GET, HEAD"),
             ("/orders", "GET, HEAD"),

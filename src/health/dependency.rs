@@ -13,6 +13,7 @@ use super::finding::{Cause, Fault, Finding, Suspicion};
 use super::judge::{Health, Judge, ProbeReason};
 use super::latency::Latency;
 use super::outage::{Outage, retry_ms};
+use super::outages::Outages;
 use super::schedule::{DOWN_INTERVAL, Place, Schedule};
 use crate::clock::{Moment, Now};
 use std::collections::VecDeque;
@@ -90,7 +91,8 @@ pub struct ForcedOrder {
     pub until: Moment,
 }
 
-/// One dependency. Its memory is bounded: it keeps [`PAST_MAX`] probes, each with texts of bounded length.
+/// One dependency. Its memory is bounded: it keeps [`PAST_MAX`] probes and [`OUTAGES_MAX`](super::outages::OUTAGES_MAX) outages, each
+/// with texts of bounded length.
 #[derive(Clone, Debug)]
 pub struct Dependency {
     definition: Arc<Definition>,
@@ -112,6 +114,7 @@ pub struct Dependency {
     state: State,
     since: Now,
     outage: Option<Outage>,
+    outages: Outages,
 }
 
 /// A change found by [`Dependency::settle`].
@@ -140,6 +143,7 @@ impl Dependency {
             state: State::Unknown,
             since: now,
             outage: None,
+            outages: Outages::default(),
             definition,
         }
     }
@@ -286,6 +290,9 @@ impl Dependency {
         }
         (self.state, self.since) = (to, now);
         let ended = self.outage.take();
+        if let Some(outage) = ended.clone() {
+            self.outages.keep(outage, now);
+        }
         if to == State::Down {
             self.demand_trials(now.at);
             self.outage = Some(Outage::begin(self.outage_cause(), now, draw));
@@ -376,6 +383,11 @@ impl Dependency {
     /// The current outage, if the dependency is down.
     pub fn outage(&self) -> Option<&Outage> {
         self.outage.as_ref()
+    }
+
+    /// The outages that are over.
+    pub fn outages(&self) -> &Outages {
+        &self.outages
     }
 
     /// The time of the last success, in Unix milliseconds.

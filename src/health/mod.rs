@@ -12,6 +12,7 @@ pub mod finding;
 pub mod judge;
 pub mod latency;
 pub mod outage;
+pub mod outages;
 pub mod report;
 mod schedule;
 pub mod snapshot;

@@ -20,6 +20,8 @@ pub enum AdminQuestion {
     Dependencies,
     /// One dependency, with its last looks.
     Dependency(String),
+    /// The outage with this reference.
+    Outage(String),
     /// The admission mode.
     Admission,
     Act(AdminAction),
@@ -44,6 +46,8 @@ pub enum AdminAnswer {
     Report(Report),
     /// There is no dependency of this name; these exist.
     Unknown(Vec<Arc<str>>),
+    /// No known outage has this reference.
+    UnknownOutage,
     /// The gateway itself cannot be forced.
     NotHeld,
 }

@@ -6,7 +6,7 @@ use crate::health::board::{Board, Changes, DependencyId, EventKind};
 use crate::health::capacity;
 use crate::health::dependency::ForcedOrder;
 use crate::health::report::Report;
-use crate::health::report::dependencies::{ReportAudience, admission, all, one, standing};
+use crate::health::report::dependencies::{ReportAudience, admission, all, one, outage, standing};
 use crate::job::admin::{AdminAction, AdminAnswer, AdminQuestion, AdminRequest};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
                 AdminAnswer::Report(all(&self.board, self.own.board(), now, ReportAudience::Admin))
             }
             AdminQuestion::Dependency(name) => self.report_on(&name, one(self.board_of(&name), &name, now)),
+            AdminQuestion::Outage(reference) => outage([self.own.board(), &self.board], &reference, now)
+                .map_or(AdminAnswer::UnknownOutage, AdminAnswer::Report),
             AdminQuestion::Admission => AdminAnswer::Report(admission(&self.board)),
             AdminQuestion::Act(action) => self.act(action, who, now, random),
         };

@@ -9,8 +9,9 @@ use super::Report;
 use crate::clock::{Moment, Now};
 use crate::health::board::Board;
 use crate::health::dependency::{Dependency, Past, State};
-use crate::health::finding::Finding;
+use crate::health::finding::{Cause, Finding};
 use crate::health::outage::Outage;
+use crate::health::outages::PastOutage;
 use crate::health::snapshot::{Level, list};
 use crate::wire::json;
 use std::time::Duration;
@@ -60,8 +61,56 @@ pub fn one(board: &Board, name: &str, now: Now) -> Option<Report> {
         json::key(out, "probes");
         let past: Vec<&Past> = dependency.past().collect();
         list(out, past.into_iter().rev(), |out, past| json::object(out, |out| probe(out, past)));
+        json::key(out, "outages");
+        list(out, dependency.outages().newest_first(), |out, past| {
+            json::object(out, |out| past_outage(out, past));
+        });
     });
     Some(Report { status: 200, body })
+}
+
+/// The body of `/lookup/reference/R`, for operators only: the outage with this reference, which lasts or is one of the last of its
+/// dependency. `None` if there is no such outage.
+pub fn outage(boards: [&Board; 2], reference: &str, now: Now) -> Option<Report> {
+    let dependencies = || boards.into_iter().flat_map(Board::dependencies);
+    let running = dependencies()
+        .find_map(|one| Some((one, one.outage().filter(|outage| outage.reference.as_str() == reference)?)));
+    let body = match running {
+        Some((dependency, Outage { reference, began, cause })) => object(|out| {
+            json::text(out, "dependency", &dependency.definition().name);
+            json::text(out, "reference", reference.as_str());
+            json::integer(out, "since", began.unix_ms);
+            json::integer(out, "lasted_ms", millis(now.at.since(began.at)));
+            json::truth(out, "over", false);
+            fault(out, cause);
+        }),
+        None => {
+            let (dependency, past) = dependencies().find_map(|one| {
+                let mut past = one.outages().newest_first();
+                Some((one, past.find(|past| past.reference.as_str() == reference)?))
+            })?;
+            object(|out| {
+                json::text(out, "dependency", &dependency.definition().name);
+                past_outage(out, past);
+                json::truth(out, "over", true);
+            })
+        }
+    };
+    Some(Report { status: 200, body })
+}
+
+fn past_outage(out: &mut Vec<u8>, past: &PastOutage) {
+    let PastOutage { reference, since, lasted, cause } = past;
+    json::text(out, "reference", reference.as_str());
+    json::integer(out, "since", *since);
+    json::integer(out, "lasted_ms", millis(*lasted));
+    fault(out, cause);
+}
+
+fn fault(out: &mut Vec<u8>, cause: &Cause) {
+    json::text(out, "fault", cause.fault.as_str());
+    json::text(out, "output", &cause.text);
+    json::text(out, "look_at", cause.look_at);
 }
 
 /// The state of one dependency without its past probes: the answer to an operator's action.
@@ -156,9 +205,7 @@ fn admin_fields(out: &mut Vec<u8>, dependency: &Dependency, now: Moment) {
         json::text(out, "warning", warning);
     }
     if let Some(Outage { cause, .. }) = dependency.outage() {
-        json::text(out, "fault", cause.fault.as_str());
-        json::text(out, "output", &cause.text);
-        json::text(out, "look_at", cause.look_at);
+        fault(out, cause);
     }
 }
 
@@ -175,9 +222,7 @@ fn probe(out: &mut Vec<u8>, past: &Past) {
         }
         Err(cause) => {
             json::truth(out, "ok", false);
-            json::text(out, "fault", cause.fault.as_str());
-            json::text(out, "output", &cause.text);
-            json::text(out, "look_at", cause.look_at);
+            fault(out, cause);
         }
     }
 }
@@ -195,7 +240,7 @@ mod tests {
     use super::*;
     use crate::health::capacity;
     use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
-    use crate::health::finding::{Cause, Fault};
+    use crate::health::finding::Fault;
     use crate::health::snapshot::AdmissionMode;
     use std::sync::Arc;
 
@@ -268,6 +313,25 @@ mod tests {
         assert_eq!(body["checks"]["gateway"][0]["state"], "down");
         assert!(!report.body.contains("bytes"), "{}", report.body);
         assert_eq!(json(&one(&own, "gateway", now).expect("it is there"))["fault"], "memory_full");
+    }
+
+    #[test]
+    fn outage_is_found_by_its_reference_while_it_lasts_and_afterwards() {
+        let (mut board, own) = (board(), own());
+        observe(&mut board, 10, Ok(None));
+        let cause = Cause::new(Fault::Refused, "db:5432: refused", "the port");
+        let now = observe(&mut board, 20, Err(cause));
+        let report = json(&one(&board, "store", now).expect("it exists"));
+        let reference = report["reference"].as_str().expect("a reference").to_owned();
+        let found = json(&outage([&own, &board], &reference, now).expect("known"));
+        assert_eq!((&found["dependency"], &found["over"]), (&"store".into(), &false.into()));
+        let now = observe(&mut board, 26, Ok(None));
+        let found = json(&outage([&own, &board], &reference, now).expect("kept"));
+        assert_eq!((&found["since"], &found["lasted_ms"]), (&20_000.into(), &6_000.into()));
+        assert_eq!((&found["over"], &found["fault"]), (&true.into(), &"refused".into()));
+        let kept = json(&one(&board, "store", now).expect("it exists"));
+        assert_eq!(kept["outages"][0]["reference"], reference.as_str());
+        assert!(outage([&own, &board], "zzzzzz", now).is_none());
     }
 
     #[test]
