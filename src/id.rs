@@ -80,11 +80,18 @@ impl ChannelName {
     }
 
     /// Accepts the channel of a canary as well. Only its canary has a right on it.
+    #[inline]
     pub fn parse_any(text: &str) -> Result<ChannelName, NameFault> {
-        match ChannelName::parse(text) {
-            Err(NameFault::Reserved) if is_of_canary(text) => Ok(ChannelName(Arc::from(text))),
-            parsed => parsed,
+        match ChannelName::check(text) {
+            Ok(()) => Ok(ChannelName(Arc::from(text))),
+            Err(fault) => ChannelName::parse_canary(text, fault),
         }
+    }
+
+    /// The channel of a canary, or the fault of a name that is none of a client's.
+    #[cold]
+    fn parse_canary(text: &str, fault: NameFault) -> Result<ChannelName, NameFault> {
+        if is_of_canary(text) { Ok(ChannelName(Arc::from(text))) } else { Err(fault) }
     }
 
     /// True if it is the channel of a canary.
