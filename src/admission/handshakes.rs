@@ -45,6 +45,9 @@ const SHARE_LEAST: f64 = 0.5;
 /// While clients publish, handshakes back off for this multiple of the time they took, because a publication passes
 /// through other threads and processes, which need the core.
 const BACK_OFF: std::ops::RangeInclusive<f64> = 1.0..=6.0;
+/// They back off for at most this much time and one handshake's cost: accepts and a short slice of a turn take no more. What took longer
+/// was interrupted, and the others had the core meanwhile.
+const BACK_OFF_AFTER: Duration = Duration::from_micros(500);
 /// Expensive handshakes back off less; otherwise a storm of them would take minutes. At this cost they back off for
 /// as long as they took.
 const EXPENSIVE: Duration = Duration::from_micros(600);
@@ -263,7 +266,7 @@ impl Handshakes {
 
     /// How long handshakes back off after they took `spent`, while clients publish.
     pub fn rest(&self, spent: Duration) -> Duration {
-        spent.mul_f64(self.back_off_factor())
+        spent.min(BACK_OFF_AFTER + self.cost()).mul_f64(self.back_off_factor())
     }
 
     fn back_off_factor(&self) -> f64 {

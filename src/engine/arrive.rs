@@ -460,19 +460,32 @@ mod tests {
     #[test]
     fn handshakes_rest_only_while_clients_publish() {
         let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
-        let rest = arrivals.handshakes.rest(ms(1).since(ms(0)));
+        let spent = Duration::from_micros(600);
+        let rest = arrivals.handshakes.rest(spent);
         listed(&mut arrivals, 1, ArrivalShare::Within);
-        arrivals.settle_rests(Duration::from_millis(1), ms(1_010));
+        arrivals.settle_rests(spent, ms(1_010));
         let end = ms(1_010) + rest;
-        assert!(arrivals.first.rests(ms(1_012)) && !arrivals.first.rests(end));
+        assert!(arrivals.first.rests(ms(1_011)) && !arrivals.first.rests(end));
         assert_eq!(arrivals.patience(), Some(rest));
         // A turn in between, for connected peers, does not begin another rest.
         arrivals.settle_rests(Duration::ZERO, ms(1_011));
         assert_eq!((arrivals.patience(), arrivals.first.rests_until), (Some(end.since(ms(1_011))), end));
         arrivals.settle_rests(Duration::ZERO, ms(1_014));
         assert_eq!(arrivals.patience(), None);
-        arrivals.settle_rests(Duration::from_millis(1), ms(1_000) + PUBLISHED_LATELY);
+        arrivals.settle_rests(spent, ms(1_000) + PUBLISHED_LATELY);
         assert!(!arrivals.first.rests(ms(1_200)), "no client published for a while");
+    }
+
+    #[test]
+    fn interrupted_slice_is_followed_by_no_longer_rest_than_a_full_one() {
+        let rest = |spent_ms| {
+            let mut arrivals = Arrivals { published: ms(1_000), ..Arrivals::new(ms(900)) };
+            listed(&mut arrivals, 1, ArrivalShare::Within);
+            arrivals.settle_rests(Duration::from_millis(spent_ms), ms(1_010));
+            arrivals.patience().expect("a rest")
+        };
+        assert_eq!(rest(4), rest(40));
+        assert!(rest(4) <= Duration::from_millis(2), "{:?}", rest(4));
     }
 
     #[test]
