@@ -9,6 +9,7 @@ use crate::hub::{CatchUpStep, LiveSubscriber, Paging, SubscriptionId};
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, SHARED_FRAME_BYTES_MIN};
 use crate::slo::fan_out;
 use crate::wire::outbox::{Offer, Outbox};
+use crate::wire::publication::UNKNOWN_TIME;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,11 +64,28 @@ impl Sharing {
     }
 }
 
+/// Deliveries of a turn that were committed in the same millisecond, as most of one batch are: they are counted together, because that
+/// costs less than to count each run.
+struct AlikeDeliveries {
+    /// The time of the commit, in Unix milliseconds.
+    time_ms: u64,
+    /// Publications in outboxes, and those without room in one, counted once for each subscriber.
+    taken: u64,
+    refused: u64,
+}
+
+impl AlikeDeliveries {
+    fn at(time_ms: u64) -> AlikeDeliveries {
+        AlikeDeliveries { time_ms, taken: 0, refused: 0 }
+    }
+}
+
 impl Engine {
     /// Queues each channel's run of this turn for its live subscribers: one reference each.
     pub fn deliver(&mut self) {
         let bytes_max = self.setup.policy.limits.outbox_bytes as usize;
         let mut fallen: Vec<LiveSubscriber> = Vec::new();
+        let mut alike = AlikeDeliveries::at(UNKNOWN_TIME);
         while let Some(run) = self.hub.take_run() {
             for live in run.live {
                 let Some((id, peer)) = self.peers.at_mut(live.slot.0) else { continue };
@@ -86,17 +104,12 @@ impl Engine {
             let publications = u64::from(run.publications);
             self.tally.deliveries.add(taken * publications);
             if publications > 0 && !run.is_of_canary {
-                let (id, now_ms) = (self.basis.id, self.now.unix_ms);
-                let vitals = self.setup.vitals.reactors.get(usize::from(id.0));
-                let age_ms = fan_out::age_ms(run.time_ms, now_ms);
-                self.tally.slo.count_fan_out(
-                    age_ms,
-                    taken * publications,
-                    fallen.len() as u64 * publications,
-                );
-                if let (Some(vitals), Some(age_ms)) = (vitals, age_ms) {
-                    vitals.deliveries.record(age_ms * 1_000, taken * publications);
+                if run.time_ms != alike.time_ms {
+                    let others = std::mem::replace(&mut alike, AlikeDeliveries::at(run.time_ms));
+                    self.count_deliveries(&others);
                 }
+                alike.taken += taken * publications;
+                alike.refused += fallen.len() as u64 * publications;
             }
             for live in fallen.drain(..) {
                 self.tally.lagged.add(1);
@@ -112,8 +125,24 @@ impl Engine {
                 }
             }
         }
+        self.count_deliveries(&alike);
         for subscription in self.hub.take_caught_up() {
             self.step(subscription);
+        }
+    }
+
+    /// Counts deliveries of publications that were committed at the same time.
+    #[inline(never)]
+    fn count_deliveries(&self, alike: &AlikeDeliveries) {
+        let AlikeDeliveries { time_ms, taken, refused } = *alike;
+        if taken + refused == 0 {
+            return;
+        }
+        let age_ms = fan_out::age_ms(time_ms, self.now.unix_ms);
+        self.tally.slo.count_fan_out(age_ms, taken, refused);
+        let vitals = self.setup.vitals.reactors.get(usize::from(self.basis.id.0));
+        if let (Some(vitals), Some(age_ms)) = (vitals, age_ms) {
+            vitals.deliveries.record(age_ms * 1_000, taken);
         }
     }
 
