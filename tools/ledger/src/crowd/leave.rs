@@ -69,10 +69,14 @@ impl Crowd {
 
     /// Ends a connection that took too long.
     pub(super) fn give_up(&mut self, index: usize) {
-        match self.links.get(index).map(|link| link.stage.clone()) {
-            Some(Stage::Upgrading) => self.upgrade_failed(index),
-            Some(Stage::Leaving) => self.remove(index, End::Ours),
-            Some(Stage::Connecting | Stage::Joining | Stage::Live) => {
+        match self.links.get(index).map(|link| (link.stage.clone(), link.life)) {
+            Some((Stage::Upgrading, _)) => self.upgrade_failed(index),
+            Some((Stage::Leaving, life)) => {
+                // The gateway may have counted a close frame that never came.
+                self.ledger.life(life).lost += 1;
+                self.remove(index, End::Ours);
+            }
+            Some((Stage::Connecting | Stage::Joining | Stage::Live, _)) => {
                 self.ledger.remark(self.now, "closed a silent connection");
                 self.drop_link(index);
             }

@@ -202,7 +202,10 @@ impl Crowd {
 
     fn connected(&mut self, index: usize, client: u32, (ping_ms, stable_ms): (u64, u64)) {
         let Some(link) = self.links.get_mut(index) else { return };
-        link.stage = Stage::Joining;
+        // It may have asked to close meanwhile.
+        if link.stage != Stage::Leaving {
+            link.stage = Stage::Joining;
+        }
         link.connected = self.now;
         link.ping = ping_ms * 1_000;
         link.stable = stable_ms * 1_000;

@@ -35,6 +35,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(180);
 const PAYLOAD: usize = 120;
 /// The gateways' ping interval: short, so that clients leave a gateway that is stopped for long.
 const PING_MS: u32 = 5_000;
+/// The memory for recent publications of a gateway.
+const RECENT_BYTES: u32 = 1 << 20;
 /// The drain timetable, shortened for this scenario; see [`Program::drain`].
 const DRAIN_MS: [u32; 5] = [300, 2_000, 3_000, 5_000, 1_500];
 /// All instances know the truth again within this time after the last fault. The scenario waits longer to measure it. Orders
@@ -63,6 +65,8 @@ pub fn run(common: &Common, mut program: Program, arguments: &Cluster) -> Result
     program.set("AUTH_SECRET", SECRET);
     program.set("LIMITS_PING_MS", PING_MS);
     program.set("SERVER_REACTORS", 1);
+    // At this rate the recent publications of all channels would fill their memory for longer than the run.
+    program.set("LIMITS_TAIL_BYTES_TOTAL", RECENT_BYTES);
     program.drain(DRAIN_MS);
     let mut run = begin(common, &program, arguments)?;
     let admins = run.places.iter().map(Place::admin).collect();
