@@ -122,9 +122,9 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     reach();
   });
   useEffect(() => {
-    // Pictures and fonts change the height of rows when they arrive.
+    // Pictures and fonts change the height of rows when they arrive, and a keyboard on the screen that of the box.
     const observer = globalThis.ResizeObserver && new ResizeObserver(() => latest.current());
-    if (list.current) observer?.observe(list.current);
+    for (const one of [list.current, scroll.current]) if (one) observer?.observe(one);
     return () => observer?.disconnect();
   }, []);
   useEffect(() => { if (first === undefined) onEnd?.(); }, [first, last?.id]);

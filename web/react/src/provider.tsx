@@ -27,6 +27,8 @@ export type SeawallProviderProps = OwnClientProps | GivenClientProps;
 /** A client made by the provider. */
 class Own {
   readonly client: Client;
+  /** True after the end: a closed client does not open again. */
+  over = false;
   #started = false;
   #closing: ReturnType<typeof setTimeout> | undefined;
 
@@ -40,7 +42,12 @@ class Own {
     clearTimeout(this.#closing);
     if (!this.#started) this.client.reconnect();
     this.#started = true;
-    return () => { this.#closing = setTimeout(() => this.client.close()); };
+    return () => {
+      this.#closing = setTimeout(() => {
+        this.over = true;
+        this.client.close();
+      });
+    };
   };
 }
 
@@ -81,6 +88,11 @@ function useClient(props: SeawallProviderProps): Client {
     now = make();
     setOwn(now);
   }
-  useEffect(() => now?.use(), [now]);
+  useEffect(() => {
+    // A provider that was hidden (React's `Activity`) and is shown again needs another client.
+    if (!now?.over) return now?.use();
+    setOwn(make());
+    return undefined;
+  }, [now]);
   return props.client ?? now!.client;
 }

@@ -43,8 +43,8 @@ export class Room {
   #users = 0;
   #closing: ReturnType<typeof setTimeout> | undefined;
   #due = false;
-  /** By user: the name to show, and until when. */
-  readonly #typing = new Map<string, { readonly who: string; readonly until: number }>();
+  /** By user: the name to show. The newest signal of a user has its own object. */
+  readonly #typing = new Map<string, { readonly who: string }>();
   #typedAt = 0;
   /** Tells the user's own signals from those of other tabs. */
   readonly #tab = Math.random().toString(36).slice(2);
@@ -110,11 +110,12 @@ export class Room {
 
   #signal(user: string, data: unknown): void {
     const { typing, tab } = (data ?? {}) as { typing?: unknown; tab?: unknown };
-    if (typing !== true || tab === this.#tab || this.#typing.size >= TYPING_MAX) return;
     const one = typist(user, data);
-    this.#typing.set(one, { who: nameIn(data) ?? user, until: Date.now() + TYPING_SHOWN_MS });
+    if (typing !== true || tab === this.#tab || (this.#typing.size >= TYPING_MAX && !this.#typing.has(one))) return;
+    const newest = { who: nameIn(data) ?? user };
+    this.#typing.set(one, newest);
     setTimeout(() => {
-      if ((this.#typing.get(one)?.until ?? Infinity) <= Date.now()) this.#typing.delete(one);
+      if (this.#typing.get(one) === newest) this.#typing.delete(one);
       this.#changed();
     }, TYPING_SHOWN_MS);
     this.#changed();

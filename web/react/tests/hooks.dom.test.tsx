@@ -3,6 +3,7 @@
 import { pass, runtime, show } from './dom.js';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import * as React from 'react';
 import { StrictMode, type ReactNode } from 'react';
 import {
   createKit, SeawallProvider, useChannel, useConnection, useDraft, useErrors, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus, type KitOptions,
@@ -125,6 +126,27 @@ on('another name is another channel, and the first is left', async (t) => {
   await it.sees('the other', () => it.text().includes('live') && !it.text().includes('in one'));
   const left = () => server.sockets[0]!.sent.some((frame) => frame['unsubscribe']?.channel === 'one');
   await it.sees('the first is left', left);
+});
+
+on('what was hidden and is shown again has a connection', async (t) => {
+  // Only React since 19.2 hides components and keeps their state.
+  const Activity = (React as never as { Activity?: React.ComponentType<{ mode: string; children: ReactNode }> }).Activity;
+  if (!Activity) return t.skip('this runtime has no Activity');
+  const server = new Echo();
+  const kit = createKit();
+  const draw = (mode: string) => (
+    <Activity mode={mode}>
+      <SeawallProvider kit={kit} url="ws://gateway.example/ws" WebSocket={server.Socket}><Room /></SeawallProvider>
+    </Activity>
+  );
+  const it = show(t, draw('visible'));
+  await it.sees('live', () => it.text().includes('live'));
+  let closed = false;
+  server.sockets[0]!.close = () => { closed = true; };
+  it.draw(draw('hidden'));
+  await it.sees('the socket is closed', () => closed);
+  it.draw(draw('visible'));
+  await it.sees('a second connection', () => server.sockets.length === 2 && it.text().includes('live'));
 });
 
 on('others are seen writing, and not this tab', async (t) => {
