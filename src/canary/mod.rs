@@ -64,6 +64,7 @@ pub fn start(parts: CanaryParts, clock: impl Fn() -> Now + Send + 'static) -> io
         rounds: Repetition::new(parts.period, now, fastrand::f32()),
         probes: Repetition::new(parts.period / 2, now, fastrand::f32()),
         number: 0,
+        failing: 0,
         client: CanaryClient::new(Arc::clone(&parts.pass), parts.address, parts.wires),
         parts,
         clock,
@@ -77,6 +78,8 @@ struct CanaryThread<C> {
     probes: Repetition,
     /// The number of the last round.
     number: u64,
+    /// The parts whose last event was bad, a bit for each: an outage is logged at its beginning and its end.
+    failing: u32,
     client: CanaryClient,
     parts: CanaryParts,
     clock: C,
@@ -122,19 +125,36 @@ impl<C: Fn() -> Now> CanaryThread<C> {
         })
     }
 
-    fn count(&self, events: &[(SloPart, SloOutcome)]) {
+    fn count(&mut self, events: &[(SloPart, SloOutcome)]) {
         for (part, outcome) in events {
+            self.log_change(*part, *outcome);
             let Some(cells) = self.parts.metrics.canary.parts.get(part.index()) else { continue };
             match outcome {
                 SloOutcome::Good => cells.good.add(1),
                 SloOutcome::Bad(cause) => {
-                    tracing::warn!(slo = part.objective(), cause = cause.as_str(), "canary failed");
                     cells.bad.get(cause.index()).into_iter().for_each(|cell| cell.add(1));
                 }
                 SloOutcome::Excluded(reason) => {
                     cells.excluded.get(reason.index()).into_iter().for_each(|cell| cell.add(1));
                 }
             }
+        }
+    }
+
+    /// Logs that a part fails, and that it does no longer.
+    fn log_change(&mut self, part: SloPart, outcome: SloOutcome) {
+        let bit = 1 << part.index();
+        let was_failing = self.failing & bit != 0;
+        match outcome {
+            SloOutcome::Bad(cause) if !was_failing => {
+                self.failing |= bit;
+                tracing::warn!(slo = part.objective(), cause = cause.as_str(), "canary failed");
+            }
+            SloOutcome::Good if was_failing => {
+                self.failing &= !bit;
+                tracing::info!(slo = part.objective(), "canary succeeds again");
+            }
+            SloOutcome::Good | SloOutcome::Bad(_) | SloOutcome::Excluded(_) => {}
         }
     }
 }
