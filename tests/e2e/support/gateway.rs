@@ -18,6 +18,7 @@ use tempfile::TempDir;
 const TAIL_LINES: usize = 60;
 
 const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
+const CANARY_MS: &str = "SEAWALL_SLO_CANARY_MS";
 /// A drain that takes almost no time, for tests of everything else. Its end is a deadline for clients that do not take their close, and for
 /// a store that does not answer.
 const SHORT_DRAIN: [(&str, u64); 4] = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 7_950)];
@@ -185,6 +186,10 @@ impl Setup {
         }
         forget_settings(&mut command);
         command.current_dir(self.folder.path()).args(&self.arguments).envs(&self.environment);
+        if self.program.is_some() {
+            // The previous release has no canary, and refuses settings that it does not know.
+            command.env_remove(CANARY_MS);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -257,7 +262,7 @@ fn environment() -> BTreeMap<String, String> {
     // A client answers pings only while its test reads it, which on a busy machine may do something else for long.
     let pong = ("SEAWALL_LIMITS_PONG_MS".into(), "60000".into());
     // Tests count connections and publications.
-    let canary = ("SEAWALL_SLO_CANARY_MS".into(), "0".into());
+    let canary = (CANARY_MS.into(), "0".into());
     drain.into_iter().chain([admin, pong, canary]).collect()
 }
 
