@@ -45,7 +45,12 @@ impl Program {
         };
         knows("SEAWALL_ADMIN_LISTEN", "off").map_err(|error| format!("{}: {error}", path.display()))?;
         let drains = knows("SEAWALL_DRAIN_SPREAD_MS", "2000").unwrap_or(false);
-        Ok(Program { path: path.to_owned(), settings: Vec::new(), drains })
+        let mut program = Program { path: path.to_owned(), settings: Vec::new(), drains };
+        // The gateway's own client would be in its counters and not in the ledger. Earlier releases have none.
+        if knows("SEAWALL_SLO_CANARY_MS", "0").unwrap_or(false) {
+            program.set("SLO_CANARY_MS", 0);
+        }
+        Ok(program)
     }
 
     /// Adds a setting.
