@@ -9,8 +9,9 @@ use serde_json::json;
 #[test]
 fn instance_with_the_embedded_store_is_alone_and_leads() {
     let gateway = Setup::new().with_admin().env("SEAWALL_SERVER_INSTANCE", "gw-1").start();
+    // The registry writes its first report after the gateway has begun to serve.
+    until(SOON, "it leads", || cluster(&gateway)["leader"] == "gw-1");
     let report = cluster(&gateway);
-    assert_eq!(report["leader"], "gw-1");
     assert_eq!((&report["complete"], &report["totals"]["instances"]), (&true.into(), &1.into()));
     assert_eq!(report.get("redis"), None);
     assert_eq!(report["instances"][0]["phase"], "serving");
