@@ -1,6 +1,8 @@
 """The files in docs/deploy: each is parsed, and compared with the gateway, with the others and with the guide."""
 
+import fnmatch
 import importlib.util
+import os
 import pathlib
 import re
 import shutil
@@ -109,8 +111,62 @@ class KubernetesTest(unittest.TestCase):
         self.assertIn("@sha256:", self.container["image"])
 
 
+class ProxyTest(unittest.TestCase):
+    def test_idle_connection_outlives_every_proxy(self):
+        reference = (ROOT / "docs" / "configuration.md").read_text()
+        ping_ms, pong_ms = (int(re.search(rf"^\| `{name}` \| `(\d+)`", reference, re.MULTILINE)[1]) for name in ("ping_ms", "pong_ms"))
+        patterns = {
+            "nginx.conf": (r"proxy_(?:read|send)_timeout (\S+);", 2),
+            "nginx-tls.conf": (r"proxy_(?:read|send)_timeout (\S+);", 2),
+            "haproxy.cfg": (r"timeout (?:client|server|tunnel) (\S+)", 3),
+            "haproxy-tls.cfg": (r"timeout (?:client|server|tunnel) (\S+)", 3),
+            "kubernetes.yaml": (r'proxy-(?:read|send)-timeout: "(\S+)"', 2),
+        }
+        for name, (pattern, count) in patterns.items():
+            timeouts = re.findall(pattern, (DEPLOY / name).read_text())
+            self.assertEqual(len(timeouts), count, name)
+            for timeout in timeouts:
+                # A ping that is late costs no connection, and the gateway ends a dead one before the proxy does.
+                self.assertGreaterEqual(seconds(timeout) * 1_000, 2 * ping_ms, name)
+                self.assertGreater(seconds(timeout) * 1_000, ping_ms + pong_ms, name)
+
+
+def is_sent(path, rules):
+    """Whether a path is part of the context of a build: the last pattern that matches it, or a folder above it, decides."""
+    sent = True
+    for rule in rules:
+        pattern = rule.removeprefix("!")
+        parts = path.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        if pattern.startswith("**/"):
+            matches = any(fnmatch.fnmatchcase(part, pattern.removeprefix("**/")) for part in parts)
+        else:
+            matches = any(each.count("/") == pattern.count("/") and fnmatch.fnmatchcase(each, pattern) for each in above)
+        if matches:
+            sent = rule.startswith("!")
+    return sent
+
+
 class ContainerTest(unittest.TestCase):
     dockerfile = (DEPLOY / "Dockerfile").read_text()
+
+    def test_context_of_the_build_has_the_sources_and_neither_secrets_nor_data(self):
+        lines = (ROOT / ".dockerignore").read_text().splitlines()
+        rules = [line for line in lines if line and not line.startswith("#")]
+        tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+        needed = {path for path in tracked if re.match(r"Cargo\.|src/|web/dist/|(benches|tools/[\w-]+)/Cargo\.toml$", path)}
+        # Files from elsewhere that become part of the program. Those of its tests are not needed, and do no harm.
+        for source in [path for path in needed if path.endswith(".rs")]:
+            text = (ROOT / source).read_text().split("#[cfg(test)]")[0]
+            for name in re.findall(r'(?:include_(?:str|bytes)!\(|#\[path = )"([^"]+)"', text):
+                needed.add(os.path.relpath((ROOT / source).parent / name, ROOT))
+        self.assertGreater(len(needed), 300)
+        self.assertEqual({path for path in needed if not is_sent(path, rules)}, set())
+        local = [
+            ".git/config", ".env", "seawall.toml", "seawall.db", "data/seawall.db", "admin.token", "tls.key", "target/debug/seawall",
+            "src/target/x", "tools/load/target/x", "web/node_modules/x", "backup/seawall-2026.db", "docs/deploy.md",
+        ]
+        self.assertEqual([path for path in local if is_sent(path, rules)], [])
 
     def test_image_of_dependencies_has_the_manifest_of_each_member(self):
         members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
