@@ -160,8 +160,18 @@ mod tests {
 
     #[test]
     fn keys_are_unique_and_read_as_they_are_written() {
-        let names =
-            ["connection", "delivery", "latency", "health", "explained", "store", "bus", "auth", "slack"];
+        let names = [
+            "connection",
+            "delivery",
+            "latency",
+            "health",
+            "explained",
+            "recovery",
+            "store",
+            "bus",
+            "auth",
+            "slack",
+        ];
         let (mut keys, mut texts) = (BTreeSet::new(), BTreeSet::new());
         for kind in AlertKind::ALL {
             for name in names {
@@ -195,7 +205,7 @@ mod tests {
         let page = include_str!("../../docs/outages.md");
         let headings: BTreeSet<String> =
             page.lines().filter_map(|line| line.strip_prefix("## ")).map(fragment).collect();
-        let objectives = ["connection", "delivery", "latency", "health", "explained"];
+        let objectives = ["connection", "delivery", "latency", "health", "explained", "recovery"];
         let dependencies = ["store", "bus", "auth", "backend", "clickhouse", "analytics", "mine"];
         for kind in AlertKind::ALL {
             let names: &[&str] = match kind {

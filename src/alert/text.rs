@@ -11,6 +11,7 @@ fn objective(name: &str) -> &str {
         "latency" => "replies are late",
         "health" => "health reports are late",
         "explained" => "sessions end without a reason",
+        "recovery" => "clients return late",
         other => other,
     }
 }

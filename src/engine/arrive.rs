@@ -396,6 +396,7 @@ impl Engine {
         self.arrivals.handshakes.done(Done::Connected);
         if !is_of_canary {
             self.open_session_time();
+            self.note_client(id);
         }
         self.admit_stranger(id);
     }

@@ -153,6 +153,7 @@ impl Engine {
             self.ended.push(chat.name, &life, address, ending, self.now);
             self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));
             if matches!(arrival, Arrival::Settling | Arrival::In) {
+                self.rounds.clients.versions.leave(chat.version);
                 self.close_session_time(id, ending.rule);
             }
         }

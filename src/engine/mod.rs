@@ -34,6 +34,7 @@ mod arrival_lane;
 mod arrive;
 mod attempt_clock;
 mod attempts;
+mod clients;
 mod cluster_order;
 mod complete;
 mod count;
@@ -143,6 +144,7 @@ struct Rounds {
     ordering: cluster_order::OrderRound,
     rebalancing: rebalance::Rebalancing,
     draining: drain::Draining,
+    clients: clients::ClientSide,
 }
 
 /// Peers that need something done.
@@ -242,6 +244,7 @@ impl Engine {
                 ordering: cluster_order::OrderRound::default(),
                 rebalancing: rebalance::Rebalancing::default(),
                 draining: drain::Draining::default(),
+                clients: clients::ClientSide::default(),
             },
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },

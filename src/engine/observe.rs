@@ -27,6 +27,7 @@ impl Engine {
         // The time of handshakes is left out, because a wait does not reduce it.
         self.gathering.measure(self.tally.runs.read(), others);
         self.end_promises(busy);
+        self.look_at_returns();
         let tally = &self.tally;
         for code in self.scratch.refused.drain(..) {
             tally.count_error(code);

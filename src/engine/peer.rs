@@ -258,6 +258,7 @@ pub(super) struct Chat {
     pub(super) replays: Replays,
     /// Until the attempt to connect has an outcome.
     pub(super) attempt: Option<AttemptClock>,
+    pub(super) version: super::clients::versions::VersionPlace,
 }
 
 /// The state of a session's subscriptions that are catching up.

@@ -34,6 +34,7 @@ mod outage;
 mod promises;
 mod rebalance;
 mod recover;
+mod returns;
 mod rosters;
 mod stage;
 mod turns;

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::address_state::{AddressCount, AddressOwner};
 use super::attempt_clock::AttemptClock;
+use super::clients::versions::VersionPlace;
 use super::http::Answered;
 use super::order::{Job, Notice, RefusedSite, SiteRule};
 use super::peer::{
@@ -257,6 +258,7 @@ impl Engine {
             | u64::from(self.random.u64() as u16) << 32
             | (self.arrivals.named << 8 | u64::from(self.basis.id.0)) & 0xFFFF_FFFF;
         let session = Session::new(token);
-        Role::Chat(Chat { session, name, connect_by, replays: Replays::None, attempt })
+        let (replays, version) = (Replays::None, VersionPlace::Absent);
+        Role::Chat(Chat { session, name, connect_by, replays, attempt, version })
     }
 }

@@ -8,6 +8,7 @@ use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leade
 use super::{alerts, auth, canary, presence, tls};
 use crate::api::RunningApi;
 use crate::canary::RunningCanary;
+use crate::clients::{self, ClientParts, RunningClients};
 use crate::drain::DrainCause;
 use crate::engine::Setup;
 use crate::id::ReactorId;
@@ -15,6 +16,7 @@ use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::alerts::{AlertEnds, AlertLinks, AlertPlan, AlertRequests, NotifyEnds};
 use crate::job::callers::Callers;
+use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
@@ -68,8 +70,22 @@ struct Workers {
 
 /// The threads of objectives; `None` for one that is off.
 struct ObjectiveThreads {
+    clients: RunningClients,
     judge: Option<RunningObjectives>,
     canary: Option<RunningCanary>,
+}
+
+impl ObjectiveThreads {
+    /// Ends the threads. Two count for the last, which writes what was counted last.
+    fn stop(self) {
+        if let Some(canary) = self.canary {
+            canary.stop();
+        }
+        self.clients.stop();
+        if let Some(judge) = self.judge {
+            judge.stop();
+        }
+    }
 }
 
 /// The prepared parts that [`Threads::start`] turns into threads.
@@ -165,16 +181,16 @@ impl Threads {
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
         let AlertLinks { requests, plan, ends, threads } = job::alerts::links(alerts::plan(config));
-        let alerts = (requests, plan);
-        let slo = start_objectives(config, &setup.engine, &registry, (ends, threads), clock)?;
+        let clients = start_clients(&setup.engine, jobs.clients, clock)?;
+        let judge = start_objectives(config, &setup.engine, &registry, (ends, threads), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let canary = canary::start(config, &setup.engine, address, clock)?;
         let orders = board;
-        let slo = ObjectiveThreads { judge: slo, canary };
+        let canary = canary::start(config, &setup.engine, address, clock)?;
+        let slo = ObjectiveThreads { clients, judge, canary };
         let workers =
             Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
-        Ok(Threads { notices, waker, alerts, reminder, workers })
+        Ok(Threads { notices, waker, alerts: (requests, plan), reminder, workers })
     }
 
     /// The running server API, for reloads.
@@ -239,12 +255,7 @@ impl Workers {
                 failed.get_or_insert_with(|| "a reactor panicked: see the log".into());
             }
         }
-        if let Some(canary) = self.slo.canary {
-            canary.stop();
-        }
-        if let Some(judge) = self.slo.judge {
-            judge.stop();
-        }
+        self.slo.stop();
         // Its requests in progress keep the store until they are answered.
         if let Some(api) = &self.api {
             api.stop();
@@ -289,6 +300,15 @@ fn start_rebalance(
     rebalance::start(parts, move || clock.read())
 }
 
+fn start_clients(
+    setup: &Setup,
+    events: Receiver<ClientEvent>,
+    clock: Clock,
+) -> std::io::Result<RunningClients> {
+    let (metrics, vitals) = (Arc::clone(&setup.metrics), Arc::clone(&setup.vitals));
+    clients::start(ClientParts { events, metrics, vitals }, move || clock.read())
+}
+
 /// Starts the thread that judges the objectives, unless they are off.
 fn start_objectives(
     config: &Config,
@@ -331,6 +351,7 @@ pub(super) struct Jobs {
     read: Receiver<Read>,
     admit: Receiver<AuthJob>,
     presence: PresenceInbox,
+    clients: Receiver<ClientEvent>,
 }
 
 /// Creates the queues. The auth worker always has one, because a reload may turn its bounds on.
@@ -339,9 +360,16 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
-    let jobs = Jobs { append: append_jobs, read: read_jobs, admit: admit_jobs, presence: presence_jobs };
+    let (clients, client_jobs) = job::clients::client_events();
+    let jobs = Jobs {
+        append: append_jobs,
+        read: read_jobs,
+        admit: admit_jobs,
+        presence: presence_jobs,
+        clients: client_jobs,
+    };
     let bus = bus.map(|prepared| prepared.bus.clone());
-    (Queues { append, read, bus, admit, presence }, jobs)
+    (Queues { append, read, bus, admit, presence, clients }, jobs)
 }
 
 fn start_reactors(

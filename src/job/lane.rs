@@ -5,6 +5,7 @@
 //! never wait for reactors.
 
 use super::bus;
+use super::clients::ClientEvent;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use super::presence::PresenceQueue;
 use crate::health::board::DependencyId;
@@ -133,6 +134,7 @@ pub struct Queues {
     pub bus: Option<bus::Bus>,
     pub admit: Sender<AuthJob>,
     pub presence: PresenceQueue,
+    pub clients: Sender<ClientEvent>,
 }
 
 impl Queues {

@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod api;
 pub mod auth;
 pub mod bus;
+pub mod clients;
 pub mod cluster;
 pub mod drain;
 pub mod duration;

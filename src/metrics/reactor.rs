@@ -1,6 +1,7 @@
 //! Counters of one reactor.
 
 use super::Cell;
+use super::clients::VersionBoard;
 use super::slo::SloCells;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::fault::HttpFault;
@@ -122,6 +123,10 @@ pub struct ReactorCounters {
     pub closes: [Cell; CLOSE_CODES.len() + 1],
     /// Events that objectives count.
     pub slo: SloCells,
+    /// The clients by version.
+    pub versions: VersionBoard,
+    /// Ends and returns of clients that the thread `clients` had no room for.
+    pub client_events_dropped: Cell,
 }
 
 impl ReactorCounters {

@@ -4,6 +4,7 @@ mod alerts;
 mod api;
 mod auth;
 mod bus;
+mod clients;
 mod cluster;
 mod connections;
 mod drain;
@@ -27,6 +28,7 @@ use super::alerts::AlertBoard;
 use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
+use super::clients::ClientCells;
 use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
@@ -69,6 +71,7 @@ pub struct Metrics {
     /// The parts of objectives that the canary counts.
     pub canary: Arc<SloCells>,
     pub alerts: Arc<AlertBoard>,
+    pub clients: Arc<ClientCells>,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
@@ -107,6 +110,7 @@ impl Metrics {
             slo: Arc::default(),
             canary: Arc::default(),
             alerts: Arc::default(),
+            clients: Arc::default(),
             bus,
             cluster,
             api,
@@ -140,6 +144,9 @@ impl Metrics {
             for (sum, cells) in totals.iter_mut().zip(&counted.parts) {
                 sum.add(cells.totals());
             }
+        }
+        for (part, sum) in SloPart::ALL.into_iter().zip(&mut totals) {
+            self.clients.part(part).into_iter().for_each(|cells| sum.add(cells.totals()));
         }
         totals
     }
@@ -199,6 +206,7 @@ impl Metrics {
             slo: self.slo.report(),
             canary: Arc::clone(&self.canary),
             alerts: Arc::clone(&self.alerts),
+            clients: Arc::clone(&self.clients),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),
@@ -286,6 +294,7 @@ impl Collector for Scrape {
         self.bounds(&mut sheet)?;
         self.slo(&mut sheet)?;
         self.alerts(&mut sheet)?;
+        self.clients(&mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;

@@ -3,7 +3,7 @@
 use super::Cell;
 use crate::slo::part::PartTotals;
 use crate::slo::report::SloReport;
-use crate::slo::{BadCause, Exclusion, SloPart};
+use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -31,6 +31,16 @@ pub struct PartCells {
 }
 
 impl PartCells {
+    /// Counts events; milliseconds in [`SloPart::Session`]. Only the single writer may call it.
+    pub fn count(&self, outcome: SloOutcome, by: u64) {
+        let cell = match outcome {
+            SloOutcome::Good => Some(&self.good),
+            SloOutcome::Bad(cause) => self.bad.get(cause.index()),
+            SloOutcome::Excluded(reason) => self.excluded.get(reason.index()),
+        };
+        cell.into_iter().for_each(|cell| cell.add(by));
+    }
+
     /// The totals.
     pub fn totals(&self) -> PartTotals {
         PartTotals {

@@ -19,7 +19,7 @@ use crate::job::alerts::{
     NoticeTarget, NotifyEnds, NotifyJob, NotifyResult, WatchedDependency, links,
 };
 use crate::metrics::scrape::MetricSources;
-use crate::slo::objective::{EXPLAINED, USUAL};
+use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
@@ -151,7 +151,7 @@ impl Rig {
     fn start(&mut self) {
         self.keeper = None;
         let AlertLinks { requests, ends, threads, .. } = links(plan());
-        let all: Vec<_> = USUAL.into_iter().chain([EXPLAINED]).collect();
+        let all: Vec<_> = USUAL.into_iter().chain([EXPLAINED, RECOVERY]).collect();
         let parts = ObjectiveParts {
             board: Scoreboard::new(&all).expect("usual objectives"),
             metrics: Arc::clone(&self.metrics),

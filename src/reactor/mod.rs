@@ -83,7 +83,7 @@ pub struct Reactor {
     jobs: Vec<Job>,
     buffer: Vec<u8>,
     secrecy: secure::Secrecy,
-    /// The ended sessions that were logged.
+    /// The ended sessions that were logged and reported.
     logged_ends: u64,
     /// When this reactor looks again for the users with sessions.
     look_around_at: Moment,

@@ -4,6 +4,7 @@ use super::Reactor;
 use super::secure::Warned;
 use crate::drain::DrainPhase;
 use crate::engine::{Notice, RefusedSite, SiteRule, Subject};
+use crate::job::clients::ClientEvent;
 use crate::job::lookup::SessionRecord;
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -24,6 +25,7 @@ impl Reactor {
         if tracing::enabled!(tracing::Level::DEBUG) {
             self.log_sessions();
         }
+        self.report_clients();
         self.logged_ends = self.engine.ended().count();
         let (began, end) = (self.engine.now().at, self.setup.clock.moment());
         let busy = end.since(began);
@@ -40,7 +42,26 @@ impl Reactor {
             if end >= self.look_around_at {
                 self.look_around_at = end + LOOK_AROUND_PERIOD;
                 vitals.crowd.set(self.engine.look_around().to_cell());
+                self.engine
+                    .take_versions()
+                    .into_iter()
+                    .for_each(|counts| self.counters.versions.publish(counts));
             }
+        }
+    }
+
+    /// Hands the clients that left or returned in this turn to the thread that counts them.
+    fn report_clients(&mut self) {
+        let send = |event| {
+            if self.queues.clients.try_send(event).is_err() {
+                self.counters.client_events_dropped.add(1);
+            }
+        };
+        for session in self.engine.ended().since(self.logged_ends) {
+            send(ClientEvent::Ended { connection: session.connection, code: session.code });
+        }
+        for client in self.engine.take_returns() {
+            send(ClientEvent::Returned(Box::new(client)));
         }
     }
 

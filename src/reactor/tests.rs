@@ -64,7 +64,8 @@ impl Stage {
         let (append, _) = bounded(OUTSTANDING_MAX);
         let (read, _) = bounded(OUTSTANDING_MAX);
         let (admit, _) = bounded(OUTSTANDING_MAX);
-        let queues = Queues { append, read, bus: None, admit, presence: presence(1).0 };
+        let (clients, _) = bounded(OUTSTANDING_MAX);
+        let queues = Queues { append, read, bus: None, admit, presence: presence(1).0, clients };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor =
             Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, OrderBoard::alone(mailboxes).0);

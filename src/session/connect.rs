@@ -35,6 +35,7 @@ impl Session {
             asked: cx.asked,
             recover: connect.recover,
             client: connect.client.map(|client| ClientText::of(&client)).unwrap_or_default(),
+            previous: connect.previous,
         };
         let token = match (self.token.take(), cx.policy.auth) {
             (None, AuthMode::Off) => {

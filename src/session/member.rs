@@ -16,7 +16,7 @@ use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
-use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
+use crate::wire::command::{Command, CommandFault, CommandFrame, Previous, Rejected};
 use crate::wire::{personal, push};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub(super) struct Member {
     pub(super) client: ClientText,
     /// The time at which `connect` was accepted.
     pub(super) opened: Moment,
+    /// The client's last connection, and the time at which its `connect` arrived.
+    pub(super) returning: Option<(Box<Previous>, Moment)>,
 }
 
 /// A token that is checked again.
@@ -112,6 +114,7 @@ impl Member {
             info: identity.info,
             rosters: None,
             client: ClientText::default(),
+            returning: None,
             opened: Moment::ZERO,
         }
     }

@@ -47,7 +47,7 @@ use crate::cluster::order::OrderedSession;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset, UserName};
 use crate::roster::Departure;
-use crate::wire::command::{self, Command, CommandFrame};
+use crate::wire::command::{self, Command, CommandFrame, Previous};
 use crate::wire::push;
 use heartbeat::Beat;
 use member::Member;
@@ -291,6 +291,17 @@ impl Session {
     pub fn client(&self) -> Option<(&str, Moment)> {
         match &self.stage {
             SessionStage::Open(member) => Some((member.client.as_str(), member.opened)),
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over(_) => None,
+        }
+    }
+
+    /// Takes the client's last connection and the time at which `connect` arrived, if it named one.
+    pub fn take_returning(&mut self) -> Option<(Box<Previous>, Moment)> {
+        match &mut self.stage {
+            SessionStage::Open(member) => member.returning.take(),
             SessionStage::AwaitingConnect
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
-use crate::wire::command::{Cursor, StartAt};
+use crate::wire::command::{Cursor, Previous, StartAt};
 use crate::wire::personal::{self, PersonalChannel};
 use crate::wire::push::{self, Connected, ErrorCode, LogPosition, NotRecovered, Recovered, RecoveryOutcome};
 use crate::wire::short_text::ShortText;
@@ -27,6 +27,8 @@ pub(super) struct PendingConnect {
     pub(super) recover: Vec<Cursor>,
     /// The client's name and version.
     pub(super) client: ClientText,
+    /// The client's last connection.
+    pub(super) previous: Option<Box<Previous>>,
 }
 
 /// The subscriptions that `connect` restores.
@@ -61,8 +63,9 @@ const UNAVAILABLE: RestoredState = RestoredState::Answered {
 impl Restoring {
     /// Opens a subscription for each cursor that the member may read.
     pub(super) fn open(connect: PendingConnect, member: &mut Member, cx: &mut Context<'_>) -> Restoring {
-        let PendingConnect { id, asked, recover, client } = connect;
+        let PendingConnect { id, asked, recover, client, previous } = connect;
         member.client = client;
+        member.returning = previous.map(|previous| (previous, asked));
         let entries = recover.into_iter().map(|cursor| RestoredChannel::open(member, cursor, cx)).collect();
         Restoring { id, answer_by: asked + REPLY_TIMEOUT, entries }
     }

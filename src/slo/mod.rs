@@ -28,6 +28,7 @@ pub mod messages;
 pub mod objective;
 pub mod part;
 pub mod report;
+pub mod returns;
 pub mod run_counts;
 pub mod scoreboard;
 pub mod simulate;

@@ -52,6 +52,14 @@ pub const USUAL: [(&str, Objective); 4] = [
 pub const EXPLAINED: (&str, Objective) =
     ("explained", Objective { allowed_ppm: 1_000, period_days: 30, counting: Counting::Events });
 
+/// The other one: clients are connected again soon after they lost their connection.
+pub const RECOVERY: (&str, Objective) =
+    ("recovery", Objective { allowed_ppm: 10_000, period_days: 7, counting: Counting::Events });
+
+/// Objectives that make tickets at most: the events of the first are over when they are counted, and those of the second rest on the
+/// words of clients.
+pub const TICKETS_ONLY: [&str; 2] = [EXPLAINED.0, RECOVERY.0];
+
 impl fmt::Display for Objective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good = 1_000_000_u32.saturating_sub(self.allowed_ppm);

@@ -7,7 +7,7 @@ use super::objective::Counting;
 pub enum SloPart {
     /// Well-formed upgrades of `/ws`.
     Attempt,
-    /// Milliseconds in which sessions were open, and in which refused clients had to wait.
+    /// Milliseconds in which sessions were open, in which refused clients had to wait, and in which returning clients had none.
     Session,
     /// Messages that clients publish; however often a client tries, a message counts once.
     Publish,
@@ -29,6 +29,8 @@ pub enum SloPart {
     LatencyCanary,
     /// The canary's requests for `/health/ready`.
     Probe,
+    /// Clients that connect again after their connection ended.
+    Returns,
 }
 
 /// The parts that reactors count.
@@ -36,7 +38,7 @@ pub const REACTOR_PARTS: usize = SloPart::ConnectionCanary as usize;
 
 impl SloPart {
     /// All parts, in declaration order.
-    pub const ALL: [SloPart; 12] = [
+    pub const ALL: [SloPart; 13] = [
         SloPart::Attempt,
         SloPart::Session,
         SloPart::Publish,
@@ -49,6 +51,7 @@ impl SloPart {
         SloPart::DeliveryCanary,
         SloPart::LatencyCanary,
         SloPart::Probe,
+        SloPart::Returns,
     ];
 
     pub const fn index(self) -> usize {
@@ -63,6 +66,7 @@ impl SloPart {
             SloPart::Command | SloPart::LatencyFanout | SloPart::LatencyCanary => "latency",
             SloPart::Request | SloPart::Probe => "health",
             SloPart::Endings => "explained",
+            SloPart::Returns => "recovery",
         }
     }
 
@@ -78,6 +82,7 @@ impl SloPart {
             SloPart::Endings => "endings",
             SloPart::ConnectionCanary | SloPart::DeliveryCanary | SloPart::LatencyCanary => "canary",
             SloPart::Probe => "probe",
+            SloPart::Returns => "returns",
         }
     }
 
@@ -95,7 +100,8 @@ impl SloPart {
             | SloPart::Command
             | SloPart::Request
             | SloPart::Endings
-            | SloPart::Probe => self.as_str(),
+            | SloPart::Probe
+            | SloPart::Returns => self.as_str(),
         }
     }
 
@@ -113,7 +119,8 @@ impl SloPart {
             | SloPart::Endings
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
-            | SloPart::Probe => Counting::Events,
+            | SloPart::Probe
+            | SloPart::Returns => Counting::Events,
         }
     }
 
@@ -128,6 +135,7 @@ impl SloPart {
             SloPart::Request => "requests",
             SloPart::Endings => "ends",
             SloPart::Probe => "probes",
+            SloPart::Returns => "returns",
         }
     }
 
@@ -144,7 +152,8 @@ impl SloPart {
             | SloPart::Endings
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
-            | SloPart::Probe => 1,
+            | SloPart::Probe
+            | SloPart::Returns => 1,
         }
     }
 
@@ -162,7 +171,8 @@ impl SloPart {
             | SloPart::ConnectionCanary
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
-            | SloPart::Probe => 1,
+            | SloPart::Probe
+            | SloPart::Returns => 1,
         }
     }
 
@@ -181,7 +191,8 @@ impl SloPart {
             | SloPart::Command
             | SloPart::LatencyFanout
             | SloPart::Request
-            | SloPart::LatencyCanary => &[BadCause::Late],
+            | SloPart::LatencyCanary
+            | SloPart::Returns => &[BadCause::Late],
             SloPart::ConnectionCanary => {
                 &[BadCause::Late, BadCause::Unavailable, BadCause::Capacity, BadCause::Fault]
             }
@@ -202,7 +213,7 @@ impl SloPart {
                 Exclusion::Drain,
             ],
             SloPart::Session => &[Exclusion::Drain],
-            SloPart::Publish => &[Exclusion::Client],
+            SloPart::Publish | SloPart::Returns => &[Exclusion::Client],
             SloPart::DeliveryFanout | SloPart::LatencyFanout => &[Exclusion::SlowReader, Exclusion::Clock],
             SloPart::Command | SloPart::Request => &[],
             SloPart::Endings => &[Exclusion::PeerGone],

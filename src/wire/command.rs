@@ -5,6 +5,7 @@
 
 mod arguments;
 mod parse;
+mod previous;
 mod rejected;
 mod request;
 mod roster;
@@ -12,6 +13,9 @@ mod roster;
 mod tests;
 
 pub use parse::{CLIENT_BYTES_MAX, CommandBounds, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
+pub use previous::{
+    FailedAttempt, FailedAttempts, PREVIOUS_ATTEMPTS_MAX, PREVIOUS_BYTES_MAX, PREVIOUS_MS_MAX, Previous,
+};
 pub use rejected::{CommandFault, Rejected};
 pub use request::{
     Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,

@@ -47,6 +47,7 @@ mod proxies;
 mod publish_and_receive;
 mod rate_limits;
 mod recovery;
+mod returns;
 mod running_gateway;
 mod schema;
 mod second_process_refused;

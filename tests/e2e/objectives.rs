@@ -37,7 +37,7 @@ fn counts_survive_a_restart_and_are_printed() {
 
     let unknown = operator.get("/slo/other");
     assert_eq!(unknown.status, 404);
-    assert!(unknown.body.contains("there are: connection, delivery, latency, health, explained"));
+    assert!(unknown.body.contains("there are: connection, delivery, latency, health, explained, recovery"));
 
     let printed = gateway.setup().run(&["slo"]);
     let text = String::from_utf8_lossy(&printed.stdout).into_owned();

@@ -239,6 +239,7 @@ pub struct SloSection {
     pub latency: Option<Objective>,
     pub health: Option<Objective>,
     pub explained: Option<Objective>,
+    pub recovery: Option<Objective>,
 }
 
 impl SloSection {
@@ -250,6 +251,7 @@ impl SloSection {
             ("latency", self.latency),
             ("health", self.health),
             ("explained", self.explained),
+            ("recovery", self.recovery),
         ];
         all.into_iter().filter_map(|(name, objective)| Some((name, objective?))).collect()
     }
@@ -268,6 +270,7 @@ impl Default for SloSection {
             latency: promised(50_000, 1),
             health: promised(500, 30),
             explained: promised(1_000, 30),
+            recovery: promised(10_000, 7),
         }
     }
 }

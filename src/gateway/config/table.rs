@@ -359,6 +359,8 @@ settings! {
         "The objective for health reports within 1 s, or `off`.";
     slo.explained = "99.9 % over 30 d", ObjectiveOrOff, Restart:
         "The objective for sessions that end with a reason, or `off`.";
+    slo.recovery = "99 % over 7 d", ObjectiveOrOff, Restart:
+        "The objective for clients that are connected again within 30 s after they lost a connection, or `off`.";
 
     alert.mode = "send", Word(ALERT_MODES), Reload:
         "`send`: incidents go to the log and to all channels. `observe`: to the log alone, and only what was sent before is ended.";

@@ -1,6 +1,7 @@
 //! Encoding of metrics: one call writes one metric.
 
 use super::values::read;
+use crate::metrics::clients::BoundHistogram;
 use crate::metrics::duration::{BOUNDS_US, DurationHistogram};
 use crate::metrics::latency::LatencyCounts;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -96,6 +97,21 @@ impl Sheet<'_> {
         let buckets = counts.histogram();
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<NoLabelSet>(counts.sum_s(), count, &buckets, None)
+    }
+
+    /// Writes a histogram of whole numbers as multiples of `unit`.
+    pub(super) fn bounds_of(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: &BoundHistogram,
+        unit: f64,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let scaled = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound as f64 * unit);
+        let buckets: Vec<(f64, u64)> = values.read().map(|(bound, count)| (scaled(bound), count)).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(values.sum() as f64 * unit, count, &buckets, None)
     }
 
     /// Writes a histogram for each label.

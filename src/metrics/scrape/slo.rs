@@ -137,10 +137,10 @@ impl Scrape {
         self.cells_of(part).map(of).sum()
     }
 
-    /// The cells of a part, of all reactors and of the canary.
+    /// The cells of a part, of all reactors, of the canary, and of the thread that counts returns.
     fn cells_of(&self, part: SloPart) -> impl Iterator<Item = &PartCells> {
         let counted = self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.canary]);
-        counted.filter_map(move |counted| counted.parts.get(part.index()))
+        counted.filter_map(move |counted| counted.parts.get(part.index())).chain(self.clients.part(part))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::metrics::alerts::AlertBoard;
 use crate::metrics::api::ApiCounters;
 use crate::metrics::auth::AuthCounters;
 use crate::metrics::bus::BusCounters;
+use crate::metrics::clients::ClientCells;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::presence::PresenceCounters;
 use crate::metrics::reactor::ReactorCounters;
@@ -37,6 +38,7 @@ pub(super) struct Scrape {
     pub(super) slo: Arc<SloReport>,
     pub(super) canary: Arc<SloCells>,
     pub(super) alerts: Arc<AlertBoard>,
+    pub(super) clients: Arc<ClientCells>,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,

@@ -11,6 +11,7 @@ use crate::health::snapshot::Snapshot;
 use crate::job::alerts::WatchedDependency;
 use crate::slo::burn::BurnVerdict;
 use crate::slo::instance_health::InstanceVerdict;
+use crate::slo::objective::TICKETS_ONLY;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
@@ -181,9 +182,9 @@ impl ObjectiveReadings {
     }
 }
 
-/// The objective `explained` makes tickets at most: its events are over when they are counted.
+/// The severity of an incident of an objective.
 fn severity(kind: AlertKind, name: &str) -> AlertSeverity {
-    let is_page = matches!(kind, AlertKind::Burn | AlertKind::Spent) && name != "explained";
+    let is_page = matches!(kind, AlertKind::Burn | AlertKind::Spent) && !TICKETS_ONLY.contains(&name);
     if is_page { AlertSeverity::Critical } else { AlertSeverity::Warning }
 }
 
@@ -222,6 +223,7 @@ const fn events_of(part: SloPart) -> &'static str {
         SloPart::ConnectionCanary => "the canary's connections",
         SloPart::DeliveryCanary | SloPart::LatencyCanary => "the canary's messages",
         SloPart::Probe => "probes of /health/ready",
+        SloPart::Returns => "returns of clients",
     }
 }
 

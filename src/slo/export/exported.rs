@@ -1,6 +1,6 @@
 //! The parts of all formats: an objective with its tiers, the names of alerts, and how numbers are written.
 
-use crate::slo::objective::Objective;
+use crate::slo::objective::{Objective, TICKETS_ONLY};
 use crate::slo::tier::{Tier, Urgency};
 
 /// The alert of a tier that pages.
@@ -14,9 +14,6 @@ pub(super) const LOW: &str = "SeawallSloBudgetLow";
 /// The alert of a gateway that does not judge its objectives.
 pub(super) const SILENT: &str = "SeawallSloSilent";
 
-/// The objective that makes tickets at most: its events are over when they are counted.
-const TICKETS_ONLY: &str = "explained";
-
 /// An objective with its tiers.
 pub(super) struct ExportedObjective {
     pub(super) name: &'static str,
@@ -27,7 +24,7 @@ pub(super) struct ExportedObjective {
 impl ExportedObjective {
     /// The urgency that the notice of a tier has.
     pub(super) fn urgency(&self, tier: &Tier) -> Urgency {
-        if self.name == TICKETS_ONLY { Urgency::Ticket } else { tier.urgency }
+        if TICKETS_ONLY.contains(&self.name) { Urgency::Ticket } else { tier.urgency }
     }
 
     /// The share of bad events that is allowed, as a decimal number.

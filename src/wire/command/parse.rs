@@ -1,6 +1,7 @@
 //! Finds the command of a frame and reads its arguments.
 
 use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
+use super::previous::previous;
 use super::rejected::{CommandFault, Rejected};
 use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
 use super::roster::{absent, presence, present, roster_use};
@@ -94,7 +95,7 @@ impl Verb {
     /// The arguments that the command reads.
     const fn reads(self) -> &'static [&'static str] {
         match self {
-            Verb::Connect => &["token", "client", "recover"],
+            Verb::Connect => &["token", "client", "recover", "previous"],
             Verb::Refresh => &["token"],
             Verb::Subscribe => &["channel", "recover", "last", "present", "watch"],
             Verb::Unsubscribe | Verb::Absent => &["channel"],
@@ -238,6 +239,7 @@ fn connect<'a>(arguments: &Arguments<'a>, bounds: CommandBounds) -> Result<Comma
         token: arguments.optional("token", token)?,
         client: arguments.optional("client", client)?,
         recover: arguments.optional("recover", |path, raw| cursors(path, raw, bounds))?.unwrap_or_default(),
+        previous: arguments.optional("previous", previous)?.flatten(),
     }))
 }
 

@@ -1,5 +1,6 @@
 //! The commands of a client, as parsed: slices of the received text where possible.
 
+use super::previous::Previous;
 use crate::id::{ChannelName, CommandId, Epoch, Key, Offset, PresenceState, UserName};
 use std::borrow::Cow;
 
@@ -96,6 +97,8 @@ pub struct Connect<'a> {
     pub client: Option<Cow<'a, str>>,
     /// Subscriptions to restore, at most `limits.subscriptions`.
     pub recover: Vec<Cursor>,
+    /// The client's last connection, if it had one and describes it well.
+    pub previous: Option<Box<Previous>>,
 }
 
 /// A client's position in one channel.

@@ -76,10 +76,10 @@ class Shell implements Client, Owner {
 
   /** `url` is resolved at the start, because a server that renders a page has no base for a relative one. */
   constructor(public url: string, readonly options: Options) {
-    const { token, user: account, affinity, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
+    const { token, user: account, affinity, telemetry, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, account, affinity, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, affinity, telemetry, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = new Cell<Status>(this.#s.status);
     this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {

@@ -6,6 +6,7 @@ import { begin, interrupt, regained } from './channels.js';
 import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
+import { failed, left, report, tried } from './previous.js';
 import type { Link, Turn } from './state.js';
 import { limitsOf, type Connected, type Drain, type Expiry, type Frame, type WireError } from './wire.js';
 
@@ -18,6 +19,7 @@ export function dial(t: Turn): void {
   if (s.renewable && now >= s.expires!) s.token = undefined;
   const ask = s.renewable && s.token === undefined;
   s.dialledAt = now;
+  tried(t);
   const to = hint(t);
   s.links.set(id, {
     id, to, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0, quiet: 0,
@@ -86,7 +88,7 @@ export function opened(t: Turn, id: number): void {
     room -= name.length + epoch.length + (present || watch ? 150 : 60);
     if (room > 0) recover.push({ channel: name, epoch, offset: last, present, watch });
   }
-  t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover });
+  t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover, previous: report(t) });
 }
 
 /** Makes the new connection the serving one. The connection it replaces is closed once nothing depends on it. */
@@ -98,7 +100,8 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   const limits = limitsOf(reply.limits);
   const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishesBurst });
-  s.next = s.move = s.last = undefined;
+  s.next = s.move = s.last = s.away = undefined;
+  s.idle = 0;
   s.link = id;
   s.user = user;
   s.personal = personal;
@@ -182,16 +185,18 @@ export function drop(t: Turn, id: number): void {
 /** Handles a connection that ended or is given up. */
 export function lose(t: Turn, id: number, how: Ending): void {
   const { s, now } = t;
-  const bye = s.links.get(id)?.bye;
-  const because = bye ? ending(0, '', bye) : how;
+  const link = s.links.get(id);
+  const because = link?.bye ? ending(0, '', link.bye) : how;
   drop(t, id);
   if (s.next === id) {
     s.next = undefined;
+    failed(t, link?.phase, because);
     if (s.link === undefined) disconnected(t, because);
     else moveFailed(t, because);
   } else if (s.link === id) {
     // An instance that ends its connections for a restart would be asked for in vain.
     if (s.affinity && because.code !== 1012 && 'session' in s.view) s.last = { instance: s.view.session.instance, until: now + AFFINITY_MS };
+    left(t, link!, because);
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
     interrupt(t);
     if (s.next === undefined) disconnected(t, because);
@@ -242,7 +247,7 @@ function disconnected(t: Turn, because: Ending): void {
 export function stop(t: Turn, because: Ending): void {
   const { s } = t;
   for (const id of s.links.keys()) drop(t, id);
-  s.link = s.next = s.move = s.retryAt = s.stableAt = s.refreshAt = undefined;
+  s.link = s.next = s.move = s.retryAt = s.stableAt = s.refreshAt = s.away = undefined;
   interrupt(t);
   s.view = { phase: 'closed', because };
 }
@@ -294,5 +299,6 @@ export function network(t: Turn, online: boolean): void {
 /** Records that a frame arrived. */
 export function heard(t: Turn, link: Link): void {
   link.heardAt = t.now;
+  if (link.id === t.s.link) t.s.idle = 0;
   if (link.phase === 'ready' && !link.bye) link.until = Infinity;
 }

@@ -10,6 +10,7 @@ import type {
 } from './api.js';
 import type { Bye } from './close.js';
 import type { Cursor } from './cursor.js';
+import type { Away } from './previous.js';
 import type { Frame } from './wire.js';
 import { command } from './wire.js';
 
@@ -133,6 +134,13 @@ export interface SessionState {
   readonly affinity: boolean;
   /** The instance of the lost connection, and until when to ask for it. Used by one attempt. */
   last?: { readonly instance: string; readonly until: number };
+  /** True if `connect` reports how the last connection ended. */
+  readonly telemetry: boolean;
+  /** The lost connection, until another one serves. */
+  away?: Away;
+  /** The time since the last bytes from the gateway in which the client could not try to connect. */
+  idle: number;
+  steppedAt: number;
   /** The serving link. */
   link?: number;
   /** The link being established. */

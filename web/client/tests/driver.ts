@@ -42,6 +42,10 @@ export class Driver {
   readonly failed = new Map<string, Failure>();
   readonly pages = new Map<number, 'page' | Failure>();
   readonly dials: number[] = [];
+  /** Reports on earlier connections that were sent. */
+  reports = 0;
+  readonly #heard = new Map<number, number>();
+  #served = 0;
   #armed = Infinity;
   #requests = 0;
   #ended: { at: number; retryMs?: number } | undefined;
@@ -54,6 +58,8 @@ export class Driver {
     const before = this.state;
     const [state, effects] = step(before, event, world.now, world.random());
     this.state = state;
+    if (event.is === 'frame') this.#heard.set(event.link, world.now);
+    this.#served = state.link ?? this.#served;
     this.#spacing(before);
     for (const effect of effects) {
       if (effect.do === 'emit') frozen(effect.value);
@@ -65,6 +71,7 @@ export class Driver {
           world.dial(this, effect.link);
           break;
         case 'send': {
+          this.#check(effect.text);
           const conn = this.conns.get(effect.link);
           if (conn) world.toServer(conn, effect.text);
           break;
@@ -96,6 +103,16 @@ export class Driver {
     }
     this.#bounds();
     this.#arm(event);
+  }
+
+  /** Checks that a report has the time since the last frame of the lost connection. */
+  #check(text: string): void {
+    const { connect } = JSON.parse(text) as { connect?: { previous?: { reason: string; offline_ms: number; idle_ms: number } } };
+    if (!connect?.previous || connect.previous.reason === 'moved') return;
+    const { offline_ms, idle_ms } = connect.previous;
+    assert.equal(offline_ms, this.world.now - this.#heard.get(this.#served)!);
+    assert.ok(idle_ms >= 0 && idle_ms <= offline_ms, `${idle_ms} of ${offline_ms} ms idle`);
+    this.reports += 1;
   }
 
   #arm(event: Event): void {

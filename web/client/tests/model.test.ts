@@ -129,6 +129,11 @@ function checkEnd({ world, drivers, keys }: ReturnType<typeof run>): void {
   });
 }
 
+test('a client that lost its connection reports the time since the last frame', () => {
+  const { drivers } = run(7, [[1000, { is: 'cut', who: 0 }], [5000, { is: 'deafen', who: 1 }], [60_000, { is: 'down', ms: 20_000 }]]);
+  assert.deepEqual(drivers.map((driver) => driver.reports), [2, 2]);
+});
+
 test('every publish is acknowledged once or listed as failed, and every offset arrives once and in order', () => {
   fc.assert(fc.property(fc.integer(), script, (seed, steps) => checkEnd(run(seed, steps as [number, Happening][]))), { numRuns: RUNS });
 });

@@ -313,6 +313,11 @@ export interface Options {
      * client. It needs a load balancer that follows the hint (docs/deploy.md). Default: false.
      */
     readonly affinity?: boolean;
+    /**
+     * Reports to the gateway how the last connection ended, how long the client was away and how many attempts it made: numbers and
+     * words of the protocol, nothing about the person, the page or the device. Default: true.
+     */
+    readonly telemetry?: boolean;
     /** Default: `globalThis.WebSocket`. */
     readonly WebSocket?: SocketClass;
     /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */
