@@ -68,6 +68,7 @@ impl Shelf {
         let counters = Arc::new(StoreCounters::default());
         let running = store
             .start(StoreEnds {
+                shared_counts: None,
                 mailboxes: Arc::from([mailbox]),
                 callers: Arc::new(Callers::new(0)),
                 appends,

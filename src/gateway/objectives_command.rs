@@ -183,9 +183,17 @@ fn footer(report: &Value) -> Option<String> {
     let objectives = report["objectives"].as_array()?;
     let measured = objectives.iter().filter_map(|one| one["measured_ppm"].as_i64()).min()?;
     let is_provisional = objectives.iter().any(|one| one["provisional"] == true);
-    let mut out = format!("{}, measured {} of the time", report["instance"].as_str()?, percent(measured));
+    let of = match (report["instances"].as_u64(), report["unshared_rows"].as_u64()) {
+        (Some(2..), _) => format!(" for {} instances", report["instances"]),
+        (_, Some(1..)) => " alone".into(),
+        (_, _) => String::new(),
+    };
+    let mut out = format!("{}{of}, measured {} of the time", report["instance"].as_str()?, percent(measured));
     if is_provisional {
         out.push_str(", less than a period so far: budgets are those of a whole one at the present rate");
+    }
+    if let Some(minutes @ 2..) = report["unshared_rows"].as_u64() {
+        let _ = write!(out, "; {minutes} minutes are not in the store yet");
     }
     if report["stored"] == false {
         out.push_str("; slo.db cannot be used: see the log");
@@ -251,6 +259,20 @@ gw-1, measured 99.98 % of the time
         let report = report(-260_000, "spent");
         assert_eq!(table(&report).as_deref(), Some(expected));
         assert!(is_spent(&report));
+    }
+
+    #[test]
+    fn last_line_says_whose_events_these_are() {
+        for (instances, unshared_rows, expected) in [
+            (1, 0, "gw-1, measured 99.98 % of the time\n"),
+            (3, 1, "gw-1 for 3 instances, measured 99.98 % of the time\n"),
+            (1, 4, "gw-1 alone, measured 99.98 % of the time; 4 minutes are not in the store yet\n"),
+        ] {
+            let mut report = report(400_000, "kept");
+            report["instances"] = instances.into();
+            report["unshared_rows"] = unshared_rows.into();
+            assert_eq!(footer(&report).as_deref(), Some(expected));
+        }
     }
 
     #[test]

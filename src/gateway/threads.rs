@@ -21,6 +21,7 @@ use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
+use crate::job::shared_counts::{CountsEnds, SharedCounts, shared_counts};
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
@@ -125,8 +126,6 @@ impl Threads {
             parts;
         let board = Arc::clone(&orders.board);
         let setup = setups.load();
-        let counters = Arc::clone(&setup.engine.metrics.store);
-        let (appends, reads) = (jobs.append, jobs.read);
         let callers = Arc::new(Callers::new(api.seats(config)));
         let api_parts = ApiParts {
             queues: queues.clone(),
@@ -139,12 +138,14 @@ impl Threads {
             orders: Arc::clone(&board),
             vitals: Arc::clone(&setup.engine.vitals),
         };
+        let (shared, shared_counts) = counts_to_share(config);
         let store = store.start(StoreEnds {
+            shared_counts,
             mailboxes: Arc::clone(mailboxes),
             callers,
-            appends,
-            reads,
-            counters,
+            appends: jobs.append,
+            reads: jobs.read,
+            counters: Arc::clone(&setup.engine.metrics.store),
             orders,
         })?;
         let sharing = bus.as_ref().zip(segments).map(|(bus, segments)| sharing(bus, &registry, segments));
@@ -182,7 +183,7 @@ impl Threads {
         let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
         let AlertLinks { requests, plan, ends, threads } = job::alerts::links(alerts::plan(config));
         let clients = start_clients(&setup.engine, jobs.clients, clock)?;
-        let judge = start_objectives(config, &setup.engine, &registry, (ends, threads), clock)?;
+        let judge = start_objectives(config, &setup.engine, &registry, (ends, threads, shared), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
         let orders = board;
@@ -309,12 +310,18 @@ fn start_clients(
     clients::start(ClientParts { events, metrics, vitals }, move || clock.read())
 }
 
+/// Both ends of the counts that instances share; none if there can be no other instance, or nothing is judged.
+fn counts_to_share(config: &Config) -> (Option<SharedCounts>, Option<CountsEnds>) {
+    let shares = config.slo.enabled && config.store.postgres().is_some();
+    shares.then(shared_counts).unzip()
+}
+
 /// Starts the thread that judges the objectives, unless they are off.
 fn start_objectives(
     config: &Config,
     setup: &Setup,
     registry: &RegistryParts,
-    (ends, channels): (AlertEnds, Vec<NotifyEnds>),
+    (ends, channels, shared): (AlertEnds, Vec<NotifyEnds>, Option<SharedCounts>),
     clock: Clock,
 ) -> std::io::Result<Option<RunningObjectives>> {
     // The configuration accepts no objective whose tiers nothing could reach.
@@ -334,6 +341,7 @@ fn start_objectives(
         instance: Arc::clone(&setup.policy.instance.0),
         folder: config.store.data.clone(),
         alerts,
+        shared,
     };
     objectives::start(parts, move || clock.read()).map(Some)
 }

@@ -3,12 +3,14 @@
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
 use super::alerts::rows;
+use super::journal;
 use crate::slo::SloPart;
 use crate::slo::counts_row;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
 use crate::slo::scoreboard::Measured;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use rustix::process::{Pid, test_kill_process};
+use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,6 +60,10 @@ impl ProcessRun {
     pub(super) fn begin(now_ms: u64) -> ProcessRun {
         ProcessRun { number: fastrand::i64(0..i64::MAX), began_ms: now_ms }
     }
+
+    pub(super) const fn number(self) -> i64 {
+        self.number
+    }
 }
 
 /// The open database, and the run that writes to it.
@@ -65,6 +71,8 @@ impl ProcessRun {
 pub(super) struct SloDatabase {
     connection: Connection,
     run: ProcessRun,
+    /// The last rows of runs that were killed: run, minute, and counts.
+    killed: Vec<(i64, u64, AllCounts)>,
 }
 
 impl SloDatabase {
@@ -84,9 +92,15 @@ impl SloDatabase {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.execute_batch(rows::TABLES)?;
-        count_killed(&transaction, run)?;
+        transaction.execute_batch(journal::TABLES)?;
+        let killed = count_killed(&transaction, run)?;
         transaction.commit()?;
-        Ok(SloDatabase { connection, run })
+        Ok(SloDatabase { connection, run, killed })
+    }
+
+    /// The last rows of runs that were found killed: run, minute, and counts with the ends of their sessions.
+    pub(super) fn take_killed(&mut self) -> Vec<(i64, u64, AllCounts)> {
+        mem::take(&mut self.killed)
     }
 
     /// The connection, for the rows of alerts.
@@ -191,8 +205,9 @@ impl SloDatabase {
     }
 }
 
-/// Counts the sessions of runs that were killed as ends without a reason, except those of `own`.
-fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<()> {
+/// Counts the sessions of runs that were killed as ends without a reason, except those of `own`. Returns their last rows.
+fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<Vec<(i64, u64, AllCounts)>> {
+    let mut killed = Vec::new();
     let mut statement =
         connection.prepare("SELECT run, pid, last_ms, sessions FROM runs WHERE ended = '' AND run <> ?")?;
     let runs: Vec<(i64, i32, u64, i64)> = statement
@@ -210,11 +225,14 @@ fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<()
                 counts.totals.bad += unsigned(sessions);
             }
             write_row(connection, table, signed(at), run, &counts)?;
+            if at == minute {
+                killed.push((run, minute, counts));
+            }
         }
         connection.execute("UPDATE runs SET ended = 'killed' WHERE run = ?", [run])?;
         tracing::warn!(pid, sessions, "previous process ended without a word");
     }
-    Ok(())
+    Ok(killed)
 }
 
 /// True exactly if another process of this machine has this number: two gateways may use one folder while one takes over.

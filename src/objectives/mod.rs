@@ -6,11 +6,15 @@
 
 mod alerts;
 mod database;
+mod deployment;
+mod journal;
+mod shared_turn;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::{Moment, Now};
 use crate::job::alerts::AlertRequest;
+use crate::job::shared_counts::SharedCounts;
 use crate::metrics::scrape::Metrics;
 use crate::slo::SloPart;
 use crate::slo::history::SLOT_S;
@@ -20,8 +24,9 @@ use crate::slo::run_counts::{Advance, AllCounts, MINUTES_PER_QUARTER, RunCounts}
 use crate::slo::scoreboard::{Measured, PartCounts, Scoreboard};
 use alerts::AlertDesk;
 pub use alerts::AlertParts;
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use database::{ProcessRun, RunEnd, SloDatabase};
+use deployment::Deployment;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -48,6 +53,8 @@ pub struct ObjectiveParts {
     /// The data folder, where `slo.db` is.
     pub folder: PathBuf,
     pub alerts: AlertParts,
+    /// `None`: no other instance shares the store.
+    pub shared: Option<SharedCounts>,
 }
 
 /// A thread that runs.
@@ -98,13 +105,17 @@ struct Keeper<C> {
     database: Option<SloDatabase>,
     /// The last try to open it.
     tried: Moment,
+    /// Slots of the deployment that are over and not judged yet, and what this instance counted in them.
+    unjudged: (u64, AllCounts),
     alerts: AlertDesk,
+    /// The counts of all instances; `None` if this is the only one.
+    deployment: Option<Deployment>,
 }
 
 impl<C: Fn() -> Now> Keeper<C> {
     fn new(parts: ObjectiveParts, clock: C) -> Keeper<C> {
         let now = clock();
-        let ObjectiveParts { board, metrics, instance, folder, alerts } = parts;
+        let ObjectiveParts { board, metrics, instance, folder, alerts, shared } = parts;
         let mut keeper = Keeper {
             alerts: AlertDesk::new(alerts, &metrics, &instance, board.names(), now.unix_ms),
             before: Default::default(),
@@ -113,8 +124,10 @@ impl<C: Fn() -> Now> Keeper<C> {
             run: ProcessRun::begin(now.unix_ms),
             counts: RunCounts::new(now.unix_ms / MINUTE_MS),
             summed: 0,
+            deployment: shared.map(|shared| Deployment::new(shared, Arc::clone(&instance), now.unix_ms)),
             database: None,
             tried: now.at,
+            unjudged: (0, AllCounts::default()),
             board,
             metrics,
             instance,
@@ -134,12 +147,13 @@ impl<C: Fn() -> Now> Keeper<C> {
         self.tick();
         loop {
             let (orders, results) = (self.alerts.ends.orders.clone(), self.alerts.ends.results.clone());
+            let answers = self.deployment.as_ref().map_or_else(never, Deployment::answers);
             select! {
                 recv(over) -> _ => break,
                 recv(orders) -> request => match request {
                     Ok(request) => self.order(request),
                     // The admin listener ends with the process.
-                    Err(_) => self.alerts.ends.orders = crossbeam_channel::never(),
+                    Err(_) => self.alerts.ends.orders = never(),
                 },
                 recv(results) -> result => match result {
                     Ok(result) => {
@@ -147,7 +161,12 @@ impl<C: Fn() -> Now> Keeper<C> {
                         self.alerts.take(&result, now_ms);
                     }
                     // No channel has a thread.
-                    Err(_) => self.alerts.ends.results = crossbeam_channel::never(),
+                    Err(_) => self.alerts.ends.results = never(),
+                },
+                recv(answers) -> answer => match answer {
+                    Ok(answer) => self.take_answer(answer),
+                    // The store has ended: the own counts are judged alone.
+                    Err(_) => self.deployment = None,
                 },
                 default(TICK) => {}
             }
@@ -157,6 +176,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             self.tick();
         }
         self.turn(RunEnd::Clean);
+        self.finish();
     }
 
     /// The time for incidents, in Unix milliseconds: it does not go back while the process runs.
@@ -179,6 +199,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         if self.database.is_none() && now.at.since(self.tried) >= REOPEN {
             self.reopen(now);
         }
+        self.judge_deployment(now);
         let now_ms = self.now_ms(now);
         let connection = self.database.as_mut().map(SloDatabase::connection);
         if let Err(error) = self.alerts.turn(connection, now, now_ms) {
@@ -192,6 +213,9 @@ impl<C: Fn() -> Now> Keeper<C> {
         let now_ms = self.now_ms(now);
         let opened = SloDatabase::open(&self.folder, self.run).and_then(|mut database| {
             self.alerts.load(database.connection(), &mut self.board, now_ms)?;
+            if let Some(deployment) = &mut self.deployment {
+                deployment.note_killed(&database.take_killed());
+            }
             Ok(database)
         });
         if let Ok(database) = opened {
@@ -216,6 +240,10 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
         (next..minute).for_each(|_| self.restore(&nothing));
         self.alerts.load(database.connection(), &mut self.board, now.unix_ms)?;
+        if let Some(deployment) = &mut self.deployment {
+            deployment.journal.load(database.connection())?;
+            deployment.note_killed(&database.take_killed());
+        }
         Ok(database)
     }
 
@@ -234,27 +262,41 @@ impl<C: Fn() -> Now> Keeper<C> {
             *counts = PartCounts::of_slot(now.since(before));
         }
         self.before = totals;
-        self.close_slots(now.at, &slot);
-        if self.counts.add(now.unix_ms / MINUTE_MS, &slot) == Advance::OtherRun {
+        let passed = now.at.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
+        self.slot_ended = now.at;
+        let is_shared = self.deployment.as_ref().is_some_and(Deployment::is_complete);
+        if !is_shared {
+            self.close_slots(passed, &slot);
+        }
+        if self.counts.add(self.minute(now), &slot) == Advance::OtherRun {
             self.run = ProcessRun::begin(now.unix_ms);
             self.summed = 0;
             if let Some(database) = &mut self.database {
                 database.begin_other_run(self.run);
             }
         }
+        self.share(now, &slot);
         self.store(now, end);
+        if is_shared {
+            // Judged with the rows of the others.
+            self.unjudged = (passed, slot);
+        } else {
+            self.judge(now, &slot, &slot);
+        }
+    }
+
+    /// Judges a slot of the deployment; `own` is what this instance counted in it.
+    fn judge(&mut self, now: Now, slot: &AllCounts, own: &AllCounts) {
         let objectives = self.publish(now);
         let now_ms = self.now_ms(now);
-        self.alerts.judge(&mut self.board, &slot, &objectives, now_ms);
+        self.alerts.judge(&mut self.board, (slot, own), &objectives, now_ms);
     }
 
     /// A thread that was late closes several slots: the last one has the counts.
-    fn close_slots(&mut self, now: Moment, slot: &AllCounts) {
-        let passed = now.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
+    fn close_slots(&mut self, passed: u64, slot: &AllCounts) {
         for _ in 1..passed.min(RESTORED_MINUTES) {
             SloPart::ALL.into_iter().for_each(|part| self.board.close_slot(part, PartTotals::default()));
         }
-        self.slot_ended = now;
         for (part, counts) in SloPart::ALL.into_iter().zip(slot) {
             self.board.close_slot(part, counts.totals);
         }
@@ -262,22 +304,24 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Writes the current minute. When a quarter of an hour ends, the oldest one leaves the periods, so their sums are read.
     fn store(&mut self, now: Now, end: RunEnd) {
+        let minute = self.minute(now);
         let Some(database) = &mut self.database else { return };
         let sessions = self.metrics.sessions_open();
         let stored = database.write(&self.counts, now.unix_ms, sessions, end).and_then(|()| {
-            let minute = now.unix_ms / MINUTE_MS;
+            if let Some(deployment) = &self.deployment {
+                deployment.journal.store(database.connection())?;
+            }
             let quarter = minute / MINUTES_PER_QUARTER;
             if self.summed == quarter {
                 return Ok(());
             }
             self.summed = quarter;
             database.forget_old(minute)?;
-            let mut from = [quarter; SloPart::ALL.len()];
-            for (part, days) in self.board.parts() {
-                from[part.index()] =
-                    minute.saturating_sub(u64::from(days) * MINUTES_PER_DAY) / MINUTES_PER_QUARTER;
+            if self.deployment.as_ref().is_some_and(Deployment::is_complete) {
+                return Ok(());
             }
-            for (part, counts) in SloPart::ALL.into_iter().zip(database.sums(&from)?) {
+            for (part, counts) in SloPart::ALL.into_iter().zip(database.sums(&periods(&self.board, minute))?)
+            {
                 self.board.set_period(part, counts);
             }
             Ok(())
@@ -288,16 +332,20 @@ impl<C: Fn() -> Now> Keeper<C> {
     }
 
     fn publish(&mut self, now: Now) -> Vec<ObjectiveReport> {
-        let measured = self
-            .database
-            .as_ref()
-            .and_then(|database| database.measured(now.unix_ms, self.board.period_days_max()).ok());
+        let complete = self.deployment.as_ref().filter(|deployment| deployment.is_complete());
+        let of_file = || self.database.as_ref()?.measured(now.unix_ms, self.board.period_days_max()).ok();
+        let measured = match complete {
+            Some(deployment) => deployment.measured(now.at),
+            None => of_file(),
+        };
         let own = now.at.since(self.began.at).as_secs();
         let measured = measured.unwrap_or(Measured { known_s: own, up_s: own });
         let objectives = self.board.report(measured);
         self.metrics.slo.publish(SloReport {
             judged: now.unix_ms,
             instance: self.instance.to_string(),
+            instances: complete.map_or(1, |deployment| deployment.instances(now.at)),
+            unshared_rows: self.deployment.as_ref().map_or(0, |deployment| deployment.journal.len()),
             stored: self.database.is_some(),
             objectives: objectives.clone(),
         });
@@ -314,4 +362,15 @@ impl<C: Fn() -> Now> Keeper<C> {
             "slo.db unavailable"
         );
     }
+}
+
+/// The first quarter of an hour of the period of each part, in declaration order.
+fn periods(board: &Scoreboard, minute: u64) -> [u64; SloPart::ALL.len()] {
+    let mut from = [minute / MINUTES_PER_QUARTER; SloPart::ALL.len()];
+    for (part, days) in board.parts() {
+        if let Some(from) = from.get_mut(part.index()) {
+            *from = minute.saturating_sub(u64::from(days) * MINUTES_PER_DAY) / MINUTES_PER_QUARTER;
+        }
+    }
+    from
 }

@@ -158,6 +158,7 @@ impl Rig {
             instance: Arc::from("gw-1"),
             folder: self.folder.path().to_owned(),
             alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None },
+            shared: None,
         };
         let now = Arc::clone(&self.now);
         let clock: Clock = Box::new(move || *now.lock());

@@ -27,8 +27,12 @@ pub enum ObjectiveState {
 pub struct SloReport {
     /// The time of the last judgement, in Unix milliseconds; 0: none yet.
     pub judged: u64,
-    /// The name of the instance, whose events these are.
+    /// The name of the instance that judged them.
     pub instance: String,
+    /// The instances whose events these are.
+    pub instances: usize,
+    /// The minutes of this instance that the store lacks, or has not confirmed. The last one is among them until the next judgement.
+    pub unshared_rows: usize,
     /// False if counts could not be written to `slo.db`: they are lost with the process.
     pub stored: bool,
     pub objectives: Vec<ObjectiveReport>,
@@ -104,8 +108,7 @@ impl SloReport {
     /// One objective as JSON; `None` if there is none of this name.
     pub fn json_of(&self, name: &str) -> Option<String> {
         let objectives: Vec<_> = self.objectives.iter().filter(|one| one.name == name).cloned().collect();
-        let SloReport { judged, instance, stored, .. } = self;
-        let found = SloReport { judged: *judged, instance: instance.clone(), stored: *stored, objectives };
+        let found = SloReport { objectives, instance: self.instance.clone(), ..*self };
         (!found.objectives.is_empty()).then(|| found.json())
     }
 

@@ -143,6 +143,16 @@ impl Scoreboard {
         }
     }
 
+    /// Forgets the counts of all windows, because they are added again.
+    pub fn forget_windows(&mut self) {
+        for judged in &mut self.objectives {
+            for part in &mut judged.parts {
+                part.history = PartHistory::new(part.part.counting(), &judged.tiers);
+                part.rest = (0, 0);
+            }
+        }
+    }
+
     /// Sets the counts of the period of a part.
     pub fn set_period(&mut self, part: SloPart, counts: PartCounts) {
         if let Some(judged) = self.part_mut(part) {

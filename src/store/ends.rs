@@ -2,6 +2,7 @@
 
 use crate::job::callers::Callers;
 use crate::job::orders::{OrderBoard, OrderRequest};
+use crate::job::shared_counts::CountsEnds;
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
 use crossbeam_channel::Receiver;
@@ -20,6 +21,8 @@ pub struct StoreEnds {
     pub reads: Receiver<Read>,
     pub counters: Arc<StoreCounters>,
     pub orders: OrderEnds,
+    /// The counts of objectives that instances share; `None` if nothing shares them.
+    pub shared_counts: Option<CountsEnds>,
 }
 
 /// The orders of this process, and the requests to commit one.

@@ -3,6 +3,7 @@
 mod alone;
 mod leader;
 mod namespace;
+mod objectives;
 mod one_way;
 mod operators;
 mod presence;

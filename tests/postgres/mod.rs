@@ -2,6 +2,7 @@
 
 mod backup;
 mod contract;
+mod counts;
 mod duty;
 mod epoch;
 mod erase;

@@ -80,6 +80,7 @@ impl Rig {
         let ends = OrderEnds::alone();
         let orders = Arc::clone(&ends.board);
         let running = start(StoreEnds {
+            shared_counts: None,
             mailboxes: Arc::from([mailbox]),
             callers: Arc::new(Callers::new(0)),
             appends,

@@ -164,6 +164,11 @@ impl AlertDesk {
         Ok(())
     }
 
+    /// Marks the ends of incidents in windows that were filled again.
+    pub(super) fn mark_closed(&self, board: &mut Scoreboard, now_ms: u64) {
+        self.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
+    }
+
     /// The numbers and alerts of the open incidents.
     fn open_keys(&self) -> Vec<(u64, AlertKey)> {
         self.incidents.open().map(|incident| (incident.number, incident.key.clone())).collect()
@@ -179,11 +184,11 @@ impl AlertDesk {
         });
     }
 
-    /// Judges the objectives after a slot.
+    /// Judges the objectives after a slot: that of the deployment, and that of this instance.
     pub(super) fn judge(
         &mut self,
         board: &mut Scoreboard,
-        slot: &AllCounts,
+        (slot, own): (&AllCounts, &AllCounts),
         reports: &[ObjectiveReport],
         now_ms: u64,
     ) {
@@ -193,7 +198,7 @@ impl AlertDesk {
         let presence = if is_outage { OutagePresence::SomeDown } else { OutagePresence::AllUp };
         self.objectives.add_slot(board, slot, presence);
         let mut readings = self.objectives.all(board, reports);
-        self.health.close_slot(slot);
+        self.health.close_slot(own);
         // An instance alone is the service, whose objectives have the same events.
         if self.cluster.is_some() {
             let reading = readings::instance(&self.instance, self.health.verdict());

@@ -60,6 +60,8 @@ pub(super) enum ConnectionRole {
     Append,
     Read,
     Canary,
+    /// Shares what objectives counted. It does not wait for the disk either: rows are written again.
+    Counts,
     /// Deletes. It does not wait for the disk: rows that a crash brings back are deleted again.
     Retention,
     /// Does what the others do, to see that it works.
@@ -85,7 +87,7 @@ impl ServerTarget {
             | ConnectionRole::Read
             | ConnectionRole::Canary
             | ConnectionRole::Probe => "",
-            ConnectionRole::Retention => " -c synchronous_commit=off",
+            ConnectionRole::Counts | ConnectionRole::Retention => " -c synchronous_commit=off",
         };
         let options = format!(
             "{} -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed{durability} {}",
@@ -251,9 +253,10 @@ impl StoreConnection {
         let result = self.open(meanwhile).map_err(ConnectRefusal::from).and_then(|mut link| {
             let durability = match self.role {
                 ConnectionRole::Append | ConnectionRole::Probe => Durability::Needed,
-                ConnectionRole::Read | ConnectionRole::Canary | ConnectionRole::Retention => {
-                    Durability::Waived
-                }
+                ConnectionRole::Read
+                | ConnectionRole::Canary
+                | ConnectionRole::Counts
+                | ConnectionRole::Retention => Durability::Waived,
             };
             let missing =
                 if self.was_there.load(Ordering::Relaxed) { Missing::Refuse } else { Missing::Create };

@@ -1,7 +1,7 @@
 //! The store in PostgreSQL: the same log as in SQLite, for many instances on one database.
 //!
 //! `store-route` passes each append to the worker of its channel, `store-append-N` commit batches, each in one statement,
-//! `store-read-N` read pages, and `store-retention` deletes. Each has one connection, which reconnects by itself: a gateway
+//! `store-read-N` read pages, `store-retention` deletes, and `store-slo` shares what objectives counted. Each has one connection, which reconnects by itself: a gateway
 //! starts while its database is down and refuses publications until it is up.
 
 pub(crate) mod append;
@@ -9,6 +9,7 @@ mod batch;
 mod bus_key;
 mod canary;
 mod connection;
+mod counts;
 mod drop_channels;
 mod epoch;
 mod erase_users;
@@ -47,6 +48,7 @@ use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
 use append::PostgresAppender;
 use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
+use counts::CountsWorker;
 use crossbeam_channel::bounded;
 use epoch::KnownEpoch;
 use failed_writes::FailedWrites;
@@ -166,7 +168,7 @@ impl PostgresStore {
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters, orders } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts } = ends;
         let PostgresStore { config, target, orders: loaded } = self;
         if let Some(loaded) = loaded {
             loaded.give(&orders.board);
@@ -224,6 +226,10 @@ impl PostgresStore {
             let orders = PostgresOrders::new(orders.board, orders.requests);
             let worker = CanaryWorker { connection, member, orders, over };
             threads.push(spawn("store-canary".into(), move || worker.run())?);
+        }
+        if let Some(ends) = shared_counts {
+            let worker = CountsWorker { connection: connect(ConnectionRole::Counts), ends };
+            threads.push(spawn("store-slo".into(), move || worker.run())?);
         }
         let route = move || {
             route::run(&appends, &workers, &answers);

@@ -98,7 +98,7 @@ impl SqliteStore {
 
     /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters, orders } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts: _ } = ends;
         self.orders.give(&orders.board);
         orders.board.see_no_others();
         let path = self.config.data.join(FILE_NAME);

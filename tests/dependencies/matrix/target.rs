@@ -7,9 +7,9 @@ use crate::servers::{Answer, Http as HttpServer, Postgres, Redis as RedisServer}
 use crate::support::Setup;
 use seawall_fault::Proxy;
 
-/// Threads of a gateway's store that hold a connection: two append, two read, one deletes expired publications,
+/// Threads of a gateway's store that hold a connection: two append, two read, one deletes expired publications, one shares counts,
 /// and one notes that the instance lives.
-const WORKERS: usize = 6;
+const WORKERS: usize = 7;
 
 /// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

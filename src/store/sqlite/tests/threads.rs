@@ -65,6 +65,7 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
     let counters = Arc::new(StoreCounters::default());
     let running = store
         .start(StoreEnds {
+            shared_counts: None,
             mailboxes: mailboxes.into(),
             callers: Arc::new(Callers::new(0)),
             appends,

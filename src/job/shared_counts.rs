@@ -1,0 +1,137 @@
+//! The counts of objectives on their way between the thread `slo` and the store that all instances share.
+
+use crate::slo::minute_row::MinuteRow;
+use crate::slo::run_counts::AllCounts;
+use crate::slo::scoreboard::Measured;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rows that one call writes.
+pub const ROWS_WRITTEN: usize = 500;
+/// Rows that one call reads. If there are as many, more may follow.
+pub const ROWS_READ: usize = 4_000;
+
+/// A row: the counts of one run in one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountsRow {
+    pub run: i64,
+    /// Minutes since 1970, by the clock of the store.
+    pub minute: u64,
+    pub counts: MinuteRow,
+}
+
+/// The place of a row among all, in the order of their changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowPlace {
+    /// The time of its last change, in microseconds of the store's clock.
+    pub changed_us: u64,
+    pub minute: u64,
+    pub run: i64,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedRunEnd {
+    /// It does not.
+    Runs,
+    Clean,
+}
+
+impl SharedRunEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SharedRunEnd::Runs => "",
+            SharedRunEnd::Clean => "clean",
+        }
+    }
+}
+
+/// Which closed quarters and times of runs a call handles as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuarterWork {
+    None,
+    /// Writes the quarters that are closed, deletes old rows, and reads how much of the last days was measured.
+    Turn {
+        closed: Vec<(u64, AllCounts)>,
+        days: u32,
+    },
+    /// Reads all closed quarters, and how much of the last days was measured.
+    Read {
+        days: u32,
+    },
+}
+
+/// One call: writes the rows of this instance, and reads changed ones.
+#[derive(Clone, Debug)]
+pub struct CountsCall {
+    pub run: i64,
+    pub instance: Arc<str>,
+    pub sessions: u64,
+    pub end: SharedRunEnd,
+    /// Earlier runs that were killed.
+    pub killed: Vec<i64>,
+    /// At most [`ROWS_WRITTEN`].
+    pub rows: Vec<CountsRow>,
+    /// Reads rows that changed after this one.
+    pub after: RowPlace,
+    pub quarters: QuarterWork,
+}
+
+/// A run as its row shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedRun {
+    pub run: i64,
+    pub instance: Arc<str>,
+    /// It ended, and its instance has said so.
+    pub is_over: bool,
+    /// The time since its row was written, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The result of a call.
+#[derive(Clone, Debug, Default)]
+pub struct CountsAnswer {
+    /// The time of the store while it wrote.
+    pub store_ms: u64,
+    /// In the order of their changes.
+    pub rows: Vec<(RowPlace, MinuteRow)>,
+    /// The runs of the last minutes.
+    pub runs: Vec<SharedRun>,
+    pub quarters: Vec<(u64, AllCounts)>,
+    pub measured: Option<Measured>,
+}
+
+/// The end of the thread `slo`. It has at most one call in progress.
+#[derive(Debug)]
+pub struct SharedCounts {
+    calls: Sender<CountsCall>,
+    /// `None` in the queue: the store could not be reached. Nothing is known of what was written.
+    pub answers: Receiver<Option<CountsAnswer>>,
+}
+
+/// The end of the store.
+#[derive(Debug)]
+pub struct CountsEnds {
+    pub calls: Receiver<CountsCall>,
+    pub answers: Sender<Option<CountsAnswer>>,
+}
+
+/// Makes both ends.
+pub fn shared_counts() -> (SharedCounts, CountsEnds) {
+    let (calls, call_jobs) = bounded(1);
+    let (answers_in, answers) = bounded(1);
+    (SharedCounts { calls, answers }, CountsEnds { calls: call_jobs, answers: answers_in })
+}
+
+impl SharedCounts {
+    /// False: the store's thread is busy, or has ended.
+    pub fn call(&self, call: CountsCall) -> bool {
+        self.calls.try_send(call).is_ok()
+    }
+
+    /// The answer, if it comes within this time.
+    pub fn wait(&self, longest: Duration) -> Option<CountsAnswer> {
+        self.answers.recv_timeout(longest).ok().flatten()
+    }
+}

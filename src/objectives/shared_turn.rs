@@ -1,0 +1,103 @@
+//! The turns of the thread `slo` with the rows of all instances.
+
+use super::deployment::DeploymentSlot;
+use super::{Keeper, MINUTE_MS, RESTORED_MINUTES, RunEnd, periods};
+use crate::clock::Now;
+use crate::job::shared_counts::{CountsAnswer, SharedRunEnd};
+use crate::slo::SloPart;
+use crate::slo::run_counts::AllCounts;
+
+impl<C: Fn() -> Now> Keeper<C> {
+    /// The minute that counts belong to, by the clock of the store if several instances share it.
+    pub(super) fn minute(&self, now: Now) -> u64 {
+        match &self.deployment {
+            Some(deployment) => deployment.store_ms(self.now_ms(now)) / MINUTE_MS,
+            None => now.unix_ms / MINUTE_MS,
+        }
+    }
+
+    /// Adds the own counts of a slot to the row of this minute, and begins a call of the store.
+    pub(super) fn share(&mut self, now: Now, slot: &AllCounts) {
+        let (now_ms, sessions) = (self.now_ms(now), self.metrics.sessions_open());
+        let (run, minute, days) = (self.run.number(), self.counts.minute(), self.board.period_days_max());
+        if let Some(deployment) = &mut self.deployment {
+            deployment.add(run, minute, slot, now_ms);
+            deployment.begin_turn((run, SharedRunEnd::Runs), sessions, days, now.at, now_ms);
+        }
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Option<CountsAnswer>) {
+        let now = (self.clock)();
+        let now_ms = self.now_ms(now);
+        let (run, sessions, days) =
+            (self.run.number(), self.metrics.sessions_open(), self.board.period_days_max());
+        if let Some(deployment) = &mut self.deployment {
+            deployment.take(answer, now.at, now_ms);
+            deployment.go_on((run, SharedRunEnd::Runs), sessions, days, now.at, now_ms);
+        }
+    }
+
+    /// Judges the last slot of the deployment, once the rows of the others are known or are not waited for any more.
+    pub(super) fn judge_deployment(&mut self, now: Now) {
+        let minute = self.minute(now);
+        let Some(deployment) = &mut self.deployment else { return };
+        if !deployment.is_judged_now(now.at) {
+            return;
+        }
+        let (passed, own) = std::mem::take(&mut self.unjudged);
+        if !deployment.is_complete() {
+            self.close_slots(passed, &own);
+            return self.judge(now, &own, &own);
+        }
+        let slot = match deployment.take_slot() {
+            DeploymentSlot::New(slot) => {
+                self.close_slots(passed, &slot);
+                slot
+            }
+            DeploymentSlot::Again(slot) => {
+                let minutes = deployment.minutes();
+                self.fill_windows(&minutes, minute);
+                let now_ms = self.now_ms(now);
+                self.alerts.mark_closed(&mut self.board, now_ms);
+                slot
+            }
+        };
+        if let Some(deployment) = &self.deployment {
+            let sums = deployment.sums(&periods(&self.board, minute));
+            for (part, counts) in SloPart::ALL.into_iter().zip(sums) {
+                self.board.set_period(part, counts);
+            }
+        }
+        self.judge(now, &slot, &own);
+    }
+
+    /// Fills all windows from the minutes with events. What the current one has so far is its first slot.
+    fn fill_windows(&mut self, minutes: &[(u64, AllCounts)], minute: u64) {
+        self.board.forget_windows();
+        let first = minute.saturating_sub(RESTORED_MINUTES);
+        let minutes = minutes.iter().filter(|(at, _)| (first..=minute).contains(at));
+        let mut next = None;
+        for (at, counts) in minutes {
+            (next.unwrap_or(*at)..*at).for_each(|_| self.restore(&AllCounts::default()));
+            if *at == minute {
+                self.close_slots(1, counts);
+            } else {
+                self.restore(counts);
+            }
+            next = Some(at + 1);
+        }
+        (next.unwrap_or(minute)..minute).for_each(|_| self.restore(&AllCounts::default()));
+    }
+
+    /// Lets the store write the last row of this process, and keeps what it does not take.
+    pub(super) fn finish(&mut self) {
+        let now = (self.clock)();
+        let now_ms = self.now_ms(now);
+        let (run, sessions, days) =
+            (self.run.number(), self.metrics.sessions_open(), self.board.period_days_max());
+        if let Some(deployment) = &mut self.deployment {
+            deployment.finish(run, sessions, days, now.at, now_ms);
+            self.store(now, RunEnd::Clean);
+        }
+    }
+}
