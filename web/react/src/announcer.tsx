@@ -1,10 +1,14 @@
-import { useCallback, useContext, useEffect, useState, type CSSProperties, type ReactNode } from 'react';
+import { useCallback, useContext, useEffect, useState, type ReactNode } from 'react';
 import { PACE_MS, type Announcement } from './announcements.js';
 import { Context } from './context.js';
 import { spareKit } from './kit.js';
 
-/** Not in the style sheet, so that the texts are never seen. */
-const HIDDEN: CSSProperties = { position: 'absolute', width: 1, height: 1, overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
+/**
+ * Not in the style sheet, so that the texts are never seen; and not an attribute, which a policy without 'unsafe-inline' forbids in the
+ * HTML of a server.
+ */
+const HIDDEN = { position: 'absolute', width: '1px', height: '1px', overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
+const hide = (node: HTMLElement | null): void => { if (node) Object.assign(node.style, HIDDEN); };
 
 /** Two live regions, one polite and one assertive, which are given one text at a time. The provider has one. */
 export function Announcer(): ReactNode {
@@ -28,7 +32,7 @@ export function Announcer(): ReactNode {
     };
   }, [kit]);
   return (
-    <div style={HIDDEN}>
+    <div ref={hide}>
       <div role="status">{now && !now.urgent ? now.text : ''}</div>
       <div role="alert">{now?.urgent ? now.text : ''}</div>
     </div>

@@ -3,6 +3,7 @@
 import { Component, type ErrorInfo, type ReactNode } from 'react';
 import { Context, type Surroundings } from './context.js';
 import { AppPage, ChatCard, PlainMessage, PlainThread } from './fallbacks.js';
+import { placeOfFocus } from './focus.js';
 import { keyOf, spareKit, toError, type Kit, type OwnKit } from './kit.js';
 import type { Decision, Level } from './ladder.js';
 
@@ -105,12 +106,12 @@ export abstract class Boundary<P extends BoundaryProps = BoundaryProps> extends 
 
   readonly #again = (): void => {
     this.#timer = undefined;
-    this.setState(CALM);
+    this.setState(CALM, placeOfFocus());
   };
 
   readonly #retry = (): void => {
     this.#kit.retried(this.#key);
-    this.setState(CALM);
+    this.setState(CALM, placeOfFocus());
   };
 
   override render(): ReactNode {

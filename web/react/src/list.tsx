@@ -1,6 +1,7 @@
 import { memo, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
 import { Context } from './context.js';
 import { spareKit, type OwnKit } from './kit.js';
+import { arrived } from './rooms.js';
 import { plainText } from './text.js';
 import { above, below, isNewDay, lastStored, range, storedAfter, type ListItem } from './window.js';
 
@@ -72,6 +73,9 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   const [focused, setFocused] = useState<string>();
   const scroll = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLOListElement>(null);
+  const newer = useRef<HTMLButtonElement>(null);
+  /** True while the focus is on a button that is about to go. */
+  const leaves = useRef(false);
   /** The oldest item when earlier ones were last asked for by scrolling: a request that failed is not repeated at each render. */
   const asked = useRef<string>(undefined);
   const anchor = useRef<{ readonly row: Element; readonly top: number }>(undefined);
@@ -82,6 +86,7 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   const active = rows.some(({ id }) => id === focused) ? focused : rows.at(-1)?.id;
 
   const toEnd = (): void => {
+    leaves.current = newer.current !== null && newer.current === document.activeElement;
     setFirst(undefined);
     setSeen(undefined);
   };
@@ -120,6 +125,8 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     latest.current = settle;
     settle();
     reach();
+    if (leaves.current && !newer.current) (list.current!.lastElementChild as HTMLElement | null)?.focus({ preventScroll: true });
+    leaves.current &&= newer.current !== null;
   });
   useEffect(() => {
     // Pictures and fonts change the height of rows when they arrive, and a keyboard on the screen that of the box.
@@ -153,7 +160,7 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
           })}
         </ol>
       </div>
-      {first !== undefined && <button type="button" className="sw-newer" onClick={toEnd}>↓ {count > 0 ? words.newMessages(count) : words.latest}</button>}
+      {first !== undefined && <button type="button" className="sw-newer" ref={newer} onClick={toEnd}>↓ {count > 0 ? words.newMessages(count) : words.latest}</button>}
     </div>
   );
 }
@@ -172,17 +179,21 @@ function firstVisible(box: Element, list: Element): { readonly row: Element; rea
   return row && { row, top: row.getBoundingClientRect().top };
 }
 
-/** Announces messages of others that were written after the list was shown, and messages of this user that failed. */
+/**
+ * Announces messages of others that arrive while the list is shown, and messages of this user that failed. What fills an empty list is
+ * old, unless its channel knows better. Times are not compared: those of messages are the gateway's, and a clock here may be wrong.
+ */
 function useSpoken(items: readonly ListItem[]): void {
   const kit: OwnKit = useContext(Context).kit ?? spareKit();
-  const spoken = useRef({ last: undefined as string | undefined, since: 0, failed: new Set<string>() });
+  const spoken = useRef({ last: undefined as string | undefined, shown: false, failed: new Set<string>() });
   useEffect(() => {
     const it = spoken.current;
-    it.since ||= kit.now();
-    const fresh = it.last === undefined ? items : storedAfter(items, it.last);
+    const { last, shown } = it;
+    const fresh = last === undefined ? items : storedAfter(items, last);
     it.last = lastStored(items);
+    it.shown = true;
     for (const item of fresh) {
-      if (!item.own && item.time! > it.since) kit.announce(plainText(item, kit.words));
+      if (shown && !item.own && item.time && (arrived.get(item) ?? last !== undefined)) kit.announce(plainText(item, kit.words));
     }
     const failed = items.filter(({ pending }) => pending?.state === 'failed');
     for (const { pending } of failed) if (!it.failed.has(pending!.key)) kit.announce(pending!.error?.message ?? '', true);

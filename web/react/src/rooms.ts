@@ -28,6 +28,12 @@ const TYPING_MAX = 50;
 /** A frame of a page that is not visible never comes. */
 const FRAME_MS = 100;
 
+/** A room that no component has opened after this time belongs to a render that was thrown away. */
+const UNUSED_MS = 10_000;
+
+/** Of a message: false if it was in the log when its channel was opened, true if it was the first to arrive in an empty log after that. */
+export const arrived = new WeakMap<object, boolean>();
+
 interface Opened {
   readonly channel: Channel;
   readonly timeline: Timeline;
@@ -43,6 +49,9 @@ export class Room {
   #users = 0;
   #closing: ReturnType<typeof setTimeout> | undefined;
   #due = false;
+  /** True once the log that the channel had when it was opened is shown. */
+  #begun = false;
+  readonly #made = performance.now();
   /** By user: the name to show. The newest signal of a user has its own object. */
   readonly #typing = new Map<string, { readonly who: string }>();
   #typedAt = 0;
@@ -90,8 +99,10 @@ export class Room {
     const messages = timeline(this.client, channel, { ...(window !== undefined && { window }), ...(read && { read }) });
     const roster = presence?.(channel);
     this.opened = { channel, timeline: messages, roster };
+    this.#begun = false;
     // A component whose effects ran again may hold a room that was closed.
     this.all.set(this.name, this);
+    for (const [name, room] of this.all) if (!room.opened && performance.now() - room.#made > UNUSED_MS) this.all.delete(name);
     messages.subscribe(this.#changed);
     channel.state.subscribe(this.#changed);
     roster?.subscribe((value) => this.roster.set(value));
@@ -131,10 +142,13 @@ export class Room {
       const { opened } = this;
       if (!opened) return;
       const { items, hasOlder, loading, unread } = opened.timeline.value;
+      const state = opened.channel.state.value;
+      if (!this.#begun || this.view.value.messages.length === 0) for (const one of items) arrived.set(one, this.#begun);
+      this.#begun ||= state.phase === 'live';
       const typing = [...this.#typing.values()].map(({ who }) => who);
       const last = this.view.value.typing;
       const same = typing.join('\n') === last.join('\n');
-      this.view.set({ messages: items, state: opened.channel.state.value, hasOlder, loading, unread, typing: same ? last : typing });
+      this.view.set({ messages: items, state, hasOlder, loading, unread, typing: same ? last : typing });
     };
     globalThis.requestAnimationFrame?.(show);
     setTimeout(show, FRAME_MS);

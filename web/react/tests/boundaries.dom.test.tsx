@@ -139,8 +139,10 @@ on('five bad messages turn their thread into plain text, the draft stays, and th
   assert.equal(new Set(reported).size, reported.length, 'each error once');
   assert.equal(groups[0]!.count, reported.length);
   world.bad.clear();
+  it.all('button').find(({ textContent }) => textContent === 'Try again')!.focus();
   it.click('Try again');
   await it.sees('the messages', () => it.text().includes('drawn f'));
+  assert.equal(document.activeElement!.textContent, 'drawn a', 'the focus is where the button was');
 });
 
 on('a thread that fails again and again takes its chat, and the chat the app', async (t) => {

@@ -4,7 +4,7 @@ import { pass, runtime, show } from './dom.js';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { StrictMode, type ReactNode } from 'react';
-import { createKit, MessageList, SeawallProvider, StatusBanner, useAnnounce } from '../src/index.js';
+import { createKit, MessageList, SeawallProvider, StatusBanner, useAnnounce, useChannel } from '../src/index.js';
 import { Echo } from './gateway.js';
 
 const on = (name: string, run: (t: TestContext) => Promise<void>) => test(`${runtime}: ${name}`, run);
@@ -14,8 +14,7 @@ interface Item { readonly id: string; readonly kind: 'message'; readonly time: n
 const day = new Date(2026, 10, 27, 12).getTime();
 const item = (at: number, more: Partial<Item> = {}): Item => ({ id: `m${at}`, kind: 'message', time: day + Math.floor(at / 100) * 86_400_000, user: 'grace', data: { text: `text ${at}` }, ...more });
 
-function app(t: TestContext, children: ReactNode) {
-  const server = new Echo();
+function app(t: TestContext, children: ReactNode, server = new Echo()) {
   const kit = createKit();
   const draw = (inner: ReactNode) => <StrictMode><SeawallProvider kit={kit} url="ws://gateway.example/ws" WebSocket={server.Socket}>{inner}</SeawallProvider></StrictMode>;
   const it = show(t, draw(children));
@@ -103,6 +102,79 @@ on('new messages of others are announced politely, failures of own ones at once,
   // The failed one stays at the end, and what arrives is put before it.
   it.again(list([item(1, { time: 1 }), item(2, { time: later }), item(3, { time: later, own: true }), item(5, { time: later }), failed]));
   await it.sees('the next one is said', () => said('status') === 'grace: text 5');
+});
+
+on('what is announced does not depend on a clock', async (t) => {
+  const list = (items: readonly Item[]) => <MessageList items={items}>{(one) => one.data.text}</MessageList>;
+  const said = () => it.all('[role=status]')[0]!.textContent;
+  // The clock of this device is ahead of the gateway's by decades.
+  const [old, fresh, last] = [item(1, { time: 1 }), item(2, { time: 2 }), item(3, { time: 3 })];
+  const it = app(t, list([]));
+  await it.sees('the empty list', () => it.all('[role=log]').length === 1);
+  it.again(list([old]));
+  await it.sees('the message', () => it.text().includes('text 1'));
+  it.again(list([old, fresh]));
+  await it.sees('the new one is said', () => said() === 'grace: text 2');
+  it.again(list([old, fresh, last]));
+  await it.sees('the next one is said', () => said() === 'grace: text 3');
+});
+
+function Talk(): ReactNode {
+  return <MessageList items={useChannel<Item['data']>('lobby', { last: 50 }).messages}>{(one) => (one.kind === 'message' && !one.deleted ? one.data.text : one.kind)}</MessageList>;
+}
+
+on('the first message in an empty channel is announced', async (t) => {
+  const it = app(t, <Talk />);
+  const said = () => it.all('[role=status]')[0]!.textContent;
+  await it.sees('subscribed', () => it.server.sockets[0]?.sent.some((frame) => frame['subscribe']) === true);
+  await pass(300);
+  it.server.push('lobby', { text: 'first' });
+  await it.sees('it is said', () => said() === 'grace: first');
+});
+
+/** A gateway whose channels have a message, which takes a moment to arrive. */
+class Filled extends Echo {
+  override handle(socket: Parameters<Echo['handle']>[0], frame: Record<string, any>): void {
+    const { id, subscribe } = frame;
+    if (!subscribe) return super.handle(socket, frame);
+    const { channel } = subscribe;
+    socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 1, floor: 1 } });
+    setTimeout(() => this.push(channel, { text: 'old' }), 50);
+    setTimeout(() => socket.deliver({ synced: { channel, offset: 1 } }), 300);
+  }
+}
+
+on('what a channel had when it was opened is not announced', async (t) => {
+  const it = app(t, <Talk />, new Filled());
+  const said = () => it.all('[role=status]')[0]!.textContent;
+  await it.sees('the message', () => it.text().includes('old'));
+  await pass(500);
+  assert.equal(said(), '');
+  it.server.push('lobby', { text: 'later' });
+  await it.sees('the next one is said', () => said() === 'grace: later');
+});
+
+on('a button that leaves hands the focus to the last row', async (t) => {
+  const { prototype } = HTMLElement;
+  Object.defineProperty(prototype, 'scrollHeight', { get: () => 5_000, configurable: true });
+  t.after(() => { delete (prototype as { scrollHeight?: number }).scrollHeight; });
+  const it = app(t, <MessageList items={[item(1), item(2)]}>{(one) => one.data.text}</MessageList>);
+  await it.sees('the rows', () => it.all('li').length === 2);
+  const scroll = it.all('.sw-scroll')[0]!;
+  scroll.scrollTop = 100;
+  scroll.dispatchEvent(new Event('scroll'));
+  await it.sees('the button', () => it.all('.sw-newer').length === 1);
+  const button = it.all('.sw-newer')[0]!;
+  button.focus();
+  button.click();
+  await it.sees('the button is gone', () => it.all('.sw-newer').length === 0);
+  assert.equal((document.activeElement as HTMLElement).dataset['id'], 'm2');
+});
+
+on('the announcer is hidden without a style attribute in its HTML', async (t) => {
+  const it = app(t, <Sayer />);
+  await it.sees('the region', () => it.all('[role=status]').length === 1);
+  assert.equal(it.all('[role=status]')[0]!.parentElement!.style.position, 'absolute');
 });
 
 function Sayer(): ReactNode {

@@ -9,9 +9,9 @@ import { build } from 'esbuild';
 const LINES_MAX = 450;
 /** Bytes. A bundler leaves out what an app does not import. */
 const GZIP_MAX = {
-  everything: 9_950,
-  'boundaries and errors': 4_950,
-  'provider, boundaries and banner': 6_900,
+  everything: 10_400,
+  'boundaries and errors': 5_150,
+  'provider, boundaries and banner': 7_100,
 };
 const BOUNDARIES = 'createKit, rootOptions, AppBoundary, ChatBoundary, ThreadBoundary, MessageBoundary';
 const IMPORTS: Record<keyof typeof GZIP_MAX, string> = {

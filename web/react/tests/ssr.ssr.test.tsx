@@ -36,6 +36,7 @@ test(`${RUNTIME}: a server renders an app without WebSocket, document or timers`
   const html = page().replaceAll('&quot;', '"').replace(/<!-- -->/g, '');
   assert.match(html, /\["waiting",false,"connecting",0,0,"","unknown",0\]/);
   assert.match(html, /nothing yet/);
+  assert.ok(!html.includes('style='), 'a policy without unsafe-inline forbids the attribute');
   assert.ok(!html.includes('sw-banner') && !/Reconnect/.test(html));
   assert.equal(page().replaceAll('&quot;', '"').replace(/<!-- -->/g, ''), html, 'the same each time');
   assert.deepEqual(noted, []);

@@ -3,13 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { connect } from 'seawall-client';
 import { enqueue, WAITING_MAX, type Announcement } from '../src/announcements.js';
 import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type BannerView } from '../src/banner.js';
 import { add, describe, fingerprint, GROUPS_MAX, NO_ERRORS, scrub, type Errors } from '../src/errors.js';
 import { createKit } from '../src/kit.js';
+import { roomOf } from '../src/rooms.js';
 import { lineOf, plainText, textOf } from '../src/text.js';
 import { above, below, isNewDay, lastStored, range, ROWS_MAX, storedAfter } from '../src/window.js';
 import { WORDS } from '../src/words.js';
+import { Echo } from './gateway.js';
 
 test('an error has one fingerprint, whatever its numbers, quotes, host, query and column are', () => {
   const stack = (host: string, column: number) => `TypeError: x\n    at draw (${host}/assets/app.js?v=${column}:12:${column})\n    at run (${host}/a.js:1:${column})`;
@@ -136,4 +139,20 @@ test('the plain text of an item never throws', () => {
   assert.equal(plainText({ kind: 'message', user: 'grace', data: { text: 'hi' } }), 'grace: hi');
   assert.equal(lineOf({ kind: 'message', deleted: true, data: null }, WORDS), 'Message deleted');
   assert.equal(lineOf({ kind: 'gap', from: 3, to: 3 }, WORDS), '1 message here is no longer stored.');
+});
+
+test('a room of a render that was thrown away goes, and one that is open or new stays', (t) => {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const client = connect('ws://gateway.example/ws', { idle: true, WebSocket: new Echo().Socket });
+  const [thrown, open] = ['thrown', 'open'].map((name) => roomOf(client, name));
+  const end = open!.use();
+  now = 11_000;
+  const fresh = roomOf(client, 'fresh');
+  const other = roomOf(client, 'other').use();
+  assert.deepEqual(['open', 'fresh'].map((name) => roomOf(client, name)), [open, fresh]);
+  assert.notEqual(roomOf(client, 'thrown'), thrown);
+  end();
+  other();
+  client.close();
 });
