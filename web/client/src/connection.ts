@@ -100,7 +100,8 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   const limits = limitsOf(reply.limits);
   const lost = reply.recovered.some((one) => one.because === 'epoch_changed');
   Object.assign(link, { phase: 'ready', until: Infinity, silenceMs: 2 * reply.ping_ms, bucket: limits.publishesBurst });
-  s.next = s.move = s.last = s.away = undefined;
+  // The token was accepted. One that lives for seconds ends the session before it is stable.
+  s.next = s.move = s.last = s.away = s.refusedAt = undefined;
   s.idle = 0;
   s.link = id;
   s.user = user;
