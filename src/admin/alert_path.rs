@@ -79,7 +79,7 @@ fn number(text: &str) -> Result<u64, AdminRefusal> {
         AdminRefusal::new(
             400,
             "malformed",
-            "the path names no number of an incident or silence; GET /alerts lists them",
+            format!("{text:?} is no number of an incident or a silence: GET /alerts lists both"),
         )
     })
 }
@@ -156,7 +156,7 @@ mod tests {
         let test = AlertQuestion::Order(AlertOrder::Test(AlertChannel::Slack));
         assert_eq!(read(Method::Post, "/alerts/test", r#"{"channel":"slack"}"#), Ok(test));
         for (path, body, part) in [
-            ("/alerts/x/ack", "", "names no number"),
+            ("/alerts/x/ack", "", "\"x\" is no number of an incident or a silence"),
             ("/alerts/silences", "{}", "minutes must be"),
             ("/alerts/silences", r#"{"minutes":1441}"#, "1 to 1440"),
             ("/alerts/silences", r#"{"minutes":1,"why":7}"#, "why must be text"),

@@ -21,15 +21,15 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             return refuse(out, method, &AdminRefusal::objectives_off());
         }
         let text = match question {
-            AlertQuestion::All => Some(report.json()),
-            AlertQuestion::Silences => Some(report.silences_json()),
-            AlertQuestion::One(number) => report.json_of(number),
+            AlertQuestion::All => report.json(),
+            AlertQuestion::Silences => report.silences_json(),
+            AlertQuestion::One(number) => match report.json_of(number) {
+                Some(text) => text,
+                None => return refuse(out, method, &AdminRefusal::unknown_incident(number)),
+            },
             AlertQuestion::Order(order) => return self.order_alerts(out, method, order, peer),
         };
-        match text {
-            Some(text) => tell(out, method, 200, "application/json", &text),
-            None => refuse(out, method, &AdminRefusal::unknown_incident()),
-        }
+        tell(out, method, 200, "application/json", &text);
     }
 
     fn order_alerts(&self, out: &mut Vec<u8>, method: Method, order: AlertOrder, peer: SocketAddr) {
@@ -46,7 +46,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 tracing::info!(%peer, kind, number, "alert order by operator");
                 tell(out, method, 202, "application/json", &format!("{{\"number\":{number}}}\n"));
             }
-            Some(AlertOrderAnswer::Unknown) => refuse(out, method, &AdminRefusal::unknown_incident()),
+            Some(AlertOrderAnswer::Unknown(why)) => {
+                refuse(out, method, &AdminRefusal::new(404, "not_found", why))
+            }
             Some(AlertOrderAnswer::Refused(why)) => {
                 refuse(out, method, &AdminRefusal::new(409, "too_many", why))
             }

@@ -10,11 +10,13 @@ mod bodies;
 mod exchange;
 mod lookup;
 mod names;
+mod objectives;
 mod order;
 pub mod order_path;
 pub mod refusal;
 pub mod request;
 pub mod route;
+pub mod slo_path;
 
 use crate::clock::Now;
 use crate::cluster::forecast::{RoundBegun, SpreadForecast};
@@ -27,6 +29,7 @@ use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
+use crate::job::slo::SloRequests;
 use crate::job::{Mailbox, Outlook};
 use crate::log;
 use crate::log::audit::AuditEvent;
@@ -90,6 +93,8 @@ pub struct Admin<C> {
     pub orders: Arc<OrderBoard>,
     /// To the thread that owns the incidents.
     pub alert_requests: AlertRequests,
+    /// To the thread that owns the counts of objectives.
+    pub slo_requests: SloRequests,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -185,7 +190,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 None => refuse(out, method, &AdminRefusal::presence_silent()),
             },
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
-            Ok(AdminTask::Objectives(name)) => self.objectives(out, method, name.as_deref()),
+            Ok(AdminTask::Objectives(question)) => self.objectives(out, method, question),
             Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
@@ -216,22 +221,6 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             }
         };
         tell(out, method, status, "application/json", &body);
-    }
-
-    /// The objectives as last judged.
-    fn objectives(&self, out: &mut Vec<u8>, method: Method, name: Option<&str>) {
-        let report = self.metrics.slo.report();
-        if report.judged == 0 {
-            return refuse(out, method, &AdminRefusal::objectives_off());
-        }
-        let text = match name {
-            None => Some(report.json()),
-            Some(name) => report.json_of(name),
-        };
-        match text {
-            Some(text) => tell(out, method, 200, "application/json", &text),
-            None => refuse(out, method, &AdminRefusal::unknown_objective(&report.names())),
-        }
     }
 
     /// The progress of a drain.

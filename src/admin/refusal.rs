@@ -84,12 +84,20 @@ impl AdminRefusal {
         )
     }
 
-    pub(super) fn unknown_incident() -> AdminRefusal {
-        AdminRefusal::new(
-            404,
-            "not_found",
-            "no open incident, silence or configured channel is meant by this; GET /alerts lists them",
-        )
+    pub(super) fn unknown_incident(number: u64) -> AdminRefusal {
+        let message = format!(
+            "no incident with the number {number} is known: GET /alerts lists the open ones and the last 100"
+        );
+        AdminRefusal::new(404, "not_found", message)
+    }
+
+    pub(super) fn objectives_silent() -> AdminRefusal {
+        let message = "the thread slo did not answer within two seconds: see the log, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn query_wrong(what: &str) -> AdminRefusal {
+        AdminRefusal::new(400, "malformed", what)
     }
 
     pub(super) fn alerts_silent() -> AdminRefusal {

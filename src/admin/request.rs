@@ -11,6 +11,7 @@ pub const BODY_BYTES_MAX: usize = 4_096;
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReceivedRequest {
     pub method: Method,
+    /// With its query.
     pub path: String,
     pub body: Vec<u8>,
     /// The format in which it reads metrics.
@@ -60,9 +61,10 @@ pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> 
         return RequestStep::Body(if expects { BodyWait::Continue } else { BodyWait::Nothing });
     };
     let metrics = MetricsFormat::accepted(head.values("accept"));
+    let query = head.query.map_or_else(String::new, |query| format!("?{query}"));
     RequestStep::Complete(ReceivedRequest {
         method,
-        path: head.path.to_owned(),
+        path: format!("{}{query}", head.path),
         body: body.to_vec(),
         metrics,
     })

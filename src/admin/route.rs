@@ -5,6 +5,7 @@ use super::bodies::{force, mode, rebalance};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
 use super::refusal::AdminRefusal;
+use super::slo_path::{ObjectivesQuestion, SloPath};
 use crate::cluster::rebalance_body::RebalanceWish;
 use crate::id::UserName;
 use crate::job::admin::{AdminAction, AdminQuestion};
@@ -36,7 +37,7 @@ pub enum AdminTask {
     /// To begin a drain; answered with its progress.
     Drain,
     /// The objectives, or one of them.
-    Objectives(Option<String>),
+    Objectives(ObjectivesQuestion),
     /// Incidents, or an order about them.
     Alerts(AlertQuestion),
 }
@@ -71,16 +72,17 @@ enum AdminPath<'a> {
     /// The roster of a channel, after a user.
     Presence(&'a str, Option<&'a str>),
     Orders(OrderPath<'a>),
-    Objectives(Option<&'a str>),
+    Objectives(SloPath<'a>),
     Alerts(AlertPath<'a>),
 }
 
-/// Reads a request.
+/// Reads a request; `path` with its query.
 pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminRefusal> {
     // The path of an unknown method was not parsed.
     if method == Method::Unknown {
         return Err(AdminRefusal::method("GET, HEAD, POST, PUT, DELETE"));
     }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let path = AdminPath::of(path).ok_or_else(AdminRefusal::unknown_path)?;
     let act = |action| Ok(AdminTask::Ask(AdminQuestion::Act(action)));
     match (path, method) {
@@ -100,9 +102,6 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
         (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
-        (AdminPath::Objectives(name), Method::Get | Method::Head) => {
-            Ok(AdminTask::Objectives(name.map(str::to_owned)))
-        }
         (AdminPath::Rebalance, Method::Post) => rebalance(body).map(AdminTask::Rebalance),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
         (AdminPath::Drain, Method::Post) => Ok(AdminTask::Drain),
@@ -119,6 +118,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Presence(channel, after), Method::Get | Method::Head) => {
             names::page(channel, after).map(AdminTask::Presence)
         }
+        (AdminPath::Objectives(path), method) => path.question(method, query).map(AdminTask::Objectives),
         (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (
@@ -130,7 +130,6 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Reference(_)
             | AdminPath::Sessions(_)
             | AdminPath::User(_)
-            | AdminPath::Objectives(_)
             | AdminPath::Presence(..),
             _,
         ) => Err(AdminRefusal::method("GET, HEAD")),
@@ -153,7 +152,6 @@ impl AdminPath<'_> {
             "/cluster" => AdminPath::Cluster,
             "/cluster/rebalance" => AdminPath::Rebalance,
             "/drain" => AdminPath::Drain,
-            "/slo" => AdminPath::Objectives(None),
             _ => return AdminPath::with_name(path),
         })
     }
@@ -169,8 +167,8 @@ impl AdminPath<'_> {
         if let Some(name) = path.strip_prefix("/lookup/reference/") {
             return Some(AdminPath::Reference(name));
         }
-        if let Some(name) = path.strip_prefix("/slo/") {
-            return Some(AdminPath::Objectives(Some(name)));
+        if let Some(path) = SloPath::of(path) {
+            return Some(AdminPath::Objectives(path));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
@@ -286,8 +284,9 @@ mod tests {
 
     #[test]
     fn objectives_are_read_and_not_changed() {
-        for (path, name) in [("/slo", None), ("/slo/delivery", Some("delivery".to_owned()))] {
-            assert_eq!(wish(Method::Get, path, b""), Ok(AdminTask::Objectives(name)));
+        let named = ObjectivesQuestion::One("delivery".to_owned());
+        for (path, question) in [("/slo", ObjectivesQuestion::All), ("/slo/delivery?x", named)] {
+            assert_eq!(wish(Method::Get, path, b""), Ok(AdminTask::Objectives(question)));
             assert_eq!(refused(Method::Put, path, "").status, 405);
         }
     }

@@ -39,6 +39,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         users: UserDirectory::new(crate::job::registry::RegistrySender::pair().0),
         orders: OrderBoard::alone(Arc::from([])).0,
         alert_requests: crate::job::alerts::links(Default::default()).requests,
+        slo_requests: crate::job::slo::questions().0,
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
     };

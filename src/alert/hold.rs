@@ -85,7 +85,8 @@ impl HoldCheck<'_> {
             | AlertKind::Certificate
             | AlertKind::Disk
             | AlertKind::Storm
-            | AlertKind::Test => false,
+            | AlertKind::Test
+            | AlertKind::Report => false,
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct NotifiedChannel {
     /// It accepted a notice that the incident fires.
     #[serde(default)]
     pub delivered: bool,
+    /// The begin was given up, and no later notice was accepted: the channel knows nothing of the incident.
+    #[serde(default)]
+    pub lost: bool,
     pub repeats: u32,
     /// It was sent the acknowledgement.
     pub acknowledged: bool,

@@ -110,8 +110,20 @@ impl Incidents {
             return;
         };
         let notified = incident.notified.iter_mut().find(|notified| notified.channel == channel);
-        if let Some(notified) = notified.filter(|notified| !notified.delivered) {
-            notified.delivered = true;
+        if let Some(notified) = notified.filter(|notified| !notified.delivered || notified.lost) {
+            (notified.delivered, notified.lost) = (true, false);
+            self.dirty.push(number);
+        }
+    }
+
+    /// Takes that the begin of an incident was given up for a channel: it is not sent the end either.
+    pub fn lost(&mut self, number: u64, channel: AlertChannel) {
+        let Some(incident) = self.open.values_mut().find(|incident| incident.number == number) else {
+            return;
+        };
+        let mut notified = incident.notified.iter_mut().filter(|notified| notified.channel == channel);
+        if let Some(notified) = notified.find(|notified| !notified.delivered) {
+            notified.lost = true;
             self.dirty.push(number);
         }
     }
@@ -264,11 +276,12 @@ impl Incidents {
         drafts
     }
 
-    /// Whatever holds an incident now: a channel that knows of its begin must hear of its end.
+    /// Whatever holds an incident now: a channel that knows of its begin must hear of its end, and no other one.
     fn end_notices(&mut self, now_ms: u64) -> Vec<NoticeDraft> {
         let mut drafts = Vec::new();
         for mut incident in mem::take(&mut self.ends) {
-            for NotifiedChannel { channel, .. } in incident.notified.clone() {
+            let aware = incident.notified.clone().into_iter().filter(|notified| !notified.lost);
+            for NotifiedChannel { channel, .. } in aware {
                 let content = incident.content(NoticeEvent::Ended, now_ms);
                 drafts.push(NoticeDraft { channel, content });
             }
@@ -339,6 +352,7 @@ fn notify(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> Notice
         last_ms: now_ms,
         severity: incident.severity,
         delivered: false,
+        lost: false,
         repeats: 0,
         acknowledged: false,
     });

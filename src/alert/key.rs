@@ -9,6 +9,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertSeverity {
+    /// Operators read it when they like.
+    Info,
     /// Operators look at it during the day.
     Warning,
     /// An operator is called at once.
@@ -18,6 +20,7 @@ pub enum AlertSeverity {
 impl AlertSeverity {
     pub const fn as_str(self) -> &'static str {
         match self {
+            AlertSeverity::Info => "info",
             AlertSeverity::Warning => "warning",
             AlertSeverity::Critical => "critical",
         }
@@ -49,11 +52,13 @@ pub enum AlertKind {
     Storm,
     /// An operator tests a channel.
     Test,
+    /// The report of a week.
+    Report,
 }
 
 impl AlertKind {
     /// All kinds, in declaration order.
-    pub const ALL: [AlertKind; 11] = [
+    pub const ALL: [AlertKind; 12] = [
         AlertKind::Dependency,
         AlertKind::Instance,
         AlertKind::Burn,
@@ -65,6 +70,7 @@ impl AlertKind {
         AlertKind::Disk,
         AlertKind::Storm,
         AlertKind::Test,
+        AlertKind::Report,
     ];
 
     /// The words before and after the name.
@@ -81,11 +87,12 @@ impl AlertKind {
             AlertKind::Disk => ("disk/", ""),
             AlertKind::Storm => ("storm", ""),
             AlertKind::Test => ("test/", ""),
+            AlertKind::Report => ("report", ""),
         }
     }
 
     const fn has_name(self) -> bool {
-        !matches!(self, AlertKind::Certificate | AlertKind::Storm)
+        !matches!(self, AlertKind::Certificate | AlertKind::Storm | AlertKind::Report)
     }
 }
 
@@ -128,6 +135,7 @@ impl AlertKey {
             (AlertKind::Disk, _) => "disk",
             (AlertKind::Storm, _) => "storm",
             (AlertKind::Test, _) => "test",
+            (AlertKind::Report, _) => "report",
         };
         format!("runbook-{heading}")
     }
@@ -184,7 +192,7 @@ mod tests {
             }
         }
         assert_eq!(keys.len(), texts.len());
-        assert_eq!(keys.len(), 9 * names.len() + 2);
+        assert_eq!(keys.len(), 9 * names.len() + 3);
         for wrong in ["", "slo/", "slo//burn", "dependency/", "certificate/x", "storm ", "other"] {
             assert_eq!(AlertKey::parse(wrong), None, "{wrong:?}");
         }
@@ -216,7 +224,8 @@ mod tests {
                 | AlertKind::Certificate
                 | AlertKind::Disk
                 | AlertKind::Storm
-                | AlertKind::Test => &["slack"],
+                | AlertKind::Test
+                | AlertKind::Report => &["slack"],
             };
             for name in names {
                 let runbook = AlertKey::new(kind, name).runbook();

@@ -14,6 +14,8 @@ pub enum NoticeEvent {
     Continues,
     Acknowledged,
     Ended,
+    /// The report of a week, which belongs to no incident.
+    Reported,
 }
 
 impl NoticeEvent {
@@ -23,6 +25,7 @@ impl NoticeEvent {
             NoticeEvent::Continues => "continues",
             NoticeEvent::Acknowledged => "acknowledged",
             NoticeEvent::Ended => "ended",
+            NoticeEvent::Reported => "reported",
         }
     }
 }
@@ -31,7 +34,7 @@ impl NoticeEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeContent {
     pub event: NoticeEvent,
-    /// The number of the incident.
+    /// The number of the incident; 0 in a report.
     pub incident: u64,
     pub key: AlertKey,
     pub severity: AlertSeverity,

@@ -36,6 +36,13 @@ impl NoticeFate {
     }
 }
 
+/// True exactly if a begin was given up and its channel knows nothing of the incident. PagerDuty may have taken one whose answer was lost,
+/// and would keep it for ever without the end, which is harmless there if it did not.
+pub fn is_lost_begin(notice: &AlertNotice, fate: NoticeFate, outcome: AttemptOutcome) -> bool {
+    let may_be_known = notice.channel == AlertChannel::Pagerduty && outcome != AttemptOutcome::Rejected;
+    notice.content.event == NoticeEvent::Began && fate == NoticeFate::Dead && !may_be_known
+}
+
 /// The notices of one channel that were not delivered yet, oldest first.
 #[derive(Clone, Debug)]
 pub struct ChannelQueue {
@@ -97,7 +104,8 @@ impl ChannelQueue {
             self.waiting.push_back(notice);
             return gone;
         }
-        let victims: [fn(&AlertNotice) -> bool; 2] = [
+        let victims: [fn(&AlertNotice) -> bool; 3] = [
+            |it| it.content.severity == AlertSeverity::Info,
             |it| matches!(it.content.event, NoticeEvent::Continues | NoticeEvent::Acknowledged),
             |it| it.content.severity == AlertSeverity::Warning,
         ];
@@ -190,6 +198,11 @@ impl ChannelQueue {
         };
         notice.due_ms = now_ms + wait;
         Some((notice.clone(), NoticeFate::Waits))
+    }
+
+    /// Removes the notices of an incident whose begin was given up, and returns them: without it they say nothing.
+    pub fn forget(&mut self, incident: u64) -> Vec<AlertNotice> {
+        self.take(|notice| notice.content.incident == incident)
     }
 
     /// Removes the notices that fit, except the one that is being tried.

@@ -32,6 +32,8 @@ pub struct AlertRouting {
     pub mode: AlertMode,
     pub critical: Vec<AlertChannel>,
     pub warning: Vec<AlertChannel>,
+    /// Reports.
+    pub info: Vec<AlertChannel>,
     /// Critical incidents that no operator has acknowledged are sent here again.
     pub escalate: Vec<AlertChannel>,
     /// The time until the first repeat, in milliseconds.
@@ -43,6 +45,7 @@ impl AlertRouting {
         match severity {
             AlertSeverity::Critical => &self.critical,
             AlertSeverity::Warning => &self.warning,
+            AlertSeverity::Info => &self.info,
         }
     }
 
@@ -51,6 +54,7 @@ impl AlertRouting {
         match severity {
             AlertSeverity::Critical => &self.escalate,
             AlertSeverity::Warning => &self.warning,
+            AlertSeverity::Info => &[],
         }
     }
 
@@ -58,6 +62,7 @@ impl AlertRouting {
     /// (by default), an hour after the begin, and every four hours; a warning once a day.
     pub fn repeat_after_ms(&self, severity: AlertSeverity, repeats: u32) -> u64 {
         match (severity, repeats) {
+            (AlertSeverity::Info, _) => u64::MAX,
             (AlertSeverity::Warning, _) => DAY_MS,
             (AlertSeverity::Critical, 0) => self.escalate_ms,
             (AlertSeverity::Critical, 1) => {

@@ -10,9 +10,13 @@ pub const SILENCE_MS_MAX: u64 = 86_400_000;
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 200;
 
+/// No silence is ever counted up to this number. Greater ones were made of the time, by older versions and while no row could be read.
+pub const COUNTED_MAX: u64 = 1_000_000_000;
+
 /// A silence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
+    /// 1, 2, 3 … of this data folder, or the second of its begin if the rows of silences could not be read then.
     pub number: u64,
     /// The beginning of the keys; empty: all.
     pub prefix: String,
@@ -24,55 +28,66 @@ pub struct Silence {
 
 /// The silences that are not over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SilenceList(Vec<Silence>);
+pub struct SilenceList {
+    list: Vec<Silence>,
+    /// The greatest number so far.
+    last: u64,
+}
 
 impl SilenceList {
+    /// The next number is the one after `last`, the greatest that was ever stored.
+    pub fn number_after(&mut self, last: u64) {
+        self.last = last;
+    }
+
     /// Takes stored silences as well. None lasts longer than [`SILENCE_MS_MAX`] from now: the clock may have been set back.
     pub fn merge(&mut self, stored: Vec<Silence>, now_ms: u64) {
         for mut silence in stored {
-            let is_known = self.0.iter().any(|known| known.number == silence.number);
-            if !is_known && self.0.len() < SILENCES_MAX {
+            let is_known = self.list.iter().any(|known| known.number == silence.number);
+            if !is_known && self.list.len() < SILENCES_MAX {
                 silence.from_ms = silence.from_ms.min(now_ms);
                 silence.until_ms = silence.until_ms.min(now_ms + SILENCE_MS_MAX);
-                self.0.push(silence);
+                self.list.push(silence);
             }
         }
     }
 
     /// Adds one; `None` if there are [`SILENCES_MAX`].
     pub fn add(&mut self, prefix: String, why: String, now_ms: u64, for_ms: u64) -> Option<&Silence> {
-        if self.0.len() >= SILENCES_MAX {
+        if self.list.len() >= SILENCES_MAX {
             return None;
         }
-        let number = self.0.iter().map(|silence| silence.number).max().unwrap_or(0).max(now_ms) + 1;
+        self.last += 1;
+        let number = self.last;
         let until_ms = now_ms + for_ms.min(SILENCE_MS_MAX);
-        self.0.push(Silence { number, prefix, from_ms: now_ms, until_ms, why });
-        self.0.last()
+        self.list.push(Silence { number, prefix, from_ms: now_ms, until_ms, why });
+        self.list.last()
     }
 
     /// Ends one; `false` if there is none of this number.
     pub fn remove(&mut self, number: u64) -> bool {
-        let before = self.0.len();
-        self.0.retain(|silence| silence.number != number);
-        self.0.len() < before
+        let before = self.list.len();
+        self.list.retain(|silence| silence.number != number);
+        self.list.len() < before
     }
 
     /// Removes the silences that are over, and returns their numbers.
     pub fn expire(&mut self, now_ms: u64) -> Vec<u64> {
         let over = |silence: &Silence| silence.until_ms <= now_ms;
-        let numbers = self.0.iter().filter(|silence| over(silence)).map(|silence| silence.number).collect();
-        self.0.retain(|silence| !over(silence));
+        let numbers =
+            self.list.iter().filter(|silence| over(silence)).map(|silence| silence.number).collect();
+        self.list.retain(|silence| !over(silence));
         numbers
     }
 
     /// True exactly if a silence covers the alert.
     pub fn cover(&self, key: &AlertKey, now_ms: u64) -> bool {
         let text = key.to_string();
-        self.0.iter().any(|silence| silence.until_ms > now_ms && text.starts_with(&silence.prefix))
+        self.list.iter().any(|silence| silence.until_ms > now_ms && text.starts_with(&silence.prefix))
     }
 
     pub fn list(&self) -> &[Silence] {
-        &self.0
+        &self.list
     }
 }
 
@@ -84,13 +99,15 @@ mod tests {
     #[test]
     fn silence_covers_keys_that_begin_alike_until_its_end() {
         let mut silences = SilenceList::default();
-        let number = silences.add("slo/delivery".into(), String::new(), 0, 1_000).expect("room").number;
+        let number = silences.add("slo/delivery".into(), String::new(), 9_000, 1_000).expect("room").number;
+        assert_eq!(number, 1, "the time is no part of it");
+        silences.list[0].until_ms = 1_000;
         let burn = AlertKey::new(AlertKind::Burn, "delivery");
         assert!(silences.cover(&burn, 999) && !silences.cover(&burn, 1_000));
         assert!(!silences.cover(&AlertKey::new(AlertKind::Burn, "latency"), 0));
         assert_eq!((silences.expire(999), silences.expire(1_000)), (vec![], vec![number]));
         let other = silences.add(String::new(), String::new(), 0, u64::MAX / 2).expect("room");
-        assert_eq!((other.number > 0, other.until_ms), (true, SILENCE_MS_MAX));
+        assert_eq!((other.number, other.until_ms), (2, SILENCE_MS_MAX), "no number is used twice");
         let number = other.number;
         assert!(silences.remove(number) && !silences.remove(number));
         let added = (0..=SILENCES_MAX).filter(|_| silences.add(String::new(), String::new(), 0, 1).is_some());
@@ -99,8 +116,11 @@ mod tests {
         let stored = silences.list()[0].clone();
         let mut restored = SilenceList::default();
         let late = Silence { from_ms: 9_000, until_ms: u64::MAX, ..stored };
+        restored.number_after(200);
         restored.merge(vec![late.clone(), late], 1_000);
         let [silence] = restored.list() else { panic!("one silence") };
         assert_eq!((silence.from_ms, silence.until_ms), (1_000, 1_000 + SILENCE_MS_MAX));
+        let next = restored.add(String::new(), String::new(), 0, 1).expect("room");
+        assert_eq!(next.number, 201, "the numbers go on after a restart");
     }
 }

@@ -19,6 +19,7 @@ fn routing() -> AlertRouting {
         mode: AlertMode::Send,
         critical: both.clone(),
         warning: vec![AlertChannel::Slack],
+        info: vec![AlertChannel::Slack],
         escalate: both,
         escalate_ms: 15 * MINUTE,
     }
@@ -320,7 +321,7 @@ impl Service {
             NoticeEvent::Began | NoticeEvent::Continues => {
                 self.opened += u64::from(self.open.insert(key, notice.content.incident).is_none());
             }
-            NoticeEvent::Acknowledged => {}
+            NoticeEvent::Acknowledged | NoticeEvent::Reported => {}
             // A resolve without an open alert is dropped.
             NoticeEvent::Ended => self.resolved += u64::from(self.open.remove(&key).is_some()),
         }

@@ -31,6 +31,7 @@ pub fn title(key: &AlertKey) -> String {
         AlertKind::Disk => format!("{name} cannot be written"),
         AlertKind::Storm => "more critical incidents than are sent one by one".into(),
         AlertKind::Test => format!("test of the channel {name}"),
+        AlertKind::Report => "the report of a week".into(),
     }
 }
 

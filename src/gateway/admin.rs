@@ -192,6 +192,7 @@ impl PreparedAdmin {
             users,
             orders,
             alert_requests: threads.alerts,
+            slo_requests: threads.slo_requests,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
         };

@@ -26,6 +26,7 @@ pub(super) fn plan(config: &Config) -> AlertPlan {
             mode: alert.mode,
             critical: configured(&alert.critical),
             warning: configured(&alert.warning),
+            info: configured(&alert.info),
             escalate: configured(escalate),
             escalate_ms: ms(alert.escalate_after),
         },

@@ -54,6 +54,7 @@ Examples:
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
   seawall slo                              print how well a running gateway keeps its objectives
+  seawall slo report --week 2026-W48       print the report of a week
   seawall alert                            print incidents, silences and channels of a running gateway
   seawall alert test                       send a test to every configured channel, and print the answers
   seawall slo simulate delivery            print how soon burn-rate alerts of an objective notify
@@ -332,6 +333,9 @@ fn slo(
         Some(SloCommand::Simulate(arguments)) => slo_command::simulate(&arguments),
         Some(SloCommand::Import(arguments)) => arguments.run(),
         Some(SloCommand::Export(arguments)) => configured(settings, |config| arguments.run(&config)),
+        Some(SloCommand::Report(arguments)) => {
+            operating(settings, which, |config, running| arguments.run(&config, running))
+        }
         None => operating(settings, which, |config, running| arguments.run(&config, running)),
     }
 }

@@ -4,6 +4,7 @@
 use super::export_command::ExportArguments;
 use super::import_command::ImportArguments;
 use super::output;
+use super::slo_report_command::ReportArguments;
 use crate::random::Random;
 use crate::slo::objective::{Counting, Objective, USUAL, allowed_ppm};
 use crate::slo::simulate::{AlertSimulation, Detection, Traffic, median};
@@ -26,6 +27,8 @@ pub(super) enum SloCommand {
     Export(ExportArguments),
     /// Print the objectives of an OpenSLO file as lines of the configuration; exit with 2 if something of it is not taken
     Import(ImportArguments),
+    /// Print the report of a week: how well each objective was kept, and what spent its budget
+    Report(ReportArguments),
 }
 
 #[derive(Debug, Args)]

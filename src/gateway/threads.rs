@@ -5,7 +5,7 @@ use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
-use super::{alerts, auth, canary, presence, tls};
+use super::{alerts, auth, canary, judge, presence, tls};
 use crate::api::RunningApi;
 use crate::canary::RunningCanary;
 use crate::clients::{self, ClientParts, RunningClients};
@@ -14,7 +14,7 @@ use crate::engine::Setup;
 use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
-use crate::job::alerts::{AlertEnds, AlertLinks, AlertPlan, AlertRequests, NotifyEnds};
+use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
 use crate::job::callers::Callers;
 use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
@@ -22,15 +22,15 @@ use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
 use crate::job::shared_counts::{CountsEnds, SharedCounts, shared_counts};
+use crate::job::slo::SloRequests;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
 use crate::metrics::vitals::Vitals;
-use crate::objectives::{self, AlertParts, ObjectiveParts, RunningObjectives};
+use crate::objectives::RunningObjectives;
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
-use crate::slo::scoreboard::Scoreboard;
 use crate::store::{OrderEnds, StoreEnds};
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
@@ -48,6 +48,7 @@ pub(super) struct Threads {
     waker: Arc<dyn Fn() + Send + Sync>,
     /// Orders about incidents, and their settings.
     alerts: (AlertRequests, Arc<ArcSwap<AlertPlan>>),
+    slo_requests: SloRequests,
     reminder: tls::Reminder,
     workers: Workers,
 }
@@ -111,6 +112,7 @@ pub(super) struct OperatorLinks {
     /// Wakes the main thread after a drain was begun.
     pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
     pub(super) alerts: AlertRequests,
+    pub(super) slo_requests: SloRequests,
 }
 
 impl Threads {
@@ -183,15 +185,15 @@ impl Threads {
         let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
         let AlertLinks { requests, plan, ends, threads } = job::alerts::links(alerts::plan(config));
         let clients = start_clients(&setup.engine, jobs.clients, clock)?;
-        let judge = start_objectives(config, &setup.engine, &registry, (ends, threads, shared), clock)?;
+        let (slo_requests, asks) = job::slo::questions();
+        let judge = judge::start(config, &setup.engine, &registry, (ends, threads, shared, asks), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
         let api = api.start(config, api_parts, move || clock.read())?;
-        let orders = board;
         let canary = canary::start(config, &setup.engine, address, clock)?;
-        let slo = ObjectiveThreads { clients, judge, canary };
+        let (orders, slo) = (board, ObjectiveThreads { clients, judge, canary });
         let workers =
             Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
-        Ok(Threads { notices, waker, alerts: (requests, plan), reminder, workers })
+        Ok(Threads { notices, waker, alerts: (requests, plan), slo_requests, reminder, workers })
     }
 
     /// The running server API, for reloads.
@@ -206,7 +208,11 @@ impl Threads {
 
     /// The ways of the admin listener.
     pub(super) fn for_operators(&self) -> OperatorLinks {
-        OperatorLinks { wake_main: Arc::clone(&self.waker), alerts: self.alerts.0.clone() }
+        OperatorLinks {
+            wake_main: Arc::clone(&self.waker),
+            alerts: self.alerts.0.clone(),
+            slo_requests: self.slo_requests.clone(),
+        }
     }
 
     /// The settings of alerts, for reloads.
@@ -222,7 +228,7 @@ impl Threads {
     /// Waits for the end of the process and leads it. Another thread joins the workers, so that the main one can observe the
     /// deadline.
     pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let Threads { notices, waker: _, alerts: _, mut reminder, workers } = self;
+        let Threads { notices, waker: _, alerts: _, slo_requests: _, mut reminder, workers } = self;
         let mut leader = Leader::new(clock, vitals, mailboxes, notices);
         let replaced = || workers.store.replaced_epoch();
         let fault = leader.lead(|| {
@@ -314,36 +320,6 @@ fn start_clients(
 fn counts_to_share(config: &Config) -> (Option<SharedCounts>, Option<CountsEnds>) {
     let shares = config.slo.enabled && config.store.postgres().is_some();
     shares.then(shared_counts).unzip()
-}
-
-/// Starts the thread that judges the objectives, unless they are off.
-fn start_objectives(
-    config: &Config,
-    setup: &Setup,
-    registry: &RegistryParts,
-    (ends, channels, shared): (AlertEnds, Vec<NotifyEnds>, Option<SharedCounts>),
-    clock: Clock,
-) -> std::io::Result<Option<RunningObjectives>> {
-    // The configuration accepts no objective whose tiers nothing could reach.
-    let Ok(board) = Scoreboard::new(&config.slo.objectives()) else { return Ok(None) };
-    if !config.slo.enabled {
-        return Ok(None);
-    }
-    alerts::start(config, channels, move || clock.read())?;
-    let alerts = AlertParts {
-        ends,
-        outlook: Arc::clone(&setup.outlook),
-        cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
-    };
-    let parts = ObjectiveParts {
-        board,
-        metrics: Arc::clone(&setup.metrics),
-        instance: Arc::clone(&setup.policy.instance.0),
-        folder: config.store.data.clone(),
-        alerts,
-        shared,
-    };
-    objectives::start(parts, move || clock.read()).map(Some)
 }
 
 /// The ways of the rosters to the other instances.

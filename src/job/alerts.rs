@@ -139,8 +139,8 @@ pub enum AlertOrder {
 pub enum AlertOrderAnswer {
     /// It was carried out; with the number of the incident or silence, or of notices.
     Done(u64),
-    /// There is no such incident, silence or channel.
-    Unknown,
+    /// There is no such incident, silence or channel; with a sentence that says what to do.
+    Unknown(String),
     /// There are too many silences.
     Refused(&'static str),
 }

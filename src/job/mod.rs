@@ -25,6 +25,7 @@ pub mod probing;
 pub mod registry;
 pub mod segments;
 pub mod shared_counts;
+pub mod slo;
 pub mod users;
 pub mod wake;
 

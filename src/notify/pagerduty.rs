@@ -16,7 +16,8 @@ pub(super) fn body(content: &NoticeContent, sender: &NoticeSender, routing_key: 
     let action = match content.event {
         NoticeEvent::Began | NoticeEvent::Continues => "trigger",
         NoticeEvent::Acknowledged => "acknowledge",
-        NoticeEvent::Ended => "resolve",
+        // A report never comes here: `alert.info` accepts no PagerDuty.
+        NoticeEvent::Ended | NoticeEvent::Reported => "resolve",
     };
     let key: String =
         format!("seawall/{}/{}", sender.deployment, content.key).chars().take(KEY_MAX).collect();

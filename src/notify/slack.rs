@@ -15,6 +15,9 @@ const SECTION_MAX: usize = 3_000;
 /// The message with blocks, and with the text for phones.
 pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
     let content = &attempt.notice.content;
+    if content.event == NoticeEvent::Reported {
+        return report(attempt);
+    }
     let mut text = text(attempt);
     if content.event == NoticeEvent::Began
         && content.severity == AlertSeverity::Critical
@@ -48,6 +51,20 @@ pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
     body.to_string()
 }
 
+/// The report of a week: its columns need letters of one width.
+fn report(attempt: &NoticeAttempt) -> String {
+    let content = &attempt.notice.content;
+    let lines = cut(&escaped(&content.text), SECTION_MAX - 8);
+    json!({
+        "text": text(attempt),
+        "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": cut(&content.title, HEADER_MAX)}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": format!("```\n{lines}\n```")}},
+        ],
+    })
+    .to_string()
+}
+
 /// The message without blocks.
 pub(super) fn plain(attempt: &NoticeAttempt) -> String {
     Value::from_iter([("text".to_owned(), Value::from(text(attempt)))]).to_string()
@@ -59,6 +76,7 @@ fn text_line(content: &NoticeContent, text: &str) -> String {
 
 fn text(attempt: &NoticeAttempt) -> String {
     let content = &attempt.notice.content;
+    let repeated = if attempt.is_repeated { " (repeated after a restart)" } else { "" };
     let age = span(content.at_ms.saturating_sub(content.since_ms));
     let when = match content.event {
         NoticeEvent::Began => format!("since {}", utc(content.since_ms)),
@@ -68,8 +86,8 @@ fn text(attempt: &NoticeAttempt) -> String {
             format!("over after {age}, with no traffic to tell")
         }
         NoticeEvent::Ended => format!("over after {age}"),
+        NoticeEvent::Reported => return format!("{}{repeated}", escaped(&content.title)),
     };
-    let repeated = if attempt.is_repeated { " (repeated after a restart)" } else { "" };
     let (word, number, title) = (word(content).to_uppercase(), content.incident, escaped(&content.title));
     format!("{word} #{number} {title}, {when}{repeated}")
 }
@@ -77,7 +95,9 @@ fn text(attempt: &NoticeAttempt) -> String {
 fn word(content: &NoticeContent) -> &'static str {
     match content.event {
         NoticeEvent::Ended => "over",
-        NoticeEvent::Began | NoticeEvent::Continues | NoticeEvent::Acknowledged => content.severity.as_str(),
+        NoticeEvent::Began | NoticeEvent::Continues | NoticeEvent::Acknowledged | NoticeEvent::Reported => {
+            content.severity.as_str()
+        }
     }
 }
 
@@ -107,6 +127,11 @@ mod tests {
             value["blocks"][2]["text"]["text"],
             "<https://ops.example/docs/outages.md#runbook-store-postgresql|Runbook>"
         );
+        let mut report = attempt.clone();
+        report.notice.content.event = NoticeEvent::Reported;
+        let value: Value = serde_json::from_str(&body(&report, "<!here>")).expect("JSON");
+        assert_eq!(value["text"], "store is down", "the headline, without a mention");
+        assert_eq!(value["blocks"][1]["text"]["text"], "```\n&lt;!channel&gt; &amp; more\n```");
         attempt.is_repeated = true;
         attempt.notice.content.event = NoticeEvent::Ended;
         let plain = plain(&attempt);

@@ -32,6 +32,7 @@ pub(super) fn body(content: &NoticeContent, sender: &NoticeSender) -> String {
         NoticeEvent::Began => "began",
         NoticeEvent::Continues | NoticeEvent::Acknowledged => "changed",
         NoticeEvent::Ended => "ended",
+        NoticeEvent::Reported => return report(content, sender),
     };
     let data = json!({
         "incident": content.incident,
@@ -48,6 +49,19 @@ pub(super) fn body(content: &NoticeContent, sender: &NoticeSender) -> String {
     });
     json!({"type": format!("seawall.incident.{event}"), "timestamp": utc(content.at_ms), "data": data})
         .to_string()
+}
+
+/// The report of a week.
+fn report(content: &NoticeContent, sender: &NoticeSender) -> String {
+    let data = json!({
+        "severity": content.severity.as_str(),
+        "title": content.title,
+        "text": content.text,
+        "since": utc(content.since_ms),
+        "deployment": sender.deployment,
+        "instance": sender.instance,
+    });
+    json!({"type": "seawall.report", "timestamp": utc(content.at_ms), "data": data}).to_string()
 }
 
 /// The headers that name, date and sign a body; a signature for each secret.

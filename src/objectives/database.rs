@@ -1,9 +1,9 @@
-//! `slo.db`: what objectives counted, by minute for four days and by quarter of an hour for a hundred.
+//! `slo.db`: what objectives counted, by minute for four days, by quarter of an hour for a hundred, and by day for 800.
 //!
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
 use super::alerts::rows;
-use super::journal;
+use super::{journal, report_rows};
 use crate::slo::SloPart;
 use crate::slo::counts_row;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
@@ -93,6 +93,7 @@ impl SloDatabase {
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.execute_batch(rows::TABLES)?;
         transaction.execute_batch(journal::TABLES)?;
+        transaction.execute_batch(report_rows::TABLES)?;
         let killed = count_killed(&transaction, run)?;
         transaction.commit()?;
         Ok(SloDatabase { connection, run, killed })
@@ -193,10 +194,11 @@ impl SloDatabase {
         })
     }
 
-    /// Deletes rows that no window and no period needs any more.
+    /// Sums quarters as days, and deletes rows that no window and no period needs any more.
     pub(super) fn forget_old(&self, minute: u64) -> rusqlite::Result<()> {
         let quarter = (minute / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_KEPT);
         let last_ms = quarter * MINUTES_PER_QUARTER * 60_000;
+        report_rows::sum_days(&self.connection, minute / MINUTES_PER_QUARTER)?;
         let delete = |text: &str, before: u64| self.connection.execute(text, [signed(before)]);
         delete("DELETE FROM minutes WHERE minute < ?", minute.saturating_sub(MINUTES_KEPT))?;
         delete("DELETE FROM quarters WHERE quarter < ?", quarter)?;
@@ -344,6 +346,28 @@ mod tests {
         database.forget_old(MINUTE + (QUARTERS_KEPT + 1) * MINUTES_PER_QUARTER).expect("deleted");
         assert_eq!(sum(&database, SloPart::Publish).good, 0);
         assert_eq!(database.measured(NOW_MS, 90).expect("readable"), Measured { known_s: 0, up_s: 0 });
+    }
+
+    #[test]
+    fn file_of_the_previous_release_gets_its_missing_tables_and_the_days_of_its_quarters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
+        let mut database = open();
+        database.write(&counted(MINUTE, 5), NOW_MS, 0, RunEnd::Clean).expect("written");
+        let tables = "DROP TABLE days; DROP TABLE reports; DROP TABLE numbers;";
+        database.connection().execute_batch(tables).expect("as before");
+        drop(database);
+        let mut database = open();
+        database.forget_old(MINUTE).expect("summed");
+        let day = database.connection().query_row("SELECT day, counts FROM days", [], |row| {
+            Ok((unsigned(row.get(0)?), counts_at(row, 1)?))
+        });
+        let (day, counts) = day.expect("one day");
+        assert_eq!(
+            (day, counts[SloPart::Publish.index()].totals.good),
+            (NOW_MS / DAY_MS, 5),
+            "a day is the sum of its quarters"
+        );
     }
 
     #[test]

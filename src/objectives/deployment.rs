@@ -12,8 +12,10 @@ use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER};
 use crate::slo::scoreboard::Measured;
 use crate::slo::store_clock::StoreClock;
+use crate::slo::weekly_rows::QuarterRows;
 use crossbeam_channel::Receiver;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,6 +273,11 @@ impl Deployment {
     /// The minutes with events of the last three days.
     pub(super) fn minutes(&self) -> Vec<(u64, AllCounts)> {
         self.counts.minutes()
+    }
+
+    /// The counts of these quarters of an hour.
+    pub(super) fn quarters(&self, span: Range<u64>) -> QuarterRows {
+        self.counts.quarters(span)
     }
 
     /// The counts of each part from its quarter on.

@@ -8,6 +8,8 @@ mod alerts;
 mod database;
 mod deployment;
 mod journal;
+mod questions;
+mod report_rows;
 mod shared_turn;
 #[cfg(test)]
 mod tests;
@@ -15,13 +17,15 @@ mod tests;
 use crate::clock::{Moment, Now};
 use crate::job::alerts::AlertRequest;
 use crate::job::shared_counts::SharedCounts;
+use crate::job::slo::SloRequest;
 use crate::metrics::scrape::Metrics;
-use crate::slo::SloPart;
+use crate::slo::calendar::{IsoWeek, ReportZone, WeekTime};
 use crate::slo::history::SLOT_S;
 use crate::slo::part::PartTotals;
 use crate::slo::report::{ObjectiveReport, SloReport};
 use crate::slo::run_counts::{Advance, AllCounts, MINUTES_PER_QUARTER, RunCounts};
 use crate::slo::scoreboard::{Measured, PartCounts, Scoreboard};
+use crate::slo::{Objective, SloPart};
 use alerts::AlertDesk;
 pub use alerts::AlertParts;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -55,6 +59,18 @@ pub struct ObjectiveParts {
     pub alerts: AlertParts,
     /// `None`: no other instance shares the store.
     pub shared: Option<SharedCounts>,
+    pub reports: ReportPlan,
+    /// From operators.
+    pub questions: Receiver<SloRequest>,
+}
+
+/// The settings of reports.
+#[derive(Clone, Debug, Default)]
+pub struct ReportPlan {
+    pub zone: ReportZone,
+    /// The time at which the last week is reported; `None`: it is not.
+    pub at: Option<WeekTime>,
+    pub objectives: Vec<(&'static str, Objective)>,
 }
 
 /// A thread that runs.
@@ -110,12 +126,16 @@ struct Keeper<C> {
     alerts: AlertDesk,
     /// The counts of all instances; `None` if this is the only one.
     deployment: Option<Deployment>,
+    reports: ReportPlan,
+    /// The last week that was reported, or that needs no report.
+    reported: Option<IsoWeek>,
+    questions: Receiver<SloRequest>,
 }
 
 impl<C: Fn() -> Now> Keeper<C> {
     fn new(parts: ObjectiveParts, clock: C) -> Keeper<C> {
         let now = clock();
-        let ObjectiveParts { board, metrics, instance, folder, alerts, shared } = parts;
+        let ObjectiveParts { board, metrics, instance, folder, alerts, shared, reports, questions } = parts;
         let mut keeper = Keeper {
             alerts: AlertDesk::new(alerts, &metrics, &instance, board.names(), now.unix_ms),
             before: Default::default(),
@@ -133,6 +153,9 @@ impl<C: Fn() -> Now> Keeper<C> {
             instance,
             folder,
             clock,
+            reports,
+            reported: None,
+            questions,
         };
         match keeper.open(now) {
             Ok(database) => keeper.database = Some(database),
@@ -148,12 +171,18 @@ impl<C: Fn() -> Now> Keeper<C> {
         loop {
             let (orders, results) = (self.alerts.ends.orders.clone(), self.alerts.ends.results.clone());
             let answers = self.deployment.as_ref().map_or_else(never, Deployment::answers);
+            let questions = self.questions.clone();
             select! {
                 recv(over) -> _ => break,
                 recv(orders) -> request => match request {
                     Ok(request) => self.order(request),
                     // The admin listener ends with the process.
                     Err(_) => self.alerts.ends.orders = never(),
+                },
+                recv(questions) -> request => match request {
+                    Ok(request) => self.answer(request),
+                    // The admin listener ends with the process.
+                    Err(_) => self.questions = never(),
                 },
                 recv(results) -> result => match result {
                     Ok(result) => {
@@ -290,6 +319,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let objectives = self.publish(now);
         let now_ms = self.now_ms(now);
         self.alerts.judge(&mut self.board, (slot, own), &objectives, now_ms);
+        self.report_week(now);
     }
 
     /// A thread that was late closes several slots: the last one has the counts.

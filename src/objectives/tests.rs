@@ -18,8 +18,10 @@ use crate::job::alerts::{
     AlertLinks, AlertOrder, AlertOrderAnswer, AlertPlan, HeartbeatTarget, HiddenText, NoticeAttempt,
     NoticeTarget, NotifyEnds, NotifyJob, NotifyResult, WatchedDependency, links,
 };
+use crate::job::slo::{SloAnswer, SloProblem, SloQuestion};
 use crate::metrics::scrape::MetricSources;
 use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
+use crate::slo::weekly_text::ReportFormat;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
@@ -53,7 +55,7 @@ impl Services {
             NoticeEvent::Began | NoticeEvent::Continues => {
                 self.opened += u64::from(self.open.insert(key, content.incident).is_none());
             }
-            NoticeEvent::Acknowledged => {}
+            NoticeEvent::Acknowledged | NoticeEvent::Reported => {}
             NoticeEvent::Ended => self.resolved += u64::from(self.open.remove(&key).is_some()),
         }
     }
@@ -89,6 +91,7 @@ fn plan() -> AlertPlan {
             mode: AlertMode::Send,
             critical: both.clone(),
             warning: vec![AlertChannel::Slack],
+            info: vec![AlertChannel::Slack],
             escalate: both,
             escalate_ms: 900_000,
         },
@@ -159,6 +162,12 @@ impl Rig {
             folder: self.folder.path().to_owned(),
             alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None },
             shared: None,
+            reports: ReportPlan {
+                at: WeekTime::parse("Mon 09:00"),
+                objectives: all,
+                ..ReportPlan::default()
+            },
+            questions: crate::job::slo::questions().1,
         };
         let now = Arc::clone(&self.now);
         let clock: Clock = Box::new(move || *now.lock());
@@ -226,6 +235,19 @@ impl Rig {
             let now_ms = START_MS + self.second * 1_000;
             self.keeper().alerts.take(&result, now_ms);
         }
+    }
+
+    /// Lets time pass in which the thread does not look.
+    fn skip(&mut self, seconds: u64) {
+        self.second += seconds;
+        let mut now = self.now.lock();
+        *now = Now { at: now.at + Duration::from_secs(seconds), unix_ms: now.unix_ms + seconds * 1_000 };
+    }
+
+    fn ask(&mut self, question: SloQuestion) -> SloAnswer {
+        let (reply, answer) = bounded(1);
+        self.keeper().answer(SloRequest { question, reply });
+        answer.recv().expect("an answer")
     }
 
     fn accept(&mut self, seconds: u64) {
@@ -353,14 +375,22 @@ fn acknowledgement_silence_and_rows_outlive_a_kill() {
     rig.accept(40);
     assert_eq!(rig.order(AlertOrder::Acknowledge(1)), AlertOrderAnswer::Done(1));
     let silence = AlertOrder::Silence { prefix: "slo/".into(), why: "move".into(), for_ms: 3_600_000 };
-    assert!(matches!(rig.order(silence), AlertOrderAnswer::Done(_)));
-    assert_eq!(rig.order(AlertOrder::Acknowledge(9)), AlertOrderAnswer::Unknown);
+    assert_eq!(rig.order(silence.clone()), AlertOrderAnswer::Done(1));
+    assert_eq!(rig.order(AlertOrder::EndSilence(1)), AlertOrderAnswer::Done(1));
+    assert_eq!(rig.order(silence.clone()), AlertOrderAnswer::Done(2));
+    let unknown = rig.order(AlertOrder::Acknowledge(9));
+    assert!(
+        matches!(&unknown, AlertOrderAnswer::Unknown(why) if why.starts_with("no incident has the number 9"))
+    );
     rig.accept(2);
     rig.start();
     rig.accept(2);
     let report = rig.metrics.alerts.report();
     assert!(report.incidents[0].acknowledged.is_some());
     assert_eq!(report.silences[0].prefix, "slo/");
+    assert_eq!(rig.order(AlertOrder::EndSilence(2)), AlertOrderAnswer::Done(2));
+    rig.start();
+    assert_eq!(rig.order(silence), AlertOrderAnswer::Done(3), "no number is used twice");
     let events = rig.services.events(AlertChannel::Pagerduty);
     assert_eq!(events.last(), Some(&(AlertKind::Dependency, NoticeEvent::Acknowledged)));
     rig.force_store(Forced::Closed);
@@ -392,6 +422,61 @@ fn dead_letter_is_reported_to_the_other_channel_and_sent_again_on_request() {
 }
 
 #[test]
+fn report_of_a_week_is_sent_once_at_its_time_and_kept_as_it_was_sent() {
+    let mut rig = Rig::new();
+    rig.accept(600);
+    // The clock began on a Friday at 08:00.
+    rig.skip(3 * 86_400 + 3_600 - 60 - rig.second);
+    rig.accept(50);
+    let sent = |rig: &Rig, channel| {
+        let events = rig.services.events(channel);
+        events.iter().filter(|event| **event == (AlertKind::Report, NoticeEvent::Reported)).count()
+    };
+    assert_eq!(sent(&rig, AlertChannel::Slack), 0, "it is not nine o'clock");
+    rig.accept(60);
+    assert_eq!((sent(&rig, AlertChannel::Slack), sent(&rig, AlertChannel::Pagerduty)), (1, 0));
+    let question = SloQuestion::Report { week: IsoWeek::parse("2027-W02"), format: ReportFormat::Text };
+    let text = rig.ask(question.clone()).expect("a report");
+    assert!(text.starts_with("Seawall test, week 2 (Mon 11 Jan 00:00 to Mon 18 Jan 00:00, UTC)"), "{text}");
+    assert!(text.contains("delivery    99.9 %   100 %      kept"), "{text}");
+    rig.start();
+    rig.accept(60);
+    assert_eq!(sent(&rig, AlertChannel::Slack), 1, "not again after a restart");
+    rig.keeper().reports.objectives.clear();
+    assert_eq!(rig.ask(question), Ok(text), "it says what it said");
+    rig.skip(2 * 7 * 86_400);
+    rig.start();
+    rig.accept(60);
+    assert_eq!(sent(&rig, AlertChannel::Slack), 1, "no gateway ran in that week");
+    let later = SloQuestion::Report { week: IsoWeek::parse("2027-W52"), format: ReportFormat::Text };
+    assert!(matches!(rig.ask(later), Err(SloProblem::Unknown(why)) if why.contains("has not begun")));
+}
+
+#[test]
+fn begin_that_was_given_up_has_no_end() {
+    let mut rig = Rig::new();
+    rig.force_store(Forced::Open);
+    let slack_is_gone = |channel| {
+        Some(if channel == AlertChannel::Slack { outcome(410, None) } else { AttemptOutcome::Accepted })
+    };
+    rig.run(60, slack_is_gone);
+    rig.start();
+    rig.force_store(Forced::Closed);
+    rig.accept(400);
+    let about_store = |channel| {
+        let events = rig.services.events(channel);
+        events
+            .into_iter()
+            .filter(|(kind, _)| *kind == AlertKind::Dependency)
+            .map(|(_, event)| event)
+            .collect()
+    };
+    let slack: Vec<NoticeEvent> = about_store(AlertChannel::Slack);
+    let pagerduty: Vec<NoticeEvent> = about_store(AlertChannel::Pagerduty);
+    assert_eq!((slack, pagerduty), (vec![], vec![NoticeEvent::Began, NoticeEvent::Ended]));
+}
+
+#[test]
 fn test_of_a_channel_is_answered_with_begin_and_end() {
     let mut rig = Rig::new();
     rig.accept(5);
@@ -404,7 +489,8 @@ fn test_of_a_channel_is_answered_with_begin_and_end() {
     let report = rig.metrics.alerts.report();
     let test = report.incidents.iter().find(|incident| incident.number == number).expect("the test");
     assert_eq!((test.answers[0].event, test.answers[0].fate), ("ended", "sent"));
-    assert_eq!(rig.order(AlertOrder::Test(AlertChannel::Webhook)), AlertOrderAnswer::Unknown);
+    let unknown = rig.order(AlertOrder::Test(AlertChannel::Webhook));
+    assert!(matches!(&unknown, AlertOrderAnswer::Unknown(why) if why.contains("set alert.webhook_url")));
     assert_eq!(rig.services.events(AlertChannel::Pagerduty), []);
 }
 

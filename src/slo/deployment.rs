@@ -8,7 +8,9 @@ use super::minute_row::MinuteRow;
 use super::part::SloPart;
 use super::run_counts::{AllCounts, MINUTES_PER_QUARTER, add_all};
 use super::scoreboard::PartCounts;
+use super::weekly_rows::QuarterRows;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Rows of more minutes ago are refused: their quarter is closed.
 pub const MINUTES_SHARED: u64 = 3 * 1_440;
@@ -161,6 +163,19 @@ impl DeploymentCounts {
             sums.entry(*minute).or_default().add(row);
         }
         sums.into_iter().map(|(minute, row)| (minute, row.deployment())).collect()
+    }
+
+    /// The counts of these quarters of an hour, as far as they had events.
+    pub fn quarters(&self, span: Range<u64>) -> QuarterRows {
+        let mut quarters: QuarterRows =
+            self.quarters.range(span.clone()).map(|(at, counts)| (*at, *counts)).collect();
+        for (minute, counts) in self.minutes() {
+            let quarter = minute / MINUTES_PER_QUARTER;
+            if span.contains(&quarter) {
+                add_all(quarters.entry(quarter).or_default(), &counts);
+            }
+        }
+        quarters
     }
 
     /// The counts of each part, in declaration order, from its quarter on.

@@ -13,6 +13,7 @@
 
 pub mod attempt;
 pub mod burn;
+pub mod calendar;
 pub mod canary;
 pub mod canary_round;
 pub mod counts_row;
@@ -38,6 +39,9 @@ pub mod store_clock;
 #[cfg(test)]
 mod tests;
 pub mod tier;
+pub mod weekly;
+pub mod weekly_rows;
+pub mod weekly_text;
 
 pub use history::{PartHistory, SlotCounts};
 pub use objective::{Counting, Objective};

@@ -273,7 +273,7 @@ impl JudgedObjective {
 }
 
 /// Bad events and all of them, in events or in slots.
-fn weighed(counting: Counting, counts: &PartCounts) -> (u128, u128) {
+pub(super) fn weighed(counting: Counting, counts: &PartCounts) -> (u128, u128) {
     let PartTotals { good, bad, .. } = counts.totals;
     match counting {
         Counting::Events => (u128::from(bad), u128::from(good) + u128::from(bad)),

@@ -16,6 +16,7 @@ pub struct AlertSection {
     pub docs_url: Option<String>,
     pub critical: Vec<AlertChannel>,
     pub warning: Vec<AlertChannel>,
+    pub info: Vec<AlertChannel>,
     /// Empty: as `critical`.
     pub escalate: Vec<AlertChannel>,
     pub escalate_after: Duration,
@@ -39,6 +40,7 @@ impl Default for AlertSection {
             docs_url: None,
             critical: AlertChannel::ALL.to_vec(),
             warning: vec![AlertChannel::Slack, AlertChannel::Webhook],
+            info: vec![AlertChannel::Slack, AlertChannel::Webhook],
             escalate: Vec::new(),
             escalate_after: Duration::from_secs(900),
             slack_url: None,

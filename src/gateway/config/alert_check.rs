@@ -47,6 +47,9 @@ pub(super) fn check(config: &Config, report: &mut ProblemList) {
         (None, Some(_)) => fault(WEBHOOK_SECRET, ConfigFault::NeedsSetting { setting: WEBHOOK_URL }),
         (Some(_), Some(_)) | (None, None) => {}
     }
+    if alert.info.contains(&AlertChannel::Pagerduty) {
+        fault("alert.info", ConfigFault::Alert(AlertFault::NoReports));
+    }
     let is_any = AlertChannel::ALL.into_iter().any(|channel| alert.has(channel));
     if is_any && !alert.critical.iter().any(|channel| alert.has(*channel)) {
         fault("alert.critical", ConfigFault::Alert(AlertFault::NoChannel));

@@ -10,6 +10,8 @@ pub enum AlertFault {
     WebhookSecret,
     /// Channels are configured, and this list has none of them.
     NoChannel,
+    /// Reports are no incidents of PagerDuty.
+    NoReports,
 }
 
 impl fmt::Display for AlertFault {
@@ -19,6 +21,7 @@ impl fmt::Display for AlertFault {
             AlertFault::WebhookSecret => {
                 "must be \"whsec_\" and 24 to 64 random bytes in base64; two of them, the newest first, while you change it"
             }
+            AlertFault::NoReports => "must not have \"pagerduty\", because a report is no incident: leave it out",
             AlertFault::NoChannel => {
                 "names no channel that is configured, so critical incidents would reach no one: add one that has an address"
             }

@@ -197,7 +197,9 @@ mod tests {
     use std::path::Path;
 
     /// Values of every form: each setting accepts one of them that is not its default.
-    const VALUES: [&str; 27] = [
+    const VALUES: [&str; 29] = [
+        "Europe/Berlin",
+        "Tue 10:30",
         "slack",
         "true",
         "false",

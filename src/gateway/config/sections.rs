@@ -14,6 +14,7 @@ use crate::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use crate::slo::calendar::{ReportZone, WeekTime};
 use crate::slo::{Counting, Objective};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -234,6 +235,8 @@ pub struct SloSection {
     pub enabled: bool,
     /// The time between two looks of the canary; `None`: it depends on the listener. Zero: there is no canary.
     pub canary: Option<Duration>,
+    pub timezone: ReportZone,
+    pub report_at: Option<WeekTime>,
     pub connection: Option<Objective>,
     pub delivery: Option<Objective>,
     pub latency: Option<Objective>,
@@ -265,6 +268,8 @@ impl Default for SloSection {
         SloSection {
             enabled: true,
             canary: None,
+            timezone: ReportZone::default(),
+            report_at: WeekTime::parse("Mon 09:00"),
             connection: promised(5_000, 30),
             delivery: promised(1_000, 7),
             latency: promised(50_000, 1),

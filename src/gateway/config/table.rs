@@ -349,6 +349,10 @@ settings! {
         "Judges objectives and keeps their counts in `slo.db` in the data folder. `false`: the counts stay in `/metrics`, and nothing else is done.";
     slo.canary_ms as slo.canary = none, zero_or("no canary", 1_000, 600_000), Restart:
         "Time between two looks of the canary, a client of the gateway's own that connects, publishes and receives. Default: `10000`, or `60000` if only loopback is listened on.";
+    slo.timezone = "UTC", Text(TextForm::Zone), Restart:
+        "The time zone of weeks and days in reports. Its rules are part of the program.";
+    slo.report_at = "Mon 09:00", Text(TextForm::WeekTime), Restart:
+        "The time at which the report of the last week is sent to the channels of `alert.info`. Empty: no report is sent.";
     slo.connection = "99.5 % over 30 d", ObjectiveOrOff, Restart:
         "The objective for attempts to connect and the time of sessions, or `off`.";
     slo.delivery = "99.9 % over 7 d", ObjectiveOrOff, Restart:
@@ -372,6 +376,8 @@ settings! {
         "The channels of critical incidents. One that is not configured is left out.";
     alert.warning = ["slack", "webhook"], Accepts::Channels, Reload:
         "The channels of warnings. One that is not configured is left out.";
+    alert.info = ["slack", "webhook"], Accepts::Channels, Reload:
+        "The channels of weekly reports. One that is not configured is left out; PagerDuty takes no reports.";
     alert.escalate = [], Accepts::Channels, Reload:
         "The channels to which a critical incident is sent again if it is not acknowledged. Default: those of `critical`. Nothing is sent again while PagerDuty has the incident, because it escalates by itself.";
     alert.escalate_ms as alert.escalate_after = 900000, between(60_000, DAY_MS), Reload:

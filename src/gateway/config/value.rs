@@ -7,6 +7,7 @@ use crate::alert::channel::AlertChannel;
 use crate::auth::key::SECRET_BYTES_MIN;
 use crate::auth::token_pattern::TokenPattern;
 use crate::slo::Objective;
+use crate::slo::calendar::{ReportZone, WeekTime};
 use crate::slo::tier::tiers;
 use ipnet::IpNet;
 use std::fmt;
@@ -80,6 +81,10 @@ pub(super) enum TextForm {
     TokenPattern,
     /// The address of a page.
     Page,
+    /// A time zone.
+    Zone,
+    /// A day of the week and a time.
+    WeekTime,
 }
 
 pub(super) const fn between(min: u64, max: u64) -> Accepts {
@@ -181,6 +186,8 @@ impl TextForm {
             TextForm::Origin => origin(text),
             TextForm::Host => host(text),
             TextForm::Page => page(text),
+            TextForm::WeekTime => WeekTime::parse(text).map(|time| time.to_string()),
+            TextForm::Zone => ReportZone::parse(text).map(|zone| zone.name().to_owned()),
             TextForm::TokenPattern => TokenPattern::parse(text).map(|pattern| pattern.to_string()),
         }
     }
@@ -199,6 +206,8 @@ impl TextForm {
             TextForm::Page => {
                 "an address like \"https://gw-1.example.com/seawall\" of at most 128 bytes, without user, query and fragment"
             }
+            TextForm::WeekTime => "a day and a time, like \"Mon 09:00\"",
+            TextForm::Zone => "a time zone of the IANA database, like \"Europe/Berlin\" or \"UTC\"",
             TextForm::Host => "host names like \"chat.local\", without a port",
         }
     }
@@ -288,6 +297,7 @@ plain_values! {
     bool: |raw, _accepts| raw.switch(), |value| value;
     SocketAddr: |raw, accepts| TextValue::parse(raw.text()?, accepts), |value| quoted(&value.to_string());
     PathBuf: |raw, accepts| TextValue::parse(raw.text()?, accepts), |value| quoted(&value.to_string_lossy());
+    ReportZone: |raw, _accepts| ReportZone::parse(raw.text()?), |value| quoted(value.name());
 }
 
 /// A value that is written as one text.
@@ -349,6 +359,7 @@ macro_rules! text_values {
 text_values! {
     SocketAddr: |text, _accepts| text.trim().parse().ok(), |value| Some(value.to_string());
     IpAddr: |text, _accepts| source_address(text), |value| Some(value.to_string());
+    WeekTime: |text, _accepts| WeekTime::parse(text), |value| Some(value.to_string());
     IpNet: |text, _accepts| network(text), |value| Some(value.to_string());
     AlertChannel: |text, _accepts| AlertChannel::parse(text), |value| Some(value.as_str().to_owned());
     PathBuf: |text, _accepts| (!text.is_empty()).then(|| PathBuf::from(text)), |value| Some(value.to_string_lossy().into_owned());

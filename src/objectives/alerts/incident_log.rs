@@ -13,7 +13,7 @@ pub(super) fn log_begin(incident: &Incident, docs_url: &str) {
         AlertSeverity::Critical => {
             tracing::error!(incident = number, alert = %key, what, text, reference, runbook, "critical incident began");
         }
-        AlertSeverity::Warning => {
+        AlertSeverity::Warning | AlertSeverity::Info => {
             tracing::warn!(incident = number, alert = %key, what, text, reference, runbook, "incident began");
         }
     }

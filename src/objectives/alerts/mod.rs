@@ -4,8 +4,10 @@
 //! between any two of these goes on where the rows say.
 
 mod incident_log;
+mod orders;
 mod outbox;
 mod readings;
+mod reports;
 pub(super) mod rows;
 
 use crate::alert::attribution::OutagePresence;
@@ -15,13 +17,11 @@ use crate::alert::incidents::{AlertReading, IncidentStep, Incidents};
 use crate::alert::key::{AlertKey, AlertKind};
 use crate::alert::machine::AllClear;
 use crate::alert::notice::NoticeEvent;
-use crate::alert::order::NoticeFate;
+use crate::alert::order::{NoticeFate, is_lost_begin};
 use crate::alert::report::{AlertReport, IncidentReport};
 use crate::alert::retry::AttemptOutcome;
 use crate::clock::Now;
-use crate::job::alerts::{
-    AlertEnds, AlertOrder, AlertOrderAnswer, AlertPlan, NoticeSender, NotifyJob, NotifyResult,
-};
+use crate::job::alerts::{AlertEnds, AlertPlan, NoticeSender, NotifyJob, NotifyResult};
 use crate::job::registry::ClusterBoard;
 use crate::job::{Outlook, SnapshotReader};
 use crate::metrics::scrape::Metrics;
@@ -121,6 +121,7 @@ impl AlertDesk {
             beat_fault: None,
             is_loaded: false,
         };
+        desk.incidents.silences.number_after(now_ms / 1_000);
         desk.configure();
         desk
     }
@@ -138,6 +139,7 @@ impl AlertDesk {
             stored.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
             self.closed.extend(stored.closed.iter().take(CLOSED_SHOWN).cloned());
             let recent = stored.recent(now_ms);
+            let last_silence = stored.silence;
             let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
             if is_running {
                 let superseded = self.incidents.adopt(open, silences, recent, now_ms);
@@ -145,6 +147,7 @@ impl AlertDesk {
             } else {
                 self.incidents = Incidents::restore(stored.incident, open, silences, recent, now_ms);
             }
+            self.incidents.silences.number_after(last_silence);
             let open = self.open_keys();
             let mut pointless = stored.take_without_incident(&open);
             if is_running {
@@ -172,6 +175,11 @@ impl AlertDesk {
     /// The numbers and alerts of the open incidents.
     fn open_keys(&self) -> Vec<(u64, AlertKey)> {
         self.incidents.open().map(|incident| (incident.number, incident.key.clone())).collect()
+    }
+
+    /// The name of this deployment in notices and reports.
+    pub(super) fn deployment(&self) -> String {
+        self.plan.deployment.clone()
     }
 
     fn configure(&mut self) {
@@ -279,7 +287,7 @@ impl AlertDesk {
             AlertKind::Instance => *key.name == *self.instance,
             AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
             AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
-            AlertKind::Test => false,
+            AlertKind::Test | AlertKind::Report => false,
         };
         let steps = self.incidents.end_unknown(is_known, now_ms);
         self.log(&steps);
@@ -341,6 +349,9 @@ impl AlertDesk {
         if fate == NoticeFate::Sent && matches!(event, NoticeEvent::Began | NoticeEvent::Continues) {
             self.incidents.delivered(incident, notice.channel);
         }
+        if is_lost_begin(&notice, fate, result.outcome) {
+            self.incidents.lost(incident, notice.channel);
+        }
         if event == NoticeEvent::Began {
             let step = self.incidents.end_test(incident, now_ms);
             self.log(step.as_slice());
@@ -355,53 +366,6 @@ impl AlertDesk {
             (None, None) | (Some(_), Some(_)) => {}
         }
         self.beat_fault = fault;
-    }
-
-    /// Carries out an operator's order.
-    pub(super) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
-        match order {
-            AlertOrder::Acknowledge(number) if self.incidents.acknowledge(number, now_ms) => {
-                tracing::info!(incident = number, "incident acknowledged");
-                AlertOrderAnswer::Done(number)
-            }
-            AlertOrder::Silence { prefix, why, for_ms } => {
-                match self.incidents.silences.add(prefix, why, now_ms, for_ms) {
-                    Some(silence) => {
-                        tracing::info!(
-                            number = silence.number,
-                            prefix = silence.prefix,
-                            why = silence.why,
-                            "silence begun"
-                        );
-                        self.writes.silences.push(silence.clone());
-                        AlertOrderAnswer::Done(silence.number)
-                    }
-                    None => AlertOrderAnswer::Refused("there are 100 silences: end one first"),
-                }
-            }
-            AlertOrder::EndSilence(number) if self.incidents.silences.remove(number) => {
-                self.writes.silences_over.push(number);
-                AlertOrderAnswer::Done(number)
-            }
-            AlertOrder::Test(channel) if self.plan.target(channel).is_some() => {
-                let key = AlertKey::new(AlertKind::Test, channel.as_str());
-                if let Some(earlier) = self.incidents.of(&key).map(|incident| incident.number) {
-                    let step = self.incidents.end_test(earlier, now_ms);
-                    self.log(step.as_slice());
-                }
-                let (number, drafts) = self.incidents.begin_test(channel, now_ms);
-                self.outbox.add(drafts, &mut self.writes);
-                AlertOrderAnswer::Done(number)
-            }
-            AlertOrder::Resend(channel) if self.plan.target(channel).is_some() => {
-                let open = self.open_keys();
-                AlertOrderAnswer::Done(self.outbox.resend(channel, &open, now_ms, &mut self.writes))
-            }
-            AlertOrder::Acknowledge(_)
-            | AlertOrder::EndSilence(_)
-            | AlertOrder::Test(_)
-            | AlertOrder::Resend(_) => AlertOrderAnswer::Unknown,
-        }
     }
 
     fn publish(&self, now_ms: u64) {
@@ -442,7 +406,8 @@ fn mark_over(board: &mut Scoreboard, incident: &Incident, now_ms: u64) {
         | AlertKind::Certificate
         | AlertKind::Disk
         | AlertKind::Storm
-        | AlertKind::Test => return,
+        | AlertKind::Test
+        | AlertKind::Report => return,
     };
     if let Some(end) = incident.end.filter(|end| end.all_clear != AllClear::Removed) {
         board.mark_over(&incident.key.name, urgency, now_ms.saturating_sub(end.at_ms) / 1_000);

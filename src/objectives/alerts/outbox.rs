@@ -5,7 +5,7 @@ use crate::alert::channel::AlertChannel;
 use crate::alert::incidents::NoticeDraft;
 use crate::alert::key::AlertKey;
 use crate::alert::notice::{AlertNotice, NoticeEvent};
-use crate::alert::order::{ChannelQueue, NoticeFate};
+use crate::alert::order::{ChannelQueue, NoticeFate, is_lost_begin};
 use crate::alert::report::{ChannelAnswer, ChannelReport};
 use crate::alert::retry::{AttemptOutcome, RetryAdvice};
 use crate::job::alerts::{AlertPlan, NoticeAttempt, NoticeSender, NoticeTarget, NotifyJob, NotifyResult};
@@ -203,6 +203,11 @@ impl NoticeOutbox {
             state.dead_ms = Some(now_ms);
         }
         let over = (fate != NoticeFate::Waits).then(|| (notice.clone(), fate));
+        let pointless = match is_lost_begin(&notice, fate, result.outcome) {
+            true => state.queue.forget(notice.content.incident),
+            false => Vec::new(),
+        };
+        pointless.into_iter().for_each(|gone| self.note(gone, NoticeFate::Merged, "", 0, writes));
         self.note(notice, fate, &result.answer, result.took_ms, writes);
         over
     }
@@ -261,6 +266,7 @@ impl NoticeOutbox {
                 NoticeEvent::Ended => {
                     begins.contains(&content.incident) || open.iter().any(|(_, key)| *key == content.key)
                 }
+                NoticeEvent::Reported => false,
                 NoticeEvent::Began | NoticeEvent::Continues | NoticeEvent::Acknowledged => {
                     !open.iter().any(|(number, _)| *number == content.incident)
                 }

@@ -1,10 +1,11 @@
 //! Incidents, notices and silences in `slo.db`. A notice is a row before anything is sent.
 
+use super::super::report_rows::StoredReport;
 use crate::alert::incident::Incident;
 use crate::alert::key::{AlertKey, AlertSeverity};
 use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::alert::order::NoticeFate;
-use crate::alert::silence::Silence;
+use crate::alert::silence::{COUNTED_MAX, Silence};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +27,12 @@ CREATE TABLE IF NOT EXISTS incidents (number INTEGER PRIMARY KEY, open INTEGER N
 CREATE TABLE IF NOT EXISTS notices (id INTEGER PRIMARY KEY, fate TEXT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS notices_by_fate ON notices (fate) WHERE fate IN ('waiting', 'dead');
 CREATE TABLE IF NOT EXISTS silences (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
 ";
+
+/// A silence that is over has no row, and its number is not used again.
+const NUMBER_USED: &str =
+    "INSERT INTO numbers VALUES ('silence', ?1) ON CONFLICT (name) DO UPDATE SET last = max(last, ?1)";
 
 /// The rows that a process goes on with.
 #[derive(Debug, Default)]
@@ -34,6 +40,7 @@ pub(super) struct StoredAlerts {
     /// The greatest numbers so far.
     pub(super) incident: u64,
     pub(super) notice: u64,
+    pub(super) silence: u64,
     pub(super) open: Vec<Incident>,
     /// The newest first.
     pub(super) closed: Vec<Incident>,
@@ -58,6 +65,7 @@ impl StoredAlerts {
         Ok(StoredAlerts {
             incident: greatest("SELECT coalesce(max(number), 0) FROM incidents")?,
             notice: greatest("SELECT coalesce(max(id), 0) FROM notices")?,
+            silence: greatest("SELECT coalesce(max(last), 0) FROM numbers WHERE name = 'silence'")?,
             open: bodies(connection, "SELECT body FROM incidents WHERE open = 1 ORDER BY number")?,
             closed,
             waiting: bodies(connection, "SELECT body FROM notices WHERE fate = 'waiting' ORDER BY id")?,
@@ -72,7 +80,9 @@ impl StoredAlerts {
         let ends = self.waiting.iter().map(|it| &it.content).filter(|it| it.event == NoticeEvent::Ended);
         let ends: Vec<u64> = ends.map(|content| content.incident).collect();
         let is_known = |number| ends.contains(&number) || open.iter().any(|(known, _)| *known == number);
-        self.take_waiting(|notice| !is_known(notice.content.incident))
+        self.take_waiting(|AlertNotice { content, .. }| {
+            content.event != NoticeEvent::Reported && !is_known(content.incident)
+        })
     }
 
     /// Takes the ends out that would end a newer incident of the same alert, which may have been sent before they were read.
@@ -127,6 +137,7 @@ pub(super) struct AlertWrites {
     pub(super) notices: Vec<(AlertNotice, NoticeFate)>,
     pub(super) silences: Vec<Silence>,
     pub(super) silences_over: Vec<u64>,
+    pub(super) reports: Vec<StoredReport>,
     pub(super) earlier: EarlierRows,
 }
 
@@ -136,6 +147,7 @@ impl AlertWrites {
             && self.notices.is_empty()
             && self.silences.is_empty()
             && self.silences_over.is_empty()
+            && self.reports.is_empty()
             && self.earlier == EarlierRows::Kept
     }
 
@@ -161,9 +173,15 @@ impl AlertWrites {
         for silence in &self.silences {
             let row = params![signed(silence.number), json(silence)];
             transaction.prepare_cached("INSERT OR REPLACE INTO silences VALUES (?, ?)")?.execute(row)?;
+            if silence.number < COUNTED_MAX {
+                transaction.execute(NUMBER_USED, [signed(silence.number)])?;
+            }
         }
         for number in &self.silences_over {
             transaction.execute("DELETE FROM silences WHERE number = ?", [signed(*number)])?;
+        }
+        for report in &self.reports {
+            report.insert(&transaction)?;
         }
         transaction.commit()
     }

@@ -1,0 +1,53 @@
+//! The thread that judges the objectives, made of the configuration.
+
+use super::alerts;
+use super::config::Config;
+use crate::engine::Setup;
+use crate::job::alerts::{AlertEnds, NotifyEnds};
+use crate::job::shared_counts::SharedCounts;
+use crate::job::slo::SloRequest;
+use crate::objectives::{self, AlertParts, ObjectiveParts, ReportPlan, RunningObjectives};
+use crate::reactor::Clock;
+use crate::registry::RegistryParts;
+use crate::slo::scoreboard::Scoreboard;
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+
+/// The ways of the thread that judges to the channels of alerts, to other instances, and from operators.
+type ObjectiveEnds = (AlertEnds, Vec<NotifyEnds>, Option<SharedCounts>, Receiver<SloRequest>);
+
+/// Starts the thread that judges the objectives, unless they are off.
+pub(super) fn start(
+    config: &Config,
+    setup: &Setup,
+    registry: &RegistryParts,
+    (ends, channels, shared, questions): ObjectiveEnds,
+    clock: Clock,
+) -> std::io::Result<Option<RunningObjectives>> {
+    // The configuration accepts no objective whose tiers nothing could reach.
+    let Ok(board) = Scoreboard::new(&config.slo.objectives()) else { return Ok(None) };
+    if !config.slo.enabled {
+        return Ok(None);
+    }
+    alerts::start(config, channels, move || clock.read())?;
+    let alerts = AlertParts {
+        ends,
+        outlook: Arc::clone(&setup.outlook),
+        cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
+    };
+    let parts = ObjectiveParts {
+        board,
+        metrics: Arc::clone(&setup.metrics),
+        instance: Arc::clone(&setup.policy.instance.0),
+        folder: config.store.data.clone(),
+        alerts,
+        shared,
+        reports: ReportPlan {
+            zone: config.slo.timezone.clone(),
+            at: config.slo.report_at,
+            objectives: config.slo.objectives(),
+        },
+        questions,
+    };
+    objectives::start(parts, move || clock.read()).map(Some)
+}

@@ -1,0 +1,86 @@
+//! Operators' orders about incidents, silences and channels.
+
+use super::AlertDesk;
+use crate::alert::channel::AlertChannel;
+use crate::alert::key::{AlertKey, AlertKind};
+use crate::job::alerts::{AlertOrder, AlertOrderAnswer};
+
+impl AlertDesk {
+    /// Carries out an operator's order.
+    pub(in crate::objectives) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
+        match order {
+            AlertOrder::Acknowledge(number) if self.incidents.acknowledge(number, now_ms) => {
+                tracing::info!(incident = number, "incident acknowledged");
+                AlertOrderAnswer::Done(number)
+            }
+            AlertOrder::Silence { prefix, why, for_ms } => {
+                match self.incidents.silences.add(prefix, why, now_ms, for_ms) {
+                    Some(silence) => {
+                        tracing::info!(
+                            number = silence.number,
+                            prefix = silence.prefix,
+                            why = silence.why,
+                            "silence begun"
+                        );
+                        self.writes.silences.push(silence.clone());
+                        AlertOrderAnswer::Done(silence.number)
+                    }
+                    None => AlertOrderAnswer::Refused("there are 100 silences: end one first"),
+                }
+            }
+            AlertOrder::EndSilence(number) if self.incidents.silences.remove(number) => {
+                self.writes.silences_over.push(number);
+                AlertOrderAnswer::Done(number)
+            }
+            AlertOrder::Test(channel) if self.plan.target(channel).is_some() => {
+                let key = AlertKey::new(AlertKind::Test, channel.as_str());
+                if let Some(earlier) = self.incidents.of(&key).map(|incident| incident.number) {
+                    let step = self.incidents.end_test(earlier, now_ms);
+                    self.log(step.as_slice());
+                }
+                let (number, drafts) = self.incidents.begin_test(channel, now_ms);
+                self.outbox.add(drafts, &mut self.writes);
+                AlertOrderAnswer::Done(number)
+            }
+            AlertOrder::Resend(channel) if self.plan.target(channel).is_some() => {
+                let open = self.open_keys();
+                AlertOrderAnswer::Done(self.outbox.resend(channel, &open, now_ms, &mut self.writes))
+            }
+            AlertOrder::Acknowledge(number) => AlertOrderAnswer::Unknown(self.no_open_incident(number)),
+            AlertOrder::EndSilence(number) => AlertOrderAnswer::Unknown(unknown_silence(number)),
+            AlertOrder::Test(channel) | AlertOrder::Resend(channel) => {
+                AlertOrderAnswer::Unknown(not_configured(channel))
+            }
+        }
+    }
+
+    fn no_open_incident(&self, number: u64) -> String {
+        match self.closed.iter().any(|incident| incident.number == number) {
+            true => incident_over(number),
+            false => unknown_incident(number),
+        }
+    }
+}
+
+fn unknown_incident(number: u64) -> String {
+    format!(
+        "no incident has the number {number}: seawall alert lists the open ones, and GET /alerts all that are known"
+    )
+}
+
+fn incident_over(number: u64) -> String {
+    format!("incident {number} is over: there is nothing to acknowledge")
+}
+
+fn unknown_silence(number: u64) -> String {
+    format!("no silence has the number {number}, or it is over: seawall alert lists the silences")
+}
+
+fn not_configured(channel: AlertChannel) -> String {
+    let setting = match channel {
+        AlertChannel::Pagerduty => "alert.pagerduty_key",
+        AlertChannel::Slack => "alert.slack_url",
+        AlertChannel::Webhook => "alert.webhook_url and alert.webhook_secret",
+    };
+    format!("the channel {} is not configured: set {setting}, and reload the gateway", channel.as_str())
+}
