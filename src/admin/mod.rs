@@ -190,7 +190,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 None => refuse(out, method, &AdminRefusal::presence_silent()),
             },
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
-            Ok(AdminTask::Objectives(question)) => self.objectives(out, method, question),
+            Ok(AdminTask::Objectives(question)) => self.objectives(out, method, question, peer),
             Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {

@@ -118,7 +118,9 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Presence(channel, after), Method::Get | Method::Head) => {
             names::page(channel, after).map(AdminTask::Presence)
         }
-        (AdminPath::Objectives(path), method) => path.question(method, query).map(AdminTask::Objectives),
+        (AdminPath::Objectives(path), method) => {
+            path.question(method, query, body).map(AdminTask::Objectives)
+        }
         (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (

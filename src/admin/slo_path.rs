@@ -1,10 +1,15 @@
 //! The paths of objectives: a method, a path and a query become a question, or a refusal.
 
+use super::bodies::members;
 use super::refusal::AdminRefusal;
-use crate::job::slo::SloQuestion;
+use crate::job::slo::{ExclusionWish, SloQuestion};
 use crate::slo::calendar::IsoWeek;
 use crate::slo::weekly_text::ReportFormat;
 use crate::wire::request::Method;
+use serde_json::Value;
+
+const EXCLUSION: &str =
+    r#"{"from":"2026-11-24T02:00","until":"2026-11-24T02:30","why":"…","objective":"delivery"}"#;
 
 /// The question of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub enum ObjectivesQuestion {
     One(String),
     /// A question that needs the rows.
     Rows(SloQuestion),
+    Exclude(ExclusionWish),
+    EndExclusion(u64),
 }
 
 /// The paths; each accepts certain methods.
@@ -22,6 +29,8 @@ pub(super) enum SloPath<'a> {
     All,
     One(&'a str),
     Report,
+    Exclusions,
+    Exclusion(&'a str),
 }
 
 impl SloPath<'_> {
@@ -30,19 +39,55 @@ impl SloPath<'_> {
         Some(match path.strip_prefix("/slo")? {
             "" => SloPath::All,
             "/report" => SloPath::Report,
-            rest => SloPath::One(rest.strip_prefix('/')?),
+            "/exclusions" => SloPath::Exclusions,
+            rest => match rest.strip_prefix('/')?.split_once('/') {
+                None => SloPath::One(rest.trim_start_matches('/')),
+                Some(("exclusions", number)) => SloPath::Exclusion(number),
+                Some(_) => return None,
+            },
         })
     }
 
     /// Reads a request.
-    pub(super) fn question(self, method: Method, query: &str) -> Result<ObjectivesQuestion, AdminRefusal> {
+    pub(super) fn question(
+        self,
+        method: Method,
+        query: &str,
+        body: &[u8],
+    ) -> Result<ObjectivesQuestion, AdminRefusal> {
         match (self, method) {
             (SloPath::All, Method::Get | Method::Head) => Ok(ObjectivesQuestion::All),
             (SloPath::One(name), Method::Get | Method::Head) => Ok(ObjectivesQuestion::One(name.to_owned())),
             (SloPath::Report, Method::Get | Method::Head) => report(query).map(ObjectivesQuestion::Rows),
+            (SloPath::Exclusions, Method::Get | Method::Head) => {
+                Ok(ObjectivesQuestion::Rows(SloQuestion::Exclusions))
+            }
+            (SloPath::Exclusions, Method::Post) => exclusion(body).map(ObjectivesQuestion::Exclude),
+            (SloPath::Exclusion(name), Method::Delete) => number(name).map(ObjectivesQuestion::EndExclusion),
             (SloPath::All | SloPath::One(_) | SloPath::Report, _) => Err(AdminRefusal::method("GET, HEAD")),
+            (SloPath::Exclusions, _) => Err(AdminRefusal::method("GET, HEAD, POST")),
+            (SloPath::Exclusion(_), _) => Err(AdminRefusal::method("DELETE")),
         }
     }
+}
+
+fn number(text: &str) -> Result<u64, AdminRefusal> {
+    let wrong = || {
+        let message = format!("{text:?} is no number of an exclusion: GET /slo/exclusions lists them");
+        AdminRefusal::new(400, "malformed", message)
+    };
+    text.parse().map_err(|_| wrong())
+}
+
+/// Reads an exclusion. Times and bounds are checked by the thread that knows the time zone of reports.
+fn exclusion(body: &[u8]) -> Result<ExclusionWish, AdminRefusal> {
+    let members = members(body, &["from", "until", "why", "objective"], EXCLUSION)?;
+    let text = |name: &str| {
+        let wrong = || AdminRefusal::body_wrong(format_args!("{name} must be text"), EXCLUSION);
+        members.get(name).and_then(Value::as_str).map(str::to_owned).ok_or_else(wrong)
+    };
+    let objective = members.contains_key("objective").then(|| text("objective")).transpose()?;
+    Ok(ExclusionWish { objective, from: text("from")?, until: text("until")?, why: text("why")? })
 }
 
 fn report(query: &str) -> Result<SloQuestion, AdminRefusal> {
@@ -84,7 +129,7 @@ mod tests {
     use super::*;
 
     fn read(path: &str, query: &str) -> Result<ObjectivesQuestion, AdminRefusal> {
-        SloPath::of(path).expect("a path of objectives").question(Method::Get, query)
+        SloPath::of(path).expect("a path of objectives").question(Method::Get, query, b"")
     }
 
     #[test]
@@ -108,7 +153,37 @@ mod tests {
             let refusal = read("/slo/report", query).expect_err(query);
             assert!(refusal.status == 400 && refusal.message.contains(part), "{query}: {}", refusal.message);
         }
-        let refusal = SloPath::Report.question(Method::Post, "").expect_err("not changed");
+        let refusal = SloPath::Report.question(Method::Post, "", b"").expect_err("not changed");
         assert_eq!(refusal.status, 405);
+    }
+
+    #[test]
+    fn exclusion_is_added_and_removed_or_refused_with_its_form() {
+        let ask = |method, path, body: &str| {
+            SloPath::of(path).expect("a path").question(method, "", body.as_bytes())
+        };
+        let body =
+            r#"{"from":"2026-11-24T02:00","until":"2026-11-24T02:30","why":"move","objective":"delivery"}"#;
+        let wish = ExclusionWish {
+            objective: Some("delivery".into()),
+            from: "2026-11-24T02:00".into(),
+            until: "2026-11-24T02:30".into(),
+            why: "move".into(),
+        };
+        assert_eq!(ask(Method::Post, "/slo/exclusions", body), Ok(ObjectivesQuestion::Exclude(wish)));
+        let list = ObjectivesQuestion::Rows(SloQuestion::Exclusions);
+        assert_eq!(ask(Method::Get, "/slo/exclusions", ""), Ok(list));
+        assert_eq!(ask(Method::Delete, "/slo/exclusions/3", ""), Ok(ObjectivesQuestion::EndExclusion(3)));
+        for (method, path, body, part) in [
+            (Method::Post, "/slo/exclusions", "{}", "from must be text"),
+            (Method::Post, "/slo/exclusions", r#"{"from":1}"#, "from must be text"),
+            (Method::Post, "/slo/exclusions", r#"{"form":""}"#, "unknown member \"form\""),
+            (Method::Delete, "/slo/exclusions/x", "", "no number of an exclusion"),
+            (Method::Get, "/slo/exclusions/3", "", "takes DELETE"),
+        ] {
+            let refusal = ask(method, path, body).expect_err(path);
+            assert!(refusal.message.contains(part), "{path}: {}", refusal.message);
+        }
+        assert!(SloPath::of("/slo/delivery/other").is_none());
     }
 }

@@ -11,6 +11,7 @@ use super::cluster_command::ClusterArguments;
 use super::config::{self, show};
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
+use super::exclusion_command;
 use super::health_command::{self, HealthQuestion};
 use super::lookup_command::LookupSubject;
 use super::objectives_command::ObjectivesArguments;
@@ -335,6 +336,12 @@ fn slo(
         Some(SloCommand::Export(arguments)) => configured(settings, |config| arguments.run(&config)),
         Some(SloCommand::Report(arguments)) => {
             operating(settings, which, |config, running| arguments.run(&config, running))
+        }
+        Some(SloCommand::Exclude(arguments)) => {
+            operating(settings, which, |config, running| arguments.run(&config, running))
+        }
+        Some(SloCommand::Exclusions) => {
+            operating(settings, which, |config, running| exclusion_command::list(&config, running))
         }
         None => operating(settings, which, |config, running| arguments.run(&config, running)),
     }

@@ -15,6 +15,7 @@ pub mod config;
 mod doctor_command;
 mod drain;
 mod drain_command;
+mod exclusion_command;
 mod export_command;
 mod greeting;
 mod health_command;

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::output;
 use super::remote::{Remote, RemoteAnswer};
 use super::running::RunningGateway;
+use crate::alert::text::utc;
 use clap::Args;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -181,6 +182,12 @@ fn aligned(rows: &[[String; HEAD.len()]]) -> String {
 
 fn footer(report: &Value) -> Option<String> {
     let objectives = report["objectives"].as_array()?;
+    let mut excluded = String::new();
+    for exclusion in report["exclusions"].as_array().into_iter().flatten() {
+        let name = exclusion["objective"].as_str().unwrap_or("all objectives");
+        let (until, why) = (utc(exclusion["until_ms"].as_u64()?), exclusion["why"].as_str()?);
+        writeln!(excluded, "{name}: excluded until {until} ({why})").ok()?;
+    }
     let measured = objectives.iter().filter_map(|one| one["measured_ppm"].as_i64()).min()?;
     let is_provisional = objectives.iter().any(|one| one["provisional"] == true);
     let of = match (report["instances"].as_u64(), report["unshared_rows"].as_u64()) {
@@ -188,7 +195,8 @@ fn footer(report: &Value) -> Option<String> {
         (_, Some(1..)) => " alone".into(),
         (_, _) => String::new(),
     };
-    let mut out = format!("{}{of}, measured {} of the time", report["instance"].as_str()?, percent(measured));
+    let instance = report["instance"].as_str()?;
+    let mut out = format!("{excluded}{instance}{of}, measured {} of the time", percent(measured));
     if is_provisional {
         out.push_str(", less than a period so far: budgets are those of a whole one at the present rate");
     }

@@ -1,6 +1,7 @@
 //! `seawall slo`: the commands that need no running gateway. `simulate` finds how soon the alerts of an objective notify, with drawn
 //! traffic.
 
+use super::exclusion_command::ExcludeArguments;
 use super::export_command::ExportArguments;
 use super::import_command::ImportArguments;
 use super::output;
@@ -29,6 +30,10 @@ pub(super) enum SloCommand {
     Import(ImportArguments),
     /// Print the report of a week: how well each objective was kept, and what spent its budget
     Report(ReportArguments),
+    /// Keep a time, like planned work, out of the budgets and alerts of objectives, or remove such an exclusion
+    Exclude(ExcludeArguments),
+    /// Print the exclusions of the last 100 days and later
+    Exclusions,
 }
 
 #[derive(Debug, Args)]

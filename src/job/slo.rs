@@ -9,11 +9,30 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Questions that wait.
 const INBOX: usize = 16;
 
-/// A question about objectives.
+/// A question or an order about objectives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SloQuestion {
     /// The report of a week; `None`: of this one so far.
-    Report { week: Option<IsoWeek>, format: ReportFormat },
+    Report {
+        week: Option<IsoWeek>,
+        format: ReportFormat,
+    },
+    Exclusions,
+    /// Adds an exclusion, with the address that it comes from.
+    Exclude(ExclusionWish, String),
+    /// Removes one.
+    EndExclusion(u64, String),
+}
+
+/// An exclusion as an operator writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExclusionWish {
+    /// `None`: all.
+    pub objective: Option<String>,
+    /// Times like `2026-11-24T02:00`.
+    pub from: String,
+    pub until: String,
+    pub why: String,
 }
 
 /// Why there is no answer: a word for programs is made of it, and a sentence for people.
@@ -21,6 +40,8 @@ pub enum SloQuestion {
 pub enum SloProblem {
     /// There is nothing of this name or time.
     Unknown(String),
+    /// The question breaks a bound.
+    Refused(String),
     /// `slo.db` cannot be read.
     Unreadable(String),
 }

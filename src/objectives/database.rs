@@ -3,9 +3,10 @@
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
 use super::alerts::rows;
-use super::{journal, report_rows};
+use super::{exclusion_rows, journal, report_rows};
 use crate::slo::SloPart;
 use crate::slo::counts_row;
+use crate::slo::exclusion::ExclusionList;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
 use crate::slo::scoreboard::Measured;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -94,6 +95,7 @@ impl SloDatabase {
         transaction.execute_batch(rows::TABLES)?;
         transaction.execute_batch(journal::TABLES)?;
         transaction.execute_batch(report_rows::TABLES)?;
+        transaction.execute_batch(exclusion_rows::TABLES)?;
         let killed = count_killed(&transaction, run)?;
         transaction.commit()?;
         Ok(SloDatabase { connection, run, killed })
@@ -168,12 +170,17 @@ impl SloDatabase {
         transaction.commit()
     }
 
-    /// The counts of each part, in declaration order, from its quarter on.
-    pub(super) fn sums(&self, from: &[u64; SloPart::ALL.len()]) -> rusqlite::Result<AllCounts> {
+    /// The counts of each part, in declaration order, from its quarter on, without the ones that exclusions keep out.
+    pub(super) fn sums(
+        &self,
+        from: &[u64; SloPart::ALL.len()],
+        exclusions: &ExclusionList,
+    ) -> rusqlite::Result<AllCounts> {
         let mut sums = AllCounts::default();
         let first = from.iter().copied().min().unwrap_or(0);
         self.read("SELECT quarter, counts FROM quarters WHERE quarter >= ?", first, |quarter, counts| {
-            for ((sum, counts), from) in sums.iter_mut().zip(counts).zip(from) {
+            let counts = exclusions.judged(quarter, counts);
+            for ((sum, counts), from) in sums.iter_mut().zip(&counts).zip(from) {
                 if quarter >= *from {
                     sum.add(counts);
                 }
@@ -203,6 +210,7 @@ impl SloDatabase {
         delete("DELETE FROM minutes WHERE minute < ?", minute.saturating_sub(MINUTES_KEPT))?;
         delete("DELETE FROM quarters WHERE quarter < ?", quarter)?;
         delete("DELETE FROM runs WHERE last_ms < ?", last_ms)?;
+        exclusion_rows::forget_old(&self.connection, last_ms)?;
         rows::forget_old(&self.connection)
     }
 }
@@ -288,7 +296,9 @@ mod tests {
     }
 
     fn sum(database: &SloDatabase, part: SloPart) -> PartTotals {
-        database.sums(&[QUARTER; SloPart::ALL.len()]).expect("readable")[part.index()].totals
+        database.sums(&[QUARTER; SloPart::ALL.len()], &ExclusionList::default()).expect("readable")
+            [part.index()]
+        .totals
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::job::shared_counts::{
 };
 use crate::slo::SloPart;
 use crate::slo::deployment::{DeploymentCounts, QUARTERS_SHARED};
+use crate::slo::exclusion::ExclusionList;
 use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER};
 use crate::slo::scoreboard::Measured;
@@ -280,9 +281,9 @@ impl Deployment {
         self.counts.quarters(span)
     }
 
-    /// The counts of each part from its quarter on.
-    pub(super) fn sums(&self, from: &[u64; SloPart::ALL.len()]) -> AllCounts {
-        self.counts.sums(from)
+    /// The counts of each part from its quarter on, without the ones that exclusions keep out.
+    pub(super) fn sums(&self, from: &[u64; SloPart::ALL.len()], exclusions: &ExclusionList) -> AllCounts {
+        self.counts.sums(from, exclusions)
     }
 
     /// The time in which any instance ran.

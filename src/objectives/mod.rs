@@ -7,6 +7,8 @@
 mod alerts;
 mod database;
 mod deployment;
+mod exclusion_rows;
+mod exclusions;
 mod journal;
 mod questions;
 mod report_rows;
@@ -20,6 +22,7 @@ use crate::job::shared_counts::SharedCounts;
 use crate::job::slo::SloRequest;
 use crate::metrics::scrape::Metrics;
 use crate::slo::calendar::{IsoWeek, ReportZone, WeekTime};
+use crate::slo::exclusion::ExclusionList;
 use crate::slo::history::SLOT_S;
 use crate::slo::part::PartTotals;
 use crate::slo::report::{ObjectiveReport, SloReport};
@@ -127,6 +130,7 @@ struct Keeper<C> {
     /// The counts of all instances; `None` if this is the only one.
     deployment: Option<Deployment>,
     reports: ReportPlan,
+    exclusions: ExclusionList,
     /// The last week that was reported, or that needs no report.
     reported: Option<IsoWeek>,
     questions: Receiver<SloRequest>,
@@ -154,6 +158,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             folder,
             clock,
             reports,
+            exclusions: ExclusionList::default(),
             reported: None,
             questions,
         };
@@ -242,6 +247,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let now_ms = self.now_ms(now);
         let opened = SloDatabase::open(&self.folder, self.run).and_then(|mut database| {
             self.alerts.load(database.connection(), &mut self.board, now_ms)?;
+            self.exclusions = exclusion_rows::read(database.connection())?;
             if let Some(deployment) = &mut self.deployment {
                 deployment.note_killed(&database.take_killed());
             }
@@ -258,13 +264,15 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// Opens the database, and restores the minutes that windows look back on.
     fn open(&mut self, now: Now) -> rusqlite::Result<SloDatabase> {
         let mut database = SloDatabase::open(&self.folder, self.run)?;
+        self.exclusions = exclusion_rows::read(database.connection())?;
         let (minute, nothing) = (now.unix_ms / MINUTE_MS, AllCounts::default());
         let minutes = database.minutes(minute.saturating_sub(RESTORED_MINUTES))?;
         // A minute without events has no row. Before the first row there was nothing.
         let mut next = minutes.first().map_or(minute, |(first, _)| *first);
         for (at, counts) in minutes {
             (next..at.min(minute)).for_each(|_| self.restore(&nothing));
-            self.restore(&counts);
+            let judged = self.exclusions.judged(at / MINUTES_PER_QUARTER, &counts);
+            self.restore(&judged);
             next = at + 1;
         }
         (next..minute).for_each(|_| self.restore(&nothing));
@@ -293,9 +301,10 @@ impl<C: Fn() -> Now> Keeper<C> {
         self.before = totals;
         let passed = now.at.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
         self.slot_ended = now.at;
+        let quarter = self.minute(now) / MINUTES_PER_QUARTER;
         let is_shared = self.deployment.as_ref().is_some_and(Deployment::is_complete);
         if !is_shared {
-            self.close_slots(passed, &slot);
+            self.close_slots(passed, &slot, quarter);
         }
         if self.counts.add(self.minute(now), &slot) == Advance::OtherRun {
             self.run = ProcessRun::begin(now.unix_ms);
@@ -318,12 +327,14 @@ impl<C: Fn() -> Now> Keeper<C> {
     fn judge(&mut self, now: Now, slot: &AllCounts, own: &AllCounts) {
         let objectives = self.publish(now);
         let now_ms = self.now_ms(now);
-        self.alerts.judge(&mut self.board, (slot, own), &objectives, now_ms);
+        let judged = self.exclusions.judged(self.minute(now) / MINUTES_PER_QUARTER, slot);
+        self.alerts.judge(&mut self.board, (&judged, own), &objectives, now_ms);
         self.report_week(now);
     }
 
     /// A thread that was late closes several slots: the last one has the counts.
-    fn close_slots(&mut self, passed: u64, slot: &AllCounts) {
+    fn close_slots(&mut self, passed: u64, slot: &AllCounts, quarter: u64) {
+        let slot = &self.exclusions.judged(quarter, slot);
         for _ in 1..passed.min(RESTORED_MINUTES) {
             SloPart::ALL.into_iter().for_each(|part| self.board.close_slot(part, PartTotals::default()));
         }
@@ -347,11 +358,12 @@ impl<C: Fn() -> Now> Keeper<C> {
             }
             self.summed = quarter;
             database.forget_old(minute)?;
+            self.exclusions = exclusion_rows::read(database.connection())?;
             if self.deployment.as_ref().is_some_and(Deployment::is_complete) {
                 return Ok(());
             }
-            for (part, counts) in SloPart::ALL.into_iter().zip(database.sums(&periods(&self.board, minute))?)
-            {
+            let sums = database.sums(&periods(&self.board, minute), &self.exclusions)?;
+            for (part, counts) in SloPart::ALL.into_iter().zip(sums) {
                 self.board.set_period(part, counts);
             }
             Ok(())
@@ -373,6 +385,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let objectives = self.board.report(measured);
         self.metrics.slo.publish(SloReport {
             judged: now.unix_ms,
+            exclusions: self.exclusions.between(now.unix_ms, now.unix_ms + 1),
             instance: self.instance.to_string(),
             instances: complete.map_or(1, |deployment| deployment.instances(now.at)),
             unshared_rows: self.deployment.as_ref().map_or(0, |deployment| deployment.journal.len()),

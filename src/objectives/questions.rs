@@ -13,6 +13,9 @@ impl<C: Fn() -> Now> Keeper<C> {
     pub(super) fn answer(&mut self, request: SloRequest) {
         let answer = match request.question {
             SloQuestion::Report { week, format } => self.report_as(week, format),
+            SloQuestion::Exclusions => self.list_exclusions(),
+            SloQuestion::Exclude(wish, by) => self.exclude(wish, by),
+            SloQuestion::EndExclusion(number, by) => self.end_exclusion(number, &by),
         };
         // An operator who does not wait any more has no use for it.
         let _ = request.reply.try_send(answer);
@@ -67,7 +70,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             }
             // No gateway ran in that week.
             Err(SloProblem::Unknown(_)) => {}
-            Err(SloProblem::Unreadable(_)) => return,
+            Err(SloProblem::Unreadable(_) | SloProblem::Refused(_)) => return,
         }
         self.reported = Some(week);
     }
@@ -88,7 +91,8 @@ impl<C: Fn() -> Now> Keeper<C> {
         let (span, needed) = spans.ok_or_else(no_week)?;
         let deployment = self.alerts.deployment();
         let database = self.database.as_mut().ok_or_else(unreadable)?;
-        let mut rows = week_rows(database.connection(), span, needed, now_ms).map_err(|_| unreadable())?;
+        let mut rows = week_rows(database.connection(), &self.exclusions, span, needed, now_ms)
+            .map_err(|_| unreadable())?;
         let complete = self.deployment.as_ref().filter(|deployment| deployment.is_complete());
         if let Some(deployment) = complete {
             rows.quarters = deployment.quarters(needed.from..needed.until);
@@ -108,7 +112,7 @@ impl<C: Fn() -> Now> Keeper<C> {
     }
 }
 
-fn unreadable() -> SloProblem {
+pub(super) fn unreadable() -> SloProblem {
     SloProblem::Unreadable(
         "slo.db cannot be read: see the log of the gateway, and ask again in a minute".into(),
     )

@@ -7,6 +7,7 @@ use crate::alert::key::{AlertKind, AlertSeverity};
 use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::slo::calendar::{IsoWeek, QUARTERS_PER_DAY, QuarterSpan};
 use crate::slo::counts_row;
+use crate::slo::exclusion::ExclusionList;
 use crate::slo::run_counts::{AllCounts, add_all};
 use crate::slo::weekly_rows::{NoticeTally, OutageSpan, QuarterRows, RunEnding, RunSpan, WeekRows};
 use crate::slo::weekly_text::ReportFormat;
@@ -65,6 +66,7 @@ pub(super) fn sent_report(
 /// All rows of a report about `week`, whose figures need the quarters of `needed`. `now_ms` ends what still goes on.
 pub(super) fn week_rows(
     connection: &Connection,
+    exclusions: &ExclusionList,
     week: QuarterSpan,
     needed: QuarterSpan,
     now_ms: u64,
@@ -76,6 +78,7 @@ pub(super) fn week_rows(
         runs: runs(connection, until_ms)?,
         outages: outages(&incidents, now_ms),
         notices: notices(connection, &incidents, from_ms, until_ms)?,
+        exclusions: exclusions.clone(),
     })
 }
 

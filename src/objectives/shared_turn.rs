@@ -1,7 +1,7 @@
 //! The turns of the thread `slo` with the rows of all instances.
 
 use super::deployment::DeploymentSlot;
-use super::{Keeper, MINUTE_MS, RESTORED_MINUTES, RunEnd, periods};
+use super::{Keeper, MINUTE_MS, MINUTES_PER_QUARTER, RESTORED_MINUTES, RunEnd, periods};
 use crate::clock::Now;
 use crate::job::shared_counts::{CountsAnswer, SharedRunEnd};
 use crate::slo::SloPart;
@@ -40,18 +40,19 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// Judges the last slot of the deployment, once the rows of the others are known or are not waited for any more.
     pub(super) fn judge_deployment(&mut self, now: Now) {
         let minute = self.minute(now);
+        let quarter = minute / MINUTES_PER_QUARTER;
         let Some(deployment) = &mut self.deployment else { return };
         if !deployment.is_judged_now(now.at) {
             return;
         }
         let (passed, own) = std::mem::take(&mut self.unjudged);
         if !deployment.is_complete() {
-            self.close_slots(passed, &own);
+            self.close_slots(passed, &own, quarter);
             return self.judge(now, &own, &own);
         }
         let slot = match deployment.take_slot() {
             DeploymentSlot::New(slot) => {
-                self.close_slots(passed, &slot);
+                self.close_slots(passed, &slot, quarter);
                 slot
             }
             DeploymentSlot::Again(slot) => {
@@ -63,7 +64,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             }
         };
         if let Some(deployment) = &self.deployment {
-            let sums = deployment.sums(&periods(&self.board, minute));
+            let sums = deployment.sums(&periods(&self.board, minute), &self.exclusions);
             for (part, counts) in SloPart::ALL.into_iter().zip(sums) {
                 self.board.set_period(part, counts);
             }
@@ -80,9 +81,10 @@ impl<C: Fn() -> Now> Keeper<C> {
         for (at, counts) in minutes {
             (next.unwrap_or(*at)..*at).for_each(|_| self.restore(&AllCounts::default()));
             if *at == minute {
-                self.close_slots(1, counts);
+                self.close_slots(1, counts, minute / MINUTES_PER_QUARTER);
             } else {
-                self.restore(counts);
+                let judged = self.exclusions.judged(at / MINUTES_PER_QUARTER, counts);
+                self.restore(&judged);
             }
             next = Some(at + 1);
         }

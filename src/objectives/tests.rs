@@ -18,7 +18,7 @@ use crate::job::alerts::{
     AlertLinks, AlertOrder, AlertOrderAnswer, AlertPlan, HeartbeatTarget, HiddenText, NoticeAttempt,
     NoticeTarget, NotifyEnds, NotifyJob, NotifyResult, WatchedDependency, links,
 };
-use crate::job::slo::{SloAnswer, SloProblem, SloQuestion};
+use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem, SloQuestion};
 use crate::metrics::scrape::MetricSources;
 use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
 use crate::slo::weekly_text::ReportFormat;
@@ -450,6 +450,54 @@ fn report_of_a_week_is_sent_once_at_its_time_and_kept_as_it_was_sent() {
     assert_eq!(sent(&rig, AlertChannel::Slack), 1, "no gateway ran in that week");
     let later = SloQuestion::Report { week: IsoWeek::parse("2027-W52"), format: ReportFormat::Text };
     assert!(matches!(rig.ask(later), Err(SloProblem::Unknown(why)) if why.contains("has not begun")));
+}
+
+fn bad_messages(rig: &Rig) -> u64 {
+    let report = rig.metrics.slo.report();
+    let delivery = report.objectives.iter().find(|objective| objective.name == "delivery");
+    let parts = &delivery.expect("an objective").parts;
+    parts.iter().find(|part| part.part == SloPart::Publish).expect("a part").bad
+}
+
+#[test]
+fn events_of_an_exclusion_spend_no_budget_and_begin_no_incident_until_it_is_removed() {
+    let mut rig = Rig::new();
+    rig.accept(60);
+    // The clock began at 08:00.
+    let wish = |until: &str| ExclusionWish {
+        objective: Some("delivery".into()),
+        from: "2027-01-15T08:00".into(),
+        until: format!("2027-01-15T{until}"),
+        why: "database move".into(),
+    };
+    let exclude = |wish| SloQuestion::Exclude(wish, "192.0.2.7".into());
+    let added = rig.ask(exclude(wish("08:30"))).expect("it is added");
+    assert!(added.contains(r#""number":1,"objective":"delivery""#), "{added}");
+    let refused = |answer| match answer {
+        Err(SloProblem::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(rig.ask(exclude(wish("08:31")))).contains("whole quarters"));
+    assert!(refused(rig.ask(exclude(wish("8:30")))).starts_with("until is \"2027-01-15T8:30\""));
+    let unknown = ExclusionWish { objective: Some("other".into()), ..wish("08:30") };
+    assert!(refused(rig.ask(exclude(unknown))).contains("there are: connection, delivery"));
+    rig.traffic = (0, 10);
+    rig.accept(1_200);
+    rig.traffic = (10, 0);
+    rig.start();
+    rig.accept(60);
+    assert_eq!(bad_messages(&rig), 0);
+    assert_eq!(rig.open(), <Vec<String>>::new());
+    assert_eq!(rig.services.events(AlertChannel::Slack), []);
+    let end = SloQuestion::EndExclusion(1, "192.0.2.7".into());
+    rig.ask(end.clone()).expect("it is removed");
+    rig.accept(20);
+    assert_eq!(bad_messages(&rig), 12_000, "they count again");
+    assert!(matches!(rig.ask(end), Err(SloProblem::Unknown(why)) if why.contains("number 1")));
+    let added = rig.ask(exclude(wish("08:30"))).expect("it is added");
+    assert!(added.contains(r#""number":2,"#), "no number is used twice: {added}");
+    let list = rig.ask(SloQuestion::Exclusions).expect("a list");
+    assert!(list.contains("database move") && list.contains("192.0.2.7"), "{list}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! and weeks are whole quarters. Alerts do not follow a calendar: their windows and periods always end now.
 
 use jiff::Timestamp;
-use jiff::civil::{Date, ISOWeekDate, Time, Weekday};
+use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -189,6 +189,19 @@ impl ReportZone {
         u64::try_from(at.timestamp().as_millisecond()).ok()
     }
 
+    /// Reads a time of its clocks like `2026-11-24T02:00`, or one of UTC like `2026-11-24T01:00Z`, in Unix milliseconds. `None` if it is
+    /// no such text, or if its clocks skip the time or have it twice.
+    pub fn time(&self, text: &str) -> Option<u64> {
+        let (civil, zone) = match text.strip_suffix('Z') {
+            Some(civil) => (civil, TimeZone::UTC),
+            None => (text, self.0.clone()),
+        };
+        let is_form = civil.len() == "2026-11-24T02:00".len() && civil.as_bytes().get(10) == Some(&b'T');
+        let at: DateTime = civil.parse().ok().filter(|_| is_form)?;
+        let at = zone.into_ambiguous_zoned_datetime(at).unambiguous().ok()?;
+        u64::try_from(at.timestamp().as_millisecond()).ok()
+    }
+
     /// The first quarter of a day.
     fn begin(&self, date: Date) -> Option<u64> {
         let begin = date.to_zoned_datetime(self.0.clone()).ok()?;
@@ -321,6 +334,28 @@ mod tests {
         let sunday_ms = end_ms + 6 * 86_400_000;
         assert_eq!(berlin.after_week_ms(week, at("Sun 09:00")), Some(sunday_ms + 8 * 3_600_000));
         assert_eq!(berlin.after_week_ms(week, at("Sun 02:30")), Some(sunday_ms + 5 * 1_800_000));
+    }
+
+    #[test]
+    fn time_of_the_clocks_is_read_unless_they_skip_it_or_have_it_twice() {
+        let berlin = zone("Europe/Berlin");
+        assert_eq!(berlin.time("2026-11-24T02:00"), Some(1_795_482_000_000));
+        assert_eq!(berlin.time("2026-11-24T01:00Z"), Some(1_795_482_000_000));
+        for wrong in [
+            "",
+            "2026-11-24",
+            "2026-11-24T2:00",
+            "2026-11-24 02:00",
+            "2026-11-24T02:00:00",
+            "2026-11-31T02:00",
+            "2026-11-24T02:00+01:00",
+            "2026-03-29T02:30",
+            "2026-10-25T02:30",
+            "1969-12-31T23:00Z",
+        ] {
+            assert_eq!(berlin.time(wrong), None, "{wrong}");
+        }
+        assert_eq!(berlin.time("2026-10-25T00:30Z").map(|at| at % QUARTER_MS), Some(0));
     }
 
     #[test]

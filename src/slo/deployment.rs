@@ -4,6 +4,7 @@
 //! come again with more in them; those of three days as sums of a minute; older ones as sums of a quarter of an hour, which no row
 //! changes any more.
 
+use super::exclusion::ExclusionList;
 use super::minute_row::MinuteRow;
 use super::part::SloPart;
 use super::run_counts::{AllCounts, MINUTES_PER_QUARTER, add_all};
@@ -178,11 +179,12 @@ impl DeploymentCounts {
         quarters
     }
 
-    /// The counts of each part, in declaration order, from its quarter on.
-    pub fn sums(&self, from: &[u64; SloPart::ALL.len()]) -> AllCounts {
+    /// The counts of each part, in declaration order, from its quarter on, without the ones that exclusions keep out.
+    pub fn sums(&self, from: &[u64; SloPart::ALL.len()], exclusions: &ExclusionList) -> AllCounts {
         let mut sums = AllCounts::default();
         let mut add = |quarter: u64, counts: &AllCounts| {
-            for ((sum, counts), from) in sums.iter_mut().zip(counts).zip(from) {
+            let counts = exclusions.judged(quarter, counts);
+            for ((sum, counts), from) in sums.iter_mut().zip(&counts).zip(from) {
                 if quarter >= *from {
                     sum.add(counts);
                 }
@@ -230,7 +232,7 @@ mod tests {
     }
 
     fn all(counts: &DeploymentCounts) -> [(u64, u64, u64); 2] {
-        let sums = counts.sums(&[0; SloPart::ALL.len()]);
+        let sums = counts.sums(&[0; SloPart::ALL.len()], &ExclusionList::default());
         [SloPart::Attempt, SloPart::Publish].map(|part| {
             let PartCounts { totals, looks, .. } = sums[part.index()];
             (totals.good, totals.bad, looks)

@@ -12,6 +12,7 @@
 //! result. [`simulate`] draws traffic and asks the same judge; only there are numbers rounded.
 
 pub mod attempt;
+pub mod budget_exclusion;
 pub mod burn;
 pub mod calendar;
 pub mod canary;
@@ -19,6 +20,7 @@ pub mod canary_round;
 pub mod counts_row;
 pub mod deployment;
 pub mod ending;
+pub mod exclusion;
 pub mod export;
 pub mod fan_out;
 pub mod guard;

@@ -1,5 +1,6 @@
 //! The answer to `GET /slo`: how well each objective is kept.
 
+use super::budget_exclusion::BudgetExclusion;
 use super::objective::Objective;
 use super::part::SloPart;
 use super::tier::Tier;
@@ -35,6 +36,8 @@ pub struct SloReport {
     pub unshared_rows: usize,
     /// False if counts could not be written to `slo.db`: they are lost with the process.
     pub stored: bool,
+    /// The exclusions that keep events out now.
+    pub exclusions: Vec<BudgetExclusion>,
     pub objectives: Vec<ObjectiveReport>,
 }
 
@@ -108,7 +111,9 @@ impl SloReport {
     /// One objective as JSON; `None` if there is none of this name.
     pub fn json_of(&self, name: &str) -> Option<String> {
         let objectives: Vec<_> = self.objectives.iter().filter(|one| one.name == name).cloned().collect();
-        let found = SloReport { objectives, instance: self.instance.clone(), ..*self };
+        let concerns = |it: &&BudgetExclusion| it.objective.as_deref().is_none_or(|own| own == name);
+        let exclusions = self.exclusions.iter().filter(concerns).cloned().collect();
+        let found = SloReport { exclusions, objectives, instance: self.instance.clone(), ..*self };
         (!found.objectives.is_empty()).then(|| found.json())
     }
 

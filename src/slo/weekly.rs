@@ -1,15 +1,16 @@
 //! The report of one week: how well each objective was kept, and what spent its budget.
 //!
-//! All figures are sums of rows of quarters of an hour. A quarter belongs to the week and the day of the calendar in which it is,
+//! All figures are sums of rows of quarters of an hour, without the ones that exclusions keep out. A quarter belongs to the week and the day of the calendar in which it is,
 //! and nothing is rounded before the last step, so the rows alone give the same figures.
 
+use super::budget_exclusion::BudgetExclusion;
 use super::calendar::{CalendarDay, IsoWeek, QuarterSpan, ReportZone, day_label};
 use super::guard::Guard;
 use super::objective::Objective;
 use super::part::{PartTotals, SloPart};
 use super::run_counts::AllCounts;
 use super::scoreboard::{PartCounts, weighed};
-use super::weekly_rows::{NoticeTally, RunGap, WeekRows};
+use super::weekly_rows::{NoticeTally, QuarterRows, RunGap, WeekRows, sum_of};
 use serde::Serialize;
 
 /// The weeks whose ratios a report has: its own, and the ones before.
@@ -22,6 +23,8 @@ const LISTED_MAX: usize = 5;
 const LATE_MS: u64 = 40_000;
 /// The name of the causes that are not listed.
 const OTHERS: &str = "others";
+/// A smaller difference that exclusions make is not shown, in parts per million.
+const SHOWN_PPM_MIN: u64 = 100;
 const MILLION: u128 = 1_000_000;
 const DAYS_PER_WEEK: u32 = 7;
 
@@ -59,6 +62,8 @@ pub struct WeeklyReport {
     pub gaps: Vec<RunGap>,
     pub gaps_ms: u64,
     pub notices: NoticeTally,
+    /// The times of the week whose events do not count.
+    pub exclusions: Vec<BudgetExclusion>,
 }
 
 /// The result of an objective in a week.
@@ -79,12 +84,22 @@ pub struct ObjectiveWeek {
     /// Of its worst part.
     #[serde(flatten)]
     pub figures: WeekFigures,
+    /// With the events of exclusions, if that is another result.
+    pub with_excluded: Option<WithExcluded>,
     pub causes: Vec<CauseShare>,
     /// The shares of good events of the last weeks, this one last, in parts per million; `None` without events.
     pub weeks_ppm: Vec<Option<u32>>,
     /// More than twice the bad events of the weeks before, and more than chance explains.
     pub worse: bool,
+    /// With the events of exclusions.
     pub parts: Vec<PartWeek>,
+}
+
+/// The figures of a part with the events that exclusions keep out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WithExcluded {
+    pub good_ppm: Option<u32>,
+    pub used_ppm: Option<u64>,
 }
 
 /// The figures of the worst part of an objective in a week.
@@ -153,7 +168,8 @@ pub fn weekly_report(request: &WeekRequest<'_>, rows: &WeekRows) -> Option<Weekl
     let span = zone.week(week)?;
     let (from, until) = (span.from_ms(), span.until_ms().min(now_ms.max(span.from_ms())));
     let days = zone.days(week);
-    let maker = WeekMaker { request, rows, span, days: &days };
+    let judged = rows.judged();
+    let maker = WeekMaker { request, rows, judged: &judged, span, days: &days };
     let objectives = request.objectives.iter();
     let mut gaps = rows.gaps(from, until);
     let gaps_ms = gaps.iter().map(|gap| gap.until - gap.from).sum();
@@ -173,6 +189,7 @@ pub fn weekly_report(request: &WeekRequest<'_>, rows: &WeekRows) -> Option<Weekl
         gaps,
         gaps_ms,
         notices: rows.notices.clone(),
+        exclusions: rows.exclusions.between(span.from_ms(), span.until_ms()),
     })
 }
 
@@ -180,6 +197,8 @@ pub fn weekly_report(request: &WeekRequest<'_>, rows: &WeekRows) -> Option<Weekl
 struct WeekMaker<'a> {
     request: &'a WeekRequest<'a>,
     rows: &'a WeekRows,
+    /// Without the events that exclusions keep out.
+    judged: &'a QuarterRows,
     span: QuarterSpan,
     days: &'a [CalendarDay],
 }
@@ -211,20 +230,22 @@ impl BadOf {
 impl WeekMaker<'_> {
     fn objective(&self, name: &'static str, objective: &Objective) -> Option<ObjectiveWeek> {
         let parts: Vec<SloPart> = SloPart::ALL.into_iter().filter(|part| part.objective() == name).collect();
-        let counts = self.rows.sum(self.span);
+        let counts = sum_of(self.judged, self.span);
+        let all = sum_of(&self.rows.quarters, self.span);
         let figures = parts.iter().filter_map(|part| self.figures(*part, objective, &counts));
         let figures =
             figures.min_by_key(|it| (std::cmp::Reverse(it.verdict), it.left_ppm.unwrap_or(i64::MAX)))?;
         let weeks = self.weeks(figures.part);
         let part_week = |part: SloPart| {
             let PartCounts { totals, looks, bad_looks_ppm } =
-                counts.get(part.index()).copied().unwrap_or_default();
+                all.get(part.index()).copied().unwrap_or_default();
             let PartTotals { good, bad, excluded } = totals;
             PartWeek { part, unit: part.unit(), good, bad, excluded, looks, bad_looks_ppm }
         };
         Some(ObjectiveWeek {
             name,
             objective: *objective,
+            with_excluded: with_excluded(&figures, objective, &all),
             causes: self.causes(figures.part, objective, &counts),
             worse: is_worse(figures.part, &counts, &weeks),
             weeks_ppm: weeks.iter().map(|week| week.good_ppm()).collect(),
@@ -237,9 +258,9 @@ impl WeekMaker<'_> {
         let WeekRequest { week, zone, .. } = *self.request;
         let sum = BadOf::of(part, counts);
         let period = zone.days_until_end(week, i64::from(objective.period_days))?;
-        let of_period = BadOf::of(part, &self.rows.sum(period));
+        let of_period = BadOf::of(part, &sum_of(self.judged, period));
         let days: Vec<(&CalendarDay, BadOf)> =
-            self.days.iter().map(|day| (day, BadOf::of(part, &self.rows.sum(day.span)))).collect();
+            self.days.iter().map(|day| (day, BadOf::of(part, &sum_of(self.judged, day.span)))).collect();
         // An objective with a shorter period must be kept on each day.
         let is_missed = match objective.period_days < DAYS_PER_WEEK {
             true => days.iter().any(|(_, of_day)| of_day.is_missed(objective)),
@@ -274,7 +295,7 @@ impl WeekMaker<'_> {
         let WeekRequest { week, zone, .. } = *self.request;
         let of = |back: u16| {
             let span = zone.week(week.before(back)?)?;
-            Some(BadOf::of(part, &self.rows.sum(span)))
+            Some(BadOf::of(part, &sum_of(self.judged, span)))
         };
         (0..WEEKS_SHOWN).rev().map(|back| of(back).unwrap_or_default()).collect()
     }
@@ -282,7 +303,7 @@ impl WeekMaker<'_> {
     /// The outages that spent the budget, the greatest share first, then what belongs to none.
     fn causes(&self, part: SloPart, objective: &Objective, counts: &AllCounts) -> Vec<CauseShare> {
         let mut causes: Vec<(CauseShare, u128)> = Vec::new();
-        for (quarter, counts) in self.rows.quarters.range(self.span.from..self.span.until) {
+        for (quarter, counts) in self.judged.range(self.span.from..self.span.until) {
             let bad = BadOf::of(part, counts).bad;
             if bad == 0 {
                 continue;
@@ -327,6 +348,20 @@ impl WeekMaker<'_> {
         });
         sized.collect()
     }
+}
+
+/// The figures of the same part with all events; `None` if they differ by too little.
+fn with_excluded(figures: &WeekFigures, objective: &Objective, all: &AllCounts) -> Option<WithExcluded> {
+    let BadOf { bad, valid } = BadOf::of(figures.part, all);
+    let with =
+        WithExcluded { good_ppm: BadOf { bad, valid }.good_ppm(), used_ppm: used_ppm(bad, valid, objective) };
+    let is_shown = |one: Option<u64>, other: Option<u64>| match (one, other) {
+        (Some(one), Some(other)) => one.abs_diff(other) >= SHOWN_PPM_MIN,
+        (one, other) => one.is_some() != other.is_some(),
+    };
+    let differs = is_shown(figures.used_ppm, with.used_ppm)
+        || is_shown(figures.good_ppm.map(u64::from), with.good_ppm.map(u64::from));
+    differs.then_some(with)
 }
 
 /// The share of the budget of a period, or of a week if that is longer, that these bad events are.

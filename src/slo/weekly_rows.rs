@@ -1,6 +1,7 @@
 //! The rows that a weekly report is made of: counts by quarter of an hour, runs, outages and notices.
 
 use super::calendar::QuarterSpan;
+use super::exclusion::ExclusionList;
 use super::run_counts::{AllCounts, add_all};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub struct WeekRows {
     pub runs: Vec<RunSpan>,
     pub outages: Vec<OutageSpan>,
     pub notices: NoticeTally,
+    pub exclusions: ExclusionList,
 }
 
 /// Time without a run, in Unix milliseconds.
@@ -73,12 +75,19 @@ pub struct RunGap {
 /// A shorter time between two runs is no gap, in milliseconds: a run counts every ten seconds.
 const GAP_MS_MIN: u64 = 10_000;
 
+/// The sums of these quarters.
+pub fn sum_of(quarters: &QuarterRows, span: QuarterSpan) -> AllCounts {
+    let mut sums = AllCounts::default();
+    quarters.range(span.from..span.until).for_each(|(_, counts)| add_all(&mut sums, counts));
+    sums
+}
+
 impl WeekRows {
-    /// The sums of these quarters.
-    pub fn sum(&self, span: QuarterSpan) -> AllCounts {
-        let mut sums = AllCounts::default();
-        self.quarters.range(span.from..span.until).for_each(|(_, counts)| add_all(&mut sums, counts));
-        sums
+    /// The counts of the quarters without the ones that exclusions keep out.
+    pub fn judged(&self) -> QuarterRows {
+        let judged =
+            |(quarter, counts): (&u64, &AllCounts)| (*quarter, self.exclusions.judged(*quarter, counts));
+        self.quarters.iter().map(judged).collect()
     }
 
     /// The times without a run from the first one on, between these times.

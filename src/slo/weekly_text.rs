@@ -1,5 +1,6 @@
 //! The weekly report for people, as plain text and as Markdown.
 
+use super::budget_exclusion::BudgetExclusion;
 use super::calendar::ReportZone;
 use super::weekly::{CauseShare, ObjectiveWeek, WeekVerdict, WeeklyReport};
 use super::weekly_rows::{RunEnding, RunGap};
@@ -77,7 +78,7 @@ impl WeeklyReport {
                 let _ = writeln!(out, "    {share:>7}  {}", cause_text(cause, objective, zone));
             }
         }
-        for line in [self.unmeasured(zone), Some(self.notices_line())].into_iter().flatten() {
+        for line in self.lines(zone) {
             let _ = writeln!(out, "  {line}");
         }
         let _ = writeln!(out, "  {} weeks", super::weekly::WEEKS_SHOWN);
@@ -109,10 +110,19 @@ impl WeeklyReport {
                 let _ = writeln!(out, "- {share}: {}", cause_text(cause, objective, zone));
             }
         }
-        for line in [self.unmeasured(zone), Some(self.notices_line())].into_iter().flatten() {
+        for line in self.lines(zone) {
             let _ = writeln!(out, "\n{line}");
         }
         out
+    }
+
+    /// The lines about the whole week.
+    fn lines(&self, zone: &ReportZone) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.exclusions.iter().map(|exclusion| exclusion_text(exclusion, zone)).collect();
+        lines.extend(self.unmeasured(zone));
+        lines.push(self.notices_line());
+        lines
     }
 
     fn unmeasured(&self, zone: &ReportZone) -> Option<String> {
@@ -157,10 +167,15 @@ fn verdict(objective: &ObjectiveWeek) -> &'static str {
 
 /// The budget, the worst day and the trend.
 fn details(objective: &ObjectiveWeek) -> Vec<String> {
-    let ObjectiveWeek { figures, worse, objective: promise, .. } = objective;
+    let ObjectiveWeek { figures, worse, with_excluded, objective: promise, .. } = objective;
     let mut details = Vec::new();
     if let Some(used) = figures.used_ppm {
         details.push(format!("budget used {}", percent(whole(used))));
+    }
+    if let Some(with) = with_excluded {
+        let used = with.used_ppm.map_or_else(|| "-".into(), |used| percent(whole(used)));
+        let good = percent_or_dash(with.good_ppm);
+        details.push(format!("{used} with what is excluded ({good} good)"));
     }
     if let Some(left) = figures.left_ppm {
         details.push(format!("{} d: left {}", promise.period_days, percent(left)));
@@ -172,6 +187,13 @@ fn details(objective: &ObjectiveWeek) -> Vec<String> {
         details.push("worse than the weeks before".into());
     }
     details
+}
+
+fn exclusion_text(exclusion: &BudgetExclusion, zone: &ReportZone) -> String {
+    let BudgetExclusion { number, objective, from_ms, until_ms, why, by, at_ms } = exclusion;
+    let objective = objective.as_deref().unwrap_or("all objectives");
+    let [from, until, at] = [from_ms, until_ms, at_ms].map(|unix_ms| zone.label(*unix_ms));
+    format!("Excluded: {objective} from {from} to {until}: {why} (#{number}, by {by} at {at})")
 }
 
 fn cause_text(cause: &CauseShare, objective: &ObjectiveWeek, zone: &ReportZone) -> String {

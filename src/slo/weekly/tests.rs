@@ -1,6 +1,7 @@
 use super::*;
 use crate::random::Random;
 use crate::slo::calendar::QUARTER_MS;
+use crate::slo::exclusion::ExclusionList;
 use crate::slo::objective::USUAL;
 use crate::slo::weekly_rows::{OutageSpan, RunEnding, RunSpan};
 use crate::slo::weekly_text::ReportFormat;
@@ -44,11 +45,34 @@ fn random_rows(seed: u64, end: u64) -> WeekRows {
     rows
 }
 
+/// Exclusions of the weeks before and of this one, of one objective or all.
+fn random_exclusions(seed: u64, week_ms: u64) -> ExclusionList {
+    let mut random = Random::seeded(!seed);
+    let mut exclusion = |number| {
+        let from_ms = week_ms - 30 * 96 * QUARTER_MS + random.u64() % (37 * 96) * QUARTER_MS;
+        BudgetExclusion {
+            number,
+            objective: USUAL.get(random.u64() as usize % 6).map(|(name, _)| (*name).to_owned()),
+            from_ms,
+            until_ms: from_ms + (1 + random.u64() % 96) * QUARTER_MS,
+            why: "move".into(),
+            by: "192.0.2.7".into(),
+            at_ms: 0,
+        }
+    };
+    ExclusionList::restore((0..seed % 7).map(&mut exclusion).collect())
+}
+
 /// The sum of one number of a part over the quarters whose begin fits, one by one.
 fn naive(rows: &WeekRows, part: SloPart, fits: impl Fn(u64) -> bool) -> (u128, u128) {
     let (mut bad, mut valid) = (0, 0);
     for (quarter, all) in &rows.quarters {
-        if !fits(quarter * QUARTER_MS) {
+        let at_ms = quarter * QUARTER_MS;
+        let is_excluded = |it: &BudgetExclusion| {
+            (it.from_ms..it.until_ms).contains(&at_ms)
+                && it.objective.as_ref().is_none_or(|name| name == part.objective())
+        };
+        if !fits(at_ms) || rows.exclusions.list().iter().any(is_excluded) {
             continue;
         }
         let PartCounts { totals, looks, bad_looks_ppm } = all[part.index()];
@@ -155,6 +179,7 @@ proptest! {
                 until_ms: at_ms(2 * number + 1 + seed % 3),
             })
             .collect();
+        rows.exclusions = random_exclusions(seed, span.from_ms());
         let request = WeekRequest {
             week,
             zone: &zone,
@@ -169,6 +194,32 @@ proptest! {
         let monday = ISOWeekDate::new(year, number, Weekday::Monday).expect("a week").date();
         check(&report, &rows, &library, monday);
     }
+}
+
+/// Without the quarter of the outage the objective is kept, and the page says both.
+fn check_exclusion(request: &WeekRequest<'_>, rows: &mut WeekRows, quarter: u64) {
+    rows.exclusions.add(BudgetExclusion {
+        number: 3,
+        objective: Some("delivery".into()),
+        from_ms: quarter * QUARTER_MS,
+        until_ms: (quarter + 1) * QUARTER_MS,
+        why: "database move".into(),
+        by: "192.0.2.7".into(),
+        at_ms: (quarter - 96) * QUARTER_MS,
+    });
+    let report = weekly_report(request, rows).expect("a report");
+    let with = report.objectives[0].with_excluded.expect("another result");
+    assert_eq!((with.good_ppm, with.used_ppm), (Some(998_581), Some(1_419_649)));
+    assert_eq!(report.objectives[0].parts[0].bad, 8_870 + 671, "the sums of parts have all events");
+    let text = report.render(ReportFormat::Text, request.zone);
+    for part in [
+        "99.9901 %  kept ",
+        "budget used 9.999 %, 141.9649 % with what is excluded (99.8581 % good)",
+        "Excluded: delivery from Tue 24 Nov 08:00 to Tue 24 Nov 08:15: database move (#3, by 192.0.2.7 at Mon 23 Nov 08:00)",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("store k3f9x2"), "it spent nothing: {text}");
 }
 
 fn quarter(good: u64, bad: u64) -> AllCounts {
@@ -234,6 +285,7 @@ Seawall prod, week 48 (Mon 23 Nov 00:00 to Mon 30 Nov 00:00, Europe/Berlin), gw-
     }
     let three = weekly_report(&WeekRequest { instances: 3, ..request }, &rows).expect("a report");
     assert!(three.headline(&zone).contains("gw-1 for 3 instances, measured"));
+    check_exclusion(&request, &mut rows.clone(), bad);
     let markdown = report.render(ReportFormat::Markdown, &zone);
     assert!(markdown.contains("| delivery | 99.9 % | 99.8581 % | MISSED |"), "{markdown}");
     let so_far = WeekRequest { now_ms: span.from_ms() + QUARTER_MS, ..request };
