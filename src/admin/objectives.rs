@@ -45,6 +45,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             SloQuestion::Report { format: ReportFormat::Text, .. } => "text/plain; charset=utf-8",
             SloQuestion::Report { format: ReportFormat::Markdown, .. } => "text/markdown; charset=utf-8",
             SloQuestion::Report { format: ReportFormat::Json, .. }
+            | SloQuestion::History { .. }
             | SloQuestion::Exclusions
             | SloQuestion::Exclude(..)
             | SloQuestion::EndExclusion(..) => "application/json",

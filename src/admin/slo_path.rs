@@ -4,12 +4,16 @@ use super::bodies::members;
 use super::refusal::AdminRefusal;
 use crate::job::slo::{ExclusionWish, SloQuestion};
 use crate::slo::calendar::IsoWeek;
+use crate::slo::trend::TREND_WEEKS_MAX;
 use crate::slo::weekly_text::ReportFormat;
 use crate::wire::request::Method;
 use serde_json::Value;
 
 const EXCLUSION: &str =
     r#"{"from":"2026-11-24T02:00","until":"2026-11-24T02:30","why":"…","objective":"delivery"}"#;
+
+/// The weeks of a history without a number.
+const HISTORY_WEEKS: u16 = 12;
 
 /// The question of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,7 @@ pub(super) enum SloPath<'a> {
     All,
     One(&'a str),
     Report,
+    History(&'a str),
     Exclusions,
     Exclusion(&'a str),
 }
@@ -42,6 +47,7 @@ impl SloPath<'_> {
             "/exclusions" => SloPath::Exclusions,
             rest => match rest.strip_prefix('/')?.split_once('/') {
                 None => SloPath::One(rest.trim_start_matches('/')),
+                Some((name, "history")) => SloPath::History(name),
                 Some(("exclusions", number)) => SloPath::Exclusion(number),
                 Some(_) => return None,
             },
@@ -59,12 +65,17 @@ impl SloPath<'_> {
             (SloPath::All, Method::Get | Method::Head) => Ok(ObjectivesQuestion::All),
             (SloPath::One(name), Method::Get | Method::Head) => Ok(ObjectivesQuestion::One(name.to_owned())),
             (SloPath::Report, Method::Get | Method::Head) => report(query).map(ObjectivesQuestion::Rows),
+            (SloPath::History(name), Method::Get | Method::Head) => {
+                history(name, query).map(ObjectivesQuestion::Rows)
+            }
             (SloPath::Exclusions, Method::Get | Method::Head) => {
                 Ok(ObjectivesQuestion::Rows(SloQuestion::Exclusions))
             }
             (SloPath::Exclusions, Method::Post) => exclusion(body).map(ObjectivesQuestion::Exclude),
             (SloPath::Exclusion(name), Method::Delete) => number(name).map(ObjectivesQuestion::EndExclusion),
-            (SloPath::All | SloPath::One(_) | SloPath::Report, _) => Err(AdminRefusal::method("GET, HEAD")),
+            (SloPath::All | SloPath::One(_) | SloPath::Report | SloPath::History(_), _) => {
+                Err(AdminRefusal::method("GET, HEAD"))
+            }
             (SloPath::Exclusions, _) => Err(AdminRefusal::method("GET, HEAD, POST")),
             (SloPath::Exclusion(_), _) => Err(AdminRefusal::method("DELETE")),
         }
@@ -102,6 +113,15 @@ fn report(query: &str) -> Result<SloQuestion, AdminRefusal> {
     });
     let format = format.transpose()?.unwrap_or(ReportFormat::Json);
     Ok(SloQuestion::Report { week: week.transpose()?, format })
+}
+
+fn history(name: &str, query: &str) -> Result<SloQuestion, AdminRefusal> {
+    let [weeks] = parameters(query, ["weeks"])?;
+    let weeks = weeks.map_or(Some(HISTORY_WEEKS), |text| text.parse().ok());
+    let weeks = weeks.filter(|weeks| (1..=TREND_WEEKS_MAX).contains(weeks)).ok_or_else(|| {
+        AdminRefusal::query_wrong(&format!("weeks must be a whole number from 1 to {TREND_WEEKS_MAX}"))
+    })?;
+    Ok(SloQuestion::History { name: name.to_owned(), weeks })
 }
 
 /// The values of these parameters. An unknown one is rejected, because it may be a misspelling. No value here needs percent-encoding.
@@ -185,5 +205,21 @@ mod tests {
             assert!(refusal.message.contains(part), "{path}: {}", refusal.message);
         }
         assert!(SloPath::of("/slo/delivery/other").is_none());
+    }
+
+    #[test]
+    fn history_has_a_bounded_number_of_weeks() {
+        let history =
+            |weeks| Ok(ObjectivesQuestion::Rows(SloQuestion::History { name: "delivery".into(), weeks }));
+        assert_eq!(read("/slo/delivery/history", ""), history(12));
+        assert_eq!(read("/slo/delivery/history", "weeks=114"), history(114));
+        for wrong in ["weeks=0", "weeks=115", "weeks=", "weeks=x", "week=1"] {
+            let refusal = read("/slo/delivery/history", wrong).expect_err(wrong);
+            assert!(
+                refusal.status == 400 && refusal.message.contains("week"),
+                "{wrong}: {}",
+                refusal.message
+            );
+        }
     }
 }

@@ -337,6 +337,9 @@ fn slo(
         Some(SloCommand::Report(arguments)) => {
             operating(settings, which, |config, running| arguments.run(&config, running))
         }
+        Some(SloCommand::History(arguments)) => {
+            operating(settings, which, |config, running| arguments.run(&config, running))
+        }
         Some(SloCommand::Exclude(arguments)) => {
             operating(settings, which, |config, running| arguments.run(&config, running))
         }

@@ -36,6 +36,7 @@ mod running;
 mod serve;
 mod setup;
 mod slo_command;
+mod slo_history_command;
 mod slo_report_command;
 mod store_command;
 mod systemd;

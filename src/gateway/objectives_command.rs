@@ -163,8 +163,8 @@ fn row(name: &str, second: &str, part: &Value) -> Option<[String; HEAD.len()]> {
     ])
 }
 
-fn aligned(rows: &[[String; HEAD.len()]]) -> String {
-    let mut widths = [0; HEAD.len()];
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -210,12 +210,12 @@ fn footer(report: &Value) -> Option<String> {
     Some(out)
 }
 
-fn percent_or_dash(ppm: &Value) -> String {
+pub(super) fn percent_or_dash(ppm: &Value) -> String {
     ppm.as_i64().map_or_else(|| "-".into(), percent)
 }
 
 /// Parts per million as percent, without zeros at the end.
-fn percent(ppm: i64) -> String {
+pub(super) fn percent(ppm: i64) -> String {
     let sign = if ppm < 0 { "-" } else { "" };
     let ppm = ppm.unsigned_abs();
     let text = format!("{sign}{}.{:04}", ppm / 10_000, ppm % 10_000);

@@ -5,6 +5,7 @@ use super::exclusion_command::ExcludeArguments;
 use super::export_command::ExportArguments;
 use super::import_command::ImportArguments;
 use super::output;
+use super::slo_history_command::HistoryArguments;
 use super::slo_report_command::ReportArguments;
 use crate::random::Random;
 use crate::slo::objective::{Counting, Objective, USUAL, allowed_ppm};
@@ -30,6 +31,8 @@ pub(super) enum SloCommand {
     Import(ImportArguments),
     /// Print the report of a week: how well each objective was kept, and what spent its budget
     Report(ReportArguments),
+    /// Print an objective by week, as far back as its counts are kept
+    History(HistoryArguments),
     /// Keep a time, like planned work, out of the budgets and alerts of objectives, or remove such an exclusion
     Exclude(ExcludeArguments),
     /// Print the exclusions of the last 100 days and later

@@ -17,6 +17,11 @@ pub enum SloQuestion {
         week: Option<IsoWeek>,
         format: ReportFormat,
     },
+    /// The last weeks of an objective, this one included.
+    History {
+        name: String,
+        weeks: u16,
+    },
     Exclusions,
     /// Adds an exclusion, with the address that it comes from.
     Exclude(ExclusionWish, String),

@@ -1,18 +1,22 @@
 //! Operators' questions that need the rows of `slo.db`.
 
-use super::report_rows::{StoredReport, sent_report, week_rows};
+use super::report_rows::{StoredReport, days, sent_report, sum_days, week_rows};
 use super::{Keeper, ReportPlan};
 use crate::clock::Now;
-use crate::job::slo::{SloProblem, SloQuestion, SloRequest};
-use crate::slo::calendar::IsoWeek;
+use crate::job::slo::{SloAnswer, SloProblem, SloQuestion, SloRequest};
+use crate::slo::calendar::{IsoWeek, QUARTER_MS, QUARTERS_PER_DAY};
+use crate::slo::trend::{days_of, objective_trend};
 use crate::slo::weekly::{WeekRequest, WeeklyReport, needed, weekly_report};
 use crate::slo::weekly_text::ReportFormat;
+
+const DAYS_PER_WEEK: u64 = 7;
 
 impl<C: Fn() -> Now> Keeper<C> {
     /// Answers a question.
     pub(super) fn answer(&mut self, request: SloRequest) {
         let answer = match request.question {
             SloQuestion::Report { week, format } => self.report_as(week, format),
+            SloQuestion::History { name, weeks } => self.history_of(&name, weeks),
             SloQuestion::Exclusions => self.list_exclusions(),
             SloQuestion::Exclude(wish, by) => self.exclude(wish, by),
             SloQuestion::EndExclusion(number, by) => self.end_exclusion(number, &by),
@@ -73,6 +77,31 @@ impl<C: Fn() -> Now> Keeper<C> {
             Err(SloProblem::Unreadable(_) | SloProblem::Refused(_)) => return,
         }
         self.reported = Some(week);
+    }
+
+    /// The history of an objective, up to the last row.
+    fn history_of(&mut self, name: &str, weeks: u16) -> SloAnswer {
+        let now_ms = (self.clock)().unix_ms;
+        let objectives = &self.reports.objectives;
+        let Some(objective) = objectives.iter().find(|(known, _)| *known == name).copied() else {
+            let known: Vec<&str> = objectives.iter().map(|(known, _)| *known).collect();
+            let why = format!("there is no objective {name:?}; there are: {}", known.join(", "));
+            return Err(SloProblem::Unknown(why));
+        };
+        let quarter = now_ms / QUARTER_MS;
+        let first = (quarter / QUARTERS_PER_DAY).saturating_sub((u64::from(weeks) + 1) * DAYS_PER_WEEK);
+        let days = match self.deployment.as_ref().filter(|deployment| deployment.is_complete()) {
+            Some(deployment) => days_of(&deployment.quarters(first * QUARTERS_PER_DAY..quarter + 1)),
+            None => {
+                let database = self.database.as_mut().ok_or_else(unreadable)?;
+                let connection = database.connection();
+                let days = sum_days(connection, quarter).and_then(|()| days(connection, first));
+                days.map_err(|_| unreadable())?
+            }
+        };
+        let history = objective_trend(objective, &days, &self.instance, weeks, now_ms);
+        let text = history.and_then(|history| serde_json::to_string(&history).ok());
+        text.map_or_else(|| Err(unreadable()), |text| Ok(text + "\n"))
     }
 
     /// The report of a week; of this one without a week.

@@ -8,7 +8,8 @@ use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::slo::calendar::{IsoWeek, QUARTERS_PER_DAY, QuarterSpan};
 use crate::slo::counts_row;
 use crate::slo::exclusion::ExclusionList;
-use crate::slo::run_counts::{AllCounts, add_all};
+use crate::slo::run_counts::add_all;
+use crate::slo::trend::{DayRows, days_of};
 use crate::slo::weekly_rows::{NoticeTally, OutageSpan, QuarterRows, RunEnding, RunSpan, WeekRows};
 use crate::slo::weekly_text::ReportFormat;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -95,6 +96,15 @@ pub(super) fn quarters(connection: &Connection, span: QuarterSpan) -> rusqlite::
         );
     }
     Ok(quarters)
+}
+
+/// The counts of each day in UTC with events, from this one on, of all runs.
+pub(super) fn days(connection: &Connection, from: u64) -> rusqlite::Result<DayRows> {
+    let mut statement = connection.prepare_cached("SELECT day, counts FROM days WHERE day >= ?")?;
+    let rows = statement.query_map([signed(from)], |row| {
+        Ok((unsigned(row.get(0)?), counts_row::read(row.get_ref(1)?.as_str()?)))
+    })?;
+    rows.collect()
 }
 
 /// The runs that began before this time.
@@ -187,10 +197,7 @@ pub(super) fn sum_days(connection: &Connection, quarter: u64) -> rusqlite::Resul
     let today = quarter / QUARTERS_PER_DAY;
     let first = last.map_or(0, |last| unsigned(last).min(today).saturating_sub(DAYS_OPEN));
     let span = QuarterSpan { from: first * QUARTERS_PER_DAY, until: (today + 1) * QUARTERS_PER_DAY };
-    let mut days: BTreeMap<u64, AllCounts> = BTreeMap::new();
-    for (quarter, counts) in quarters(connection, span)? {
-        add_all(days.entry(quarter / QUARTERS_PER_DAY).or_default(), &counts);
-    }
+    let days = days_of(&quarters(connection, span)?);
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO days VALUES (?, ?)")?;
     for (day, counts) in days {
         statement.execute(params![signed(day), counts_row::text_of(&counts)])?;

@@ -489,6 +489,8 @@ fn events_of_an_exclusion_spend_no_budget_and_begin_no_incident_until_it_is_remo
     assert_eq!(bad_messages(&rig), 0);
     assert_eq!(rig.open(), <Vec<String>>::new());
     assert_eq!(rig.services.events(AlertChannel::Slack), []);
+    let history = rig.ask(SloQuestion::History { name: "delivery".into(), weeks: 1 }).expect("a history");
+    assert!(history.contains(r#""bad":12000,"#), "the rows have all events: {history}");
     let end = SloQuestion::EndExclusion(1, "192.0.2.7".into());
     rig.ask(end.clone()).expect("it is removed");
     rig.accept(20);

@@ -41,6 +41,7 @@ pub mod store_clock;
 #[cfg(test)]
 mod tests;
 pub mod tier;
+pub mod trend;
 pub mod weekly;
 pub mod weekly_rows;
 pub mod weekly_text;
