@@ -1,5 +1,6 @@
 """A temporary PostgreSQL for a measurement: created in a temporary folder, synced to disk, and removed afterwards."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -60,7 +61,7 @@ class Cluster:
     def __enter__(self):
         try:
             self.make()
-            self.launch()
+            self.create()
         except BaseException:
             self.__exit__()
             raise
@@ -72,10 +73,17 @@ class Cluster:
         ran([*as_nobody(), program("initdb"), "-U", NAME, "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-instructions",
              "-D", f"{self.folder}/data"], "initdb", cwd=self.folder)
 
-    def launch(self):
+    def create(self):
+        """Starts it for the first time, on a free port, and creates the database."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+        self.start()
+        ran([program("psql"), "-X", "-q", "-h", self.folder, "-p", str(self.port), "-U", NAME, "-d", "postgres",
+             "-c", f"CREATE DATABASE {NAME}"], "CREATE DATABASE")
+
+    def start(self):
+        """Starts it on its port, for the first time or again."""
         command = [*as_nobody(), program("postgres"), "-D", f"{self.folder}/data", "-k", self.folder, "-p", str(self.port)]
         for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
@@ -84,8 +92,6 @@ class Cluster:
                                             start_new_session=True, preexec_fn=self.pin)
         rig.first(self.process.pid)
         self.wait()
-        ran([program("psql"), "-X", "-q", "-h", self.folder, "-p", str(self.port), "-U", NAME, "-d", "postgres",
-             "-c", f"CREATE DATABASE {NAME}"], "CREATE DATABASE")
 
     def wait(self):
         ready = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -96,11 +102,27 @@ class Cluster:
                 raise rig.Failure(f"PostgreSQL did not start: {said}")
             time.sleep(0.05)
 
-    def first(self):
-        """Raises the priority of each of its processes, because each starts its own session."""
+    def children(self):
+        """Its processes, each of which has its own session."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for pid in children.read_text().split():
+        return [int(pid) for pid in children.read_text().split()]
+
+    def first(self):
+        """Raises the priority of each of its processes."""
+        for pid in self.children():
             rig.first(pid)
+
+    def signal_all(self, number):
+        """Sends a signal to all of its processes."""
+        for pid in [self.process.pid, *self.children()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self):
+        """Kills all of its processes, as a crash of the machine does."""
+        self.signal_all(signal.SIGSTOP)
+        self.signal_all(signal.SIGKILL)
+        self.process.wait()
 
     @property
     def url(self):
