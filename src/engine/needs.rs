@@ -24,6 +24,9 @@ impl Engine {
     /// Makes the requests that the hub needs. For a new channel, the bus is asked before the store.
     pub(super) fn ask_needs(&mut self) {
         self.send_unfollowed();
+        if let Some(contradiction) = self.hub.take_contradiction() {
+            self.hand_out(Job::Read(Read::Contradicted(contradiction)));
+        }
         while self.hub.has_needs() {
             for need in self.hub.take_needs() {
                 match need {
@@ -77,7 +80,7 @@ impl Engine {
             HeadsRound::Rests(_) => 0,
             HeadsRound::Runs(from) | HeadsRound::RunsAndAgain(from) => from,
         };
-        let (channels, next) = self.hub.names_from(from, HEADS_CHANNELS_MAX);
+        let (channels, next) = self.hub.heads_from(from, HEADS_CHANNELS_MAX);
         self.reads.heads = match (next, self.reads.heads) {
             (Some(next), HeadsRound::RunsAndAgain(_)) => HeadsRound::RunsAndAgain(next),
             (Some(next), HeadsRound::Runs(_) | HeadsRound::Rests(_)) => HeadsRound::Runs(next),

@@ -146,9 +146,10 @@ impl Engine {
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => self.refuse(ticket),
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
             Job::Presence(PresenceJob::Event(event)) => self.roster_event_lost(&event),
-            // A survey is the bus's, a page for a thread is not the engine's, and a signal may be lost.
+            // A survey is the bus's, a page for a thread is not the engine's, a signal may be lost, and the next publication
+            // contradicts what is known again.
             Job::Admit(AuthJob::LookUpUsers(_) | AuthJob::ReportAllUsers)
-            | Job::Read(Read::Survey(_))
+            | Job::Read(Read::Survey(_) | Read::Contradicted(_))
             | Job::Signal { .. }
             | Job::Presence(PresenceJob::Page { .. }) => {}
         }

@@ -22,7 +22,8 @@ use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
 use crate::session::{AuthMode, Policy};
 use crate::wire::outbox::Outbox;
-use crate::wire::push::LogPosition;
+use crate::wire::publication::{Change, Published, Stored};
+use crate::wire::push::{self, LogPosition};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -442,4 +443,27 @@ fn peer_is_read_once_a_turn_whatever_was_listed_with_it() {
     assert_eq!(stage.engine.next_ready(&mut left), Some(client));
     stage.engine.handle_more(client);
     assert_eq!(stage.engine.next_ready(&mut left), None);
+}
+
+#[test]
+fn publication_under_a_delivered_offset_is_reported_to_the_store() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT, r#"{"id":2,"subscribe":{"channel":"c"}}"#]);
+    let ticket = stage.asked().ticket;
+    stage.answer(Completion::Page { ticket, outcome: Ok(page(9)) });
+    let channel = ChannelName::parse("c").expect("valid");
+    for time_ms in [1_000, 2_000] {
+        let (offset, change) = (Offset(10), Change::None);
+        let stored = Stored { offset, key: None, user: "u", time_ms, change, deleted_by: None, data: "1" };
+        let mut frame = Vec::new();
+        push::publication(&mut frame, &channel, &stored);
+        let published = Published { channel: channel.clone(), offset, change, time_ms, frame: frame.into() };
+        stage.broadcasts.push_back(Broadcast::Published(Arc::from([published])));
+        stage.turn();
+    }
+    stage.turn_until(|stage| stage.has(client, r#""offset":10"#));
+    assert_eq!(stage.received(client).matches(r#""offset":10"#).count(), 1, "it is not delivered");
+    let reads = stage.reads.take().expect("a queue");
+    let reported = |read: &&Read| matches!(read, Read::Contradicted(found) if (found.known, found.found) == (Offset(10), Offset(10)));
+    assert_eq!(reads.iter().filter(reported).count(), 1, "{reads:?}");
 }

@@ -77,6 +77,8 @@ pub(super) enum Intake {
     Dropped,
     /// The publications after this offset are missing; read them from the store.
     Hole(Offset),
+    /// It is another publication than the one that subscribers were sent under its offset. The head is this.
+    Contradicts(Offset),
 }
 
 /// The outcome of a page that was read to fill a hole. Publications after `more` are still missing.
@@ -177,7 +179,11 @@ impl Channel {
             self.erased_by = self.erased_by.max(published.offset);
         }
         let Knowledge::Known(position) = &mut self.knowledge else { return Intake::Dropped };
-        if published.offset <= position.head || self.filling == Filling::Asked {
+        if published.offset <= position.head {
+            let contradicts = self.tail.contradicts(published);
+            return if contradicts { Intake::Contradicts(position.head) } else { Intake::Dropped };
+        }
+        if self.filling == Filling::Asked {
             return Intake::Dropped;
         }
         if published.offset != position.head.next() {

@@ -17,6 +17,16 @@ pub enum Need {
     Fill(ChannelId, Offset),
 }
 
+/// Proof that a log lost publications: it gave an offset again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    pub channel: ChannelName,
+    /// The newest offset that is known to have been committed.
+    pub known: Offset,
+    /// The offset of another publication, or the head that was read later.
+    pub found: Offset,
+}
+
 /// The publications to read along with a log's position. `limits::RECOVERY_PAGE_BYTES_MAX` also bounds the read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageWanted {

@@ -30,7 +30,7 @@ mod tests;
 
 pub use channel::LiveSubscriber;
 pub use cursor::Decision;
-pub use exchange::{CatchUpStep, LogPage, Need, PageWanted, Paging, ReplayPage};
+pub use exchange::{CatchUpStep, Contradiction, LogPage, Need, PageWanted, Paging, ReplayPage};
 pub use id::{ChannelId, Slot, SubscriptionId};
 
 use crate::id::{ChannelName, Offset};
@@ -62,6 +62,7 @@ pub struct Hub {
     caught_up: Vec<SubscriptionId>,
     needs: Vec<Need>,
     unfollowed: Vec<ChannelName>,
+    contradiction: Option<Box<Contradiction>>,
 }
 
 impl Hub {
@@ -79,6 +80,7 @@ impl Hub {
             caught_up: Vec::new(),
             needs: Vec::new(),
             unfollowed: Vec::new(),
+            contradiction: None,
         }
     }
 
@@ -188,7 +190,8 @@ impl Hub {
         matches!(self.subscription(id), Some(Subscription { stage: SubscriptionStage::Live { .. }, .. }))
     }
 
-    /// Takes a publication from the live lane. A duplicate is dropped; a hole is filled from the store.
+    /// Takes a publication from the live lane. A duplicate is dropped; a hole is filled from the store. Another publication under a
+    /// known offset is dropped and reported ([`Hub::take_contradiction`]).
     pub fn publish(&mut self, published: &Published) {
         let Some(id) = self.names.get(&published.channel).copied() else { return };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
@@ -200,7 +203,16 @@ impl Hub {
             }
             channel::Intake::Hole(after) => self.needs.push(Need::Fill(id, after)),
             channel::Intake::Dropped => {}
+            channel::Intake::Contradicts(known) => {
+                let (channel, found) = (published.channel.clone(), published.offset);
+                self.contradiction = Some(Box::new(Contradiction { channel, known, found }));
+            }
         }
+    }
+
+    /// Takes the proof that a log lost publications, if one arrived since the last call: the last one.
+    pub fn take_contradiction(&mut self) -> Option<Box<Contradiction>> {
+        self.contradiction.take()
     }
 
     /// Takes a signal, which goes to the subscribers that are live in this turn.
@@ -307,19 +319,19 @@ impl Hub {
         std::mem::take(&mut self.unfollowed)
     }
 
-    /// Up to `most` names of channels whose position is known, beginning at index `from`, and the index to continue
+    /// Up to `most` channels whose position is known, each with its head, beginning at index `from`, and the index to continue
     /// at; `None` at the end.
-    pub fn names_from(&self, from: usize, most: usize) -> (Vec<ChannelName>, Option<usize>) {
-        let mut names = Vec::new();
+    pub fn heads_from(&self, from: usize, most: usize) -> (Vec<(ChannelName, Offset)>, Option<usize>) {
+        let mut heads = Vec::new();
         for (index, channel) in self.channels.iter().skip_while(|(index, _)| *index < from) {
-            if names.len() == most {
-                return (names, Some(index));
+            if heads.len() == most {
+                return (heads, Some(index));
             }
-            if channel.position().is_some() {
-                names.push(channel.name.clone());
+            if let Some(position) = channel.position() {
+                heads.push((channel.name.clone(), position.head));
             }
         }
-        (names, None)
+        (heads, None)
     }
 
     /// The head of a subscription's channel, if it is newer than the last one returned here or sent in the reply.

@@ -7,7 +7,7 @@
 use super::id::ChannelId;
 use crate::id::Offset;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_PUBLICATIONS_MAX};
-use crate::wire::publication::{Change, Published};
+use crate::wire::publication::{Change, Published, UNKNOWN_TIME, time_of};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -70,6 +70,16 @@ impl Tail {
     /// The number of publications that the tail lacks to serve any recovery.
     pub(super) fn room(&self) -> usize {
         TAIL_PUBLICATIONS_MAX - self.frames.len().min(TAIL_PUBLICATIONS_MAX)
+    }
+
+    /// True if the tail holds another publication under the same offset: its commit was at another time. Edits, deletes and erasures
+    /// leave the time as it was.
+    pub(super) fn contradicts(&self, published: &Published) -> bool {
+        let index =
+            published.offset.0.checked_sub(self.first.0).and_then(|index| usize::try_from(index).ok());
+        let Some(frame) = index.and_then(|index| self.frames.get(index)) else { return false };
+        let held = time_of(frame);
+        held != published.time_ms && held != UNKNOWN_TIME && published.time_ms != UNKNOWN_TIME
     }
 
     /// The frames after `cursor`, with their offsets, if the tail reaches back that far.

@@ -3,7 +3,8 @@
 mod world;
 
 use super::*;
-use crate::wire::push::RecoveryOutcome;
+use crate::wire::publication::{Change, Stored, UNKNOWN_TIME};
+use crate::wire::push::{self, RecoveryOutcome};
 use proptest::prelude::*;
 use world::{Act, FromKind, Store, World, act, name};
 
@@ -59,6 +60,40 @@ fn signal_reaches_only_subscribers_that_are_live() {
     world.hub.signal(&name(0), b"heard");
     let run = world.hub.take_run().expect("a run");
     assert_eq!((&*run.bytes, run.publications, run.live.len()), (&b"heard"[..], 0, 1));
+}
+
+/// A publication that the store committed at this time.
+fn committed(offset: u64, time_ms: u64, change: Change) -> Published {
+    let stored =
+        Stored { offset: Offset(offset), key: None, user: "u", time_ms, change, deleted_by: None, data: "1" };
+    let mut frame = Vec::new();
+    push::publication(&mut frame, &name(0), &stored);
+    Published { channel: name(0), offset: stored.offset, change, time_ms, frame: frame.into() }
+}
+
+#[test]
+fn offset_given_to_another_publication_is_reported_and_a_duplicate_is_not() {
+    let mut world = World::new(300);
+    world.apply(Act::Subscribe { channel: 0, from: FromKind::Now });
+    world.apply(Act::AnswerNeeds(Store::Answers));
+    for offset in 1..=5 {
+        world.hub.publish(&committed(offset, 1_000 + offset, Change::None));
+    }
+    for duplicate in [committed(4, 1_004, Change::None), committed(5, UNKNOWN_TIME, Change::None)] {
+        world.hub.publish(&duplicate);
+        assert_eq!(world.hub.take_contradiction(), None);
+    }
+    // After a failover to a server that had the first three.
+    world.hub.publish(&committed(4, 2_000, Change::None));
+    let found = world.hub.take_contradiction().expect("reported");
+    assert_eq!(*found, Contradiction { channel: name(0), known: Offset(5), found: Offset(4) });
+    assert_eq!(world.hub.take_contradiction(), None, "reported once");
+    // A delete leaves only itself in memory.
+    world.hub.publish(&committed(6, 2_001, Change::Deletes(Offset(2))));
+    world.hub.publish(&committed(5, 3_000, Change::None));
+    assert_eq!(world.hub.take_contradiction(), None, "nothing is known of it");
+    world.hub.publish(&committed(6, 3_001, Change::None));
+    assert!(world.hub.take_contradiction().is_some());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Jobs, their completions, and broadcasts.
 
+use crate::hub::Contradiction;
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::job::lookup::Lookup;
 use crate::job::users::OwnLookup;
@@ -47,11 +48,14 @@ pub struct Append {
 pub enum Read {
     /// A page of one channel's log, and the log's position.
     Page(PageRequest),
-    /// The positions of many logs; at most `limits::HEADS_CHANNELS_MAX` channels.
-    Heads { ticket: Ticket, channels: Vec<ChannelName> },
+    /// The positions of many logs; at most `limits::HEADS_CHANNELS_MAX` channels, each with the newest offset that is known to have
+    /// been committed. A head below it proves that the log lost publications.
+    Heads { ticket: Ticket, channels: Vec<(ChannelName, Offset)> },
     /// The positions of many logs, for all reactors; at most `limits::SURVEY_CHANNELS_MAX` channels. It is not answered if it
     /// fails.
     Survey(Arc<Slice>),
+    /// Reads nothing: reports that a log lost publications. It is not answered.
+    Contradicted(Box<Contradiction>),
 }
 
 #[derive(Debug)]

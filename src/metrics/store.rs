@@ -63,6 +63,8 @@ pub struct StoreCounters {
     pub checkpoint_failures: AtomicU64,
     /// The size of the write-ahead log in use at the last check.
     pub wal_bytes: AtomicU64,
+    /// Proofs that a log lost committed publications.
+    pub contradictions: AtomicU64,
     /// Lost connections to a store server that were restored.
     pub reconnects: AtomicU64,
     /// Connections abandoned because the server did not answer in time.

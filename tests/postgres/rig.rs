@@ -2,6 +2,7 @@
 
 use crate::servers::Postgres;
 use crossbeam_channel::{Sender, bounded};
+use seawall::hub::Contradiction;
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::callers::Callers;
 use seawall::job::orders::OrderBoard;
@@ -187,9 +188,16 @@ impl Rig {
     }
 
     pub fn heads(&mut self, names: &[&str]) -> Result<Vec<(u64, u64)>, ReadError> {
+        self.heads_since(names.iter().map(|text| (name(text), Offset::ZERO)).collect())
+    }
+
+    /// Heads of channels that are known to have had these.
+    pub fn heads_since(
+        &mut self,
+        channels: Vec<(ChannelName, Offset)>,
+    ) -> Result<Vec<(u64, u64)>, ReadError> {
         self.requests += 1;
         let ticket = Ticket { reactor: ReactorId(0), request: self.requests };
-        let channels = names.iter().map(|text| name(text)).collect();
         self.read.send(Read::Heads { ticket, channels }).expect("readers live");
         match self.completion(self.requests) {
             Completion::Heads { outcome, .. } => {
@@ -197,6 +205,11 @@ impl Rig {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Reports that a log lost publications, as a reactor does.
+    pub fn contradict(&mut self, contradiction: Contradiction) {
+        self.read.send(Read::Contradicted(Box::new(contradiction))).expect("readers live");
     }
 
     /// All publications of a channel, read page by page.

@@ -528,7 +528,7 @@ impl Shell {
 
     /// A channel without subscribers is forgotten, and so is what was given out of it.
     fn forget_unfollowed(&mut self) {
-        let (names, _) = self.engine.hub().names_from(0, usize::MAX);
-        self.given.retain(|channel, _| names.iter().any(|name| number(name) == *channel));
+        let (heads, _) = self.engine.hub().heads_from(0, usize::MAX);
+        self.given.retain(|channel, _| heads.iter().any(|(name, _)| number(name) == *channel));
     }
 }

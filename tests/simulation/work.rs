@@ -136,8 +136,9 @@ impl World {
                     (ticket, Completion::Page { ticket, outcome })
                 }
                 Read::Survey(_) => continue,
+                Read::Contradicted(contradiction) => panic!("{contradiction:?}"),
                 Read::Heads { ticket, channels } => {
-                    let heads = channels.into_iter().map(|name| {
+                    let heads = channels.into_iter().map(|(name, _)| {
                         let position = self.store.position(super::store::number(&name));
                         (name, position)
                     });

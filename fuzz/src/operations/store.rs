@@ -86,7 +86,7 @@ impl Store {
         }
         let frame = Arc::from(self.piece(channel, offset, Form::Frames));
         let published =
-            Published { channel: channel.clone(), offset: Offset(offset), change, time_ms: 1, frame };
+            Published { channel: channel.clone(), offset: Offset(offset), change, time_ms: offset, frame };
         Ok((appended(offset, Attempt::First), Some(published)))
     }
 

@@ -116,7 +116,7 @@ impl Workers {
                 Completion::Page { ticket: request.ticket, outcome }
             }
             Job::Read(Read::Heads { ticket, channels }) => {
-                let heads = channels.into_iter().map(|channel| {
+                let heads = channels.into_iter().map(|(channel, _)| {
                     let position = self.store.position(&channel);
                     (channel, position)
                 });
@@ -140,7 +140,7 @@ impl Workers {
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => {
                 Completion::Presence { ticket, page: Arc::from(&b"{}"[..]) }
             }
-            job @ (Job::Read(Read::Survey(_))
+            job @ (Job::Read(Read::Survey(_) | Read::Contradicted(_))
             | Job::Admit(
                 AuthJob::ReleaseUser { .. }
                 | AuthJob::ReleaseAddress { .. }

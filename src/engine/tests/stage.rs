@@ -270,7 +270,7 @@ impl Stage {
         self.turn_until(|stage| {
             asked = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
                 Some(Read::Page(request)) => Some(request),
-                Some(Read::Heads { .. } | Read::Survey(_)) | None => None,
+                Some(Read::Heads { .. } | Read::Survey(_) | Read::Contradicted(_)) | None => None,
             };
             asked.is_some()
         });

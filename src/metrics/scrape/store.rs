@@ -109,6 +109,11 @@ impl Scrape {
             read(&store.wal_bytes),
         )?;
         sheet.counter(
+            "store_contradictions",
+            "Proofs that a log lost committed publications",
+            read(&store.contradictions),
+        )?;
+        sheet.counter(
             "store_reconnects",
             "Lost connections to the store that were restored",
             read(&store.reconnects),

@@ -15,6 +15,7 @@ use super::route::Waiting;
 use super::timing::{jittered, monotonic, pause};
 use super::trial::{TrialCalls, Writers};
 use crate::auth::account::ChannelCharge;
+use crate::hub::Contradiction;
 use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
@@ -257,7 +258,8 @@ impl PostgresAppender {
             if let Ok(Appended { offset, attempt: Attempt::First, .. }) = &settled.outcome
                 && let Err(known) = self.heads.advance(&waiting.job.channel, *offset)
             {
-                self.epoch.note_lost(&waiting.job.channel, known, *offset);
+                let (channel, found) = (waiting.job.channel.clone(), *offset);
+                self.epoch.note_lost(&Contradiction { channel, known, found }, &self.counters);
                 has_gone_back = true;
             }
         }

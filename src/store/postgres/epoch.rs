@@ -4,12 +4,15 @@
 //! process that continued would take new publications for known ones by their offsets. So from the first answer with another
 //! epoch, the store only refuses, and the process has to be restarted.
 //!
-//! A new publication with an offset that was acknowledged before proves such a loss without the operator. From then on the store
-//! refuses writes until the epoch is replaced.
+//! Three answers prove such a loss without the operator: a new publication gets an offset that this process acknowledged, or one
+//! under which subscribers were sent another publication, or a head is below an offset that was known before it was read. From then
+//! on the store refuses writes until the epoch is replaced.
 
 use super::fault::{CallFault, Fate};
 use crate::health::finding::{Cause, Fault};
-use crate::id::{ChannelName, Epoch, Offset};
+use crate::hub::Contradiction;
+use crate::id::Epoch;
+use crate::metrics::store::{StoreCounters, bump};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The value for "none yet": an epoch has 32 bits.
@@ -23,7 +26,7 @@ const NEW_EPOCH: &str = "which failover or restore lost commits; then run `seawa
 pub(super) struct KnownEpoch {
     known: AtomicU64,
     found: AtomicU64,
-    /// Set once an acknowledged offset was given to another publication.
+    /// Set once a log was seen to have lost publications.
     went_back: AtomicBool,
 }
 
@@ -53,11 +56,13 @@ impl KnownEpoch {
         self.replaced().is_some()
     }
 
-    /// Notes that a log gave an acknowledged offset to another publication: from then on the store refuses writes.
-    pub(super) fn note_lost(&self, channel: &ChannelName, known: Offset, found: Offset) {
+    /// Notes that a log lost committed publications: from then on the store refuses writes.
+    pub(super) fn note_lost(&self, contradiction: &Contradiction, counters: &StoreCounters) {
+        bump(&counters.contradictions);
         if !self.went_back.swap(true, Ordering::AcqRel) {
-            let Offset(known) = known;
-            tracing::error!(%channel, known, found = found.0, look_at = NEW_EPOCH, "store lost acknowledged publications");
+            let Contradiction { channel, known, found } = contradiction;
+            let (known, found) = (known.0, found.0);
+            tracing::error!(%channel, known, found, look_at = NEW_EPOCH, "store lost acknowledged publications");
         }
     }
 

@@ -5,6 +5,7 @@ use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::presence::Presence;
 use super::timing::{GLANCE, pause};
+use crate::hub::Contradiction;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
@@ -24,7 +25,18 @@ use std::sync::Arc;
 
 const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data
      FROM seawall.page($1, $2, $3, $4, $5, $6)";
-const HEADS: &str = "SELECT head, floor, epoch FROM seawall.heads($1)";
+/// With the proof that no standby answered, which may lag: a pooler can send reads to one.
+const HEADS: &str = "SELECT head, floor, epoch, NOT pg_catalog.pg_is_in_recovery() FROM seawall.heads($1)";
+
+type Heads = Vec<(ChannelName, LogPosition)>;
+
+/// The server that answered a read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Primary,
+    /// Its logs may be older than what is known.
+    Standby,
+}
 
 pub(super) struct PostgresReader {
     pub(super) connection: StoreConnection,
@@ -98,15 +110,17 @@ impl PostgresReader {
                 self.answers.one(ticket.reactor, Completion::Page { ticket, outcome });
             }
             Read::Heads { ticket, channels } => {
-                let outcome = self.attempt(|worker| worker.heads(channels));
+                let outcome = self.attempt(|worker| worker.checked_heads(channels));
                 self.answers.one(ticket.reactor, Completion::Heads { ticket, outcome });
             }
             Read::Survey(slice) => {
-                if let Ok(heads) = self.attempt(|worker| worker.heads(slice.channels().to_vec())) {
+                let channels = slice.channels();
+                if let Ok((heads, _)) = self.attempt(|worker| worker.heads(channels.to_vec())) {
                     self.answers.all(&Broadcast::Heads(Arc::from(heads)));
                     slice.answer();
                 }
             }
+            Read::Contradicted(contradiction) => self.epoch.note_lost(&contradiction, &self.counters),
         }
     }
 
@@ -147,13 +161,27 @@ impl PostgresReader {
         page_of(request, &rows).map_err(|error| CallFault::garbled(&error))
     }
 
-    fn heads(&mut self, channels: Vec<ChannelName>) -> Result<Vec<(ChannelName, LogPosition)>, CallFault> {
+    /// Reads the positions of logs whose heads are known to have been at least these.
+    fn checked_heads(&mut self, channels: Vec<(ChannelName, Offset)>) -> Result<Heads, CallFault> {
+        let (names, known): (Vec<ChannelName>, Vec<Offset>) = channels.into_iter().unzip();
+        let (heads, source) = self.heads(names)?;
+        let below = heads.iter().zip(known).find(|((_, position), known)| position.head < *known);
+        if let (Some(((channel, position), known)), Source::Primary) = (below, source) {
+            let found = Contradiction { channel: channel.clone(), known, found: position.head };
+            self.epoch.note_lost(&found, &self.counters);
+        }
+        Ok(heads)
+    }
+
+    fn heads(&mut self, channels: Vec<ChannelName>) -> Result<(Heads, Source), CallFault> {
         let names: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
         let rows = self.connection.read(HEADS, &[(&names, Type::TEXT_ARRAY)])?;
         self.check(&rows)?;
         let positions: Result<Vec<_>, Trouble> = rows.iter().map(position).collect();
         let positions = positions.map_err(|error| CallFault::garbled(&error))?;
-        Ok(channels.into_iter().zip(positions).collect())
+        let is_primary = rows.first().is_some_and(|row| row.try_get(3).unwrap_or(false));
+        let source = if is_primary { Source::Primary } else { Source::Standby };
+        Ok((channels.into_iter().zip(positions).collect(), source))
     }
 
     /// One statement reads one epoch.
@@ -175,8 +203,8 @@ fn refuse(answers: &Answers, counters: &StoreCounters, job: Read) {
         Read::Heads { ticket, .. } => {
             answers.one(ticket.reactor, Completion::Heads { ticket, outcome: Err(error) });
         }
-        // The asker sees that the slice was not answered.
-        Read::Survey(_) => {}
+        // The asker sees that the slice was not answered, and the next publication contradicts what is known again.
+        Read::Survey(_) | Read::Contradicted(_) => {}
     }
 }
 

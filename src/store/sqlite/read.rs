@@ -40,7 +40,8 @@ impl SqliteReader {
                     self.answers.one(ticket.reactor, Completion::Page { ticket, outcome });
                 }
                 Read::Heads { ticket, channels } => {
-                    let outcome = self.attempt(|reader| reader.heads(&channels));
+                    let names: Vec<_> = channels.into_iter().map(|(name, _)| name).collect();
+                    let outcome = self.attempt(|reader| reader.heads(&names));
                     self.answers.one(ticket.reactor, Completion::Heads { ticket, outcome });
                 }
                 Read::Survey(slice) => {
@@ -48,6 +49,10 @@ impl SqliteReader {
                         self.answers.all(&Broadcast::Heads(Arc::from(heads)));
                         slice.answer();
                     }
+                }
+                // The file belongs to this process alone, which knows what it committed.
+                Read::Contradicted(contradiction) => {
+                    tracing::error!(?contradiction, "store gave an offset twice");
                 }
             }
         }

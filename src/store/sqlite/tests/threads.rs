@@ -98,7 +98,9 @@ impl Rig {
 
     fn heads(&self, channel: &str) -> (u64, u64) {
         let ticket = Ticket { reactor: ReactorId(0), request: 9 };
-        self.read.send(Read::Heads { ticket, channels: vec![name(channel)] }).expect("readers live");
+        self.read
+            .send(Read::Heads { ticket, channels: vec![(name(channel), Offset::ZERO)] })
+            .expect("readers live");
         match self.answer(0) {
             Completion::Heads { outcome, .. } => {
                 let position = outcome.expect("heads are read")[0].1;
