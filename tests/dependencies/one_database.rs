@@ -77,6 +77,24 @@ fn log_that_lost_acknowledged_publications_takes_no_more_until_it_has_another_ep
 }
 
 #[test]
+fn large_cuts_of_retention_are_logged() {
+    let server = Postgres::start();
+    let gateway = on(&server).env("SEAWALL_RETENTION_AGE_MS", "86400000").start();
+    let mut client = Client::connect(&gateway);
+    (0..8).for_each(|n| _ = client.publish("c", json!(n)));
+    let day_ms = 24 * 3_600 * 1_000;
+    server.sql(&format!(
+        "UPDATE seawall.publications SET time = time - {day_ms} WHERE \"offset\" <= 6;
+         UPDATE seawall.channels SET oldest = oldest - {day_ms} WHERE name = 'c'"
+    ));
+    let wanted = "retention cut channels by a tenth";
+    until(SOON, "it is logged", || gateway.output().contains(wanted));
+    let output = gateway.output();
+    let line = output.lines().find(|line| line.contains(wanted)).expect("just seen");
+    assert!(line.contains("slices=1 publications=6 channel=c removed=6"), "{line}");
+}
+
+#[test]
 fn store_and_probe_connect_from_the_source_address() {
     let server = Postgres::start();
     std::fs::write(

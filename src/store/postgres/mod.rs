@@ -11,6 +11,7 @@ mod canary;
 mod connection;
 mod counts;
 mod drop_channels;
+mod due_channels;
 mod epoch;
 mod erase_users;
 mod failed_writes;

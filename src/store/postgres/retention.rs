@@ -6,6 +6,7 @@
 //! instances left when they ended.
 
 use super::connection::StoreConnection;
+use super::due_channels::DueChannels;
 use super::epoch::KnownEpoch;
 use super::erase_users::UserErasures;
 use super::fault::CallFault;
@@ -20,6 +21,7 @@ use crate::store::columns::{integer, natural};
 use crate::store::emptied::{BASE_STEP, IDLE_MIN};
 use crate::store::fullness::Fullness;
 use crate::store::idempotency::{KEY_AGE_MIN, SweepEnd, SweepPace};
+use crate::store::large_cuts::LargeCuts;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -83,6 +85,7 @@ pub(super) struct RetentionWorker {
     appends: u64,
     /// `None` until the last use of the store was read.
     trust: Option<ClockTrust>,
+    large_cuts: LargeCuts,
 }
 
 impl RetentionWorker {
@@ -115,6 +118,7 @@ impl RetentionWorker {
             erasures: UserErasures::default(),
             appends: 0,
             trust: None,
+            large_cuts: LargeCuts::default(),
         }
     }
 
@@ -145,6 +149,7 @@ impl RetentionWorker {
                 bump(&self.counters.retention_failures);
                 tracing::debug!(cause = %fault.cause.text, "retention slice failed");
             }
+            self.large_cuts.log(monotonic());
         }
         self.next_round = monotonic() + jittered(ROUND_PERIOD);
     }
@@ -332,14 +337,20 @@ impl RetentionWorker {
     /// Deletes at most `most` publications from before a time, those of the channel with the oldest one first. Returns how many
     /// it deleted, and true if more is left.
     fn cut_before(&mut self, before: i64, most: i64) -> Result<(u64, bool), CallFault> {
+        let due = DueChannels::read(&mut self.connection, before, most)?;
+        if due.is_empty() {
+            return Ok((0, false));
+        }
         let rows = self.connection.query(
             "SELECT removed, more FROM seawall.cut_aged($1, $2)",
             &[(&before, Type::INT8), (&most, Type::INT8)],
         )?;
         let Some(row) = rows.first() else { return Ok((0, false)) };
         let removed = natural(row.try_get(0).unwrap_or(0));
+        let more = row.try_get(1).unwrap_or(false);
         add(&self.counters.retention_deletes, removed);
-        Ok((removed, row.try_get(1).unwrap_or(false)))
+        due.note_cuts(&mut self.connection, &mut self.large_cuts)?;
+        Ok((removed, more))
     }
 
     fn by_keys(&mut self, now_ms: u64) -> Result<(), CallFault> {
