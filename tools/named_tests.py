@@ -121,4 +121,5 @@ def main():
     sys.exit(status or (run_shipped(wanted) if is_shipped else 0))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,9 @@ while the processors have nothing else to do: computing targets and the document
 BUILDER names a process group of a build that runs so from then on. Without it, they end before the last target begins, and the
 group is stopped meanwhile.
 
+A test that cannot run prints a line that begins with SKIPPED. These lines are listed at the end; if SEAWALL_TEST_ALL is set, they fail
+the run, because a check that checks nothing must not look like one that passed.
+
 A target that passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end
 the process group, in which other targets may still be running.
 """
@@ -16,6 +19,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +45,8 @@ IDLE = os.environ.get("IDLE", "").split()
 COMPUTE = IDLE or ["nice", "-n", str(NICE)]
 # The lines of panics that are repeated at the end of a failed target's output.
 PANIC_LINES = 60
+# The cause on a line of a test that cannot run, as Rust's tests print it, and as Python's unittest does.
+SKIPPED = re.compile(r"(?:^|skipped ['\"])SKIPPED: (.+?)['\"]?$", re.MULTILINE)
 START = time.monotonic()
 
 
@@ -49,6 +55,8 @@ class Job:
 
     def __init__(self, name, command, folder, settings):
         self.name, self.command, self.folder, self.settings = name, command, folder, settings
+        # The causes why some of its tests did not run.
+        self.skipped = []
 
     def run(self):
         start = time.monotonic()
@@ -67,9 +75,24 @@ class Job:
         results = [line for line in text.splitlines() if line.startswith(("test result: ", "Ran "))]
         result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
         print(f"{took}  {self.name}: {result}", flush=True)
-        # Tests that could not run say so on such a line.
-        for line in dict.fromkeys(line for line in text.splitlines() if line.startswith("SKIPPED: ")):
-            print(f"        {line}", flush=True)
+        self.skipped = causes_of_skips(text)
+        return self
+
+
+def causes_of_skips(text):
+    """The different causes for which tests in this output did not run."""
+    return list(dict.fromkeys(SKIPPED.findall(text)))
+
+
+def report_skips(jobs, must_run_all):
+    """Lists the tests that did not run; the exit status."""
+    skips = [f"SKIPPED: {job.name}: {cause}" for job in jobs for cause in job.skipped]
+    if not skips:
+        return 0
+    print("Some tests did not run:", *skips, sep="\n    ", flush=True)
+    if must_run_all:
+        print("FAILED: SEAWALL_TEST_ALL is set, so every test must run.", flush=True)
+    return int(must_run_all)
 
 
 def panics(text):
@@ -161,7 +184,7 @@ def main():
                 jobs += [waiting.submit(job.run) for job in held]
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(page.submit(job.run))
-                command = [sys.executable, "-m", "unittest", "discover", "-s", "tests/shipped"]
+                command = [sys.executable, "-m", "unittest", "discover", "-v", "-s", "tests/shipped"]
                 job = Job("shipped", command, pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(waiting.submit(job.run))
         if build.wait() != 0:
@@ -170,13 +193,12 @@ def main():
         computed.append(computing.submit(documentation().run))
         count = len(jobs) + len(computed) + len(last)
         print(f"{count} targets, built in {time.monotonic() - START:.0f} s", flush=True)
-        for job in jobs if IDLE else jobs + computed:
-            job.result()
+        done = [job.result() for job in (jobs if IDLE else jobs + computed)]
         with builder_held_back():
-            for job in last:
-                job.run()
-        for job in computed:
-            job.result()
+            done += [job.run() for job in last]
+        done += [job.result() for job in computed]
+    sys.exit(report_skips(dict.fromkeys(done), bool(os.environ.get("SEAWALL_TEST_ALL"))))
 
 
-main()
+if __name__ == "__main__":
+    main()

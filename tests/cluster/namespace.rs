@@ -1,7 +1,7 @@
 //! A test in a network namespace of its own, where it may drop packets and disturbs no other program.
 
 use crate::servers::process::{is_root, program};
-use std::io::Write;
+use crate::servers::skipped::skip;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -18,9 +18,9 @@ pub fn inside(body: impl FnOnce()) {
         return body();
     }
     if !allowed() {
-        // The test framework captures what `eprintln` prints.
-        let line = b"SKIPPED: no direction is cut: network namespaces are not allowed here, or this user is not root\n";
-        return std::io::stderr().write_all(line).expect("a line is written");
+        return skip(
+            "no direction is cut: network namespaces are not allowed here, or this user is not root",
+        );
     }
     // Missing packages are named before anything starts.
     let _found = (tool("ip", "iproute2"), tool("nft", "nftables"));

@@ -1,6 +1,7 @@
 //! A full disk refuses publications, and nothing else.
 
 use crate::servers::Disk;
+use crate::servers::skipped::skip;
 use crate::support::{Client, Gateway, SOON, Setup, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -22,8 +23,7 @@ fn publishing_is_refused_until_space_is_free() {
     let mount =
         std::process::Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
     if !mount.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: this machine allows no mount in a namespace, so no disk can be filled");
-        return;
+        return skip("this machine allows no mount in a namespace, so no disk can be filled");
     }
     let gateway = Setup::new().unlimited().tmpfs("size=12m").start();
     let ballast = inside(&gateway).join("ballast");
@@ -96,8 +96,7 @@ fn publishing_is_refused_before_the_disk_is_full_and_deletes_go_on() {
     let mount =
         std::process::Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]).status();
     if !mount.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: this machine allows no mount in a namespace, so no disk can be filled");
-        return;
+        return skip("this machine allows no mount in a namespace, so no disk can be filled");
     }
     let gateway = Setup::new().unlimited().tmpfs("size=60m").start();
     let mut client = Client::connect(&gateway);

@@ -1,6 +1,7 @@
 //! A small disk that can be filled and freed: its own tmpfs.
 
 use super::process;
+use super::skipped::skip;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ impl Disk {
 
     /// As [`Disk::mount`]; prints why the test is skipped and returns `None` if it is not allowed.
     pub fn or_skip(megabytes: u32) -> Option<Disk> {
-        Disk::mount(megabytes).map_err(|error| eprintln!("SKIPPED: {error}")).ok()
+        Disk::mount(megabytes).map_err(|error| skip(&error.to_string())).ok()
     }
 
     /// An empty folder on the disk that servers may use.

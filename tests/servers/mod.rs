@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod sentinel;
+pub mod skipped;
 #[allow(clippy::duplicate_mod, reason = "a test target may include it twice, and it has no state")]
 #[path = "../e2e/support/wait.rs"]
 mod wait;

@@ -1,5 +1,6 @@
 //! The program of the previous release.
 
+use crate::servers::skipped::skip;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,9 +15,7 @@ pub fn program() -> Option<PathBuf> {
     match built.status.code() {
         Some(0) => Some(PathBuf::from(out.trim())),
         Some(NOT_IN_THIS_CLONE) => {
-            // The test framework captures what `eprintln` prints.
-            let line = format!("SKIPPED: tests of an upgrade did not run: {}\n", err.trim());
-            std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("a line is written");
+            skip(&format!("tests of an upgrade did not run: {}", err.trim()));
             None
         }
         code => panic!("tools/previous failed ({code:?}): {err}"),
