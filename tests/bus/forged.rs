@@ -1,13 +1,17 @@
 //! Messages of a client that may publish in Redis, but cannot read the store.
 
-use crate::bus::rig::{BY_BUS, Rig, publication};
+use crate::bus::rig::{BY_BUS, Rig, delivers, publication};
 use crate::support::Client;
+use crate::support::token::{SECRET, token_of};
 use crate::support::wait::{SOON, until};
 use seawall::id::{ChannelName, Offset};
-use seawall::wire::envelope::{self, BusKey, Origin};
+use seawall::wire::envelope::{self, BusKey, OrderText, Origin};
 use seawall::wire::publication::{Change, Published};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const ORDERS: &str = "seawall:orders";
 
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 126];
@@ -106,4 +110,38 @@ fn message_of_a_newer_kind_is_ignored_and_counted() {
     rig.redis.publish("seawall:c:c", &bytes);
     until(SOON, "it is counted", || two.metric("seawall_bus_messages_unknown_total") == 1.0);
     assert_eq!(two.metric("seawall_bus_messages_garbled_total"), 0.0);
+}
+
+#[test]
+fn publisher_in_redis_cannot_give_orders() {
+    let rig = Rig::start();
+    let gateway = rig.proxied("gw-1").env("SEAWALL_AUTH_SECRET", SECRET).start();
+    delivers(&gateway);
+    let mut client = Client::open(&gateway).with_connect(json!({"token": token_of("ann")}));
+    let made = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let order = |kind, args| {
+        let text = OrderText { number: 1, previous: 0, made, kind, by: "admin", args };
+        move |key: &BusKey, topic: &str| {
+            let mut bytes = Vec::new();
+            envelope::order(&mut bytes, key, Origin(7), topic, &text);
+            bytes
+        }
+    };
+    let disconnect = order(
+        "disconnect",
+        r#"{"user":"ann","connection":null,"except":[],"reason":"forged","reconnect":false}"#,
+    );
+    let block = order("block", r#"{"user":"ann","until":null,"reason":"forged"}"#);
+    let (stranger, own) = (BusKey::new(&[9; BusKey::BYTES]), key(&rig));
+    // The last is sealed for another topic.
+    let attacks = [disconnect(&stranger, ORDERS), block(&stranger, ORDERS), disconnect(&own, "seawall:c:c")];
+    for (count, attack) in attacks.iter().enumerate() {
+        rig.redis.publish(ORDERS, attack);
+        let garbled = || gateway.metric("seawall_bus_messages_garbled_total");
+        until(SOON, "the attack is counted", || garbled() == (count + 1) as f64);
+    }
+    assert!(client.is_open());
+    // An instance of this store has the key, and its order is carried out.
+    rig.redis.publish(ORDERS, &disconnect(&own, ORDERS));
+    client.expect_close().is(4504, "disconnected");
 }

@@ -36,6 +36,25 @@ fn hanging_store_leaves_publishes_unconfirmed_but_does_not_delay_the_exit() {
     server.sigcont();
 }
 
+#[test]
+fn drain_with_store_and_bus_down_closes_clients_and_ends_in_time() {
+    let (mut server, mut bus) = (Postgres::start(), Redis::start());
+    let setup = Setup::new().env("SEAWALL_STORE_URL", &server.url()).env("SEAWALL_BUS_URL", &bus.url());
+    let mut gateway = setup.drain("exit", 4_000).start();
+    let mut client = Client::connect(&gateway);
+    client.subscribe("c");
+    client.publish("c", json!("both work"));
+    server.kill9();
+    bus.kill9();
+    let refused = client.command(json!({"publish": {"channel": "c", "data": "lost"}}));
+    assert!(refused["error"]["retry_ms"].is_u64(), "{refused}");
+    let began = Instant::now();
+    gateway.signal(Signal::TERM);
+    client.expect_close().is(1012, "restart");
+    assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
+    assert!(began.elapsed() < Duration::from_secs(4 + 2), "{:?}", began.elapsed());
+}
+
 const LISTENERS: usize = 20;
 const PUBLISHERS: usize = 2;
 /// Publications of each publisher once it has moved.

@@ -68,9 +68,12 @@ fn clients_can_read_after_a_clean_stop_and_a_start_on_a_full_disk() {
     for n in 1..=20 {
         assert!(publish(&mut client, n).get("published").is_some());
     }
-    drop(client);
-    assert_eq!(gateway.ends_after(Signal::TERM).0, Some(0));
     disk.fill();
+    assert_eq!(publish(&mut client, 21)["error"]["code"], "unavailable");
+    // The drain does not wait for room.
+    gateway.signal(Signal::TERM);
+    client.expect_close().is(1012, "restart");
+    assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
     let gateway = setup().start();
     let mut client = Client::connect(&gateway);
     let page = client.ask(json!({"history": {"channel": "c", "limit": 1}}), "history");

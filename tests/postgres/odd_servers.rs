@@ -6,6 +6,7 @@ use crate::support::wait::{SOON, until};
 use seawall::health::finding::Fault;
 use seawall::job::probing::Probing as _;
 use seawall::store::postgres::{StoreProbe, Unmigrated, new_epoch};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[test]
@@ -24,6 +25,30 @@ fn sessions_that_the_server_ends_when_they_are_idle_lose_no_publication() {
         });
         assert_eq!(stored.map(|appended| appended.offset.0), Some(offset), "once, and after the one before");
     }
+    rig.close();
+}
+
+#[test]
+fn session_that_the_server_ended_is_replaced_before_a_publication_needs_it() {
+    let server = Postgres::start();
+    let mut rig = Rig::postgres(&server, KEEP_ALL, 1_000).ready();
+    let reconnects = |rig: &Rig| rig.counters.reconnects.load(Ordering::Relaxed);
+    let unavailable = |rig: &Rig| rig.counters.unavailable.load(Ordering::Relaxed);
+    let at_first = unavailable(&rig);
+    let ended =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'seawall'";
+    for offset in 1..=3 {
+        let before = reconnects(&rig);
+        // As an administrator, a firewall or a pooler ends them, which is what a timeout does.
+        let sessions: u64 = server.sql(ended).parse().expect("a number");
+        until(SOON, "all have connected again", || reconnects(&rig) == before + sessions);
+        assert_eq!(
+            rig.append(plain("lobby", "1")).map(|appended| appended.offset.0),
+            Ok(offset),
+            "not refused"
+        );
+    }
+    assert_eq!(unavailable(&rig), at_first);
     rig.close();
 }
 
