@@ -4,6 +4,7 @@
 //! the token no path is looked at; only methods that change something lead to an action; a refusal is JSON, and its
 //! headers cannot be split.
 
+use seawall::admin::access::AdminAccess;
 use seawall::admin::alert_path::AlertQuestion;
 use seawall::admin::order_path::OrderQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
@@ -21,7 +22,15 @@ const CUTS_MAX: usize = 64;
 /// Checks the properties above.
 pub fn check(bytes: &[u8]) {
     let limits = HeadLimits::from(&Limits::default());
-    let with_token = |bytes: &[u8]| read(bytes, limits, |shown| shown == TOKEN);
+    let unauthorized = || match wish(Method::Unknown, "/", b"") {
+        Err(refusal) => refusal,
+        Ok(task) => panic!("{task:?} for an unknown method"),
+    };
+    let with_token = |bytes: &[u8]| {
+        read(bytes, limits, |head| {
+            if head.bearer() == Some(TOKEN) { Ok(AdminAccess::Token) } else { Err(unauthorized()) }
+        })
+    };
     let whole = with_token(bytes);
     let step = bytes.len() / CUTS_MAX + 1;
     for end in (0..bytes.len()).step_by(step) {
@@ -29,7 +38,7 @@ pub fn check(bytes: &[u8]) {
         let is_open = matches!(part, RequestStep::Head | RequestStep::Body(_));
         assert!(is_open || part == whole, "cut at {end}: {part:?}, whole: {whole:?}");
     }
-    let without = read(bytes, limits, |_| false);
+    let without = read(bytes, limits, |_| Err(unauthorized()));
     assert!(
         !matches!(without, RequestStep::Body(_) | RequestStep::Complete(_)),
         "{without:?} without a token"

@@ -1,10 +1,11 @@
 //! One request over a blocking socket, with a deadline for each step.
 
+use super::access::AdminAccess;
 use super::refusal::AdminRefusal;
 use super::request::{self, BodyWait, ReceivedRequest, RequestStep};
 use crate::clock::Now;
 use crate::net::listener::{ReadFailure, read_more};
-use crate::wire::request::{HeadLimits, HttpFault, Method};
+use crate::wire::request::{Head, HeadLimits, HttpFault, Method};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,20 +21,20 @@ pub(super) enum Unheard {
     Refused(Method, AdminRefusal),
 }
 
-/// Reads one request. `knows` tests the token: without the right one nothing more is read.
+/// Reads one request. `authorize` judges its head: after a refusal nothing more is read.
 pub(super) fn receive(
     mut stream: &TcpStream,
     limits: HeadLimits,
     within: Duration,
     clock: &impl Fn() -> Now,
-    knows: impl Fn(&[u8]) -> bool,
+    authorize: impl Fn(&Head<'_>) -> Result<AdminAccess, AdminRefusal>,
 ) -> Result<ReceivedRequest, Unheard> {
     let deadline = clock().at + within;
     let bound_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(1_024);
     let mut continued = false;
     loop {
-        match request::read(&bytes, limits, &knows) {
+        match request::read(&bytes, limits, &authorize) {
             RequestStep::Complete(request) => return Ok(request),
             RequestStep::Malformed(fault) => return Err(Unheard::Malformed(fault)),
             RequestStep::Refused(method, refusal) => return Err(Unheard::Refused(method, refusal)),

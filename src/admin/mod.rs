@@ -1,12 +1,15 @@
-//! The listener for operators: what the public listener hides, and actions. Plain HTTP/1.1, always with a bearer token.
+//! The listener for operators: what the public listener hides, and actions. Plain HTTP/1.1, with a bearer token or a session of the
+//! console.
 //!
 //! It has threads of its own and depends on no other thread: a stalled reactor or a hanging worker does not keep an operator
 //! from asking whether the process lives. One thread per connection, few of them, one request each. A peer that is slow to send
 //! its request gives way to the next (see [`seats`](crate::net::seats)), so no peer locks out another.
 
+pub mod access;
 pub mod alert_path;
 mod alerts;
 mod bodies;
+pub mod console;
 mod exchange;
 mod lookup;
 mod names;
@@ -41,6 +44,7 @@ use crate::net::listener;
 use crate::net::seats::{Seat, Seats};
 use crate::wire::request::{After, HeadLimits, Method};
 use crate::wire::response::{self, ResponseOptions};
+use console::Console;
 use exchange::Unheard;
 use refusal::AdminRefusal;
 use request::ReceivedRequest;
@@ -98,13 +102,17 @@ pub struct Admin<C> {
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
+    /// The state of the pages for a browser.
+    pub console: Console,
 }
 
 impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
-    /// Starts the thread that accepts. It ends with the process: operators can still see why while that stops.
+    /// Starts the thread that accepts, and the one that keeps the history. They end with the process: operators can still see why
+    /// while that stops.
     pub fn start(self, socket: TcpListener) -> io::Result<()> {
         let seats = Seats::new(SEATS);
         let admin = Arc::new(self);
+        admin.start_history()?;
         let accept = move || {
             let server = Arc::clone(&admin);
             let count = |turned_out| {
@@ -124,21 +132,24 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             self.head_limits,
             Duration::from_millis(self.request_ms.into()),
             &self.clock,
-            |shown| self.knows(shown),
+            |head| self.authorize(head),
         );
         seat.answers();
         let mut out = Vec::with_capacity(4 << 10);
         match received {
-            Ok(request) => self.answer(&mut out, &request, peer),
+            Ok(request) => {
+                self.answer(&mut out, &request, peer);
+                // `HTTP/1.1 2…`: the answer says whether it was done.
+                if out.get(9) == Some(&b'2') {
+                    self.note_action(&request, peer);
+                }
+            }
             Err(Unheard::Gone) => return,
             Err(Unheard::Malformed(fault)) => {
                 response::fault(&mut out, fault, Method::Get, After::Close);
             }
             Err(Unheard::Refused(method, refusal)) => {
-                if refusal.status == 401 {
-                    self.metrics.admin.unauthorized.fetch_add(1, Ordering::Relaxed);
-                    log::report(AuditEvent::AdminTokenRefused { address: peer.ip() });
-                }
+                self.count_refusal(&refusal, peer);
                 refuse(&mut out, method, &refusal);
             }
         }
@@ -148,6 +159,14 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         listener::linger(stream, &self.clock);
     }
 
+    /// Counts a wrong token, session or code.
+    fn count_refusal(&self, refusal: &AdminRefusal, peer: SocketAddr) {
+        if matches!(refusal.status, 401 | 429) {
+            self.metrics.admin.unauthorized.fetch_add(1, Ordering::Relaxed);
+            log::report(AuditEvent::AdminTokenRefused { address: peer.ip() });
+        }
+    }
+
     /// The duration of the comparison reveals nothing about the token but its length.
     fn knows(&self, shown: &[u8]) -> bool {
         shown.ct_eq(&self.token).into()
@@ -155,6 +174,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     fn answer(&self, out: &mut Vec<u8>, request: &ReceivedRequest, peer: SocketAddr) {
         let method = request.method;
+        if let Some(path) = request.parts().0.strip_prefix("/console/") {
+            return self.console(out, request, path, peer);
+        }
         match route::wish(method, &request.path, &request.body) {
             Err(refusal) => refuse(out, method, &refusal),
             Ok(AdminTask::Show(AdminView::Metrics)) => {

@@ -42,6 +42,22 @@ impl AdminRefusal {
         }
     }
 
+    pub(super) fn host_forbidden() -> AdminRefusal {
+        AdminRefusal::new(
+            403,
+            "host_forbidden",
+            "on loopback this listener answers to localhost, 127.0.0.1 and [::1]: use one of these, or add the name to admin.hosts",
+        )
+    }
+
+    pub(super) fn origin_forbidden() -> AdminRefusal {
+        AdminRefusal::new(
+            403,
+            "origin_forbidden",
+            "this listener answers to its own pages only: open /console/ here; a proxy in front must pass Host on unchanged",
+        )
+    }
+
     pub(super) fn unknown_outage() -> AdminRefusal {
         AdminRefusal::new(
             404,

@@ -1,5 +1,6 @@
 //! A request out of the bytes that have arrived. No socket and no clock.
 
+use super::access::AdminAccess;
 use super::refusal::AdminRefusal;
 use crate::metrics::scrape::MetricsFormat;
 use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
@@ -16,6 +17,14 @@ pub struct ReceivedRequest {
     pub body: Vec<u8>,
     /// The format in which it reads metrics.
     pub metrics: MetricsFormat,
+    pub access: AdminAccess,
+}
+
+impl ReceivedRequest {
+    /// The path, and the query without `?`.
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        self.path.split_once('?').map_or((self.path.as_str(), None), |(path, query)| (path, Some(query)))
+    }
 }
 
 /// A request as far as it has arrived.
@@ -41,17 +50,22 @@ pub enum BodyWait {
     Continue,
 }
 
-/// Reads one request. `knows` tests the token: a head without the right one is refused before its body has arrived.
-pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> RequestStep {
+/// Reads one request. `authorize` judges its head: one that it refuses is refused before its body has arrived.
+pub fn read(
+    bytes: &[u8],
+    limits: HeadLimits,
+    authorize: impl FnOnce(&Head<'_>) -> Result<AdminAccess, AdminRefusal>,
+) -> RequestStep {
     let head = match parse(bytes, limits) {
         Parsed::Refused(fault) => return RequestStep::Malformed(fault),
         Parsed::Partial => return RequestStep::Head,
         Parsed::Complete(head) => head,
     };
     let method = head.method;
-    if !head.bearer().is_some_and(knows) {
-        return RequestStep::Refused(method, AdminRefusal::unauthorized());
-    }
+    let access = match authorize(&head) {
+        Ok(access) => access,
+        Err(refusal) => return RequestStep::Refused(method, refusal),
+    };
     let wanted = match body_bytes(&head) {
         Ok(bytes) => head.length + bytes,
         Err(refusal) => return RequestStep::Refused(method, refusal),
@@ -67,6 +81,7 @@ pub fn read(bytes: &[u8], limits: HeadLimits, knows: impl Fn(&[u8]) -> bool) -> 
         path: format!("{}{query}", head.path),
         body: body.to_vec(),
         metrics,
+        access,
     })
 }
 

@@ -1,3 +1,4 @@
+use super::console::rules::PageRules;
 use super::*;
 use crate::clock::Moment;
 use crate::health::report::Report;
@@ -42,6 +43,7 @@ fn started(vitals: Vitals) -> SocketAddr {
         slo_requests: crate::job::slo::questions().0,
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
+        console: Console::new(PageRules::default()),
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -8,6 +8,8 @@ use super::config::origin::ValueOrigin;
 use super::threads::OperatorLinks;
 use super::token;
 use crate::admin::Admin;
+use crate::admin::console::Console;
+use crate::admin::console::rules::PageRules;
 use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
@@ -154,8 +156,8 @@ impl PreparedAdmin {
         clock: impl Fn() -> Now + Send + Sync + 'static,
         shared: AdminShared,
     ) -> io::Result<()> {
-        let (listener, token) = match self {
-            PreparedAdmin::Ready { listener, token, .. } => (listener, token),
+        let (listener, address, token) = match self {
+            PreparedAdmin::Ready { listener, address, token, .. } => (listener, address, token),
             PreparedAdmin::Off => return Ok(()),
             PreparedAdmin::Unavailable { reason } => {
                 tracing::warn!(reason, "admin listener unavailable");
@@ -195,6 +197,7 @@ impl PreparedAdmin {
             slo_requests: threads.slo_requests,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
+            console: Console::new(PageRules::new(address, &config.admin.hosts)),
         };
         admin.start(listener)
     }

@@ -9,6 +9,7 @@ mod which;
 use super::alert_command::{AlertArguments, AlertCommand};
 use super::cluster_command::ClusterArguments;
 use super::config::{self, show};
+use super::console_command::ConsoleArguments;
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::exclusion_command;
@@ -44,6 +45,7 @@ Examples:
   seawall check-config > effective.toml    save it as a file to start from
   seawall doctor                           show every dependency as the running gateway sees it, or probe each once
   seawall health                           exit with 0 if the running gateway is alive
+  seawall console                          print a link to the console, which works once
   seawall user sessions ann                show why ann was disconnected
   seawall presence lobby                   show which users are present in a channel
   seawall user block ann --reason spam     end the sessions of ann on all instances, and refuse ann from then on
@@ -108,6 +110,13 @@ enum CliCommand {
         /// Only watch a drain until the process exits; exit with 1 if it leaves work unfinished
         #[arg(long)]
         status: bool,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print a link to the console of the running gateway; it works once, within a minute
+    Console {
+        #[command(flatten)]
+        arguments: ConsoleArguments,
         #[command(flatten)]
         which: Which,
     },
@@ -256,13 +265,7 @@ pub fn main() -> ExitCode {
     let CommandLine { command, settings } =
         CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
-        None | Some(CliCommand::Serve) => {
-            let sources = settings.sources();
-            match config::load(&sources) {
-                Ok(config) => serve::run(config, sources),
-                Err(error) => serve::refuse(&error),
-            }
-        }
+        None | Some(CliCommand::Serve) => serving(settings),
         Some(CliCommand::CheckConfig) => {
             configured(settings, |config| output::print(&show::listing(&config)))
         }
@@ -277,6 +280,9 @@ pub fn main() -> ExitCode {
             operating(settings, &which, |config, running| drain_command::drain(&config, running, action))
         }
         Some(CliCommand::Cluster { arguments, which }) => {
+            operating(settings, &which, |config, running| arguments.run(&config, running))
+        }
+        Some(CliCommand::Console { arguments, which }) => {
             operating(settings, &which, |config, running| arguments.run(&config, running))
         }
         Some(CliCommand::Rebalance { arguments, which }) => {
@@ -320,6 +326,15 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Store { command: StoreCommand::Version }) => {
             configured(settings, store_command::version)
         }
+    }
+}
+
+/// Runs the gateway until it is stopped.
+fn serving(settings: Settings) -> ExitCode {
+    let sources = settings.sources();
+    match config::load(&sources) {
+        Ok(config) => serve::run(config, sources),
+        Err(error) => serve::refuse(&error),
     }
 }
 

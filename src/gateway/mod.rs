@@ -12,6 +12,7 @@ mod capacity;
 pub mod cli;
 mod cluster_command;
 pub mod config;
+mod console_command;
 mod doctor_command;
 mod drain;
 mod drain_command;

@@ -82,6 +82,11 @@ impl Remote {
         Remote { address: SocketAddr::new(ip, listen.port()), token, place }
     }
 
+    /// The address of the listener.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Makes a request without a body.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<RemoteAnswer, RemoteFailure> {
         self.send(method, path, "")
@@ -122,7 +127,7 @@ impl Remote {
         let answer = self.send(method, path, body).map_err(|failure| self.message(failure))?;
         let unknown = || self.message(self.not_a_gateway(path));
         match answer {
-            RemoteAnswer { status: 200, body } => read(&body).ok_or_else(unknown),
+            RemoteAnswer { status: 200 | 201, body } => read(&body).ok_or_else(unknown),
             RemoteAnswer { body, .. } => Err(message_of(&body).unwrap_or_else(unknown)),
         }
     }

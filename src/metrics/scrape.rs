@@ -156,11 +156,14 @@ impl Metrics {
         self.reactors.iter().map(|reactor| reactor.slo.sessions.read()).sum()
     }
 
+    /// The sum of a cell over all reactors.
+    pub fn sum(&self, cell: fn(&ReactorCounters) -> &Cell) -> u64 {
+        self.reactors.iter().map(|reactor| cell(reactor).read()).sum()
+    }
+
     /// The totals that the load of this instance is computed from.
     pub fn load(&self) -> LoadTotals {
-        let sum = |cell: fn(&ReactorCounters) -> &Cell| {
-            self.reactors.iter().map(|reactor| cell(reactor).read()).sum()
-        };
+        let sum = |cell| self.sum(cell);
         LoadTotals {
             connected: sum(|reactor| &reactor.connected),
             closes: self.closes(),

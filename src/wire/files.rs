@@ -27,7 +27,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    pub(super) const fn cache_control(self) -> &'static str {
+    pub const fn cache_control(self) -> &'static str {
         match self {
             FileKind::Part => "public, max-age=31536000, immutable",
             FileKind::Page | FileKind::Module => "no-cache",

@@ -8,7 +8,7 @@ use crate::wire::response::{self, ResponseOptions};
 
 /// The page may load its own files and connect to its own gateway. It may not run inline scripts or styles, turn text
 /// into markup, or be framed by another page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Appends the answer to a `GET` or `HEAD` of a file: the file, or 304 if the client has it. `options` may have further

@@ -15,6 +15,7 @@ mod come_and_go;
 mod connect_first;
 mod connect_timeout;
 mod connect_twice;
+mod console;
 mod disk_full;
 mod drain;
 mod drain_ends;

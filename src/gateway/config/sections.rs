@@ -179,13 +179,20 @@ pub struct AdminSection {
     pub listen: Option<SocketAddr>,
     /// `None`: the token file in `store.data`, which the first start creates.
     pub token: Option<Secret>,
+    /// Accepted as `Host` in addition to loopback's names: lower case, without a port.
+    pub hosts: Vec<String>,
     /// The address for operators elsewhere; `None`: unknown.
     pub url: Option<String>,
 }
 
 impl Default for AdminSection {
     fn default() -> AdminSection {
-        AdminSection { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))), token: None, url: None }
+        AdminSection {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            token: None,
+            hosts: Vec::new(),
+            url: None,
+        }
     }
 }
 

@@ -295,8 +295,10 @@ settings! {
         "The address of the admin listener, plain HTTP. `off` disables it. If the default port is in use, Seawall warns and runs without it; if an address you set is in use, it refuses to start.";
     admin.token = none, Bearer, Restart:
         "The token that operators send as `Authorization: Bearer`. Default: the file `admin.token` in `store.data`, which the first start creates. Prefer `SEAWALL_ADMIN_TOKEN` to a file.";
+    admin.hosts = [], Texts(TextForm::Host), Restart:
+        "`Host` names that the admin listener on loopback accepts for requests with a session of the console, in addition to `localhost`, `127.0.0.1` and `[::1]`: those of a proxy on this machine that passes `Host` on.";
     admin.url = none, Text(TextForm::Page), Restart:
-        "The address at which operators reach this admin listener, for example through a proxy with TLS. `GET /cluster` of every instance shows it.";
+        "The address at which operators reach this admin listener, for example through a proxy with TLS. `GET /cluster` of every instance shows it, and `seawall console` prints it.";
 
     api.listen = "off", AddressOrOff, Restart:
         "The address of the server API. It needs a key (`[[api.keys]]`) or `api.audience`.";
