@@ -1,4 +1,4 @@
-// Builds the files that the gateway serves from `client` and `page` into `dist`.
+// Builds the files that the gateway serves from `client`, `page` and `console` into `dist`.
 //
 //   node build.mjs            writes dist
 //   node build.mjs --check    writes nothing; fails if dist differs from the build
@@ -78,6 +78,25 @@ async function outputs() {
   files.set('seawall-client-presence.d.ts', "export * from './types/presence.js';\n");
   files.set('seawall-client-timeline.d.ts', "export * from './types/timeline.js';\n");
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
+  for (const [path, text] of await consoleFiles()) files.set(`console/${path}`, text);
+  return files;
+}
+
+/** Builds the console. It has a table of its own, because the admin listener serves it, and the public one must not. */
+async function consoleFiles() {
+  const files = new Map();
+  // Relative to the page, so that the console works under any prefix of a proxy.
+  const named = (name, extension, text) => {
+    const path = `assets/${name}-${digest(text).slice(0, 10)}.${extension}`;
+    files.set(path, text);
+    return path;
+  };
+  const page = source('console/index.html')
+    .replace('{{script}}', named('console', 'js', await bundle('console/src/main.tsx', { jsx: 'automatic', jsxImportSource: 'preact' })))
+    .replace('{{style}}', named('console', 'css', await bundle('console/src/console.css')))
+    .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
+  files.set('index.html', page);
+  files.set('files.rs', table(files, '/console/'));
   return files;
 }
 
@@ -107,9 +126,9 @@ function declarations() {
 }
 
 /** Returns the request path of a file. A path with a query matches no request: only the gateway selects that file. */
-function address(path) {
-  if (path === 'index.html') return '/';
-  return path === 'index-link-tokens-off.html' ? '/?link_tokens=off' : `/${path}`;
+function address(path, base) {
+  if (path === 'index.html') return base;
+  return path === 'index-link-tokens-off.html' ? `${base}?link_tokens=off` : `${base}${path}`;
 }
 
 /** Returns the kind of a file, as in `src/wire/files.rs`. */
@@ -118,13 +137,13 @@ function kindOf(path) {
   return path.endsWith('.html') ? 'Page' : 'Module';
 }
 
-/** Writes the table of files that the gateway embeds; `src/wire/page.rs` includes it. */
-function table(files) {
+/** Writes a table of files that the gateway embeds: `src/wire/page.rs` or `src/admin/console/files.rs` includes it. */
+function table(files, base = '/') {
   const rows = [...files.keys()].sort().map((path) => {
     const text = files.get(path);
     return [
       '    File {',
-      `        path: "${address(path)}",`,
+      `        path: "${address(path, base)}",`,
       `        media_type: "${TYPES[path.split('.').pop()]}",`,
       `        etag: "\\"${digest(text)}\\"",`,
       `        kind: FileKind::${kindOf(path)},`,

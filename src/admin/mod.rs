@@ -174,8 +174,8 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     fn answer(&self, out: &mut Vec<u8>, request: &ReceivedRequest, peer: SocketAddr) {
         let method = request.method;
-        if let Some(path) = request.parts().0.strip_prefix("/console/") {
-            return self.console(out, request, path, peer);
+        if self.console(out, request, peer) {
+            return;
         }
         match route::wish(method, &request.path, &request.body) {
             Err(refusal) => refuse(out, method, &refusal),

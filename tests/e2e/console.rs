@@ -34,6 +34,33 @@ fn log_in(operator: &Operator, code: &str) -> String {
 }
 
 #[test]
+fn page_is_served_without_a_token_to_names_of_this_listener_only() {
+    let gateway = Setup::new().with_admin().start();
+    let operator = Operator::of(&gateway);
+    for path in ["/", "/console"] {
+        let lead = operator.send_lines("GET", path, &["Sec-Fetch-Site: cross-site"], None);
+        assert_eq!((lead.status, lead.header("location")), (303, Some("console/")), "{path}");
+        assert_eq!(operator.send_lines("POST", path, &[], None).status, 401, "{path}");
+    }
+    let page = operator.send_lines("GET", "/console/", &["Sec-Fetch-Site: cross-site"], None);
+    assert_eq!((page.status, page.header("cache-control")), (200, Some("no-cache")));
+    assert!(
+        page.header("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'"))
+    );
+    for (start, kind) in [("src=\"", "text/javascript"), ("href=\"", "image/svg+xml")] {
+        let path = page.body.split(start).nth(1).and_then(|rest| rest.split('"').next()).expect("a file");
+        let file = operator.send_lines("GET", &format!("/console/{path}"), &[], None);
+        assert_eq!(file.status, 200, "{path}");
+        assert!(file.header("content-type").is_some_and(|form| form.starts_with(kind)), "{path}");
+    }
+    assert_eq!(operator.send_lines("GET", "/console/assets/none.js", &[], None).status, 401);
+    let mut rebound = operator.connect();
+    rebound.write(b"GET /console/ HTTP/1.1\r\nHost: rebound.example\r\n\r\n");
+    assert_eq!(rebound.response().status, 403);
+    assert_eq!(gateway.fetch("/console/").status, 404, "the public listener has none of it");
+}
+
+#[test]
 fn live_state_has_the_history_of_a_second_and_the_changes() {
     let gateway = Setup::new().with_admin().start();
     let operator = Operator::of(&gateway);

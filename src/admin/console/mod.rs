@@ -5,6 +5,7 @@
 
 mod action;
 pub mod change_watch;
+mod files;
 pub mod live;
 pub mod path;
 pub mod rules;

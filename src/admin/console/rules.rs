@@ -19,13 +19,15 @@ impl PageRules {
         PageRules { hosts: is_loopback.then(|| hosts.to_vec()) }
     }
 
-    /// Checks `Host`, against names that were rebound to this address, and that the request comes from a page of this listener or
-    /// from no page at all.
-    pub fn check(&self, head: &Head<'_>) -> Result<(), AdminRefusal> {
+    /// Checks `Host`, against names that were rebound to this address.
+    pub fn check_host(&self, head: &Head<'_>) -> Result<(), AdminRefusal> {
         let rule = self.hosts.as_deref().map_or(HostRule::Any, HostRule::LoopbackOr);
-        if !rule.admits(head.host) {
-            return Err(AdminRefusal::host_forbidden());
-        }
+        if rule.admits(head.host) { Ok(()) } else { Err(AdminRefusal::host_forbidden()) }
+    }
+
+    /// Checks `Host`, and that the request comes from a page of this listener or from no page at all.
+    pub fn check(&self, head: &Head<'_>) -> Result<(), AdminRefusal> {
+        self.check_host(head)?;
         let is_foreign = |origin| !admits_origin(origin, head.host, &[], Scheme::Either);
         let mut sites = head.values("sec-fetch-site");
         if head.values("origin").any(is_foreign)

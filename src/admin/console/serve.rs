@@ -3,7 +3,7 @@
 use super::live::{FIRST_ROWS, FIRST_STEP_S, LIVE, Live, series_json};
 use super::path::{ConsoleTask, SeriesWish};
 use super::session::{IDLE_FOR, LINK_FOR, LoginFault, RANDOM_BYTES, Random, SESSION_FOR, Secret};
-use super::{Console, action};
+use super::{Console, action, files};
 use crate::admin::access::{AdminAccess, Scope};
 use crate::admin::refusal::AdminRefusal;
 use crate::admin::request::ReceivedRequest;
@@ -30,6 +30,10 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             return Ok(AdminAccess::Token);
         }
         let key = head.values("seawall-session").next();
+        // The files hold no data, and a link from anywhere may lead to them.
+        if is_public(head.method, head.path) {
+            return self.console.rules.check_host(head).map(|()| AdminAccess::Open);
+        }
         let is_log_in = head.path == LOG_IN && head.method == Method::Post;
         if key.is_none() && !is_log_in {
             return Err(AdminRefusal::unauthorized());
@@ -45,16 +49,23 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         Ok(AdminAccess::Session { scope, mark })
     }
 
-    /// Answers a request for a path after `/console/`.
+    /// Answers a request for a path of the console; false if this is none.
     pub(in crate::admin) fn console(
         &self,
         out: &mut Vec<u8>,
         request: &ReceivedRequest,
-        path: &str,
         peer: SocketAddr,
-    ) {
-        let method = request.method;
-        let task = ConsoleTask::of(method, path, request.parts().1, &request.body);
+    ) -> bool {
+        let (method, (path, query)) = (request.method, request.parts());
+        if is_public(method, path) {
+            match files::find(path) {
+                Some(file) => files::answer(out, method, file),
+                None => files::lead(out, method),
+            }
+            return true;
+        }
+        let Some(path) = path.strip_prefix("/console/") else { return false };
+        let task = ConsoleTask::of(method, path, query, &request.body);
         let answered = task.and_then(|task| match task {
             ConsoleTask::Live { since, changes } => Ok((200, self.live(since, changes, &request.access))),
             ConsoleTask::Series(wish) => self.series(&wish).map(|body| (200, body)),
@@ -74,6 +85,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 refuse(out, method, &refusal);
             }
         }
+        true
     }
 
     fn live(&self, since: Option<u64>, changes: u64, access: &AdminAccess) -> String {
@@ -199,6 +211,12 @@ impl Console {
         };
         (tick, rows)
     }
+}
+
+/// True for the console's files and the way to its page.
+fn is_public(method: Method, path: &str) -> bool {
+    let is_read = matches!(method, Method::Get | Method::Head);
+    is_read && (files::leads_to_page(path) || files::find(path).is_some())
 }
 
 fn random() -> Result<Random, AdminRefusal> {
