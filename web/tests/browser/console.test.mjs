@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import http from 'node:http';
+import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { close, open, person, Tab } from './support/browser.mjs';
 import { ConsoleStub } from './support/console_stub.mjs';
 import { Gateway } from './support/gateway.mjs';
+import { Peer } from './support/peer.mjs';
 import { until } from './support/until.mjs';
 
 const axe = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
@@ -106,6 +108,25 @@ test('what is shown says how old it is while the gateway is gone', async (t) => 
   await tab.sees('that it is old', tab.shown, (text) => /No answer from \S+\s+for \d+ s/.test(text), 30_000);
   assert.ok(await tab.page.locator('.frame.old').count() === 1);
   await tab.picture('console-old');
+});
+
+test('operators are answered while eight tabs watch a drain and slow peers hold connections open', async (t) => {
+  const { gateway, token, ask } = await started(t, '[drain]\nspread_ms = 60000\nclose_ms = 90000\nexit_ms = 120000\n');
+  await Peer.connect(t, gateway);
+  const opened = await fetch(`${gateway.admin}/console/session`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+  const { session } = await opened.json();
+  const context = await person(t);
+  await context.addInitScript((key) => sessionStorage.setItem('seawall-session', key), session);
+  const tabs = await Promise.all(Array.from({ length: 8 }, () => Tab.open(t, context, consoleOf(gateway), '#/drain')));
+  const slow = Array.from({ length: 12 }, () => net.connect(Number(new URL(gateway.admin).port), '127.0.0.1', function send() { this.write('GET /health HTTP/1.1\r\nHost: loc'); }).on('error', () => {}));
+  t.after(() => slow.forEach((peer) => peer.destroy()));
+  assert.equal((await ask('POST', '/drain')).cause, 'operator');
+  for (let turn = 0; turn < 40; turn += 1) {
+    const answers = await Promise.all([ask('GET', '/health/live'), ask('POST', '/health/dependencies/gateway/probe'), ask('GET', '/drain')]);
+    assert.deepEqual(answers.map(({ error }) => error), [undefined, undefined, undefined], `turn ${turn}`);
+  }
+  await Promise.all(tabs.map((tab) => tab.sees('the drain', tab.shown, (text) => /drains/.test(text) && /Still here/.test(text) && /live, [0-4] s old/.test(text))));
+  for (const tab of tabs) tab.errors = tab.errors.filter((text) => !/net::ERR_/.test(text));
 });
 
 /** Runs in the page: the faults of its layout, as sentences. */
