@@ -47,6 +47,28 @@ fn counts_survive_a_restart_and_are_printed() {
     let json = gateway.setup().run(&["slo", "delivery", "--json"]);
     let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["objectives"][0]["parts"][0]["good"], 3);
+    check_report(gateway.setup(), &operator);
+}
+
+/// The report of this week has the counts of both processes, in each form.
+fn check_report(setup: &Setup, operator: &Operator) {
+    let print = |arguments: &[&str]| {
+        let printed = setup.run(&[&["slo", "report"], arguments].concat());
+        let text = String::from_utf8_lossy(&[printed.stdout, printed.stderr].concat()).into_owned();
+        (printed.status.code(), text)
+    };
+    let (code, text) = print(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("Seawall seawall, week ") && text.contains(" so far ("), "{text}");
+    assert!(text.contains("delivery    99.9 %   100 %      kept"), "{text}");
+    let (_, markdown) = print(&["--format", "markdown"]);
+    assert!(markdown.contains("| delivery | 99.9 % | 100 % | kept |"), "{markdown}");
+    let json = operator.get("/slo/report").json();
+    assert_eq!(json["objectives"][1]["parts"][0]["good"], 3, "{json}");
+    let (code, text) = print(&["--week", "2020-W01"]);
+    assert!(code == Some(2) && text.contains("no counts of 2020-W01 are kept"), "{text}");
+    let (code, text) = print(&["--week", "48"]);
+    assert!(code == Some(2) && text.contains("like 2026-W48"), "{text}");
 }
 
 #[test]
