@@ -15,12 +15,12 @@ pub struct SeriesDefinition {
     /// The name in requests; its last word is the unit, if it has one. A rate is a second.
     pub name: &'static str,
     pub fold: Fold,
-    source: Source,
+    source: SeriesSource,
 }
 
 /// The origin of a series.
 #[derive(Clone, Copy, Debug)]
-enum Source {
+enum SeriesSource {
     /// The growth of a total, a second.
     Load(fn(&LoadTotals) -> u64),
     Sum(fn(&ReactorCounters) -> &Cell),
@@ -35,50 +35,50 @@ enum Source {
     Turn,
 }
 
-const fn mean(name: &'static str, source: Source) -> SeriesDefinition {
+const fn mean(name: &'static str, source: SeriesSource) -> SeriesDefinition {
     SeriesDefinition { name, fold: Fold::Mean, source }
 }
 
-const fn peak(name: &'static str, source: Source) -> SeriesDefinition {
+const fn peak(name: &'static str, source: SeriesSource) -> SeriesDefinition {
     SeriesDefinition { name, fold: Fold::Max, source }
 }
 
-const CONNECTIONS: Source = Source::Size(|_, vitals| vitals.connections());
+const CONNECTIONS: SeriesSource = SeriesSource::Size(|_, vitals| vitals.connections());
 
 /// All series; their places are those of a [`Row`].
 pub const SERIES: [SeriesDefinition; 32] = [
     mean("connections", CONNECTIONS),
     peak("connections_peak", CONNECTIONS),
-    mean("sessions", Source::Size(|metrics, _| metrics.sessions_open())),
-    mean("connects", Source::Load(|load| load.connected)),
-    mean("closes", Source::Load(|load| closes(&load.closes))),
-    mean("closes_1006", Source::Load(|load| load.closes.lost)),
-    mean("closes_1011", Source::Load(|load| load.closes.unavailable)),
-    mean("closes_1012", Source::Load(|load| load.closes.restart)),
-    mean("closes_1013", Source::Load(|load| load.closes.over_capacity)),
-    mean("closes_4408", Source::Load(|load| load.closes.silent)),
-    mean("closes_other", Source::Load(|load| load.closes.other)),
-    mean("published", Source::Load(|load| load.published)),
-    mean("delivered", Source::Load(|load| load.delivered)),
-    mean("publish_p50_us", Source::Publish(50)),
-    mean("publish_p99_us", Source::Publish(99)),
-    peak("publish_p99_peak_us", Source::Publish(99)),
-    mean("subscriptions", Source::Size(|metrics, _| metrics.load().subscriptions)),
-    mean("channels", Source::Size(|metrics, _| metrics.sum(|reactor| &reactor.channels))),
-    mean("commands", Source::Sum(|reactor| &reactor.commands)),
-    mean("commands_failed", Source::Failed),
-    mean("signals", Source::Sum(|reactor| &reactor.signals)),
-    mean("lagged", Source::Sum(|reactor| &reactor.lagged)),
-    mean("recovery_reads", Source::Sum(|reactor| &reactor.recovery_reads)),
-    mean("turned_away", Source::Sum(|reactor| &reactor.turned_away)),
-    mean("handshakes_deferred", Source::Sum(|reactor| &reactor.handshakes_deferred)),
-    mean("returns_hinted", Source::Sum(|reactor| &reactor.returns_hinted)),
-    mean("received_bytes", Source::Sum(|reactor| &reactor.bytes_received)),
-    mean("sent_bytes", Source::Sum(|reactor| &reactor.bytes_sent)),
-    mean("outbox_bytes", Source::Size(|metrics, _| metrics.sum(|reactor| &reactor.outbox_bytes))),
-    mean("memory_bytes", Source::Size(|_, vitals| vitals.memory_bytes())),
-    mean("cpu_percent", Source::CpuPercent),
-    peak("turn_us", Source::Turn),
+    mean("sessions", SeriesSource::Size(|metrics, _| metrics.sessions_open())),
+    mean("connects", SeriesSource::Load(|load| load.connected)),
+    mean("closes", SeriesSource::Load(|load| closes(&load.closes))),
+    mean("closes_1006", SeriesSource::Load(|load| load.closes.lost)),
+    mean("closes_1011", SeriesSource::Load(|load| load.closes.unavailable)),
+    mean("closes_1012", SeriesSource::Load(|load| load.closes.restart)),
+    mean("closes_1013", SeriesSource::Load(|load| load.closes.over_capacity)),
+    mean("closes_4408", SeriesSource::Load(|load| load.closes.silent)),
+    mean("closes_other", SeriesSource::Load(|load| load.closes.other)),
+    mean("published", SeriesSource::Load(|load| load.published)),
+    mean("delivered", SeriesSource::Load(|load| load.delivered)),
+    mean("publish_p50_us", SeriesSource::Publish(50)),
+    mean("publish_p99_us", SeriesSource::Publish(99)),
+    peak("publish_p99_peak_us", SeriesSource::Publish(99)),
+    mean("subscriptions", SeriesSource::Size(|metrics, _| metrics.load().subscriptions)),
+    mean("channels", SeriesSource::Size(|metrics, _| metrics.sum(|reactor| &reactor.channels))),
+    mean("commands", SeriesSource::Sum(|reactor| &reactor.commands)),
+    mean("commands_failed", SeriesSource::Failed),
+    mean("signals", SeriesSource::Sum(|reactor| &reactor.signals)),
+    mean("lagged", SeriesSource::Sum(|reactor| &reactor.lagged)),
+    mean("recovery_reads", SeriesSource::Sum(|reactor| &reactor.recovery_reads)),
+    mean("turned_away", SeriesSource::Sum(|reactor| &reactor.turned_away)),
+    mean("handshakes_deferred", SeriesSource::Sum(|reactor| &reactor.handshakes_deferred)),
+    mean("returns_hinted", SeriesSource::Sum(|reactor| &reactor.returns_hinted)),
+    mean("received_bytes", SeriesSource::Sum(|reactor| &reactor.bytes_received)),
+    mean("sent_bytes", SeriesSource::Sum(|reactor| &reactor.bytes_sent)),
+    mean("outbox_bytes", SeriesSource::Size(|metrics, _| metrics.sum(|reactor| &reactor.outbox_bytes))),
+    mean("memory_bytes", SeriesSource::Size(|_, vitals| vitals.memory_bytes())),
+    mean("cpu_percent", SeriesSource::CpuPercent),
+    peak("turn_us", SeriesSource::Turn),
 ];
 
 fn closes(totals: &CloseTotals) -> u64 {
@@ -115,10 +115,13 @@ impl SeriesReading {
     fn take(metrics: &Metrics, vitals: &Vitals, at: Moment) -> SeriesReading {
         let load = metrics.load();
         let total = |series: &SeriesDefinition| match series.source {
-            Source::Load(total) => total(&load),
-            Source::Sum(cell) => metrics.sum(cell),
-            Source::Failed => metrics.commands().failed,
-            Source::Size(_) | Source::Publish(_) | Source::CpuPercent | Source::Turn => 0,
+            SeriesSource::Load(total) => total(&load),
+            SeriesSource::Sum(cell) => metrics.sum(cell),
+            SeriesSource::Failed => metrics.commands().failed,
+            SeriesSource::Size(_)
+            | SeriesSource::Publish(_)
+            | SeriesSource::CpuPercent
+            | SeriesSource::Turn => 0,
         };
         let publishes = LatencyCounts::of(vitals.reactors.iter().map(|reactor| &reactor.publishes));
         SeriesReading { at, totals: SERIES.each_ref().map(total), cpu: vitals.cpu(), publishes }
@@ -139,16 +142,18 @@ impl SeriesMeter {
         let totals = now.totals.iter().zip(&before.totals);
         for ((place, series), (total, earlier)) in row.iter_mut().zip(&SERIES).zip(totals) {
             let value = match series.source {
-                Source::Load(_) | Source::Sum(_) | Source::Failed => {
+                SeriesSource::Load(_) | SeriesSource::Sum(_) | SeriesSource::Failed => {
                     total.saturating_sub(*earlier) as f64 / seconds
                 }
-                Source::Size(size) => size(metrics, vitals) as f64,
-                Source::Publish(percent) => now
+                SeriesSource::Size(size) => size(metrics, vitals) as f64,
+                SeriesSource::Publish(percent) => now
                     .publishes
                     .percentile_since(&before.publishes, percent)
                     .map_or(f64::NAN, |took| took.as_micros() as f64),
-                Source::CpuPercent => now.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / seconds,
-                Source::Turn => longest_turn_us(vitals, at),
+                SeriesSource::CpuPercent => {
+                    now.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / seconds
+                }
+                SeriesSource::Turn => longest_turn_us(vitals, at),
             };
             *place = value as f32;
         }
