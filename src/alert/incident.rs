@@ -61,6 +61,9 @@ pub struct Incident {
     /// Messages about it so far.
     pub steps: u32,
     pub end: Option<IncidentEnd>,
+    /// Notices of it were sent while the store could not be reached, so no other instance knows it.
+    #[serde(default)]
+    pub is_unshared: bool,
 }
 
 impl Incident {

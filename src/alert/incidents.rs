@@ -50,19 +50,19 @@ pub struct NoticeDraft {
 /// All alerts. What it returns is stored before it is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
-    number: u64,
+    pub(super) number: u64,
     /// Machines of alerts without an incident that are not quiet.
-    pending: BTreeMap<AlertKey, IncidentMachine>,
-    open: BTreeMap<AlertKey, Incident>,
+    pub(super) pending: BTreeMap<AlertKey, IncidentMachine>,
+    pub(super) open: BTreeMap<AlertKey, Incident>,
     pub silences: SilenceList,
     gauge: StormGauge,
     /// The incidents that a storm holds.
-    stormed: Vec<u64>,
-    cause_ms: Option<u64>,
+    pub(super) stormed: Vec<u64>,
+    pub(super) cause_ms: Option<u64>,
     /// Incidents that changed since they were last stored.
-    dirty: Vec<u64>,
+    pub(super) dirty: Vec<u64>,
     /// Ends that channels must still be sent.
-    ends: Vec<Incident>,
+    pub(super) ends: Vec<Incident>,
 }
 
 impl Incidents {
@@ -215,6 +215,7 @@ impl Incidents {
             notified: Vec::new(),
             steps: 0,
             end: None,
+            is_unshared: false,
         }
     }
 

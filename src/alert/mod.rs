@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod channel;
+pub mod handover;
 pub mod hold;
 pub mod incident;
 pub mod incidents;

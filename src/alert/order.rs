@@ -146,6 +146,23 @@ impl ChannelQueue {
         gone
     }
 
+    /// Keeps the notices that fit, and forgets the try in progress: what it brings is no matter any more.
+    pub fn keep(&mut self, fits: impl Fn(&AlertNotice) -> bool) {
+        self.waiting.retain(fits);
+        self.in_flight = None;
+    }
+
+    /// Takes back that a try began, because it was not made.
+    pub fn put_back(&mut self, id: u64) {
+        if self.in_flight.take_if(|tried| *tried == id).is_none() {
+            return;
+        }
+        self.tries.pop_back();
+        for notice in self.waiting.iter_mut().filter(|notice| notice.id == id) {
+            notice.tries = notice.tries.saturating_sub(1);
+        }
+    }
+
     /// The notice to try now, with the try counted. It is in progress until [`ChannelQueue::answered`].
     pub fn next(&mut self, now_ms: u64) -> Option<AlertNotice> {
         while self.tries.front().is_some_and(|at| at + MINUTE_MS <= now_ms) {

@@ -4,7 +4,7 @@ use super::alerts;
 use super::config::Config;
 use crate::engine::Setup;
 use crate::job::alerts::{AlertEnds, NotifyEnds};
-use crate::job::shared_counts::SharedCounts;
+use crate::job::shared_counts::SharedWays;
 use crate::job::slo::SloRequest;
 use crate::objectives::{self, AlertParts, ObjectiveParts, ReportPlan, RunningObjectives};
 use crate::reactor::Clock;
@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use std::sync::Arc;
 
 /// The ways of the thread that judges to the channels of alerts, to other instances, and from operators.
-type ObjectiveEnds = (AlertEnds, Vec<NotifyEnds>, Option<SharedCounts>, Receiver<SloRequest>);
+type ObjectiveEnds = (AlertEnds, Vec<NotifyEnds>, Option<SharedWays>, Receiver<SloRequest>);
 
 /// Starts the thread that judges the objectives, unless they are off.
 pub(super) fn start(
@@ -30,8 +30,10 @@ pub(super) fn start(
         return Ok(None);
     }
     alerts::start(config, channels, move || clock.read())?;
+    let (shared, shared_alerts) = shared.unzip();
     let alerts = AlertParts {
         ends,
+        shared: shared_alerts,
         outlook: Arc::clone(&setup.outlook),
         cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
     };

@@ -21,7 +21,7 @@ use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
-use crate::job::shared_counts::{CountsEnds, SharedCounts, shared_counts};
+use crate::job::shared_counts::{CountsEnds, SharedWays, shared_counts};
 use crate::job::slo::SloRequests;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
@@ -140,7 +140,7 @@ impl Threads {
             orders: Arc::clone(&board),
             vitals: Arc::clone(&setup.engine.vitals),
         };
-        let (shared, shared_counts) = counts_to_share(config);
+        let (shared, shared_counts) = ways_to_share(config);
         let store = store.start(StoreEnds {
             shared_counts,
             mailboxes: Arc::clone(mailboxes),
@@ -316,10 +316,11 @@ fn start_clients(
     clients::start(ClientParts { events, metrics, vitals }, move || clock.read())
 }
 
-/// Both ends of the counts that instances share; none if there can be no other instance, or nothing is judged.
-fn counts_to_share(config: &Config) -> (Option<SharedCounts>, Option<CountsEnds>) {
+/// Both ends of these ways; none if there can be no other instance, or nothing is judged.
+fn ways_to_share(config: &Config) -> (Option<SharedWays>, Option<CountsEnds>) {
     let shares = config.slo.enabled && config.store.postgres().is_some();
-    shares.then(shared_counts).unzip()
+    let ways = shares.then(shared_counts);
+    ways.map(|(counts, alerts, ends)| ((counts, alerts), ends)).unzip()
 }
 
 /// The ways of the rosters to the other instances.

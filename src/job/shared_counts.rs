@@ -1,5 +1,6 @@
 //! The counts of objectives on their way between the thread `slo` and the store that all instances share.
 
+use super::shared_alerts::{AlertsEnds, SharedAlerts, shared_alerts};
 use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Measured;
@@ -110,18 +111,25 @@ pub struct SharedCounts {
     pub answers: Receiver<Option<CountsAnswer>>,
 }
 
+/// The ways of the thread `slo` to the counts and the alerts that instances share.
+pub type SharedWays = (SharedCounts, SharedAlerts);
+
 /// The end of the store.
 #[derive(Debug)]
 pub struct CountsEnds {
     pub calls: Receiver<CountsCall>,
     pub answers: Sender<Option<CountsAnswer>>,
+    /// The same thread carries out the calls about alerts.
+    pub alerts: AlertsEnds,
 }
 
-/// Makes both ends.
-pub fn shared_counts() -> (SharedCounts, CountsEnds) {
+/// Makes both ends, with those of alerts.
+pub fn shared_counts() -> (SharedCounts, SharedAlerts, CountsEnds) {
     let (calls, call_jobs) = bounded(1);
     let (answers_in, answers) = bounded(1);
-    (SharedCounts { calls, answers }, CountsEnds { calls: call_jobs, answers: answers_in })
+    let (shared_alerts, alerts) = shared_alerts();
+    let ends = CountsEnds { calls: call_jobs, answers: answers_in, alerts };
+    (SharedCounts { calls, answers }, shared_alerts, ends)
 }
 
 impl SharedCounts {

@@ -144,6 +144,7 @@ impl Deployment {
     ) {
         let minute = self.store_ms(now_ms) / MINUTE_MS;
         self.journal.forget_old(minute);
+        self.counts.keep_days(days);
         self.closed.extend(self.counts.advance(minute));
         // A store that is away for months.
         self.closed.truncate(QUARTERS_SHARED as usize);
@@ -269,6 +270,17 @@ impl Deployment {
             true => DeploymentSlot::Again(slot),
             false => DeploymentSlot::New(slot),
         }
+    }
+
+    /// The counts of each instance that came since the last slot.
+    pub(super) fn take_instance_slots(&mut self, own: i64) -> Vec<(Arc<str>, AllCounts)> {
+        let runs = &self.runs;
+        let name = |run: i64| match runs.iter().find(|known| known.run == run) {
+            Some(known) => Some(Arc::clone(&known.instance)),
+            None => (run == own).then(|| Arc::clone(&self.instance)),
+        };
+        let slots = self.counts.take_run_slots();
+        slots.into_iter().filter_map(|(run, counts)| Some((name(run)?, counts))).collect()
     }
 
     /// The minutes with events of the last three days.

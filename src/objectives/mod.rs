@@ -319,16 +319,16 @@ impl<C: Fn() -> Now> Keeper<C> {
             // Judged with the rows of the others.
             self.unjudged = (passed, slot);
         } else {
-            self.judge(now, &slot, &slot);
+            self.judge_alone(now, &slot);
         }
     }
 
-    /// Judges a slot of the deployment; `own` is what this instance counted in it.
-    fn judge(&mut self, now: Now, slot: &AllCounts, own: &AllCounts) {
+    /// Judges a slot of the deployment, and what each instance counted in it.
+    fn judge(&mut self, now: Now, slot: &AllCounts, instances: &[(Arc<str>, AllCounts)]) {
         let objectives = self.publish(now);
         let now_ms = self.now_ms(now);
         let judged = self.exclusions.judged(self.minute(now) / MINUTES_PER_QUARTER, slot);
-        self.alerts.judge(&mut self.board, (&judged, own), &objectives, now_ms);
+        self.alerts.judge(&mut self.board, (&judged, instances), &objectives, now_ms);
         self.report_week(now);
     }
 

@@ -6,6 +6,7 @@ use crate::clock::Now;
 use crate::job::shared_counts::{CountsAnswer, SharedRunEnd};
 use crate::slo::SloPart;
 use crate::slo::run_counts::AllCounts;
+use std::sync::Arc;
 
 impl<C: Fn() -> Now> Keeper<C> {
     /// The minute that counts belong to, by the clock of the store if several instances share it.
@@ -48,8 +49,9 @@ impl<C: Fn() -> Now> Keeper<C> {
         let (passed, own) = std::mem::take(&mut self.unjudged);
         if !deployment.is_complete() {
             self.close_slots(passed, &own, quarter);
-            return self.judge(now, &own, &own);
+            return self.judge_alone(now, &own);
         }
+        let instances = deployment.take_instance_slots(self.run.number());
         let slot = match deployment.take_slot() {
             DeploymentSlot::New(slot) => {
                 self.close_slots(passed, &slot, quarter);
@@ -69,7 +71,13 @@ impl<C: Fn() -> Now> Keeper<C> {
                 self.board.set_period(part, counts);
             }
         }
-        self.judge(now, &slot, &own);
+        self.judge(now, &slot, &instances);
+    }
+
+    /// Judges what this instance counted.
+    pub(super) fn judge_alone(&mut self, now: Now, own: &AllCounts) {
+        let instance = (Arc::clone(&self.instance), *own);
+        self.judge(now, own, &[instance]);
     }
 
     /// Fills all windows from the minutes with events. What the current one has so far is its first slot.

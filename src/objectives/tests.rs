@@ -160,7 +160,7 @@ impl Rig {
             metrics: Arc::clone(&self.metrics),
             instance: Arc::from("gw-1"),
             folder: self.folder.path().to_owned(),
-            alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None },
+            alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None, shared: None },
             shared: None,
             reports: ReportPlan {
                 at: WeekTime::parse("Mon 09:00"),

@@ -45,9 +45,13 @@ pub struct DeploymentCounts {
     read: BTreeSet<(u64, i64)>,
     /// The counts that came since the last slot.
     slot: AllCounts,
+    /// The same of each run.
+    run_slots: BTreeMap<i64, AllCounts>,
     is_late: bool,
     /// The present minute.
     now: u64,
+    /// Quarters that are kept: those of the longest period.
+    quarters_kept: u64,
 }
 
 impl DeploymentCounts {
@@ -60,8 +64,10 @@ impl DeploymentCounts {
             quarters: BTreeMap::new(),
             read: BTreeSet::new(),
             slot: AllCounts::default(),
+            run_slots: BTreeMap::new(),
             is_late: true,
             now,
+            quarters_kept: QUARTERS_SHARED,
         }
     }
 
@@ -73,6 +79,17 @@ impl DeploymentCounts {
     /// True exactly if all rows must be read again, into new counts, by this present minute.
     pub fn is_in_doubt(&self, now: u64) -> bool {
         self.knowledge == RowsKnown::InDoubt || now + RECENT_MINUTES / 2 < self.now
+    }
+
+    /// Forgets the sums of more days ago than this.
+    pub fn keep_days(&mut self, days: u32) {
+        self.quarters_kept = (u64::from(days) * 96 + 1).min(QUARTERS_SHARED);
+        self.forget_old();
+    }
+
+    fn forget_old(&mut self) {
+        let oldest = (self.now / MINUTES_PER_QUARTER).saturating_sub(self.quarters_kept);
+        self.quarters = self.quarters.split_off(&oldest);
     }
 
     /// Takes the sums of closed quarters.
@@ -114,9 +131,12 @@ impl DeploymentCounts {
             self.is_late = true;
             return;
         }
-        for ((sum, after), before) in self.slot.iter_mut().zip(&known.counts).zip(&before.counts) {
+        let mut news = AllCounts::default();
+        for ((sum, after), before) in news.iter_mut().zip(&known.counts).zip(&before.counts) {
             sum.totals.add(after.totals.since(before.totals));
         }
+        add_all(&mut self.slot, &news);
+        add_all(self.run_slots.entry(run).or_default(), &news);
     }
 
     /// The first minute of which rows are taken.
@@ -141,8 +161,7 @@ impl DeploymentCounts {
             add_all(closed.entry(minute / MINUTES_PER_QUARTER).or_default(), &row.deployment());
         }
         self.quarters.extend(closed.iter().map(|(quarter, counts)| (*quarter, *counts)));
-        let oldest = (self.now / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_SHARED);
-        self.quarters = self.quarters.split_off(&oldest);
+        self.forget_old();
         closed.into_iter().collect()
     }
 
@@ -150,6 +169,11 @@ impl DeploymentCounts {
     /// [`DeploymentCounts::take_late`].
     pub fn take_slot(&mut self) -> AllCounts {
         std::mem::take(&mut self.slot).map(|counts| PartCounts::of_slot(counts.totals))
+    }
+
+    /// The counts of each run that came since the last call.
+    pub fn take_run_slots(&mut self) -> BTreeMap<i64, AllCounts> {
+        std::mem::take(&mut self.run_slots)
     }
 
     /// True exactly if rows of earlier minutes came since the last call: windows have to be filled again.
@@ -321,5 +345,9 @@ mod tests {
         rows.iter().for_each(|(run, minute, row)| other.take(*run, *minute, row));
         other.note_complete();
         assert_eq!(all(&other), before);
+        other.keep_days(4);
+        assert_eq!(all(&other), before);
+        other.keep_days(2);
+        assert!(all(&other) < before, "the period is shorter");
     }
 }

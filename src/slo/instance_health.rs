@@ -31,14 +31,25 @@ pub struct InstanceHealth {
 }
 
 impl InstanceHealth {
-    /// Adds ten seconds of this instance. A round that failed has one bad event: in the connection, or in the message.
-    pub fn close_slot(&mut self, counts: &AllCounts) {
-        let totals = |part: SloPart| counts.get(part.index()).map(|counts| counts.totals).unwrap_or_default();
-        let (connection, delivery) = (totals(SloPart::ConnectionCanary), totals(SloPart::DeliveryCanary));
+    /// Begins ten seconds of this instance.
+    pub fn begin_slot(&mut self) {
         if let Some(slot) = self.slots.get_mut(self.next) {
-            *slot = (connection.good + connection.bad, connection.bad + delivery.bad);
+            *slot = (0, 0);
         }
         self.next = (self.next + 1) % LONG;
+    }
+
+    /// Adds counts of these ten seconds.
+    pub fn add(&mut self, counts: &AllCounts) {
+        let (rounds, bad) = rounds(counts);
+        if let Some((all, failed)) = self.slots.get_mut((self.next + LONG - 1) % LONG) {
+            (*all, *failed) = (*all + rounds, *failed + bad);
+        }
+    }
+
+    /// True exactly if the canary had a round.
+    pub fn has_round(counts: &AllCounts) -> bool {
+        rounds(counts) != (0, 0)
     }
 
     pub fn verdict(&self) -> InstanceVerdict {
@@ -55,6 +66,13 @@ impl InstanceHealth {
             true | false => InstanceVerdict::Well,
         }
     }
+}
+
+/// All rounds, and the failed ones. One that failed has one bad event: in the connection, or in the message.
+fn rounds(counts: &AllCounts) -> (u64, u64) {
+    let totals = |part: SloPart| counts.get(part.index()).map(|counts| counts.totals).unwrap_or_default();
+    let (connection, delivery) = (totals(SloPart::ConnectionCanary), totals(SloPart::DeliveryCanary));
+    (connection.good + connection.bad, connection.bad + delivery.bad)
 }
 
 #[cfg(test)]
@@ -74,9 +92,14 @@ mod tests {
         counts
     }
 
+    fn close(health: &mut InstanceHealth, counts: &AllCounts) {
+        health.begin_slot();
+        health.add(counts);
+    }
+
     fn seconds_until_ill(health: &mut InstanceHealth, part: SloPart, one_in: usize) -> Option<usize> {
         (1..=60).find_map(|count| {
-            health.close_slot(&slot(part, u64::from(count % one_in == 0)));
+            close(health, &slot(part, u64::from(count % one_in == 0)));
             (health.verdict() == InstanceVerdict::Ill).then_some(count * SLOT_S as usize)
         })
     }
@@ -85,10 +108,10 @@ mod tests {
     fn instance_that_fails_is_ill_within_two_minutes_and_one_that_fails_rarely_is_not() {
         for part in [SloPart::ConnectionCanary, SloPart::DeliveryCanary] {
             let mut health = InstanceHealth::default();
-            (0..100).for_each(|_| health.close_slot(&slot(part, 0)));
+            (0..100).for_each(|_| close(&mut health, &slot(part, 0)));
             assert_eq!(health.verdict(), InstanceVerdict::Well);
             assert_eq!(seconds_until_ill(&mut health, part, 1), Some(90), "{part:?}");
-            (0..7).for_each(|_| health.close_slot(&slot(part, 0)));
+            (0..7).for_each(|_| close(&mut health, &slot(part, 0)));
             assert_eq!(health.verdict(), InstanceVerdict::Well, "the last minute is good");
             let mut rare = InstanceHealth::default();
             assert_eq!(seconds_until_ill(&mut rare, part, 3), None);

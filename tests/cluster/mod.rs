@@ -1,5 +1,6 @@
 //! Several gateways on one real PostgreSQL and one real Redis: which of them live, which one leads, and what operators see.
 
+mod alerts;
 mod alone;
 mod leader;
 mod namespace;

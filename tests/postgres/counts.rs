@@ -5,6 +5,7 @@ use crate::servers::Postgres;
 use crate::support::wait::{SOON, until};
 use crossbeam_channel::{Sender, bounded};
 use seawall::job::callers::Callers;
+use seawall::job::shared_alerts::SharedAlerts;
 use seawall::job::shared_counts::{
     CountsAnswer, CountsCall, CountsRow, QuarterWork, RowPlace, SharedCounts, SharedRunEnd, shared_counts,
 };
@@ -21,6 +22,7 @@ use std::sync::Arc;
 /// A store, of which only the counts are used.
 struct Counts {
     shared: SharedCounts,
+    alerts: SharedAlerts,
     jobs: (Sender<Append>, Sender<Read>),
     running: RunningPostgres,
 }
@@ -30,7 +32,7 @@ impl Counts {
         let poll = mio::Poll::new().expect("a poll");
         let (mailbox, _inbox) = inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
         let ((append, appends), (read, reads)) = (bounded(1), bounded(1));
-        let (shared, ends) = shared_counts();
+        let (shared, alerts, ends) = shared_counts();
         let store = PostgresStore::open(config(server.url(), KEEP_ALL, 1_000)).expect("the URL is read");
         let running = store.start(StoreEnds {
             mailboxes: Arc::from([mailbox]),
@@ -41,7 +43,7 @@ impl Counts {
             orders: OrderEnds::alone(),
             shared_counts: Some(ends),
         });
-        Counts { shared, jobs: (append, read), running: running.expect("threads start") }
+        Counts { shared, alerts, jobs: (append, read), running: running.expect("threads start") }
     }
 
     /// Sends a call until the store answers.
@@ -56,7 +58,7 @@ impl Counts {
     }
 
     fn close(self) {
-        drop((self.shared, self.jobs));
+        drop((self.shared, self.alerts, self.jobs));
         self.running.join();
     }
 }

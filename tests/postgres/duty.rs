@@ -45,6 +45,40 @@ fn one_instance_leads_until_it_leaves_or_its_term_ends() {
     assert_eq!(terms, "1", "a term has four seconds");
 }
 
+/// Writes an open incident as this leader in this term.
+fn write(server: &Postgres, origin: u32, term: u32, incident: u32) -> String {
+    server.sql(&format!(
+        "SELECT seawall.write_alerts({origin}, {term}, false, '{{{incident}}}', '{{t}}', '{{of {origin}}}',
+            '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')"
+    ))
+}
+
+#[test]
+fn leader_of_an_earlier_term_writes_no_alerts() {
+    let server = Postgres::start();
+    Rig::postgres(&server, KEEP_ALL, 1_000).ready().close();
+    server.sql("DELETE FROM seawall.canaries; UPDATE seawall.duties SET term = 0");
+    let term = || server.sql("SELECT term FROM seawall.duties").parse::<u32>().expect("a number");
+    let take = |origin| {
+        expire(&server);
+        renew(&server, origin);
+        term()
+    };
+    let first = take(1);
+    renew(&server, 1);
+    assert_eq!(term(), first, "the same holder goes on");
+    assert_eq!(write(&server, 1, first, 7), "t");
+    expire(&server);
+    assert_eq!(write(&server, 1, first, 7), "t", "no other one has taken the duty");
+    let second = take(2);
+    assert_eq!(write(&server, 1, first, 8), "f", "another one leads");
+    assert_eq!(write(&server, 2, second, 7), "t");
+    let third = take(1);
+    assert_eq!(write(&server, 1, first, 8), "f", "it leads again, and does not know what the other one did");
+    assert_eq!((second, third), (first + 1, first + 2));
+    assert_eq!(server.sql("SELECT string_agg(number || body, ' ') FROM seawall.incidents"), "7of 2");
+}
+
 #[test]
 fn only_the_leader_deletes_rows_that_are_an_hour_old() {
     let server = Postgres::start();

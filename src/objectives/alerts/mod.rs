@@ -4,11 +4,16 @@
 //! between any two of these goes on where the rows say.
 
 mod incident_log;
+mod instances;
+mod leading;
 mod orders;
 mod outbox;
 mod readings;
 mod reports;
 pub(super) mod rows;
+mod shared_log;
+#[cfg(test)]
+mod tests;
 
 use crate::alert::attribution::OutagePresence;
 use crate::alert::hold::SenderRole;
@@ -23,26 +28,26 @@ use crate::alert::retry::AttemptOutcome;
 use crate::clock::Now;
 use crate::job::alerts::{AlertEnds, AlertPlan, NoticeSender, NotifyJob, NotifyResult};
 use crate::job::registry::ClusterBoard;
+use crate::job::shared_alerts::SharedAlerts;
 use crate::job::{Outlook, SnapshotReader};
 use crate::metrics::scrape::Metrics;
 use crate::slo::Urgency;
-use crate::slo::instance_health::InstanceHealth;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
 use incident_log::{log_begin, log_end};
+use instances::InstanceCanaries;
 use outbox::{ChannelHealth, NoticeOutbox};
 use readings::ObjectiveReadings;
-use rows::{AlertWrites, EarlierRows, StoredAlerts};
+use rows::{AlertWrites, StoredAlerts};
 use rusqlite::Connection;
+use shared_log::{ShareOutcome, SharedLog};
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
 /// Closed incidents in reports.
 const CLOSED_SHOWN: usize = 100;
-/// Without a leader for this long, an instance that never knew one sends, in milliseconds.
-const LEADERLESS_MS: u64 = 60_000;
 /// The heartbeat stops if objectives were not judged for this long, in milliseconds.
 const JUDGED_MS: u64 = 90_000;
 /// The heartbeat stops if a begin waits for this long, in milliseconds.
@@ -55,6 +60,8 @@ pub struct AlertParts {
     pub outlook: Arc<Outlook>,
     /// `None`: this instance shares its store with no other.
     pub cluster: Option<Arc<ClusterBoard>>,
+    /// The way to the rows that its instances share.
+    pub shared: Option<SharedAlerts>,
 }
 
 /// The state of all alerts.
@@ -70,7 +77,8 @@ pub(super) struct AlertDesk {
     names: Vec<&'static str>,
     incidents: Incidents,
     objectives: ObjectiveReadings,
-    health: InstanceHealth,
+    canaries: InstanceCanaries,
+    shared: Option<SharedLog>,
     outbox: NoticeOutbox,
     closed: VecDeque<Incident>,
     writes: AlertWrites,
@@ -85,6 +93,8 @@ pub(super) struct AlertDesk {
     beat_fault: Option<String>,
     /// Rows were read.
     is_loaded: bool,
+    /// The closed incidents are those of another leader, and not marked in the counts yet.
+    is_unmarked: bool,
 }
 
 impl AlertDesk {
@@ -95,7 +105,7 @@ impl AlertDesk {
         names: Vec<&'static str>,
         now_ms: u64,
     ) -> AlertDesk {
-        let AlertParts { ends, outlook, cluster } = parts;
+        let AlertParts { ends, outlook, cluster, shared } = parts;
         let role = if cluster.is_some() { SenderRole::Follows } else { SenderRole::Sends };
         let mut desk = AlertDesk {
             plan: ends.plan.load_full(),
@@ -109,7 +119,8 @@ impl AlertDesk {
             // Numbers that no row has, if none can be read.
             incidents: Incidents::restore(now_ms / 1_000, Vec::new(), Vec::new(), Vec::new(), now_ms),
             objectives: ObjectiveReadings::default(),
-            health: InstanceHealth::default(),
+            canaries: InstanceCanaries::default(),
+            shared: shared.map(SharedLog::new),
             outbox: NoticeOutbox::new(now_ms, Arc::clone(&metrics.alerts)),
             closed: VecDeque::new(),
             writes: AlertWrites::default(),
@@ -120,6 +131,7 @@ impl AlertDesk {
             beat_ms: now_ms,
             beat_fault: None,
             is_loaded: false,
+            is_unmarked: false,
         };
         desk.incidents.silences.number_after(now_ms / 1_000);
         desk.configure();
@@ -136,6 +148,9 @@ impl AlertDesk {
         let is_running = self.judged_ms > 0;
         if !self.is_loaded {
             let mut stored = StoredAlerts::read(connection)?;
+            if self.shared.is_some() {
+                stored.keep_unshared();
+            }
             stored.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
             self.closed.extend(stored.closed.iter().take(CLOSED_SHOWN).cloned());
             let recent = stored.recent(now_ms);
@@ -157,12 +172,10 @@ impl AlertDesk {
             self.outbox.restore(&stored, now_ms);
             self.is_loaded = true;
         }
-        if is_running {
-            // The file lacks the changes of the time in which it could not be written. Memory is the truth.
-            self.writes.earlier = EarlierRows::Superseded;
-            self.writes.incidents.extend(self.incidents.open().chain(&self.closed).cloned());
-            self.writes.silences.extend_from_slice(self.incidents.silences.list());
-            self.outbox.write_all(&mut self.writes);
+        if is_running || self.shared.is_some() {
+            // The file lacks the changes of the time in which it could not be written, or has what another instance goes on with.
+            let AlertWrites { notices, .. } = self.write_again();
+            self.writes.notices.splice(0..0, notices);
         }
         Ok(())
     }
@@ -192,25 +205,28 @@ impl AlertDesk {
         });
     }
 
-    /// Judges the objectives after a slot: that of the deployment, and that of this instance.
+    /// Judges the objectives after a slot of the deployment, and what each instance counted in it.
     pub(super) fn judge(
         &mut self,
         board: &mut Scoreboard,
-        (slot, own): (&AllCounts, &AllCounts),
+        (slot, instances): (&AllCounts, &[(Arc<str>, AllCounts)]),
         reports: &[ObjectiveReport],
         now_ms: u64,
     ) {
+        if mem::take(&mut self.is_unmarked) {
+            self.mark_closed(board, now_ms);
+        }
         let snapshot = Arc::clone(self.snapshot.load());
         let is_down = |name: &Arc<str>| snapshot.outage_of(name).is_some();
         let is_outage = self.plan.dependencies.iter().any(|it| it.is_critical && is_down(&it.name));
         let presence = if is_outage { OutagePresence::SomeDown } else { OutagePresence::AllUp };
         self.objectives.add_slot(board, slot, presence);
         let mut readings = self.objectives.all(board, reports);
-        self.health.close_slot(own);
+        self.canaries.close_slot(instances);
         // An instance alone is the service, whose objectives have the same events.
         if self.cluster.is_some() {
-            let reading = readings::instance(&self.instance, self.health.verdict());
-            readings.push(AlertReading { is_explained: is_outage, ..reading });
+            let instances = self.canaries.readings(self.incidents.open());
+            readings.extend(instances.into_iter().map(|it| AlertReading { is_explained: is_outage, ..it }));
         }
         self.judged_ms = now_ms;
         for ended in self.read(&readings, now_ms) {
@@ -284,7 +300,7 @@ impl AlertDesk {
                 names.contains(&&*key.name)
             }
             AlertKind::Dependency => plan.dependencies.iter().any(|it| it.name == key.name),
-            AlertKind::Instance => *key.name == *self.instance,
+            AlertKind::Instance => self.cluster.is_some(),
             AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
             AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
             AlertKind::Test | AlertKind::Report => false,
@@ -293,29 +309,27 @@ impl AlertDesk {
         self.log(&steps);
     }
 
-    /// Follows the leader of the cluster. While none is known, the last one goes on, because that is when the store is down.
-    fn lead(&mut self, now_ms: u64) {
-        let Some(cluster) = &self.cluster else { return };
-        match &cluster.report().leader {
-            Some(leader) => {
-                (self.led_ms, self.knew_leader) = (now_ms, true);
-                self.role = if **leader == *self.instance { SenderRole::Sends } else { SenderRole::Follows };
-            }
-            None if !self.knew_leader && now_ms >= self.led_ms + LEADERLESS_MS => {
-                self.role = SenderRole::Sends
-            }
-            None => {}
-        }
-    }
-
     /// Writes what is new, then hands what is due to the channels, although it could not be written.
     fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) -> rusqlite::Result<()> {
         let drafts = self.incidents.notices(&self.plan.routing, self.role, now_ms);
         self.outbox.add(drafts, &mut self.writes);
         self.writes.incidents.extend(self.incidents.take_changed());
         let due = self.outbox.due(now_ms, &mut self.writes);
-        let writes = mem::take(&mut self.writes);
+        let mut writes = mem::take(&mut self.writes);
+        let incidents: Vec<u64> = due.iter().map(|(notice, _)| notice.content.incident).collect();
+        let outcome = self.share(&mut writes, &incidents, now_ms);
         let written = connection.filter(|_| !writes.is_empty()).map_or(Ok(()), |it| writes.write(it));
+        match outcome {
+            ShareOutcome::Shared | ShareOutcome::Alone => {}
+            ShareOutcome::Unsure => {
+                self.outbox.put_back(&due);
+                return written;
+            }
+            ShareOutcome::Deposed => {
+                self.follow();
+                return written;
+            }
+        }
         for failed in self.outbox.send(due, &self.sender, &self.ends.jobs) {
             self.take(&failed, now_ms);
         }

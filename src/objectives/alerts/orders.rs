@@ -2,12 +2,16 @@
 
 use super::AlertDesk;
 use crate::alert::channel::AlertChannel;
+use crate::alert::hold::SenderRole;
 use crate::alert::key::{AlertKey, AlertKind};
 use crate::job::alerts::{AlertOrder, AlertOrderAnswer};
 
 impl AlertDesk {
     /// Carries out an operator's order.
     pub(in crate::objectives) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
+        if self.cluster.is_some() && self.role == SenderRole::Follows {
+            return AlertOrderAnswer::Refused("another instance leads: ask it (seawall cluster marks it)");
+        }
         match order {
             AlertOrder::Acknowledge(number) if self.incidents.acknowledge(number, now_ms) => {
                 tracing::info!(incident = number, "incident acknowledged");

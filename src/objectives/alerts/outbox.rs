@@ -97,6 +97,21 @@ impl NoticeOutbox {
         }
     }
 
+    /// Goes on with other stored notices in place of its own.
+    pub(super) fn restart(&mut self, stored: &StoredAlerts, now_ms: u64) {
+        self.hand_over(&[]);
+        self.doubtful.clear();
+        self.restore(stored, now_ms);
+    }
+
+    /// Leaves the notices to another instance, apart from those of these incidents.
+    pub(super) fn hand_over(&mut self, kept: &[u64]) {
+        for state in &mut self.channels {
+            state.queue.keep(|notice| kept.contains(&notice.content.incident));
+            state.dead.clear();
+        }
+    }
+
     /// Queues notices. They must be written before anything is sent.
     pub(super) fn add(&mut self, drafts: Vec<NoticeDraft>, writes: &mut AlertWrites) {
         for NoticeDraft { channel, content } in drafts {
@@ -142,6 +157,15 @@ impl NoticeOutbox {
         }
         writes.notices.extend(due.iter().map(|(notice, _)| (notice.clone(), NoticeFate::Waits)));
         due
+    }
+
+    /// Takes back that these are tried now.
+    pub(super) fn put_back(&mut self, due: &[(AlertNotice, NoticeTarget)]) {
+        for (notice, _) in due {
+            if let Some(state) = self.channels.get_mut(notice.channel.index()) {
+                state.queue.put_back(notice.id);
+            }
+        }
     }
 
     /// Hands the notices to the threads of their channels, which are idle. Returns the results for threads that have ended.

@@ -6,9 +6,11 @@ use crate::alert::key::{AlertKey, AlertSeverity};
 use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::alert::order::NoticeFate;
 use crate::alert::silence::{COUNTED_MAX, Silence};
+use crate::job::shared_alerts::{AlertChanges, StoredAlertRows};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::mem;
 
 /// Incidents that are kept.
@@ -74,6 +76,32 @@ impl StoredAlerts {
         })
     }
 
+    /// Reads the rows that instances share.
+    pub(super) fn of(rows: &StoredAlertRows) -> StoredAlerts {
+        let mut stored = StoredAlerts {
+            incident: rows.incident,
+            notice: rows.notice,
+            open: read_all(&rows.open),
+            closed: read_all(&rows.closed),
+            waiting: read_all(&rows.waiting),
+            dead: read_all(&rows.dead),
+            silences: read_all(&rows.silences),
+            silence: 0,
+        };
+        stored.silence = stored.silences.iter().map(|silence: &Silence| silence.number).max().unwrap_or(0);
+        stored.closed.retain(|incident| incident.end.is_some());
+        stored.open.iter_mut().chain(&mut stored.closed).for_each(|incident| incident.is_unshared = false);
+        stored
+    }
+
+    /// Keeps what only this instance knows. The rest is in the store, for the leader.
+    pub(super) fn keep_unshared(&mut self) {
+        self.open.retain(|incident| incident.is_unshared);
+        let unshared = self.open.iter().chain(&self.closed).filter(|incident| incident.is_unshared);
+        let kept: Vec<u64> = unshared.map(|incident| incident.number).collect();
+        self.waiting.retain(|notice| kept.contains(&notice.content.incident));
+    }
+
     /// Takes the notices out that wait although their incidents are not open, and for whose ends nothing waits either. `open` has the
     /// numbers and alerts of the open incidents.
     pub(super) fn take_without_incident(&mut self, open: &[(u64, AlertKey)]) -> Vec<AlertNotice> {
@@ -130,6 +158,11 @@ fn bodies<T: DeserializeOwned>(connection: &Connection, text: &str) -> rusqlite:
     Ok(found)
 }
 
+/// The values of these texts. One that cannot be read is left out.
+fn read_all<T: DeserializeOwned>(texts: &[String]) -> Vec<T> {
+    texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
+}
+
 /// Changes that are written at once.
 #[derive(Debug, Default)]
 pub(super) struct AlertWrites {
@@ -149,6 +182,20 @@ impl AlertWrites {
             && self.silences_over.is_empty()
             && self.reports.is_empty()
             && self.earlier == EarlierRows::Kept
+    }
+
+    /// The same for the rows that instances share: the last version of each.
+    pub(super) fn shared(&self) -> AlertChanges {
+        let incidents: BTreeMap<u64, &Incident> = self.incidents.iter().map(|it| (it.number, it)).collect();
+        let notices: BTreeMap<u64, _> = self.notices.iter().map(|(it, fate)| (it.id, (it, fate))).collect();
+        let silences: BTreeMap<u64, &Silence> = self.silences.iter().map(|it| (it.number, it)).collect();
+        AlertChanges {
+            replaces: false,
+            incidents: incidents.into_iter().map(|(at, it)| (at, it.end.is_none(), json(it))).collect(),
+            notices: notices.into_iter().map(|(at, (it, fate))| (at, fate.as_str(), json(it))).collect(),
+            silences: silences.into_iter().map(|(at, it)| (at, json(it))).collect(),
+            silences_over: self.silences_over.clone(),
+        }
     }
 
     /// Writes them in one transaction.

@@ -2,6 +2,7 @@
 //!
 //! It has a connection of its own, so that nothing that holds these tables up delays messages or the renewal of the leader's duty.
 
+use super::alerts::{self, AlertsWorker};
 use super::connection::StoreConnection;
 use super::fault::CallFault;
 use crate::job::shared_counts::{
@@ -14,7 +15,7 @@ use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Measured;
 use crate::store::columns::{integer, natural};
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::select;
 use postgres_types::Type;
 use std::sync::Arc;
 
@@ -26,29 +27,43 @@ const SWEEPS_MAX: usize = 50;
 pub(super) struct CountsWorker {
     pub(super) connection: StoreConnection,
     pub(super) ends: CountsEnds,
+    /// This process, as the duty of the leader names it.
+    pub(super) origin: u64,
 }
 
 impl CountsWorker {
     /// Runs until the thread `slo` has ended.
     pub(super) fn run(mut self) {
+        let (calls, alert_calls) = (self.ends.calls.clone(), self.ends.alerts.calls.clone());
         loop {
-            match self.ends.calls.recv_timeout(self.connection.patience()) {
-                Ok(call) => {
-                    // The connection reports a failure and tries again.
-                    let _ = self.connection.advance(|| {});
-                    let answer = self.carry_out(&call);
-                    if let Err(fault) = &answer {
-                        tracing::debug!(cause = %fault.cause.text, "counts not shared");
+            select! {
+                recv(calls) -> call => match call {
+                    Ok(call) => self.answer(&call),
+                    Err(_) => return,
+                },
+                recv(alert_calls) -> call => match call {
+                    Ok(call) => {
+                        let worker = AlertsWorker { ends: &self.ends.alerts, origin: self.origin };
+                        worker.answer(&mut self.connection, &call);
                     }
-                    // The thread `slo` may have ended meanwhile.
-                    let _ = self.ends.answers.try_send(answer.ok());
-                }
-                Err(RecvTimeoutError::Timeout) => {
+                    Err(_) => return,
+                },
+                default(self.connection.patience()) => {
                     let _ = self.connection.advance(|| {});
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    fn answer(&mut self, call: &CountsCall) {
+        // The connection reports a failure and tries again.
+        let _ = self.connection.advance(|| {});
+        let answer = self.carry_out(call);
+        if let Err(fault) = &answer {
+            tracing::debug!(cause = %fault.cause.text, "counts not shared");
+        }
+        // The thread `slo` may have ended meanwhile.
+        let _ = self.ends.answers.try_send(answer.ok());
     }
 
     fn carry_out(&mut self, call: &CountsCall) -> Result<CountsAnswer, CallFault> {
@@ -205,7 +220,7 @@ impl CountsWorker {
                 }
             }
         }
-        Ok(())
+        alerts::sweep(&mut self.connection)
     }
 }
 

@@ -4,6 +4,7 @@
 //! `store-read-N` read pages, `store-retention` deletes, and `store-slo` shares what objectives counted. Each has one connection, which reconnects by itself: a gateway
 //! starts while its database is down and refuses publications until it is up.
 
+mod alerts;
 pub(crate) mod append;
 mod batch;
 mod bus_key;
@@ -229,7 +230,9 @@ impl PostgresStore {
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
         if let Some(ends) = shared_counts {
-            let worker = CountsWorker { connection: connect(ConnectionRole::Counts), ends };
+            // Without a member nothing takes the duty of the leader.
+            let origin = config.member.as_ref().map_or(0, |member| member.signs.origin);
+            let worker = CountsWorker { connection: connect(ConnectionRole::Counts), ends, origin };
             threads.push(spawn("store-slo".into(), move || worker.run())?);
         }
         let route = move || {

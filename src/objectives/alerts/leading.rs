@@ -1,0 +1,137 @@
+//! The part of the leader: one instance writes incidents for all, and sends.
+
+use super::rows::{AlertWrites, EarlierRows, StoredAlerts};
+use super::shared_log::{ShareOutcome, SharedLog};
+use super::{AlertDesk, CLOSED_SHOWN};
+use crate::alert::hold::SenderRole;
+use crate::alert::incidents::Incidents;
+use crate::alert::order::NoticeFate;
+use crate::cluster::report::ClusterReport;
+use std::mem;
+
+/// Without a leader for this long, an instance that never knew one sends, in milliseconds.
+const LEADERLESS_MS: u64 = 60_000;
+/// Without a leader for this long, the last one sends although the store does not answer, in milliseconds. An instance that was stopped and
+/// goes on has read by then who leads.
+const ALONE_MS: u64 = 8_000;
+
+impl AlertDesk {
+    /// Follows the leader of the cluster. While none is known, the last one goes on, because that is when the store is down; but not if
+    /// another instance has the store, and so a leader.
+    pub(super) fn lead(&mut self, now_ms: u64) {
+        let Some(cluster) = &self.cluster else { return };
+        let report = cluster.report();
+        let leads = self.shared.as_ref().is_some_and(SharedLog::leads);
+        match &report.leader {
+            Some(leader) => {
+                (self.led_ms, self.knew_leader) = (now_ms, true);
+                if **leader == *self.instance { self.take_lead(now_ms) } else { self.follow() }
+            }
+            None if others_have_store(&report, &self.instance) => self.role = SenderRole::Follows,
+            None if leads || (!self.knew_leader && now_ms >= self.led_ms + LEADERLESS_MS) => {
+                self.role = SenderRole::Sends
+            }
+            None => {}
+        }
+    }
+
+    /// Goes on with the rows of the instance that led before.
+    fn take_lead(&mut self, now_ms: u64) {
+        let Some(shared) = &mut self.shared else { return };
+        if shared.leads() {
+            self.role = SenderRole::Sends;
+            return;
+        }
+        let Some(rows) = shared.take(now_ms) else { return };
+        let mut stored = StoredAlerts::of(&rows);
+        let recent = stored.recent(now_ms);
+        let last_silence = stored.silence;
+        let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
+        let before = mem::replace(
+            &mut self.incidents,
+            Incidents::restore(stored.incident, open, silences, recent, now_ms),
+        );
+        self.incidents.silences.number_after(last_silence);
+        self.incidents.take_over(before);
+        let open = self.open_keys();
+        let pointless = stored.take_without_incident(&open);
+        self.outbox.restart(&stored, now_ms);
+        self.closed = stored.closed.iter().take(CLOSED_SHOWN).cloned().collect();
+        self.is_unmarked = true;
+        self.write_again();
+        self.writes.notices.extend(pointless.into_iter().map(|notice| (notice, NoticeFate::Merged)));
+        self.role = SenderRole::Sends;
+        // The configuration of the earlier leader may have been another one.
+        self.end_unknown(now_ms);
+        tracing::info!(open = open.len(), "alerts taken over");
+    }
+
+    /// Leaves the incidents to the next leader, apart from any that only this instance knows.
+    pub(super) fn follow(&mut self) {
+        self.role = SenderRole::Follows;
+        let held = self.shared.as_mut().is_some_and(SharedLog::leave);
+        if !held {
+            return;
+        }
+        self.incidents.hand_over();
+        let kept: Vec<u64> = self.incidents.unshared().collect();
+        self.outbox.hand_over(&kept);
+        self.write_again();
+        tracing::info!(kept = kept.len(), "alerts handed over");
+    }
+
+    /// Writes everything, in place of the changes that were to be written, which it returns.
+    pub(super) fn write_again(&mut self) -> AlertWrites {
+        let everything = self.everything();
+        let mut before = mem::replace(&mut self.writes, everything);
+        self.writes.reports = mem::take(&mut before.reports);
+        before
+    }
+
+    /// Everything that is known, in place of what a file or the store has.
+    pub(super) fn everything(&self) -> AlertWrites {
+        let mut writes = AlertWrites {
+            incidents: self.incidents.open().chain(&self.closed).cloned().collect(),
+            silences: self.incidents.silences.list().to_vec(),
+            earlier: EarlierRows::Superseded,
+            ..AlertWrites::default()
+        };
+        self.outbox.write_all(&mut writes);
+        writes
+    }
+
+    /// Writes what is new to the store, before notices about these incidents are sent.
+    pub(super) fn share(&mut self, writes: &mut AlertWrites, due: &[u64], now_ms: u64) -> ShareOutcome {
+        let all = match &self.shared {
+            None => return ShareOutcome::Shared,
+            Some(shared) if shared.leads() && shared.is_behind() => {
+                let mut all = self.everything();
+                all.notices.splice(0..0, writes.notices.iter().cloned());
+                Some(all)
+            }
+            Some(_) => None,
+        };
+        let Some(shared) = &mut self.shared else { return ShareOutcome::Shared };
+        let mut outcome = shared.write(all.as_ref().unwrap_or(writes), now_ms);
+        if outcome == ShareOutcome::Alone && shared.leads() && now_ms < self.led_ms + ALONE_MS {
+            outcome = ShareOutcome::Unsure;
+        }
+        match outcome {
+            ShareOutcome::Shared => self.incidents.mark_shared(),
+            ShareOutcome::Alone => self.incidents.mark_unshared(due),
+            ShareOutcome::Unsure | ShareOutcome::Deposed => {}
+        }
+        // The mark must survive this process.
+        writes.incidents.extend(self.incidents.take_changed());
+        outcome
+    }
+}
+
+/// True exactly if another living instance has the store.
+fn others_have_store(report: &ClusterReport, own: &str) -> bool {
+    report.instances.iter().any(|instance| {
+        let store = instance.stats.as_ref().and_then(|stats| stats.store.as_deref());
+        let has_store = matches!(store, Some("ok" | "degraded"));
+        instance.name != own && matches!(instance.state, "alive" | "draining") && has_store
+    })
+}

@@ -1,0 +1,292 @@
+//! Two instances on one store: what each sends, and what it leaves to the other.
+
+use super::*;
+use crate::alert::channel::AlertChannel;
+use crate::alert::routing::{AlertMode, AlertRouting};
+use crate::clock::Moment;
+use crate::cluster::report::ClusterReport;
+use crate::health::report::Report;
+use crate::health::snapshot::Snapshot;
+use crate::job::alerts::{
+    AlertLinks, AlertOrder, AlertOrderAnswer, HiddenText, NoticeTarget, NotifyEnds, links,
+};
+use crate::job::shared_alerts::{
+    AlertsAnswer, AlertsCall, AlertsEnds, LeaderTerm, StoredAlertRows, shared_alerts,
+};
+use crate::metrics::scrape::MetricSources;
+use crate::slo::instance_health::InstanceVerdict;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+const START_MS: u64 = 1_800_000_000_000;
+
+/// The rows of the store, as its SQL keeps them.
+#[derive(Default)]
+struct Rows {
+    /// `None`: it cannot be reached.
+    holder: Option<usize>,
+    last_holder: Option<usize>,
+    is_silent: bool,
+    term: i64,
+    incidents: BTreeMap<u64, (bool, String)>,
+    notices: BTreeMap<u64, (&'static str, String)>,
+}
+
+impl Rows {
+    fn answer(&mut self, of: usize, call: AlertsCall) -> Option<AlertsAnswer> {
+        let holder = self.holder.filter(|_| !self.is_silent)?;
+        if self.last_holder.replace(holder) != Some(holder) {
+            self.term += 1;
+        }
+        let is_held = holder == of;
+        match call {
+            AlertsCall::Lead if is_held => {
+                let open = |wanted: bool| -> Vec<String> {
+                    let of = self.incidents.values().filter(move |(open, _)| *open == wanted);
+                    of.map(|(_, body)| body.clone()).collect()
+                };
+                let waiting = self.notices.values().filter(|(fate, _)| *fate == "waiting");
+                let rows = StoredAlertRows {
+                    incident: self.incidents.keys().max().copied().unwrap_or(0),
+                    notice: self.notices.keys().max().copied().unwrap_or(0),
+                    open: open(true),
+                    closed: open(false),
+                    waiting: waiting.map(|(_, body)| body.clone()).collect(),
+                    ..StoredAlertRows::default()
+                };
+                Some(AlertsAnswer::Leads(LeaderTerm(self.term), Box::new(rows)))
+            }
+            AlertsCall::Write(LeaderTerm(term), changes) if is_held && term == self.term => {
+                if changes.replaces {
+                    self.incidents.values_mut().for_each(|(open, _)| *open = false);
+                    self.notices.values_mut().filter(|it| it.0 == "waiting").for_each(|it| it.0 = "merged");
+                }
+                let incidents =
+                    changes.incidents.into_iter().map(|(number, open, body)| (number, (open, body)));
+                self.incidents.extend(incidents);
+                self.notices.extend(changes.notices.into_iter().map(|(id, fate, body)| (id, (fate, body))));
+                Some(AlertsAnswer::Written)
+            }
+            AlertsCall::Lead | AlertsCall::Write(..) => Some(AlertsAnswer::Deposed),
+        }
+    }
+}
+
+struct Instance {
+    desk: AlertDesk,
+    threads: Vec<NotifyEnds>,
+    board: Arc<ClusterBoard>,
+    file: Connection,
+}
+
+struct Pair {
+    rows: Arc<Mutex<Rows>>,
+    now_ms: u64,
+    instances: Vec<Instance>,
+    /// The notices that Slack accepted: the instance, and the event.
+    sent: Vec<(usize, NoticeEvent)>,
+}
+
+fn plan() -> AlertPlan {
+    let url = HiddenText(Zeroizing::new("https://hooks.example/".to_owned()));
+    AlertPlan {
+        routing: AlertRouting {
+            mode: AlertMode::Send,
+            critical: vec![AlertChannel::Slack],
+            warning: Vec::new(),
+            info: Vec::new(),
+            escalate: Vec::new(),
+            escalate_ms: 900_000,
+        },
+        targets: vec![NoticeTarget::Slack { url, mention: String::new() }],
+        ..AlertPlan::default()
+    }
+}
+
+/// Answers calls like the thread of the store.
+fn serve(ends: AlertsEnds, of: usize, rows: Arc<Mutex<Rows>>) {
+    std::thread::spawn(move || {
+        for call in &ends.calls {
+            let answer = rows.lock().answer(of, call);
+            let _ = ends.answers.try_send(answer);
+        }
+    });
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let rows = Arc::new(Mutex::new(Rows::default()));
+        let mut pair = Pair { rows, now_ms: START_MS, instances: Vec::new(), sent: Vec::new() };
+        for of in 0..2 {
+            let file = Connection::open_in_memory().expect("a database");
+            file.execute_batch(rows::TABLES).expect("tables");
+            let instance = pair.instance(of, file);
+            pair.instances.push(instance);
+        }
+        pair
+    }
+
+    fn instance(&self, of: usize, file: Connection) -> Instance {
+        let sources = MetricSources {
+            watch: Arc::default(),
+            bus: None,
+            cluster: Arc::default(),
+            api: None,
+            log_dropped: || 0,
+        };
+        let metrics = Arc::new(Metrics::new(1, Arc::from("gw"), sources));
+        let AlertLinks { ends, threads, .. } = links(plan());
+        let (shared, store) = shared_alerts();
+        serve(store, of, Arc::clone(&self.rows));
+        let board = Arc::new(ClusterBoard::default());
+        let report = Report { status: 200, body: String::new() };
+        let parts = AlertParts {
+            ends,
+            outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            cluster: Some(Arc::clone(&board)),
+            shared: Some(shared),
+        };
+        let desk = AlertDesk::new(parts, &metrics, &Arc::from(format!("gw-{of}")), Vec::new(), self.now_ms);
+        Instance { desk, threads, board, file }
+    }
+
+    /// The process of an instance is killed, and another one starts on its folder.
+    fn restart(&mut self, of: usize) {
+        let Instance { file, .. } = self.instances.remove(of);
+        let mut instance = self.instance(of, file);
+        let mut board = Scoreboard::new(&[]).expect("no objectives");
+        instance.desk.load(&instance.file, &mut board, self.now_ms).expect("readable");
+        self.instances.insert(of, instance);
+    }
+
+    /// Another instance takes the duty, or none can: the store is away.
+    fn lead(&mut self, holder: Option<usize>) {
+        self.rows.lock().holder = holder;
+        for instance in &self.instances {
+            let leader = holder.map(|of| format!("gw-{of}"));
+            instance.board.publish(ClusterReport { leader, ..ClusterReport::default() });
+        }
+    }
+
+    /// Lets time pass for these instances, which see that `gw-9` is ill, or not.
+    fn run(&mut self, seconds: u64, verdict: InstanceVerdict, instances: &[usize]) {
+        for _ in 0..seconds {
+            self.now_ms += 1_000;
+            let now = Now { at: Moment::from_micros(self.now_ms * 1_000), unix_ms: self.now_ms };
+            for of in instances {
+                let Instance { desk, threads, file, .. } = &mut self.instances[*of];
+                desk.read(&[readings::instance("gw-9", verdict)], self.now_ms);
+                desk.turn(Some(file), now, self.now_ms).expect("written");
+                for job in threads.iter().flat_map(|ends| ends.jobs.try_iter()) {
+                    let NotifyJob::Notice(attempt) = job else { continue };
+                    self.sent.push((*of, attempt.notice.content.event));
+                    let result = NotifyResult {
+                        notice: Some((attempt.notice.channel, attempt.notice.id)),
+                        outcome: AttemptOutcome::Accepted,
+                        answer: String::new(),
+                        took_ms: 1,
+                    };
+                    desk.take(&result, self.now_ms);
+                }
+            }
+        }
+    }
+}
+
+const LONG: u64 = 200;
+
+#[test]
+fn next_leader_goes_on_with_the_incident_and_a_woken_one_writes_and_sends_nothing() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
+    // It is stopped, and does not know that its term is over when it goes on.
+    pair.rows.lock().holder = Some(1);
+    pair.instances[1]
+        .board
+        .publish(ClusterReport { leader: Some("gw-1".into()), ..ClusterReport::default() });
+    pair.run(30, InstanceVerdict::Ill, &[1]);
+    assert_eq!(pair.sent.len(), 1, "it was sent");
+    pair.run(LONG, InstanceVerdict::Well, &[1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (1, NoticeEvent::Ended)]);
+    let before = pair.rows.lock().incidents.clone();
+    pair.rows.lock().is_silent = true;
+    pair.run(5, InstanceVerdict::Ill, &[0]);
+    pair.rows.lock().is_silent = false;
+    pair.run(LONG, InstanceVerdict::Well, &[0]);
+    assert_eq!(pair.sent.len(), 2, "the woken one sends nothing");
+    assert_eq!(pair.rows.lock().incidents, before);
+    pair.lead(Some(1));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent[2..], [(1, NoticeEvent::Began)]);
+}
+
+#[test]
+fn killed_leader_that_starts_again_leaves_its_incident_to_the_next() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    pair.restart(0);
+    pair.lead(Some(1));
+    pair.run(LONG, InstanceVerdict::Ill, &[0, 1]);
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (1, NoticeEvent::Ended)]);
+    let open = pair.rows.lock().incidents.values().filter(|(open, _)| *open).count();
+    assert_eq!(open, 0);
+}
+
+#[test]
+fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.lead(None);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)], "only the last leader sends");
+    // The store is back, and it leads again: the store has everything.
+    pair.lead(Some(0));
+    pair.run(15, InstanceVerdict::Ill, &[0, 1]);
+    let open: Vec<bool> = pair.rows.lock().incidents.values().map(|(open, _)| *open).collect();
+    assert_eq!((pair.sent.len(), open), (1, vec![true]));
+    // The same, and another one leads after it.
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    pair.sent.clear();
+    pair.lead(None);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    pair.restart(0);
+    pair.lead(Some(1));
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (0, NoticeEvent::Ended)]);
+}
+
+#[test]
+fn leader_that_alone_is_cut_off_from_the_store_sends_nothing() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.rows.lock().holder = None;
+    let stats = crate::wire::stats::InstanceStats { store: Some("ok".into()), ..Default::default() };
+    let other = crate::cluster::report::InstanceReport {
+        name: "gw-1".into(),
+        state: "alive",
+        age_ms: 1,
+        stats: Some(stats),
+    };
+    pair.instances[0].board.publish(ClusterReport { instances: vec![other], ..ClusterReport::default() });
+    pair.run(40, InstanceVerdict::Ill, &[0]);
+    assert_eq!(pair.sent, []);
+    assert!(pair.instances[0].desk.incidents.open().any(|it| it.notified.is_empty()));
+}
+
+#[test]
+fn order_at_an_instance_that_does_not_lead_is_refused() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(2, InstanceVerdict::Well, &[0, 1]);
+    let now_ms = pair.now_ms;
+    let mut test = |of: usize| pair.instances[of].desk.order(AlertOrder::Test(AlertChannel::Slack), now_ms);
+    assert!(matches!(test(1), AlertOrderAnswer::Refused(_)));
+    assert_eq!(test(0), AlertOrderAnswer::Done(1));
+}
