@@ -67,6 +67,7 @@ pub(super) struct Deployment {
     is_behind: bool,
     /// A slot waits for the answer until this time, to be judged with the rows of the others.
     waits: Option<Moment>,
+    began: Moment,
     /// The last answer.
     answered: Option<Moment>,
     runs: Vec<SharedRun>,
@@ -74,8 +75,9 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
-    pub(super) fn new(shared: SharedCounts, instance: Arc<str>, now_ms: u64) -> Deployment {
+    pub(super) fn new(shared: SharedCounts, instance: Arc<str>, now: Moment, now_ms: u64) -> Deployment {
         Deployment {
+            began: now,
             shared,
             instance,
             counts: DeploymentCounts::new(now_ms / MINUTE_MS),
@@ -305,9 +307,14 @@ impl Deployment {
         Some(Measured { known_s: measured.known_s + since, up_s: measured.up_s + since })
     }
 
+    /// True exactly while the store does not answer.
+    pub(super) fn is_alone(&self, now: Moment) -> bool {
+        now.since(self.answered.unwrap_or(self.began)) >= SILENT
+    }
+
     /// The instances whose events are judged: all that run, or only this one while the store cannot be reached.
     pub(super) fn instances(&self, now: Moment) -> usize {
-        if self.answered.is_none_or(|at| now.since(at) >= SILENT) {
+        if self.is_alone(now) {
             return 1;
         }
         let silent_ms = u64::try_from(SILENT.as_millis()).unwrap_or(u64::MAX);

@@ -134,6 +134,10 @@ struct Keeper<C> {
     /// The last week that was reported, or that needs no report.
     reported: Option<IsoWeek>,
     questions: Receiver<SloRequest>,
+    /// The end of the last slot with an event of each part; the start without one.
+    counted: [Moment; SloPart::ALL.len()],
+    /// The store that other instances share cannot be reached.
+    is_alone: bool,
 }
 
 impl<C: Fn() -> Now> Keeper<C> {
@@ -148,7 +152,10 @@ impl<C: Fn() -> Now> Keeper<C> {
             run: ProcessRun::begin(now.unix_ms),
             counts: RunCounts::new(now.unix_ms / MINUTE_MS),
             summed: 0,
-            deployment: shared.map(|shared| Deployment::new(shared, Arc::clone(&instance), now.unix_ms)),
+            deployment: shared
+                .map(|shared| Deployment::new(shared, Arc::clone(&instance), now.at, now.unix_ms)),
+            counted: [now.at; SloPart::ALL.len()],
+            is_alone: false,
             database: None,
             tried: now.at,
             unjudged: (0, AllCounts::default()),
@@ -299,6 +306,11 @@ impl<C: Fn() -> Now> Keeper<C> {
             *counts = PartCounts::of_slot(now.since(before));
         }
         self.before = totals;
+        for (at, counts) in self.counted.iter_mut().zip(&slot) {
+            if *counts != PartCounts::default() {
+                *at = now.at;
+            }
+        }
         let passed = now.at.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
         self.slot_ended = now.at;
         let quarter = self.minute(now) / MINUTES_PER_QUARTER;
@@ -383,7 +395,10 @@ impl<C: Fn() -> Now> Keeper<C> {
         let own = now.at.since(self.began.at).as_secs();
         let measured = measured.unwrap_or(Measured { known_s: own, up_s: own });
         let objectives = self.board.report(measured);
+        let since = |(part, at): (SloPart, Moment)| (part, now.at.since(at).as_secs());
+        let is_alone = self.deployment.as_ref().is_some_and(|deployment| deployment.is_alone(now.at));
         self.metrics.slo.publish(SloReport {
+            stale_s: SloPart::ALL.into_iter().zip(self.counted).map(since).collect(),
             judged: now.unix_ms,
             exclusions: self.exclusions.between(now.unix_ms, now.unix_ms + 1),
             instance: self.instance.to_string(),
@@ -392,7 +407,20 @@ impl<C: Fn() -> Now> Keeper<C> {
             stored: self.database.is_some(),
             objectives: objectives.clone(),
         });
+        if std::mem::replace(&mut self.is_alone, is_alone) != is_alone {
+            self.log_alone();
+        }
         objectives
+    }
+
+    fn log_alone(&self) {
+        if self.is_alone {
+            let effect =
+                "this instance judges what it counts, and keeps it in slo.db until the store is back";
+            tracing::warn!(effect, "objectives judged alone");
+        } else {
+            tracing::info!("objectives judged with other instances");
+        }
     }
 
     fn report_loss(&mut self, error: &rusqlite::Error) {

@@ -34,6 +34,9 @@ pub struct SloReport {
     pub instances: usize,
     /// The minutes of this instance that the store lacks, or has not confirmed. The last one is among them until the next judgement.
     pub unshared_rows: usize,
+    /// The seconds since this instance last counted an event of each part; since its start without one.
+    #[serde(skip)]
+    pub stale_s: Vec<(SloPart, u64)>,
     /// False if counts could not be written to `slo.db`: they are lost with the process.
     pub stored: bool,
     /// The exclusions that keep events out now.
@@ -113,7 +116,13 @@ impl SloReport {
         let objectives: Vec<_> = self.objectives.iter().filter(|one| one.name == name).cloned().collect();
         let concerns = |it: &&BudgetExclusion| it.objective.as_deref().is_none_or(|own| own == name);
         let exclusions = self.exclusions.iter().filter(concerns).cloned().collect();
-        let found = SloReport { exclusions, objectives, instance: self.instance.clone(), ..*self };
+        let found = SloReport {
+            exclusions,
+            objectives,
+            instance: self.instance.clone(),
+            stale_s: Vec::new(),
+            ..*self
+        };
         (!found.objectives.is_empty()).then(|| found.json())
     }
 

@@ -79,6 +79,7 @@ impl Scrape {
             Duration::from_millis(self.slo.judged),
         )?;
         sheet.gauge("slo_journal_writable", "1 while slo.db can be written", self.slo.stored.into())?;
+        self.sharing(sheet)?;
         let objectives = || self.slo.objectives.iter();
         let named: Vec<[(&str, &str); 1]> = objectives().map(|objective| [("slo", objective.name)]).collect();
         let ratios = objectives().map(|one| 1.0 - f64::from(one.objective.allowed_ppm) / 1e6);
@@ -117,6 +118,32 @@ impl Scrape {
             "slo_burn_rate_ratio",
             "The share of bad events over the allowed share; absent without events",
             burns.iter().map(|(labels, milli)| (&labels[..], *milli as f64 / 1e3)),
+        )
+    }
+
+    /// The instances that are judged together, and what this one does not count.
+    fn sharing(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        sheet.gauge(
+            "slo_instances",
+            "Instances whose events are judged; 1 while the store that they share cannot be reached",
+            self.slo.instances as u64,
+        )?;
+        sheet.gauge(
+            "slo_unshared_rows",
+            "Minutes of this instance that the shared store lacks or has not confirmed",
+            self.slo.unshared_rows as u64,
+        )?;
+        let stale: Vec<_> = self
+            .slo
+            .stale_s
+            .iter()
+            .map(|(part, seconds)| ([("slo", part.objective()), ("part", part.as_str())], *seconds))
+            .collect();
+        sheet.labelled(
+            "slo_part_stale_seconds",
+            "Seconds since this instance last counted an event of a part, or since its start",
+            MetricType::Gauge,
+            stale.iter().map(|(labels, seconds)| (&labels[..], *seconds)),
         )
     }
 
