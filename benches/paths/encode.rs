@@ -102,6 +102,7 @@ impl Path for EncodeConnected {
             },
             expires: None,
             status: &self.1.status,
+            flags: None,
             recovered: &[],
         };
         push::connected(&mut self.0.out, CommandId(1), black_box(&connected));

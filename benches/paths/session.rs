@@ -3,6 +3,7 @@
 use super::command::PUBLISH;
 use super::{Path, text_frame};
 use seawall::clock::{Moment, Now};
+use seawall::flag::Flags;
 use seawall::health::snapshot::Snapshot;
 use seawall::hub::{Hub, Slot};
 use seawall::id::InstanceName;
@@ -25,6 +26,7 @@ pub struct Surroundings {
     hub: Hub,
     rosters: AddressMeters,
     snapshot: Snapshot,
+    flags: Flags,
     frame_limits: FrameLimits,
     pub out: Vec<u8>,
     /// The effects for the reactor to perform.
@@ -41,6 +43,7 @@ impl Surroundings {
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             rosters: AddressMeters::default(),
             snapshot: Snapshot::ok(),
+            flags: Flags::default(),
             frame_limits: FrameLimits::from(&limits),
             out: Vec::with_capacity(4 << 10),
             effects: Vec::with_capacity(16),
@@ -58,6 +61,7 @@ impl Surroundings {
             address: AddressShare { address: Some(ADDRESS), rosters: &mut self.rosters, times: 8 },
             connection: 0x5f3a_9c01_0001_0000,
             status: &self.snapshot.status,
+            flags: &self.flags,
             waiting_bytes: 0,
             out: &mut self.out,
             effects: &mut self.effects,

@@ -6,6 +6,7 @@
 
 use seawall::admin::access::AdminAccess;
 use seawall::admin::alert_path::AlertQuestion;
+use seawall::admin::flag_path::FlagQuestion;
 use seawall::admin::order_path::OrderQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
 use seawall::admin::route::{AdminTask, wish};
@@ -66,12 +67,13 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Progress
         | AdminTask::Cluster
         | AdminTask::Objectives(_)
+        | AdminTask::Flags(FlagQuestion::All)
         | AdminTask::Alerts(AlertQuestion::All | AlertQuestion::One(_) | AlertQuestion::Silences)
         | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
             false
         }
         AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
-        AdminTask::Alerts(AlertQuestion::Order(_)) => true,
+        AdminTask::Alerts(AlertQuestion::Order(_)) | AdminTask::Flags(FlagQuestion::Switch(..)) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies

@@ -2,6 +2,7 @@
 
 use super::refusal::AdminRefusal;
 use crate::cluster::rebalance_body::{self, RebalanceWish};
+use crate::flag::Switch;
 use crate::health::breaker::Forced;
 use crate::health::snapshot::AdmissionMode;
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use std::time::Duration;
 const MINUTES: RangeInclusive<u64> = 1..=1_440;
 
 pub(super) const FORCE: &str = r#"{"to":"open"|"closed","minutes":1..1440}"#;
+const SWITCH: &str = r#"{"on":true|false}"#;
 const MODE: &str = r#"{"mode":"enforce"|"observe"}"#;
 
 pub(super) fn force(body: &[u8]) -> Result<(Forced, Duration), AdminRefusal> {
@@ -32,6 +34,15 @@ pub(super) fn mode(body: &[u8]) -> Result<AdmissionMode, AdminRefusal> {
         .into_iter()
         .find(|mode| members.get("mode").and_then(Value::as_str) == Some(mode.as_str()))
         .ok_or_else(|| AdminRefusal::body_wrong("mode must be \"enforce\" or \"observe\"", MODE))
+}
+
+pub(super) fn switch(body: &[u8]) -> Result<Switch, AdminRefusal> {
+    let members = members(body, &["on"], SWITCH)?;
+    match members.get("on").and_then(Value::as_bool) {
+        Some(true) => Ok(Switch::AsConfigured),
+        Some(false) => Ok(Switch::Off),
+        None => Err(AdminRefusal::body_wrong("on must be true or false", SWITCH)),
+    }
 }
 
 /// The body of a request to spread connections, which may be empty.

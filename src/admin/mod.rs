@@ -11,6 +11,8 @@ mod alerts;
 mod bodies;
 pub mod console;
 mod exchange;
+pub mod flag_path;
+mod flags;
 mod lookup;
 mod names;
 mod objectives;
@@ -213,6 +215,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             },
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
             Ok(AdminTask::Objectives(question)) => self.objectives(out, method, question, peer),
+            Ok(AdminTask::Flags(question)) => self.flags(out, method, question, peer),
             Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {

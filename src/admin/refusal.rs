@@ -87,6 +87,11 @@ impl AdminRefusal {
         AdminRefusal::new(404, "not_found", format!("no dependency has this name; there are: {known}"))
     }
 
+    pub(super) fn unknown_flag(known: &[&str]) -> AdminRefusal {
+        let known = known.join(", ");
+        AdminRefusal::new(404, "not_found", format!("no flag has this name; there are: {known}"))
+    }
+
     pub(super) fn unknown_objective(known: &[&str]) -> AdminRefusal {
         let known = known.join(", ");
         AdminRefusal::new(404, "not_found", format!("no objective has this name; there are: {known}"))

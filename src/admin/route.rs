@@ -2,6 +2,7 @@
 
 use super::alert_path::{AlertPath, AlertQuestion};
 use super::bodies::{force, mode, rebalance};
+use super::flag_path::{FlagPath, FlagQuestion};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
 use super::refusal::AdminRefusal;
@@ -40,6 +41,8 @@ pub enum AdminTask {
     Objectives(ObjectivesQuestion),
     /// Incidents, or an order about them.
     Alerts(AlertQuestion),
+    /// The flags, or a switch of one.
+    Flags(FlagQuestion),
 }
 
 /// A view that any thread can render.
@@ -74,6 +77,7 @@ enum AdminPath<'a> {
     Orders(OrderPath<'a>),
     Objectives(SloPath<'a>),
     Alerts(AlertPath<'a>),
+    Flags(FlagPath<'a>),
 }
 
 /// Reads a request; `path` with its query.
@@ -121,6 +125,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Objectives(path), method) => {
             path.question(method, query, body).map(AdminTask::Objectives)
         }
+        (AdminPath::Flags(path), method) => path.question(method, body).map(AdminTask::Flags),
         (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (
@@ -171,6 +176,9 @@ impl AdminPath<'_> {
         }
         if let Some(path) = SloPath::of(path) {
             return Some(AdminPath::Objectives(path));
+        }
+        if let Some(path) = FlagPath::of(path) {
+            return Some(AdminPath::Flags(path));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");

@@ -1,5 +1,6 @@
-//! Clients: their versions, and their returns, each of which is reported once the client has everything that it recovers.
+//! Clients: their flags, their versions, and their returns, which are reported once the client has everything that it recovers.
 
+pub(super) mod flags;
 pub(super) mod versions;
 
 use super::Engine;
@@ -8,6 +9,7 @@ use super::slots::SlotId;
 use crate::clock::Moment;
 use crate::slo::returns::ClientReturn;
 use crate::wire::command::Previous;
+use flags::FlagRound;
 use std::collections::VecDeque;
 use versions::ClientVersions;
 
@@ -17,6 +19,7 @@ const LOOKS_PER_TURN: usize = 256;
 /// The knowledge about clients.
 #[derive(Debug, Default)]
 pub(super) struct ClientSide {
+    pub(super) flags: FlagRound,
     pub(super) versions: ClientVersions,
     returning: Returning,
 }
@@ -30,11 +33,12 @@ struct Returning {
 }
 
 impl Engine {
-    /// Notes a client that is `connected`: its version, and its last connection if it had one.
+    /// Notes a client that is `connected`: its version and flags, and its last connection if it had one.
     pub(super) fn note_client(&mut self, id: SlotId) {
         let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
         let client = chat.session.client().map_or("", |(client, _)| client);
         chat.version = self.rounds.clients.versions.enter(client);
+        self.rounds.clients.flags.clients.enter(chat.session.flags());
         if let Some((previous, asked)) = chat.session.take_returning() {
             self.rounds.clients.returning.waiting.push_back((id, previous, asked));
         }

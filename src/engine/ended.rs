@@ -162,6 +162,7 @@ fn place(number: u64) -> usize {
 mod tests {
     use super::*;
     use crate::clock::Moment;
+    use crate::flag::FlagSet;
     use crate::id::UserName;
 
     fn life(client: &str) -> Life {
@@ -169,6 +170,7 @@ mod tests {
             user: UserName::parse("ann").expect("valid"),
             client: ClientText::of(client),
             opened: Moment::from_micros(1_000_000),
+            flags: FlagSet::default(),
         }
     }
 

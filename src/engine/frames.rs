@@ -50,14 +50,14 @@ impl Engine {
                         address: self.rounds.rosters.share_of(address, self.basis.address_times),
                         connection: chat.name,
                         status: &self.rounds.health.snapshot.status,
+                        flags: &self.rounds.clients.flags.flags,
                         waiting_bytes,
                         out: &mut *out,
                         effects: &mut self.scratch.effects,
                         refused: &mut self.scratch.refused,
                     };
                     chat.session.text(text, &mut cx);
-                    if matches!(self.scratch.effects.last(), Some(Effect::Close(_) | Effect::ReleaseUser(_)))
-                    {
+                    if has_closed(&self.scratch.effects) {
                         break None;
                     }
                     None
@@ -105,6 +105,7 @@ impl Engine {
             address: self.rounds.rosters.share_of(address, self.basis.address_times),
             connection: chat.name,
             status: &self.rounds.health.snapshot.status,
+            flags: &self.rounds.clients.flags.flags,
             waiting_bytes,
             out,
             effects: &mut self.scratch.effects,
@@ -154,10 +155,17 @@ impl Engine {
             self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));
             if matches!(arrival, Arrival::Settling | Arrival::In) {
                 self.rounds.clients.versions.leave(chat.version);
+                self.rounds.clients.flags.clients.leave(life.flags);
                 self.close_session_time(id, ending.rule);
             }
         }
     }
+}
+
+/// True exactly when the last command closed its session.
+#[inline]
+fn has_closed(effects: &[Effect]) -> bool {
+    matches!(effects.last(), Some(Effect::Close(_) | Effect::ReleaseUser(_)))
 }
 
 fn admit_control(meter: &mut Meter, policy: &Policy, now: Moment) -> Option<CloseReason> {

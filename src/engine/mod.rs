@@ -314,7 +314,7 @@ impl Engine {
             && self.arrivals.dirty.is_empty()
             && self.out.jobs.is_empty()
             && self.out.orders.is_empty()
-            && self.rounds.health.is_done()
+            && self.has_told()
             && self.rounds.rosters.is_idle()
             && self.rounds.ordering.is_done()
             && self.due.rejudging.is_empty()

@@ -52,10 +52,16 @@ impl Engine {
         self.rounds.health = StatusRound { frame, left, ..StatusRound::new(snapshot) };
     }
 
-    /// Sends the `status` to the next sessions, and the frames about rosters to the next watchers.
+    /// Sends the `status` and changed flags to the next sessions, and the frames about rosters to the next watchers.
     pub fn push_status(&mut self) {
         self.push_rosters();
         self.tell_status();
+        self.tell_flags();
+    }
+
+    /// True exactly when no session is to be notified of the status or of the flags now.
+    pub(super) fn has_told(&self) -> bool {
+        self.rounds.health.is_done() && self.rounds.clients.flags.is_done()
     }
 
     /// A session that is not `connected` yet learns the status from `connected`.

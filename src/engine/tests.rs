@@ -29,6 +29,7 @@ use std::io::IoSlice;
 
 mod arrivals;
 mod drain;
+mod flags;
 mod inbound;
 mod orders;
 mod outage;

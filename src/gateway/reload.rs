@@ -18,12 +18,14 @@ use super::systemd::Notifier;
 use super::{alerts, api, auth, presence, tls, watch};
 use crate::api::{ApiPolicy, RunningApi};
 use crate::auth::trust::TrustEdition;
+use crate::flag::Flags;
 use crate::health::board::DependencyId;
 use crate::health::finding::Evidence;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
 use crate::job::alerts::AlertPlan;
+use crate::job::wake::wake;
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
 use crate::metrics::reload::ReloadOutcome;
@@ -70,6 +72,11 @@ pub(super) struct Reloader {
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
+}
+
+/// The flags of a configuration.
+pub(super) fn flags(config: &Config) -> Flags {
+    Flags::new(config.flags.iter().map(|each| each.flag.clone()).collect())
 }
 
 /// How far the current configuration has reached the threads.
@@ -138,6 +145,9 @@ impl Reloader {
             tracing::warn!(key, current = from, wanted = to, "setting change needs a restart");
         }
         if taken.is_empty() && self.handover == Handover::Complete {
+            // A switch of an operator lasts until here.
+            self.setups.load().engine.vitals.flags.revise(&flags(&config));
+            self.mailboxes.iter().for_each(wake);
             tracing::info!(needs_restart = waiting.len(), "reload found no changes");
             return ReloadOutcome::Unchanged;
         }
@@ -263,6 +273,7 @@ impl Reloader {
             self.alerts.store(Arc::new(plan));
         }
         let setup = self.setups.load();
+        setup.engine.vitals.flags.revise(&flags(config));
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);
         setup.engine.vitals.rebalance.revise(config.cluster);
@@ -274,12 +285,7 @@ impl Reloader {
             metrics: &setup.engine.metrics,
         };
         self.setups.publish(new_setup(config, &fixed, policy, secured));
-        for mailbox in self.mailboxes.iter() {
-            if let Err(error) = mailbox.wake() {
-                // The reactor sees the change in its next turn.
-                tracing::warn!(%error, "reactor not woken");
-            }
-        }
+        self.mailboxes.iter().for_each(wake);
         Ok(())
     }
 }

@@ -246,6 +246,7 @@ fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock
     vitals.set_started(now.unix_ms);
     vitals.drain.revise(config.drain);
     vitals.rebalance.revise(config.cluster);
+    vitals.flags.revise(&reload::flags(config));
     Arc::new(vitals)
 }
 

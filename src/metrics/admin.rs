@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The actions that are counted separately, in the order of [`AdminCounters::actions`].
-pub const ACTIONS: [&str; 9] =
-    ["probe", "force", "release", "admission", "drain", "order", "rebalance", "alert", "exclusion"];
+pub const ACTIONS: [&str; 10] =
+    ["probe", "force", "release", "admission", "drain", "order", "rebalance", "alert", "exclusion", "flag"];
 
 /// Totals since the start.
 #[derive(Debug, Default)]

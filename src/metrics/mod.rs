@@ -13,6 +13,7 @@ pub mod clients;
 pub mod cluster;
 pub mod drain;
 pub mod duration;
+pub mod flags;
 pub mod history;
 pub mod latency;
 pub mod presence;

@@ -2,6 +2,7 @@
 
 use super::Cell;
 use super::clients::VersionBoard;
+use super::flags::FlagClientsBoard;
 use super::slo::SloCells;
 use super::tls::{HANDSHAKE_KINDS, TlsFault};
 use crate::wire::fault::HttpFault;
@@ -125,6 +126,8 @@ pub struct ReactorCounters {
     pub slo: SloCells,
     /// The clients by version.
     pub versions: VersionBoard,
+    /// The clients by flag.
+    pub flag_clients: FlagClientsBoard,
     /// Ends and returns of clients that the thread `clients` had no room for.
     pub client_events_dropped: Cell,
 }

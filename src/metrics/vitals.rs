@@ -2,6 +2,7 @@
 
 use super::Cell;
 use super::drain::Drain;
+use super::flags::FlagBoard;
 use super::latency::LatencyCells;
 use super::rebalance::Rebalance;
 use crate::clock::Moment;
@@ -129,6 +130,7 @@ pub struct Vitals {
     descriptors_base: AtomicU64,
     pub drain: Drain,
     pub rebalance: Rebalance,
+    pub flags: FlagBoard,
 }
 
 impl Vitals {
@@ -147,6 +149,7 @@ impl Vitals {
         Vitals {
             drain: Drain::new(reactors.len(), Plan::default()),
             rebalance: Rebalance::new(reactors.len()),
+            flags: FlagBoard::default(),
             reactors,
             connections_max: AtomicU64::new(connections_max),
             descriptors_max,

@@ -42,11 +42,18 @@ impl Reactor {
             if end >= self.look_around_at {
                 self.look_around_at = end + LOOK_AROUND_PERIOD;
                 vitals.crowd.set(self.engine.look_around().to_cell());
-                self.engine
-                    .take_versions()
-                    .into_iter()
-                    .for_each(|counts| self.counters.versions.publish(counts));
+                self.publish_clients();
             }
+        }
+    }
+
+    /// Publishes the numbers of clients that have changed.
+    fn publish_clients(&mut self) {
+        if let Some(counts) = self.engine.take_versions() {
+            self.counters.versions.publish(counts);
+        }
+        if let Some(clients) = self.engine.take_flag_clients() {
+            self.counters.flag_clients.publish(clients);
         }
     }
 

@@ -182,7 +182,7 @@ impl Session {
         else {
             return;
         };
-        restoring.write_connected(&member, cx);
+        restoring.write_connected(&mut member, cx);
         cx.effects.extend(member.subscriptions.iter().copied().map(Effect::Replay));
         for subscription in member.subscriptions.clone() {
             member.announce_roster(subscription, cx);

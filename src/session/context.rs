@@ -6,6 +6,7 @@ use super::policy::Policy;
 use super::refusal::Refusal;
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
+use crate::flag::Flags;
 use crate::hub::{Hub, Slot};
 use crate::id::CommandId;
 use crate::wire::command::Rejected;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub connection: u64,
     /// The `status` object, encoded when the health snapshot changed.
     pub status: &'a str,
+    /// The flags of this instance.
+    pub flags: &'a Flags,
     /// Bytes that wait in this connection's outbox.
     pub waiting_bytes: usize,
     /// Receives frames for this peer.

@@ -1,6 +1,7 @@
 //! A session that was open, as the record of its end has it.
 
 use crate::clock::Moment;
+use crate::flag::FlagSet;
 use crate::id::UserName;
 use crate::wire::command::CLIENT_BYTES_MAX;
 use crate::wire::short_text::ShortText;
@@ -17,4 +18,6 @@ pub struct Life {
     pub client: ClientText,
     /// The time at which `connect` was accepted.
     pub opened: Moment,
+    /// The flags that the client was sent last.
+    pub flags: FlagSet,
 }

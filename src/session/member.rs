@@ -12,6 +12,7 @@ use crate::auth::permission::{Permissions, Right};
 use crate::auth::trust::TokenOrigin;
 use crate::clock::{Moment, Now};
 use crate::close::CloseReason;
+use crate::flag::{FlagKey, FlagSet, Flags};
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
@@ -50,6 +51,8 @@ pub(super) struct Member {
     pub(super) client: ClientText,
     /// The time at which `connect` was accepted.
     pub(super) opened: Moment,
+    /// The flags that the client was sent last. Empty if it was sent none.
+    pub(super) flags: FlagSet,
     /// The client's last connection, and the time at which its `connect` arrived.
     pub(super) returning: Option<(Box<Previous>, Moment)>,
 }
@@ -114,6 +117,7 @@ impl Member {
             info: identity.info,
             rosters: None,
             client: ClientText::default(),
+            flags: FlagSet::default(),
             returning: None,
             opened: Moment::ZERO,
         }
@@ -249,8 +253,18 @@ impl Member {
     }
 
     /// The facts that outlive the session.
+    /// Decides which flags are on, and returns their names to be sent.
+    pub(super) fn take_flags<'a>(&mut self, flags: &'a Flags) -> Vec<&'a str> {
+        let key = match self.user.is_anonymous() {
+            true => FlagKey::Anonymous,
+            false => FlagKey::User(self.user.as_str()),
+        };
+        self.flags = flags.on(key, self.client.as_str());
+        flags.names(self.flags).collect()
+    }
+
     pub(super) fn into_life(self) -> Life {
-        Life { user: self.user, client: self.client, opened: self.opened }
+        Life { user: self.user, client: self.client, opened: self.opened, flags: self.flags }
     }
 
     fn refresh(&mut self, id: CommandId, token: &str, cx: &mut Context<'_>) {

@@ -44,6 +44,7 @@ pub use refusal::Refusal;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::cluster::order::OrderedSession;
+use crate::flag::FlagSet;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset, UserName};
 use crate::roster::Departure;
@@ -295,6 +296,29 @@ impl Session {
             | SessionStage::AwaitingToken { .. }
             | SessionStage::AwaitingPositions { .. }
             | SessionStage::Over(_) => None,
+        }
+    }
+
+    /// Sends the flags that are on. They replace what the client knows.
+    pub fn tell_flags(&mut self, cx: &mut Context<'_>) {
+        match &mut self.stage {
+            SessionStage::Open(member) => push::flags(cx.out, &member.take_flags(cx.flags)),
+            // `connected` has them.
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over(_) => {}
+        }
+    }
+
+    /// The flags that an open session was sent last.
+    pub fn flags(&self) -> FlagSet {
+        match &self.stage {
+            SessionStage::Open(member) => member.flags,
+            SessionStage::AwaitingConnect
+            | SessionStage::AwaitingToken { .. }
+            | SessionStage::AwaitingPositions { .. }
+            | SessionStage::Over(_) => FlagSet::default(),
         }
     }
 

@@ -91,7 +91,7 @@ impl Restoring {
         }
     }
 
-    pub(super) fn write_connected(&self, member: &Member, cx: &mut Context<'_>) {
+    pub(super) fn write_connected(&self, member: &mut Member, cx: &mut Context<'_>) {
         let recovered: Vec<Recovered<'_>> = self
             .entries
             .iter()
@@ -103,6 +103,7 @@ impl Restoring {
                 RestoredState::Asked => None,
             })
             .collect();
+        let flags = (!cx.flags.is_empty()).then(|| member.take_flags(cx.flags));
         let limits = &cx.policy.limits;
         let personal = match cx.policy.auth {
             AuthMode::Required => Some(personal::channel_of(&member.user)),
@@ -121,6 +122,7 @@ impl Restoring {
             limits: member.meters.reported(cx.policy),
             expires: member.expires(cx.now),
             status: cx.status,
+            flags: flags.as_deref(),
             recovered: &recovered,
         };
         push::connected(cx.out, self.id, &connected);

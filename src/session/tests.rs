@@ -11,6 +11,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustEdition, TrustMark, TrustRules};
 use crate::clock::{Moment, Now};
+use crate::flag::Flags;
 use crate::hub::{LogPage, Need, Slot};
 use crate::id::{ChannelName, CommandId, Epoch, InstanceName, UserName};
 use crate::limits::{
@@ -32,6 +33,7 @@ struct Bench {
     effects: Vec<Effect>,
     address: Option<IpAddr>,
     rosters: AddressMeters,
+    flags: Flags,
 }
 
 const START: Now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_000_000 };
@@ -46,6 +48,7 @@ impl Bench {
             effects: Vec::new(),
             address: Some(IpAddr::from([10, 0, 0, 1])),
             rosters: AddressMeters::default(),
+            flags: Flags::default(),
         }
     }
 
@@ -70,6 +73,7 @@ impl Bench {
             address: AddressShare { address: self.address, rosters: &mut self.rosters, times: 2 },
             connection: 7,
             status: r#"{"revision":1,"level":"ok","dependencies":[],"lost":[]}"#,
+            flags: &self.flags,
             waiting_bytes: 0,
             out: &mut out,
             effects: &mut self.effects,

@@ -4,10 +4,12 @@
 //! `docs/protocol.md`; a key without a known value is omitted.
 
 mod error_code;
+mod flags;
 #[cfg(test)]
 mod tests;
 
 pub use error_code::{CommandError, ErrorCode};
+pub use flags::flags;
 
 use super::json;
 use super::publication::{Change, Stored};
@@ -34,6 +36,8 @@ pub struct Connected<'a> {
     pub expires: Option<Expires>,
     /// The `status` object, encoded when the health snapshot changed.
     pub status: &'a str,
+    /// The flags that are on; `None` if there are none to tell of.
+    pub flags: Option<&'a [&'a str]>,
     /// One entry for each cursor of `connect`'s `recover`, in the same order.
     pub recovered: &'a [Recovered<'a>],
 }
@@ -143,6 +147,7 @@ pub fn connected(out: &mut Vec<u8>, id: CommandId, connected: &Connected<'_>) {
         json::object(out, |out| reported_limits(out, &connected.limits));
         end_of_token(out, connected.expires);
         json::raw(out, "status", connected.status);
+        flags::member(out, connected.flags);
         json::key(out, "recovered");
         out.push(b'[');
         for (place, entry) in connected.recovered.iter().enumerate() {

@@ -6,6 +6,7 @@
 mod client;
 mod closes;
 mod commands;
+mod flags;
 mod presence;
 mod pushes;
 mod schemas;
@@ -14,11 +15,12 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "backoff.json",
     "closes.json",
     "commands.json",
     "cursor.json",
+    "flags.json",
     "personal.json",
     "presence.json",
     "pushes.json",

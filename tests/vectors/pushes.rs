@@ -69,6 +69,9 @@ enum FrameValue {
         revision: u64,
         heads: Vec<(String, u64)>,
     },
+    Flags {
+        on: Vec<String>,
+    },
     Present {
         id: u64,
         channel: String,
@@ -118,6 +121,7 @@ struct ConnectedValue {
     expires: Option<u64>,
     expires_in_ms: Option<u64>,
     status_text: String,
+    flags: Option<Vec<String>>,
     recovered: Vec<RecoveredValue>,
 }
 
@@ -202,7 +206,7 @@ fn frame_is_encoded_as_in_the_examples() {
             codes.insert(code.as_str().unwrap().to_owned());
         }
     }
-    let every = "absent beat connected drain error history lag presence present publication published refreshed \
+    let every = "absent beat connected drain error flags history lag presence present publication published refreshed \
                  signal status subscribed synced unsubscribed";
     assert_eq!(Vec::from_iter(kinds).join(" "), every, "every frame has an example");
     assert_eq!(codes, CODES.map(|code| code.as_str().to_owned()).into(), "every error has an example");
@@ -267,6 +271,7 @@ impl FrameValue {
                 let heads: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
                 push::beat(out, *revision, heads.iter().map(|(channel, head)| (channel, *head)));
             }
+            FrameValue::Flags { on } => push::flags(out, &on.iter().map(String::as_str).collect::<Vec<_>>()),
             FrameValue::Present { id, channel } => {
                 presence::done(out, CommandId(*id), "present", &name(channel));
             }
@@ -305,6 +310,8 @@ impl ConnectedValue {
             outcome: outcome(entry.recovered, entry.because.as_deref(), entry.retry_ms),
             roster: entry.presence_refused.as_deref(),
         });
+        let flags: Option<Vec<&str>> =
+            self.flags.as_ref().map(|flags| flags.iter().map(String::as_str).collect());
         let connected = Connected {
             connection: &self.connection,
             instance: &self.instance,
@@ -320,6 +327,7 @@ impl ConnectedValue {
             },
             expires: end(self.expires, self.expires_in_ms),
             status: &self.status_text,
+            flags: flags.as_deref(),
             recovered: &entries.collect::<Vec<_>>(),
         };
         push::connected(out, CommandId(self.id), &connected);

@@ -1,6 +1,6 @@
 //! The flags that set the configuration.
 
-use crate::gateway::config::sources::{ConfigSources, FileSource, Flag};
+use crate::gateway::config::sources::{ConfigSources, FileSource, FlagArgument};
 use clap::{Arg, ArgAction, Args, Command};
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ impl Settings {
             variables: std::env::vars_os().collect(),
             flags: flags
                 .into_iter()
-                .filter_map(|(name, value)| value.map(|value| Flag { name, value }))
+                .filter_map(|(name, value)| value.map(|value| FlagArgument { name, value }))
                 .collect(),
         }
     }

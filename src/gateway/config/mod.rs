@@ -17,6 +17,7 @@ pub mod dependency;
 mod draft;
 mod environment;
 pub mod error;
+pub mod flag;
 pub mod origin;
 mod plaintext;
 pub(in crate::gateway) mod prepare;

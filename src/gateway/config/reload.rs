@@ -59,6 +59,7 @@ pub fn reread(sources: &ConfigSources, current: &Config) -> Result<Reload, Confi
     }
     taken.extend(changed_keys(current, &wanted));
     taken.extend(changed_api_keys(current, &wanted));
+    taken.extend(changed_flags(current, &wanted));
     if let Some(change) = switched("auth", current, &wanted, |config| config.auth.is_on()) {
         // The existing connections were admitted by the other rule.
         draft.config.auth = current.auth.clone();
@@ -124,6 +125,20 @@ fn changed_api_keys(old: &Config, new: &Config) -> Option<SettingChange> {
         to.push_str(", with other secrets, rights, channels or rates");
     }
     (old.api.keys != new.api.keys).then(|| SettingChange { key: "api.keys".into(), from, to })
+}
+
+/// A change of `[[flag]]`.
+fn changed_flags(old: &Config, new: &Config) -> Option<SettingChange> {
+    let shown = |config: &Config| {
+        let each = config.flags.iter().map(|each| format!("{} {} %", each.flag.name, each.flag.rollout));
+        format!("[{}]", each.collect::<Vec<_>>().join(", "))
+    };
+    let (from, mut to) = (shown(old), shown(new));
+    if from == to {
+        to.push_str(", with other users or clients");
+    }
+    let differs = old.flags.iter().map(|each| &each.flag).ne(new.flags.iter().map(|each| &each.flag));
+    differs.then(|| SettingChange { key: "flag".into(), from, to })
 }
 
 /// A change of `[[auth.keys]]`, or of the content of a key file.

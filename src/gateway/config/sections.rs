@@ -6,6 +6,7 @@ use super::auth::AuthSection;
 use super::certificate::TlsIdentity;
 use super::dependency::DependencyConfig;
 use super::error::ConfigWarning;
+use super::flag::FlagConfig;
 use super::origin::Origins;
 use super::url::Url;
 use super::value::Secret;
@@ -42,6 +43,8 @@ pub struct Config {
     pub alert: AlertSection,
     /// `[[dependency]]`, and the dependencies that settings imply; no two have the same name.
     pub dependencies: Vec<DependencyConfig>,
+    /// `[[flag]]`; no two have the same name.
+    pub flags: Vec<FlagConfig>,
     pub log: LogSection,
     pub origins: Origins,
     /// Values that are accepted, but probably not meant.

@@ -8,6 +8,7 @@ use super::api::ApiKeyConfig;
 use super::auth::AuthKey;
 use super::certificate::date;
 use super::dependency;
+use super::flag::FlagConfig;
 use super::raw::quoted;
 use super::sections::Config;
 use super::setting::Setting;
@@ -62,7 +63,7 @@ fn write_listing(out: &mut String, config: &Config) -> fmt::Result {
             writeln!(out, "{field} = {value}")?;
         }
     }
-    Ok(())
+    config.flags.iter().try_for_each(|flag| write_flag(out, flag))
 }
 
 fn write_setting(out: &mut String, config: &Config, setting: &Setting, width: usize) -> fmt::Result {
@@ -94,6 +95,14 @@ fn write_key(out: &mut String, key: &AuthKey) -> fmt::Result {
     writeln!(out, "{mark}{field} = {value}")
 }
 
+fn write_flag(out: &mut String, config: &FlagConfig) -> fmt::Result {
+    let FlagConfig { flag, origin } = config;
+    let list = |words: Vec<String>| format!("[{}]", words.join(", "));
+    writeln!(out, "\n[[flag]]  # {origin}\nname = {}\nrollout = {}", quoted(&flag.name), flag.rollout)?;
+    writeln!(out, "users = {}", list(flag.users.iter().map(|user| quoted(user)).collect()))?;
+    writeln!(out, "clients = {}", list(flag.clients.iter().map(|gate| quoted(&gate.to_string())).collect()))
+}
+
 /// Writes a key of the API. If its table holds the secret, all of it is a comment.
 fn write_api_key(out: &mut String, key: &ApiKeyConfig) -> fmt::Result {
     let list =
@@ -116,6 +125,7 @@ fn write_api_key(out: &mut String, key: &ApiKeyConfig) -> fmt::Result {
 mod tests {
     // `UPDATE=1 cargo test --lib show` rewrites the tables in `docs/configuration.md` and `seawall.example.toml`; without it,
     // a difference is a failure.
+    use super::super::flag;
     use super::super::ready_made::READY_MADE;
     use super::super::setting::Applies;
     use super::super::sources::{ConfigSources, FileSource, load};
@@ -173,6 +183,10 @@ mod tests {
             let _infallible =
                 writeln!(text, "| `{name}` | `{kind}` | {criticality} | `{lost}` | {sentence} |");
         }
+        text += "\n### `[[flag]]`\n\nOne table for each flag, only in a file; at most 32. See [flags](flags.md).\n\n| key | meaning |\n|---|---|\n";
+        for (field, doc) in flag::FIELDS {
+            let _infallible = writeln!(text, "| `{field}` | {doc} |");
+        }
         text
     }
 
@@ -205,6 +219,7 @@ mod tests {
         text += "# [[dependency]]\n# name = \"assistant\"\n# kind = \"http\"\n";
         text += "# url = \"https://assistant.example.com/health\"\n# criticality = \"optional\"\n";
         text += "# lost = [\"replies\"]\n# sentence = \"Assistant replies are paused.\"\n";
+        text += "\n# One table for each flag. See docs/flags.md.\n# [[flag]]\n# name = \"markdown\"\n# rollout = 25\n";
         text
     }
 

@@ -7,6 +7,7 @@ use super::dependency;
 use super::draft::{Draft, FILE_BYTES_MAX};
 use super::environment::is_ours;
 use super::error::{ConfigError, ConfigFault};
+use super::flag;
 use super::origin::{ValueOrigin, read_text};
 use super::plaintext;
 use super::prepare;
@@ -28,7 +29,7 @@ pub struct ConfigSources {
     /// The environment; names that do not start with `SEAWALL_` are ignored.
     pub variables: Vec<(OsString, OsString)>,
     /// In the order given.
-    pub flags: Vec<Flag>,
+    pub flags: Vec<FlagArgument>,
 }
 
 impl ConfigSources {
@@ -51,7 +52,7 @@ pub enum FileSource {
 
 /// A flag that sets a setting.
 #[derive(Clone, Debug)]
-pub struct Flag {
+pub struct FlagArgument {
     /// With its dashes, as in the table: `--listen`.
     pub name: &'static str,
     /// `true` for a flag without a value.
@@ -146,6 +147,9 @@ impl Draft {
         if section == "dependency" {
             return self.read_dependencies(lines, &origin, value);
         }
+        if section == "flag" {
+            return self.read_flags(lines, &origin, value);
+        }
         if SECTIONS.iter().all(|(known, _)| *known != section) {
             let nearest = nearest_section(section, value);
             return self.report.add(origin, section, ConfigFault::Unknown { nearest });
@@ -183,6 +187,14 @@ impl Draft {
             let report = &mut self.report;
             let mut reader = TableReader { report, table, lines, list: "dependency", origin, problems: 0 };
             self.tables.extend(dependency::read(&mut reader));
+        }
+    }
+
+    fn read_flags(&mut self, lines: &Lines<'_>, origin: &ValueOrigin, value: &DeValue<'_>) {
+        for (table, origin) in self.tables(lines, "flag", origin, value) {
+            let report = &mut self.report;
+            let mut reader = TableReader { report, table, lines, list: "flag", origin, problems: 0 };
+            self.config.flags.extend(flag::read(&mut reader, &self.config.flags));
         }
     }
 
@@ -239,7 +251,7 @@ fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
         return nearest(name, SECTIONS.iter().map(|(section, _)| *section)).map(|found| format!("[{found}]"));
     }
     if value.is_array() {
-        return nearest(name, std::iter::once("dependency")).map(|found| format!("[[{found}]]"));
+        return nearest(name, ["dependency", "flag"].into_iter()).map(|found| format!("[[{found}]]"));
     }
     table::all().find(|setting| setting.key == name).map(|setting| setting.name.to_owned())
 }

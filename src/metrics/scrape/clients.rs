@@ -1,9 +1,10 @@
-//! Metrics of clients: their returns, and their versions.
+//! Metrics of clients: their returns, their versions and their flags.
 
 use super::sheet::Sheet;
 use super::values::Scrape;
 use crate::metrics::Cell;
 use crate::metrics::clients::merge;
+use crate::metrics::flags;
 use crate::slo::returns::ReturnCause;
 use crate::wire::command::FailedAttempt;
 use prometheus_client::metrics::MetricType;
@@ -64,6 +65,15 @@ impl Scrape {
             "Connected clients by name and version, the most frequent ones; other: all further ones",
             MetricType::Gauge,
             all.iter().map(|(label, clients)| (&label[..], *clients)),
+        )?;
+        let flags = self.vitals.flags.load();
+        let known = flags::merge(&flags, self.reactors.iter().map(|reactor| &reactor.flag_clients));
+        let labels: Vec<_> = known.iter().map(|(name, clients)| ([("flag", *name)], *clients)).collect();
+        sheet.labelled(
+            "flag_clients",
+            "Connected clients that were sent this flag as on; none if no flag is configured",
+            MetricType::Gauge,
+            labels.iter().map(|(label, clients)| (&label[..], *clients)),
         )
     }
 }
