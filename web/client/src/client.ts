@@ -11,7 +11,7 @@ import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './
 import { Cell } from './observable.js';
 import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
-import type { Effect, Entry, Event, NewEntry, SessionState } from './state.js';
+import { isOn, type Effect, type Entry, type Event, type NewEntry, type SessionState } from './state.js';
 import { command, read } from './wire.js';
 
 interface Waiter<T> {
@@ -44,6 +44,7 @@ class Shell implements Client, Owner {
   readonly __v_skip = true;
   readonly state = new Cell<State>({ phase: 'connecting', attempt: 0 });
   readonly status;
+  readonly flags = new Cell<readonly string[]>([]);
   readonly outbox: Outbox;
   readonly #entries = new Cell<readonly OutboxEntry[]>([]);
   readonly #storage;
@@ -99,6 +100,7 @@ class Shell implements Client, Owner {
     if (!WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws, or idle: true to connect later.');
     this.url = address(this.url);
     this.#started = true;
+    this.#recall();
     this.#keeper = outbox?.({
       url: this.url,
       clock: this.#clock,
@@ -115,6 +117,10 @@ class Shell implements Client, Owner {
 
   get personal(): string | undefined {
     return this.#s.personal;
+  }
+
+  flag(name: string): boolean {
+    return this.#s.flags?.includes(name) ?? name.startsWith('seawall.');
   }
 
   channel<T = unknown>(name: string, options: ChannelOptions = {}): Channel<T> {
@@ -231,16 +237,37 @@ class Shell implements Client, Owner {
       if (event.is !== 'frame') throw error;
       return this.#step({ is: 'closed', link: event.link, code: 1006, reason: `lost: a frame could not be read, ${error}` });
     }
-    const { view, status, outbox, subs, link, subject, user } = this.#s;
+    const { view, status, flags, outbox, subs, link, subject, user } = this.#s;
     const isOther = subject !== before.subject || user !== before.user;
     if (isOther || (view.phase === 'online' && before.link !== link)) this.#keeper?.look();
     this.state.set(view);
     this.status.set(status);
+    if (flags !== before.flags) this.#keep(flags);
     if (isOther || outbox !== before.outbox) this.#entries.set(owned(this.#s));
     for (const [name, sub] of subs) {
       if (sub.view !== before.subs.get(name)?.view) for (const handle of this.#handles.get(name) ?? []) handle.state.set(sub.view);
     }
     return effects;
+  }
+
+  /** The place of the account's flags in storage. */
+  get #place(): string {
+    return `seawall.flags ${this.url} ${users(this.#s)[0]}`;
+  }
+
+  #recall(): void {
+    // A page that may not use storage throws.
+    try {
+      const flags = JSON.parse(this.options.flags?.getItem(this.#place) ?? 'null');
+      if (flags) this.flags.set((this.#s = { ...this.#s, flags }).flags!);
+    } catch { /* as if none were kept */ }
+  }
+
+  #keep(flags: readonly string[] | undefined): void {
+    this.flags.set(flags ?? []);
+    try {
+      this.options.flags?.setItem(this.#place, JSON.stringify(flags ?? null));
+    } catch { /* the next page begins without them */ }
   }
 
   #perform(effect: Effect): void {
@@ -265,7 +292,7 @@ class Shell implements Client, Owner {
     // Without a token the gateway will call the user `anonymous`, so entries written before the first connection are found offline too.
     const { key, user = this.options.token ? undefined : 'anonymous' } = entry;
     const saved = () => this.#dispatch({ is: 'saved', key });
-    if (this.#keeper) void this.#keeper.save({ ...entry, user }).then(saved);
+    if (this.#keeper && isOn(this.#s, 'durable')) void this.#keeper.save({ ...entry, user }).then(saved);
     else saved();
   }
 

@@ -7,7 +7,7 @@ import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
 import { failed, left, report, tried } from './previous.js';
-import type { Link, Turn } from './state.js';
+import { isOn, type Link, type Turn } from './state.js';
 import { limitsOf, type Connected, type Drain, type Expiry, type Frame, type WireError } from './wire.js';
 
 /** Starts a connection attempt, unless one is in progress. */
@@ -110,6 +110,7 @@ export function connected(t: Turn, id: number, reply: Connected): void {
   s.cautious = s.unjudged = false;
   s.stableAt = now + reply.stable_ms;
   s.status = reply.status;
+  s.flags = reply.flags;
   s.view = { phase: 'online', session: { user, connection, instance, limits, expires } };
   expiresIn(t, expires_in_ms);
   interrupt(t);
@@ -268,7 +269,8 @@ export function reconnect(t: Turn): void {
 /** Schedules the move to another connection, because the gateway is draining or has more connections than others. */
 export function drain(t: Turn, { reason, slot_ms, deadline_ms, to }: Drain): void {
   const { s, now } = t;
-  if (!('session' in s.view)) return;
+  // Without the flag, the client waits until the gateway ends the connection.
+  if (!('session' in s.view) || !isOn(s, 'move')) return;
   const deadline = now + (advised(deadline_ms) ?? 20_000);
   s.move = { at: now + delay(0, t.random, advised(slot_ms) ?? 0), deadline, to };
   // The gateway goes on after a rebalance, so there is nothing to tell people.
@@ -278,12 +280,12 @@ export function drain(t: Turn, { reason, slot_ms, deadline_ms, to }: Drain): voi
 /** Brings the next attempt forward when the network is back or the page is visible, unless the gateway set the wait. Probes a quiet connection. */
 export function bringForward(t: Turn): void {
   const { s, now } = t;
-  if (s.retryAt !== undefined && !s.hinted) {
+  if (s.retryAt !== undefined && !s.hinted && isOn(s, 'hurry')) {
     s.retryAt = Math.min(s.retryAt, Math.max(now + 100, s.dialledAt + EARLY_RETRY_MS));
     if ('until' in s.view) s.view = { ...s.view, until: s.retryAt };
   }
   const link = s.links.get(s.link!);
-  if (!link || now - link.heardAt < PROBE_MS || link.until < Infinity) return;
+  if (!link || now - link.heardAt < PROBE_MS || link.until < Infinity || !isOn(s, 'probe')) return;
   // Every command is answered, and an unknown one costs the gateway nothing.
   link.until = now + PROBE_MS;
   t.ask(link.id, { for: 'probe' }, 'ping', {});

@@ -23,10 +23,10 @@ export const users = ({ subject, user }: SessionState): string[] => [...new Set(
 export const owns = ({ subject, user }: SessionState, author: string | undefined): boolean =>
   author === undefined || author === subject || author === user;
 
-/** Records whom a new token is for. For another user, the gateway's name of the last one no longer counts. */
+/** Records whom a new token is for. For another user, the gateway's name of the last one and its flags no longer count. */
 export function identify(s: SessionState, token: string): void {
   const subject = s.account ?? subjectOf(token);
   if (subject === undefined || subject === s.subject) return;
-  if (s.subject !== undefined) s.user = undefined;
+  if (s.subject !== undefined) s.user = s.flags = undefined;
   s.subject = subject;
 }

@@ -1,7 +1,7 @@
 /** The report on the last connection that `connect` carries: how it ended, and how long the client was away. */
 
 import type { Ending } from './api.js';
-import type { Link, SessionState, Turn } from './state.js';
+import { isOn, type Link, type SessionState, type Turn } from './state.js';
 
 /** A wake this late is a page that slept: browsers delay timers by up to a second. */
 const LATE_MS = 1_000;
@@ -56,6 +56,7 @@ export function failed({ s, now }: Turn, phase: Link['phase'] | undefined, { cod
 /** Returns the value of `previous` in `connect`; `undefined` if there was no connection before. */
 export function report({ s, now }: Turn): object | undefined {
   const { away, view } = s;
+  if (!isOn(s, 'previous')) return undefined;
   if (s.telemetry && s.link !== undefined && 'session' in view) return { connection: view.session.connection, code: 1000, reason: 'moved', attempts: 1 };
   return away && { ...away, since: undefined, refused: undefined, offline_ms: ~~(now - away.since), idle_ms: ~~s.idle, waited_ms: ~~away.waited_ms };
 }

@@ -1,4 +1,4 @@
-/** The parts of the runtime that the package uses: sockets, timers, locks. */
+/** The parts of the runtime that the package uses: sockets, timers, locks, storage. */
 
 /** The part of the DOM's `LockManager` that this package uses. */
 export interface Locks {
@@ -19,6 +19,12 @@ export interface Socket {
 
 /** A `WebSocket` class: the browser's, Node's (22 and later), or the one from the package `ws`. */
 export type SocketClass = new (url: string, protocols: string[]) => Socket;
+
+/** The part of the DOM's `Storage` that this package uses. */
+export interface FlagStorage {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+}
 
 /** A clock and timers. Replace them in tests. */
 export interface Clock {

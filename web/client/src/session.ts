@@ -84,6 +84,7 @@ function frame(t: Turn, id: number, frame: Frame): void {
     link.until = t.now + 3000;
   }
   if (frame.status && id === s.link) s.status = frame.status;
+  if (frame.flags && id === s.link) s.flags = frame.flags.on;
   if (frame.refreshed && id === s.link) connection.granted(t, frame.refreshed);
   if (frame.drain && id === s.link) connection.drain(t, frame.drain);
   channels.pushed(t, id, frame);

@@ -136,6 +136,8 @@ export interface SessionState {
   last?: { readonly instance: string; readonly until: number };
   /** True if `connect` reports how the last connection ended. */
   readonly telemetry: boolean;
+  /** The flags that are on, as the gateway said last. `undefined`: it has none. */
+  flags?: readonly string[];
   /** The lost connection, until another one serves. */
   away?: Away;
   /** The time since the last bytes from the gateway in which the client could not try to connect. */
@@ -226,3 +228,6 @@ export class Turn {
 
 /** Transient errors: the same command may succeed later. */
 export const TRANSIENT_CODES = ['rate_limited', 'unavailable', 'overloaded', 'draining', 'unconfirmed'];
+
+/** True if a flag of this package is on: it is, unless the gateway switched it off. */
+export const isOn = ({ flags }: Pick<SessionState, 'flags'>, name: string): boolean => !flags || flags.includes('seawall.' + name);

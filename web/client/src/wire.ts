@@ -47,6 +47,8 @@ export interface Connected {
   readonly expires?: number;
   readonly expires_in_ms?: number;
   readonly status: Status;
+  /** The flags that are on. Absent if the gateway has none. */
+  readonly flags?: readonly string[];
   readonly recovered: readonly Begin[];
 }
 
@@ -86,6 +88,7 @@ export interface Frame {
   readonly beat?: { readonly revision: number; readonly heads?: Readonly<Record<string, number>> };
   readonly lag?: { readonly channel: string; readonly from: number; readonly head: number };
   readonly drain?: Drain;
+  readonly flags?: { readonly on: readonly string[] };
   readonly bye?: Bye;
 }
 

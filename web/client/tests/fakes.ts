@@ -9,6 +9,7 @@ export class Server {
   accepts = true;
   answers = true;
   user = 'anonymous';
+  flags: string[] | undefined;
   readonly sockets: FakeSocket[] = [];
   /** The URL of each socket. */
   readonly urls: string[] = [];
@@ -29,7 +30,7 @@ export class Server {
     const { id } = frame;
     const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
     const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
-    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: this.user, ping_ms: 25000, stable_ms: 10000, limits, status, recovered: [] } });
+    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: this.user, ping_ms: 25000, stable_ms: 10000, limits, status, flags: this.flags, recovered: [] } });
     else if (frame['subscribe']) {
       const { channel } = frame['subscribe'];
       socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });

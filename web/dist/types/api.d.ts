@@ -5,7 +5,7 @@
 import type { Failure } from './failure.js';
 import type { OutboxMaker } from './kept.js';
 import type { Cursor, DataPublication, DeletedPublication, DeletePublication, Gap, Page, Publication, Published, Reset, Signal } from './publication.js';
-import type { Clock, SocketClass } from './runtime.js';
+import type { Clock, FlagStorage, SocketClass } from './runtime.js';
 export * from './failure.js';
 export * from './kept.js';
 export * from './publication.js';
@@ -281,12 +281,16 @@ export interface Outbox extends Observable<readonly OutboxEntry[]> {
 export interface Client {
     readonly state: Observable<State>;
     readonly status: Observable<Status>;
+    /** The names of the flags that are on, in order. Empty before the first connection unless {@link Options.flags} has some, and if the gateway has none. */
+    readonly flags: Observable<readonly string[]>;
     readonly outbox: Outbox;
     /**
      * The name of the user's personal channel, on which the app's backend reaches the user on all devices: subscribe to it with
      * {@link Client.channel}. `undefined` before the first connection, and with auth off.
      */
     readonly personal: string | undefined;
+    /** True if this flag is on. The flags of this package, which begin with `seawall.`, are on until the gateway says otherwise. */
+    flag(name: string): boolean;
     /** Subscribes, or shares the existing subscription. @throws {@link SeawallError} `invalid` */
     channel<T = unknown>(name: string, options?: ChannelOptions): Channel<T>;
     /** Connects now instead of waiting, also after `closed` and if {@link Options.idle} is set. Meant for a button, because it ignores the gateway's `retryMs`. */
@@ -322,6 +326,12 @@ export interface Options {
     readonly WebSocket?: SocketClass;
     /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */
     readonly outbox?: OutboxMaker;
+    /**
+     * Keeps the last flags of each account, such as `localStorage`: until the first connection of a page they hold, so that nothing that is
+     * switched off appears for a moment. The account is {@link Options.user}, else the claim `sub` of a token that is given as text.
+     * Default: none are kept.
+     */
+    readonly flags?: FlagStorage;
     /** Returns a number from [0, 1). Default: `Math.random`. */
     readonly random?: () => number;
     /**

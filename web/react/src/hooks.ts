@@ -12,6 +12,7 @@ import { useValue } from './value.js';
 
 const CONNECTING: State = { phase: 'connecting', attempt: 0 };
 const UNKNOWN: Status = { level: 'unknown', revision: 0, dependencies: [], lost: [] };
+const NO_FLAGS: readonly string[] = [];
 const NOTHING: readonly OutboxEntry[] = [];
 
 /** Returns the client and the kit. */
@@ -45,6 +46,13 @@ export function useConnection(): Connection {
     ...('because' in state && state.because && { because: state.because }),
     reconnect: () => client.reconnect(),
   }), [client, state]);
+}
+
+/** Returns true while a flag is on. */
+export function useFlag(name: string): boolean {
+  const { client } = useSeawall();
+  useValue(client.flags, NO_FLAGS);
+  return client.flag(name);
 }
 
 export interface GatewayStatus extends Status {

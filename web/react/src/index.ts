@@ -6,7 +6,7 @@ export {
 } from './boundaries.js';
 export type { ErrorGroup, Errors } from './errors.js';
 export {
-  useChannel, useConnection, useDraft, useErrors, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus,
+  useChannel, useConnection, useDraft, useErrors, useFlag, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus,
   type Connection, type GatewayStatus, type Publish, type UsedChannel, type UsedOutbox,
 } from './hooks.js';
 export { createKit, type Kit, type KitOptions } from './kit.js';

@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import * as React from 'react';
 import { StrictMode, type ReactNode } from 'react';
 import {
-  createKit, SeawallProvider, useChannel, useConnection, useDraft, useErrors, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus, type KitOptions,
+  createKit, SeawallProvider, useChannel, useConnection, useDraft, useErrors, useFlag, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus, type KitOptions,
 } from '../src/index.js';
 import { Echo } from './gateway.js';
 
@@ -54,6 +54,19 @@ function Catch({ say }: { readonly say: (text: string) => void }): ReactNode {
   try { useSeawall(); } catch (error) { say((error as Error).message); }
   return null;
 }
+
+function Feature(): ReactNode {
+  return <p>{`markdown ${useFlag('markdown')} move ${useFlag('seawall.move')}`}</p>;
+}
+
+on('a flag that is switched is drawn', async (t) => {
+  const server = new Echo();
+  server.flags = ['markdown'];
+  const it = app(t, server, <Feature />);
+  await it.sees('the flags of the gateway', () => it.text() === 'markdown true move false');
+  server.sockets[0]!.deliver({ flags: { on: [] } });
+  await it.sees('the flag is off', () => it.text() === 'markdown false move false');
+});
 
 on('strict mode opens one connection, and unmounting closes it', async (t) => {
   const server = new Echo();
