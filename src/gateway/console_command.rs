@@ -15,7 +15,7 @@ pub(super) struct ConsoleArguments {
     /// The link may only read
     #[arg(long)]
     read_only: bool,
-    /// Open the link in a browser on this machine
+    /// Open the link in a browser on this machine. Other users of the machine can see it in the list of processes for a moment
     #[arg(long)]
     open: bool,
     /// The address at which the browser reaches the admin listener [default: admin.url, else its own address]
