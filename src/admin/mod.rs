@@ -141,10 +141,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         match received {
             Ok(request) => {
                 self.answer(&mut out, &request, peer);
-                // `HTTP/1.1 2…`: the answer says whether it was done.
-                if out.get(9) == Some(&b'2') {
-                    self.note_action(&request, peer);
-                }
+                self.note_action(&request, status(&out), peer);
             }
             Err(Unheard::Gone) => return,
             Err(Unheard::Malformed(fault)) => {
@@ -280,6 +277,12 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             None => refuse(out, method, &AdminRefusal::no_answer()),
         }
     }
+}
+
+/// The status of an answer: the digits after `HTTP/1.1 `.
+fn status(answer: &[u8]) -> u16 {
+    let digits = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn tell(out: &mut Vec<u8>, method: Method, status: u16, form: &str, body: &str) {

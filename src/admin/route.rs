@@ -204,7 +204,7 @@ impl AdminPath<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::bodies::FORCE;
     use super::*;
     use crate::cluster::rebalance_body::RebalancePurpose;
@@ -213,36 +213,53 @@ mod tests {
     use serde_json::Value;
     use std::time::Duration;
 
+    /// All paths, and the methods that each accepts.
+    pub(in crate::admin) const PATHS: &[(&str, &str)] = &[
+        ("/health/live", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/health/dependencies", "GET, HEAD"),
+        ("/health/dependencies/store", "GET, HEAD"),
+        ("/health/dependencies/store/probe", "POST"),
+        ("/health/dependencies/store/force", "POST, DELETE"),
+        ("/health/admission", "GET, HEAD, PUT"),
+        ("/cluster", "GET, HEAD"),
+        ("/cluster/rebalance", "POST"),
+        ("/drain", "GET, HEAD, POST"),
+        ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
+        ("/lookup/user/ann", "GET, HEAD"),
+        ("/lookup/reference/k3f9aa", "GET, HEAD"),
+        ("/channels/room.1/presence", "GET, HEAD"),
+        ("/channels/%24user:ann/presence/ann%2Fb", "GET, HEAD"),
+        ("/orders", "GET, HEAD"),
+        ("/orders/7", "GET, HEAD"),
+        ("/users/ann/block", "GET, HEAD, PUT, DELETE"),
+        ("/users/ann", "GET, HEAD"),
+        ("/users/ann/disconnect", "POST"),
+        ("/users/ann/erase", "POST"),
+        ("/tokens/revoke", "POST"),
+        ("/slo", "GET, HEAD"),
+        ("/slo/delivery", "GET, HEAD"),
+        ("/slo/report", "GET, HEAD"),
+        ("/slo/delivery/history", "GET, HEAD"),
+        ("/slo/exclusions", "GET, HEAD, POST"),
+        ("/slo/exclusions/3", "DELETE"),
+        ("/alerts", "GET, HEAD"),
+        ("/alerts/4", "GET, HEAD"),
+        ("/alerts/4/ack", "POST"),
+        ("/alerts/silences", "GET, HEAD, POST"),
+        ("/alerts/silences/3", "DELETE"),
+        ("/alerts/test", "POST"),
+        ("/alerts/resend", "POST"),
+        ("/flags", "GET, HEAD"),
+        ("/flags/new-list", "PUT"),
+    ];
+
     fn refused(method: Method, path: &str, body: &str) -> AdminRefusal {
         wish(method, path, body.as_bytes()).expect_err("refused")
     }
 
     #[test]
     fn path_accepts_its_methods_and_lists_them_for_others() {
-        let cases = [
-            ("/health/live", "GET, HEAD"),
-            ("/metrics", "GET, HEAD"),
-            ("/health/dependencies", "GET, HEAD"),
-            ("/health/dependencies/store", "GET, HEAD"),
-            ("/health/dependencies/store/probe", "POST"),
-            ("/health/dependencies/store/force", "POST, DELETE"),
-            ("/health/admission", "GET, HEAD, PUT"),
-            ("/cluster", "GET, HEAD"),
-            ("/cluster/rebalance", "POST"),
-            ("/drain", "GET, HEAD, POST"),
-            ("/lookup/connection/0123456789abcdef", "GET, HEAD"),
-            ("/lookup/user/ann", "GET, HEAD"),
-            ("/lookup/reference/k3f9aa", "GET, HEAD"),
-            ("/channels/room.1/presence", "GET, HEAD"),
-            ("/channels/%24user:ann/presence/ann%2Fb", "GET, HEAD"),
-            ("/orders", "GET, HEAD"),
-            ("/orders/7", "GET, HEAD"),
-            ("/users/ann/block", "GET, HEAD, PUT, DELETE"),
-            ("/users/ann", "GET, HEAD"),
-            ("/users/ann/disconnect", "POST"),
-            ("/users/ann/erase", "POST"),
-            ("/tokens/revoke", "POST"),
-        ];
         let methods = [
             ("GET", Method::Get),
             ("HEAD", Method::Head),
@@ -250,7 +267,7 @@ mod tests {
             ("PUT", Method::Put),
             ("DELETE", Method::Delete),
         ];
-        for (path, allow) in cases {
+        for (path, allow) in PATHS.iter().copied() {
             for method in [Method::Options, Method::Other] {
                 let refusal = refused(method, path, "");
                 assert_eq!(

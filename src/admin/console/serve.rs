@@ -41,12 +41,12 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         self.console.rules.check(head)?;
         let Some(key) = key.filter(|_| !is_log_in) else { return Ok(AdminAccess::Open) };
         let checked = self.console.sessions.lock().check(key, (self.clock)().at);
-        let (scope, mark) = checked.map_err(AdminRefusal::login)?;
+        let (scope, id) = checked.map_err(AdminRefusal::login)?;
         let may_only_read = scope == Scope::Read && head.path != LOG_IN;
         if may_only_read && !matches!(head.method, Method::Get | Method::Head) {
             return Err(AdminRefusal::read_only());
         }
-        Ok(AdminAccess::Session { scope, mark })
+        Ok(AdminAccess::Session { scope, id })
     }
 
     /// Answers a request for a path of the console; false if this is none.
@@ -72,8 +72,8 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             ConsoleTask::Link(scope) => self.link(scope, &request.access).map(|body| (201, body)),
             ConsoleTask::LogIn(code) => self.log_in(code, &request.access).map(|body| (201, body)),
             ConsoleTask::LogOut => {
-                if let AdminAccess::Session { mark, .. } = &request.access {
-                    self.console.sessions.lock().end(mark);
+                if let AdminAccess::Session { id, .. } = &request.access {
+                    self.console.sessions.lock().end(id);
                 }
                 Ok((204, String::new()))
             }
@@ -154,12 +154,19 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         ))
     }
 
-    /// Notes an action that was carried out, for the list of changes and, if a session gave it, for the audit log.
-    pub(in crate::admin) fn note_action(&self, request: &ReceivedRequest, peer: SocketAddr) {
-        let Some(text) = action::text(request.method, request.parts().0) else { return };
-        self.console.changes.add((self.clock)().unix_ms, ChangeKind::Action, &text, None);
-        if let AdminAccess::Session { mark, .. } = &request.access {
-            tracing::info!(target: "audit", session = mark, %peer, action = text, "action of a console session");
+    /// Notes an action that was carried out for the list of changes, and every order of a session for the audit log.
+    pub(in crate::admin) fn note_action(&self, request: &ReceivedRequest, status: u16, peer: SocketAddr) {
+        let (method, path) = (request.method, request.parts().0);
+        let text = action::text(method, path, status);
+        if let Some(text) = &text {
+            self.console.changes.add((self.clock)().unix_ms, ChangeKind::Action, text, None);
+        }
+        if let AdminAccess::Session { id, .. } = &request.access
+            && action::is_order(method, path)
+        {
+            // An order that was not answered in time (503) may have been carried out all the same.
+            let action = text.as_deref().unwrap_or(path);
+            tracing::info!(target: "audit", session = %id, %peer, action, status, "action of a console session");
         }
     }
 }
@@ -173,7 +180,7 @@ impl AdminRefusal {
             LoginFault::UnknownLink => (
                 "link_unknown",
                 format!(
-                    "no such link: the gateway has started again, or nine newer links were made; {again}"
+                    "no such link: the gateway has started again, or eight newer links were made; {again}"
                 ),
             ),
             LoginFault::Over => (

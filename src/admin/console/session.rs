@@ -3,7 +3,7 @@
 //! A link is a code that works once, within a minute. It becomes a session: a key that the page sends with every request. Of both
 //! only the SHA-256 is kept, so a copy of the memory opens nothing that is not open already. A restart ends all of them.
 
-use crate::admin::access::Scope;
+use crate::admin::access::{Scope, SessionId};
 use crate::clock::Moment;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -123,26 +123,22 @@ impl Sessions {
         key
     }
 
-    /// The scope of an open session, and its mark for the log: 6 digits of its hash. Its idle time begins again.
-    pub fn check(&mut self, key: &[u8], now: Moment) -> Result<(Scope, String), LoginFault> {
+    /// The scope and the id of an open session. Its idle time begins again.
+    pub fn check(&mut self, key: &[u8], now: Moment) -> Result<(Scope, SessionId), LoginFault> {
         let wanted = hash(key);
         let session = self.sessions.iter_mut().find(|session| is_same(&session.hash, &wanted));
         match session.filter(|session| session.is_open(now)) {
             Some(session) => {
                 session.used = now;
-                let [a, b, c, ..] = session.hash;
-                Ok((session.scope, format!("{a:02x}{b:02x}{c:02x}")))
+                Ok((session.scope, SessionId(session.hash)))
             }
             None => Err(self.wrong(LoginFault::Over, now)),
         }
     }
 
     /// Ends a session.
-    pub fn end(&mut self, mark: &str) {
-        self.sessions.retain(|session| {
-            let [a, b, c, ..] = session.hash;
-            format!("{a:02x}{b:02x}{c:02x}") != mark
-        });
+    pub fn end(&mut self, id: &SessionId) {
+        self.sessions.retain(|session| session.hash != id.0);
     }
 
     /// Counts a wrong code or key, and returns the answer to it.
@@ -225,9 +221,13 @@ mod tests {
         assert_eq!(sessions.check(idle.as_bytes(), at(480 * 60 - 2)), Err(LoginFault::Over));
         assert_eq!(sessions.check(used.as_bytes(), at(480 * 60)), Err(LoginFault::Over));
         let other = sessions.open(Scope::Operate, &random(3), at(30_000));
-        let (_, mark) = sessions.check(other.as_bytes(), at(30_000)).expect("open");
-        assert_eq!(mark.len(), 6);
-        sessions.end(&mark);
+        let (_, id) = sessions.check(other.as_bytes(), at(30_000)).expect("open");
+        assert_eq!(id.to_string().len(), 6);
+        let mut alike = id.0;
+        alike[31] ^= 1;
+        sessions.end(&SessionId(alike));
+        assert!(sessions.check(other.as_bytes(), at(30_000)).is_ok(), "the log shows both alike");
+        sessions.end(&id);
         assert_eq!(sessions.check(other.as_bytes(), at(30_000)), Err(LoginFault::Over));
     }
 
