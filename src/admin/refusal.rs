@@ -46,7 +46,8 @@ impl AdminRefusal {
         AdminRefusal::new(
             403,
             "host_forbidden",
-            "on loopback this listener answers to localhost, 127.0.0.1 and [::1]: use one of these, or add the name to admin.hosts",
+            "on loopback this listener answers to localhost, 127.0.0.1, [::1], its own address and the host of admin.url: \
+             use one of these, or add the name to admin.hosts",
         )
     }
 

@@ -197,7 +197,7 @@ impl PreparedAdmin {
             slo_requests: threads.slo_requests,
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
-            console: Console::new(PageRules::new(address, &config.admin.hosts)),
+            console: Console::new(PageRules::new(address, &config.admin.hosts, config.admin.url.as_deref())),
         };
         admin.start(listener)
     }

@@ -3,20 +3,29 @@
 use crate::admin::refusal::AdminRefusal;
 use crate::wire::origin::{HostRule, Scheme, admits_origin};
 use crate::wire::request::Head;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The hosts of the admin listener.
 #[derive(Clone, Debug, Default)]
 pub struct PageRules {
-    /// `admin.hosts` if the listener is on loopback, where a rebound name could reach it; `None`: every host.
+    /// If the listener is on loopback, where a rebound name could reach it: its own address, the host of `admin.url` and
+    /// `admin.hosts`. `None`: every host.
     hosts: Option<Vec<String>>,
 }
 
 impl PageRules {
-    /// The rules of a listener at this address.
-    pub fn new(address: SocketAddr, hosts: &[String]) -> PageRules {
-        let is_loopback = address.ip().to_canonical().is_loopback();
-        PageRules { hosts: is_loopback.then(|| hosts.to_vec()) }
+    /// The rules of a listener at this address, with `admin.hosts` and `admin.url`.
+    pub fn new(address: SocketAddr, hosts: &[String], url: Option<&str>) -> PageRules {
+        if !address.ip().to_canonical().is_loopback() {
+            return PageRules::default();
+        }
+        let own = match address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let named = url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+        let named = named.and_then(|rest| rest.split('/').next()).map(str::to_owned);
+        PageRules { hosts: Some(hosts.iter().cloned().chain([own]).chain(named).collect()) }
     }
 
     /// Checks `Host`, against names that were rebound to this address.
@@ -46,7 +55,8 @@ mod tests {
     use crate::wire::request::{HeadLimits, Parsed, parse};
 
     fn verdict(address: &str, host: &str, lines: &str) -> Option<u16> {
-        let rules = PageRules::new(address.parse().expect("an address"), &["ops.example".into()]);
+        let url = Some("https://gw-1.example:8443/seawall");
+        let rules = PageRules::new(address.parse().expect("an address"), &["ops.example".into()], url);
         let text = format!("GET /console/live HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
         let Parsed::Complete(head) = parse(text.as_bytes(), HeadLimits::from(&Limits::default())) else {
             panic!("a head: {text}")
@@ -57,10 +67,13 @@ mod tests {
     #[test]
     fn loopback_answers_to_its_own_names_and_pages_only() {
         let loopback = |host, lines| verdict("127.0.0.1:8081", host, lines);
-        for host in ["localhost:9000", "127.0.0.1:8081", "[::1]:8081", "ops.example"] {
+        for host in ["localhost:9000", "127.0.0.1:8081", "[::1]:8081", "ops.example", "gw-1.example"] {
             assert_eq!(loopback(host, ""), None, "{host}");
         }
         assert_eq!(loopback("evil.example:8081", ""), Some(403));
+        assert_eq!(verdict("127.0.0.2:8081", "127.0.0.2:8081", ""), None);
+        assert_eq!(loopback("127.0.0.2:8081", ""), Some(403), "another address");
+        assert_eq!(verdict("[::ffff:127.0.0.1]:8081", "[::ffff:127.0.0.1]:8081", ""), None);
         assert_eq!(verdict("192.0.2.7:8081", "any.example", ""), None);
         let own = "Origin: http://localhost:8081\r\nSec-Fetch-Site: same-origin\r\n";
         assert_eq!(loopback("localhost:8081", own), None);

@@ -296,7 +296,7 @@ settings! {
     admin.token = none, Bearer, Restart:
         "The token that operators send as `Authorization: Bearer`. Default: the file `admin.token` in `store.data`, which the first start creates. Prefer `SEAWALL_ADMIN_TOKEN` to a file.";
     admin.hosts = [], Texts(TextForm::Host), Restart:
-        "`Host` names that the admin listener on loopback accepts for requests with a session of the console, in addition to `localhost`, `127.0.0.1` and `[::1]`: those of a proxy on this machine that passes `Host` on.";
+        "`Host` names that the admin listener on loopback accepts for requests with a session of the console, in addition to `localhost`, `127.0.0.1`, `[::1]`, its own address and the host of `admin.url`: those of a proxy on this machine that passes `Host` on.";
     admin.url = none, Text(TextForm::Page), Restart:
         "The address at which operators reach this admin listener, for example through a proxy with TLS. `GET /cluster` of every instance shows it, and `seawall console` prints it.";
 
