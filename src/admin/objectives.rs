@@ -67,6 +67,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Some(Err(SloProblem::Unreadable(why))) => {
                 refuse(out, method, &AdminRefusal::new(503, "unavailable", why))
             }
+            None if is_order => refuse(out, method, &AdminRefusal::exclusions_silent()),
             None => refuse(out, method, &AdminRefusal::objectives_silent()),
         }
     }

@@ -118,6 +118,12 @@ impl AdminRefusal {
         AdminRefusal::new(503, "unavailable", message)
     }
 
+    pub(super) fn exclusions_silent() -> AdminRefusal {
+        let message = "the thread slo did not answer within two seconds, and may carry out the order all the same: \
+                       look at GET /slo/exclusions before it is repeated";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
     pub(super) fn query_wrong(what: &str) -> AdminRefusal {
         AdminRefusal::new(400, "malformed", what)
     }

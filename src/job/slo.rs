@@ -2,7 +2,7 @@
 
 use crate::slo::calendar::IsoWeek;
 use crate::slo::weekly_text::ReportFormat;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use std::time::Duration;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,9 +68,20 @@ pub struct SloRequests(Sender<SloRequest>);
 impl SloRequests {
     /// `None`: no answer within two seconds, or objectives are off.
     pub fn ask(&self, question: SloQuestion) -> Option<SloAnswer> {
+        self.ask_until(question, &after(ANSWER_TIMEOUT))
+    }
+
+    /// Asks until `late` has a value. That one wait covers the place in the queue and the answer.
+    fn ask_until<T>(&self, question: SloQuestion, late: &Receiver<T>) -> Option<SloAnswer> {
         let (reply, answer) = bounded(1);
-        self.0.send_timeout(SloRequest { question, reply }, ANSWER_TIMEOUT).ok()?;
-        answer.recv_timeout(ANSWER_TIMEOUT).ok()
+        select! {
+            send(self.0, SloRequest { question, reply }) -> sent => sent.ok()?,
+            recv(late) -> _ => return None,
+        }
+        select! {
+            recv(answer) -> answer => answer.ok(),
+            recv(late) -> _ => None,
+        }
     }
 }
 
@@ -78,4 +89,30 @@ impl SloRequests {
 pub fn questions() -> (SloRequests, Receiver<SloRequest>) {
     let (requests, questions) = bounded(INBOX);
     (SloRequests(requests), questions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::never;
+
+    #[test]
+    fn one_deadline_covers_the_queue_and_the_answer() {
+        let (requests, inbox) = questions();
+        let (expire, late) = bounded::<()>(INBOX);
+        for _ in 0..INBOX {
+            expire.send(()).expect("there is room");
+            assert_eq!(requests.ask_until(SloQuestion::Exclusions, &late), None, "no answer");
+        }
+        while let Ok(request) = inbox.try_recv() {
+            assert!(request.reply.send(Ok(String::new())).is_err(), "the operator has gone");
+        }
+        let served = std::thread::spawn(move || {
+            let request = inbox.recv().expect("a question");
+            request.reply.send(Ok("rows".into())).expect("the operator waits");
+        });
+        assert_eq!(requests.ask_until(SloQuestion::Exclusions, &never::<()>()), Some(Ok("rows".into())));
+        served.join().expect("no panic");
+        drop(expire);
+    }
 }
