@@ -160,7 +160,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     /// Counts a wrong token, session or code.
     fn count_refusal(&self, refusal: &AdminRefusal, peer: SocketAddr) {
-        if matches!(refusal.status, 401 | 429) {
+        if refusal.is_guess() {
             self.metrics.admin.unauthorized.fetch_add(1, Ordering::Relaxed);
             log::report(AuditEvent::AdminTokenRefused { address: peer.ip() });
         }

@@ -30,6 +30,11 @@ impl AdminRefusal {
         String::from_utf8_lossy(&out).into_owned()
     }
 
+    /// True for a token, a key or a code that may be a guess. A tab whose session is over has a key that was right.
+    pub(super) fn is_guess(&self) -> bool {
+        matches!(self.status, 401 | 429) && self.word != "session_over"
+    }
+
     pub(super) fn unauthorized() -> AdminRefusal {
         AdminRefusal {
             headers: vec![("WWW-Authenticate", "Bearer realm=\"seawall admin\"")],
