@@ -6,11 +6,15 @@ use crate::alert::notice::{NoticeContent, NoticeEvent};
 use crate::alert::report::runbook;
 use crate::alert::text::{span, utc};
 use crate::job::alerts::NoticeAttempt;
+use crate::slo::calendar::ReportZone;
 use serde_json::{Value, json};
 
 /// Slack's bounds, in characters.
 const HEADER_MAX: usize = 150;
 const SECTION_MAX: usize = 3_000;
+/// Characters kept for the place of the rest.
+const REST_MAX: usize = 100;
+const HALF_WEEK_MS: u64 = 7 * 86_400_000 / 2;
 
 /// The message with blocks, and with the text for phones.
 pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
@@ -54,15 +58,38 @@ pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
 /// The report of a week: its columns need letters of one width.
 fn report(attempt: &NoticeAttempt) -> String {
     let content = &attempt.notice.content;
-    let lines = cut(&escaped(&content.text), SECTION_MAX - 8);
+    let (lines, rest) = shortened(&content.text, SECTION_MAX - REST_MAX - 8);
+    let rest = if rest == 0 { String::new() } else { rest_line(rest, content.since_ms) };
     json!({
         "text": text(attempt),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": cut(&content.title, HEADER_MAX)}},
-            {"type": "section", "text": {"type": "mrkdwn", "text": format!("```\n{lines}\n```")}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": format!("```\n{lines}```{rest}")}},
         ],
     })
     .to_string()
+}
+
+/// Whole lines, escaped and in at most this number of characters, and the number of lines after them.
+fn shortened(text: &str, chars: usize) -> (String, usize) {
+    let (mut out, mut used) = (String::new(), 0);
+    for (at, line) in text.lines().enumerate() {
+        let line = escaped(line) + "\n";
+        used += line.chars().count();
+        if used > chars {
+            return (out, text.lines().count() - at);
+        }
+        out.push_str(&line);
+    }
+    (out, 0)
+}
+
+/// The place of the lines that do not fit. A week begins on Monday in the time zone of reports, so its middle is in the same ISO week
+/// in every zone.
+fn rest_line(lines: usize, since_ms: u64) -> String {
+    let week = ReportZone::default().week_of(since_ms.saturating_add(HALF_WEEK_MS));
+    let week = week.map(|week| format!(" --week {week}")).unwrap_or_default();
+    format!("\n{lines} more lines: `seawall slo report{week}`")
 }
 
 /// The message without blocks.
@@ -114,6 +141,7 @@ fn cut(text: &str, chars: usize) -> String {
 mod tests {
     use super::super::webhook::tests::attempt;
     use super::*;
+    use std::ops::Add as _;
 
     #[test]
     fn message_says_it_all_and_names_of_others_are_no_markup() {
@@ -132,6 +160,14 @@ mod tests {
         let value: Value = serde_json::from_str(&body(&report, "<!here>")).expect("JSON");
         assert_eq!(value["text"], "store is down", "the headline, without a mention");
         assert_eq!(value["blocks"][1]["text"]["text"], "```\n&lt;!channel&gt; &amp; more\n```");
+        report.notice.content.text = "<".repeat(49).add("\n").repeat(100);
+        report.notice.content.since_ms = 1_795_392_000_000 - 14 * 3_600_000;
+        let value: Value = serde_json::from_str(&body(&report, "")).expect("JSON");
+        let text = value["blocks"][1]["text"]["text"].as_str().expect("text");
+        let line = "&lt;".repeat(49).add("\n");
+        let rest = "86 more lines: `seawall slo report --week 2026-W48`";
+        assert_eq!(text, format!("```\n{}```\n{rest}", line.repeat(14)));
+        assert!(text.chars().count() <= SECTION_MAX);
         attempt.is_repeated = true;
         attempt.notice.content.event = NoticeEvent::Ended;
         let plain = plain(&attempt);
