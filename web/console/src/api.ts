@@ -1,7 +1,9 @@
 /** Requests to the gateway. All addresses are relative to the page, so any prefix of a proxy works. */
 
 const KEY = 'seawall-session';
-const TIMEOUT_MS = 5_000;
+const READ_MS = 5_000;
+/** Longer than the gateway's own waits for an order. */
+const ORDER_MS = 10_000;
 
 /** A refusal by the gateway, with its word and its sentence. */
 export class Refused extends Error {
@@ -17,6 +19,13 @@ export const session = {
   clear: (): void => sessionStorage.removeItem(KEY),
 };
 
+/** The fault of a request without an answer. An order may have arrived, so it must not simply be repeated. */
+export function unanswered(method: string, error: Error): Error {
+  if (error.name !== 'TimeoutError') return error;
+  if (method === 'GET') return new Error(`no answer within ${READ_MS / 1_000} s`);
+  return new Error(`no answer within ${ORDER_MS / 1_000} s: it may have been done all the same, so look before you repeat it`);
+}
+
 async function request(method: string, path: string, headers: Record<string, string>, body?: unknown): Promise<Response> {
   return fetch(new URL(path, document.baseURI), {
     method,
@@ -25,13 +34,19 @@ async function request(method: string, path: string, headers: Record<string, str
     cache: 'no-store',
     credentials: 'same-origin',
     redirect: 'error',
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal: AbortSignal.timeout(method === 'GET' ? READ_MS : ORDER_MS),
   });
 }
 
 async function send(method: string, path: string, headers: Record<string, string>, body?: unknown): Promise<unknown> {
-  const response = await request(method, path, headers, body);
-  const text = await response.text();
+  let response: Response;
+  let text: string;
+  try {
+    response = await request(method, path, headers, body);
+    text = await response.text();
+  } catch (error) {
+    throw unanswered(method, error as Error);
+  }
   let answer: unknown = null;
   try {
     answer = text === '' ? null : JSON.parse(text);

@@ -8,6 +8,8 @@ const PAUSE_MAX_MS = 30_000;
 /** Data older than this is shown dimmed. */
 export const OLD_MS = 10_000;
 const KEPT_MS = 31 * 60_000;
+/** Points may be this much newer than an answer, because clocks are corrected in small steps. */
+const AHEAD_MS = 2_000;
 const CHANGES_MAX = 200;
 
 export interface Points { times: number[]; values: Record<string, (number | null)[]> }
@@ -32,6 +34,9 @@ export function merge(points: Points, answer: LiveAnswer, isWhole: boolean): Poi
   }
   return { times, values };
 }
+
+/** True if points are newer than an answer: the gateway's clock was set back, and rows of now would be taken for old ones. */
+export const isAhead = (points: Points, { now }: LiveAnswer): boolean => (points.times.at(-1) ?? -Infinity) > now + AHEAD_MS;
 
 /** The tick from which the next answer continues. */
 export const cursor = ({ series }: LiveAnswer): number => series.from + (series.rows.length * series.step_ms) / 1_000;
@@ -96,9 +101,9 @@ export class Live {
     try {
       const answer = await call<LiveAnswer>('GET', `live?${since}changes=${this.changes.at(-1)?.id ?? 0}`);
       const isOther = this.answer !== undefined && (this.answer.boot !== answer.boot || this.answer.instance !== answer.instance);
-      if (isOther && this.#since !== undefined) {
+      if ((isOther || isAhead(this.points, answer)) && this.#since !== undefined) {
         this.#since = undefined;
-        this.changes = [];
+        if (isOther) this.changes = [];
         this.answer = answer;
         return await this.#ask();
       }

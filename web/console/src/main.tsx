@@ -122,6 +122,11 @@ async function arrive(): Promise<string | undefined> {
   }
 }
 
+// A link that is pasted into a tab of the console changes only the hash, which loads nothing.
+addEventListener('hashchange', () => {
+  if (location.hash.startsWith('#code=')) location.reload();
+});
+
 void arrive().then((first) => {
   const root = document.getElementById('app');
   if (root !== null) render(<App first={first} />, root);

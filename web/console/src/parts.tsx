@@ -68,17 +68,19 @@ export function Table<T>({ label, columns, rows, id, empty, dim }: { label: stri
 export function useAnswer<T>(path: string, beat: number, load: (path: string) => Promise<T> = (path) => call('GET', path)): { answer: T | undefined; fault: string | undefined } {
   const [held, setHeld] = useState<{ path: string; answer?: T; fault?: string }>({ path });
   const isAsking = useRef('');
+  const wanted = useRef(path);
+  wanted.current = path;
   useEffect(() => {
     if (isAsking.current === path) return;
     isAsking.current = path;
-    let isHere = true;
+    // An answer for a path that is no longer wanted must not replace the one that is.
+    const isWanted = () => wanted.current === path;
     load(path)
-      .then((answer) => isHere && setHeld({ path, answer }))
-      .catch((error: Error) => isHere && setHeld((old) => (old.path === path ? { ...old, fault: error.message } : { path, fault: error.message })))
+      .then((answer) => isWanted() && setHeld({ path, answer }))
+      .catch((error: Error) => isWanted() && setHeld((old) => (old.path === path ? { ...old, fault: error.message } : { path, fault: error.message })))
       .finally(() => {
         if (isAsking.current === path) isAsking.current = '';
       });
-    return () => { isHere = isAsking.current === path; };
   }, [path, beat]);
   return held.path === path ? { answer: held.answer, fault: held.fault } : { answer: undefined, fault: undefined };
 }

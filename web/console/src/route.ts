@@ -20,5 +20,5 @@ export function link(page: string, options: Record<string, string | undefined> =
 
 export const spanOf = (options: URLSearchParams): Span => {
   const wanted = options.get('span') ?? '10m';
-  return wanted in SPANS ? (wanted as Span) : '10m';
+  return Object.hasOwn(SPANS, wanted) ? (wanted as Span) : '10m';
 };

@@ -38,7 +38,7 @@ export interface SloPart {
 export interface Slo {
   name: string; allowed_ppm: number; period_days: number; state: string; worst: string | null; measured_ppm: number; provisional: boolean; parts: SloPart[];
 }
-export interface SloReport { judged: number; objectives: Slo[] }
+export interface SloReport { judged: number; instance: string; instances: number; objectives: Slo[] }
 export interface Incident {
   number: number; alert: string; severity: string; title: string; text: string; since: number; reference?: string; acknowledged?: number;
   end?: { at_ms: number }; held?: string; runbook: string; notified: { channel: string; at_ms: number }[];

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { unanswered } from '../src/api.ts';
 import { axisTime, budget, burn, bytes, lasting, micros, pair, percent, short } from '../src/format.ts';
-import { cursor, merge, pause } from '../src/live.ts';
+import { cursor, isAhead, merge, pause } from '../src/live.ts';
 import { buckets, samples } from '../src/metrics.ts';
 import { within } from '../src/pages/clients.tsx';
 import { downtime } from '../src/pages/dependencies.tsx';
@@ -46,6 +47,20 @@ test('rows of answers join without a gap or a double, and old ones go', () => {
   assert.deepEqual([later.times[0], later.values['connections']?.length], [122_000, 2], 'half an hour and a minute are kept');
 });
 
+test('points begin again when the clock of the gateway was set back', () => {
+  const points = { times: [99_000, 102_000], values: {} };
+  assert.deepEqual([105, 102, 100, 99].map((tick) => isAhead(points, answer(0, 1_000, [], tick))), [false, false, false, true]);
+  assert.equal(isAhead({ times: [], values: {} }, answer(0, 1_000, [], 1)), false);
+});
+
+test('an order without an answer may have been done, and a question is only late', () => {
+  const late = new DOMException('signal timed out', 'TimeoutError') as Error;
+  assert.match(unanswered('POST', late).message, /within 10 s: it may have been done/);
+  assert.equal(unanswered('GET', late).message, 'no answer within 5 s');
+  const refused = new TypeError('Failed to fetch');
+  assert.equal(unanswered('POST', refused), refused);
+});
+
 test('failures wait longer, up to half a minute', () => {
   assert.deepEqual([0, 1, 2, 3, 5, 9].map(pause), [2_000, 2_000, 4_000, 8_000, 30_000, 30_000]);
 });
@@ -60,7 +75,7 @@ test('the hash names the page and its choices', () => {
   assert.equal(link('dependencies', { name: 'my store', span: undefined }), '#/dependencies?name=my+store');
   const { page, options } = readRoute('#/dependencies?name=my+store&span=3h');
   assert.deepEqual([page, options.get('name'), spanOf(options), readRoute('#/nonsense').page], ['dependencies', 'my store', '3h', 'overview']);
-  assert.equal(spanOf(new URLSearchParams('span=9y')), '10m');
+  assert.deepEqual(['span=9y', 'span=toString'].map((query) => spanOf(new URLSearchParams(query))), ['10m', '10m']);
 });
 
 test('the kind of a name is guessed from its form', () => {

@@ -1,11 +1,11 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-2fb5bccc9a.js",
+        path: "/console/assets/console-11deb836e2.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"2fb5bccc9ab8ef9d0b8fc37d8ed38ebf\"",
+        etag: "\"11deb836e20ae7dc9570764f6da6128a\"",
         kind: FileKind::Part,
-        bytes: include_bytes!("assets/console-2fb5bccc9a.js"),
+        bytes: include_bytes!("assets/console-11deb836e2.js"),
     },
     File {
         path: "/console/assets/console-b2fc96cc94.css",
@@ -24,7 +24,7 @@
     File {
         path: "/console/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"4531c6a2c0ee3b41c12be4ef1231eb80\"",
+        etag: "\"ca64339274bd40058e2a1caa6221ba34\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },

@@ -51,6 +51,12 @@ test('a link opens the console once, for a tab without cookies, and the token op
   await tab.page.reload();
   await tab.sees('the overview after a reload', tab.shown, (text) => text.includes('All is well'));
   assert.deepEqual(await context.cookies(), []);
+  const key = () => tab.page.evaluate(() => sessionStorage.getItem('seawall-session')).catch(() => null);
+  const [old, fresh] = [await key(), await code('operate')];
+  await tab.page.evaluate((hash) => { location.hash = hash; }, `#code=${fresh}`);
+  await tab.sees('a session by the link that was pasted', key, (now) => now !== null && now !== old);
+  await tab.sees('the overview again', tab.shown, (text) => text.includes('All is well'));
+  assert.ok(!tab.page.url().includes(fresh));
   await tab.sees('a second that was sampled', () => tab.page.locator('.figure .value').first().innerText(), (text) => text === '0');
   await tab.page.getByRole('button', { name: 'Log out' }).click();
   await tab.sees('the form', tab.shown, (text) => text.includes('seawall console'));

@@ -18,7 +18,7 @@ export const guess = (text: string): Kind => (/^[0-9a-f]{16}$/.test(text) ? 'con
 export function LookUp({ live, answer, options }: PageProps) {
   const name = options.get('name') ?? '';
   const wanted = options.get('kind') ?? '';
-  const kind: Kind = wanted in KINDS ? (wanted as Kind) : 'user';
+  const kind: Kind = Object.hasOwn(KINDS, wanted) ? (wanted as Kind) : 'user';
   const [isChosen, setIsChosen] = useState(false);
   const submit = (event: SubmitEvent & { currentTarget: HTMLFormElement }) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 import { budget, burn, lasting, percent, short } from '../format.ts';
 import { Bar, Card, Fault, State, Table, useAnswer } from '../parts.tsx';
 import { link } from '../route.ts';
-import type { LiveAnswer, Slo, SloPart, SloReport } from '../types.ts';
+import type { Slo, SloPart, SloReport } from '../types.ts';
 import type { PageProps } from './overview.tsx';
 
 const tone = (state: string) => (state === 'kept' ? 'good' : state === 'spent' || state === 'burning' ? 'bad' : 'wait');
@@ -30,7 +30,7 @@ export function Slos({ live, answer, options }: PageProps) {
       <div class="title"><h1>SLOs</h1></div>
       <Fault text={report === undefined ? fault : undefined} />
       {report !== undefined && (
-        <Card title="Objectives" wide aside="of this instance">
+        <Card title="Objectives" wide aside={report.instances > 1 ? `of ${report.instances} instances` : 'of this instance'}>
           <Table
             label="objectives" rows={report.objectives} id={(slo) => slo.name} empty="No objective is configured."
             columns={[
@@ -46,7 +46,7 @@ export function Slos({ live, answer, options }: PageProps) {
           />
         </Card>
       )}
-      {chosen !== undefined && <OneSlo slo={chosen} answer={answer} />}
+      {report !== undefined && chosen !== undefined && <OneSlo slo={chosen} report={report} />}
     </>
   );
 }
@@ -56,13 +56,13 @@ function BudgetBar({ part, state }: { part: SloPart | undefined; state: string }
   return <span class="with-bar"><Bar share={part.budget_left_ppm / 1e6} tone={tone(state)} /> <b>{budget(part.budget_left_ppm)}</b></span>;
 }
 
-function OneSlo({ slo, answer }: { slo: Slo; answer: LiveAnswer }) {
+function OneSlo({ slo, report }: { slo: Slo; report: SloReport }) {
   const part = worst(slo) ?? slo.parts[0];
   return (
     <Card title={slo.name} wide aside={`${target(slo)} over ${slo.period_days} d`}>
       {part !== undefined && <p class="prose">{meaning(slo, part)}</p>}
       {slo.provisional && <p class="prose quiet">Less than {slo.period_days} days are known, so this is the budget of a whole period at the present rate of events.</p>}
-      {slo.measured_ppm < 1e6 && <p class="prose quiet">{answer.instance} ran for {percent(slo.measured_ppm, 1)} of the known time; the rest is not counted.</p>}
+      {slo.measured_ppm < 1e6 && <p class="prose quiet">{report.instances > 1 ? 'At least one instance' : report.instance} ran for {percent(slo.measured_ppm, 1)} of the known time; the rest is not counted.</p>}
       <Table
         label={`parts of ${slo.name}`} rows={slo.parts} id={(one) => one.part} empty="No part."
         columns={[

@@ -108,7 +108,7 @@ const probes = (isDown, now) => Array.from({ length: 50 }, (_, at) => ({
 }));
 
 const ANSWERS = {
-  '/slo': (state, now) => ({ judged: now, instance: 'gw-1', stored: true, objectives: objectives(state === 'down') }),
+  '/slo': (state, now) => ({ judged: now, instance: 'gw-1', instances: state === 'several' ? 3 : 1, stored: true, objectives: objectives(state === 'down') }),
   '/alerts': (state, now) => ({
     judged: now, instance: 'gw-1', deployment: 'chat', mode: 'send', sends: true,
     incidents: state === 'empty' ? [] : [
