@@ -8,8 +8,8 @@ use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Kinds that need an outage, a slow socket or a drain.
-const SEEN_ELSEWHERE: [&str; 3] = ["status", "lag", "drain"];
+/// Kinds that need an outage, a slow socket, a drain or a reload.
+const SEEN_ELSEWHERE: [&str; 4] = ["status", "lag", "drain", "flags"];
 
 #[test]
 fn conversation_has_every_documented_kind_of_frame() {
