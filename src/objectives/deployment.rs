@@ -146,7 +146,6 @@ impl Deployment {
     ) {
         let minute = self.store_ms(now_ms) / MINUTE_MS;
         self.journal.forget_old(minute);
-        self.counts.keep_days(days);
         self.closed.extend(self.counts.advance(minute));
         // A store that is away for months.
         self.closed.truncate(QUARTERS_SHARED as usize);
@@ -287,7 +286,7 @@ impl Deployment {
 
     /// The minutes with events of the last three days.
     pub(super) fn minutes(&self) -> Vec<(u64, AllCounts)> {
-        self.counts.minutes()
+        self.counts.minutes().collect()
     }
 
     /// The counts of these quarters of an hour.

@@ -9,6 +9,8 @@ use super::minute_row::MinuteRow;
 use super::part::SloPart;
 use super::run_counts::{AllCounts, MINUTES_PER_QUARTER, add_all};
 use super::scoreboard::PartCounts;
+use super::small_row::{SmallMinute, SmallRow};
+use super::timeline::Timeline;
 use super::weekly_rows::QuarterRows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,8 +21,12 @@ pub const MINUTES_SHARED: u64 = 3 * 1_440;
 const RECENT_MINUTES: u64 = 60;
 /// A row of an earlier minute is late: what it adds did not happen now.
 const LATE_MINUTES: u64 = 2;
-/// The quarters of the longest period.
+/// The quarters of an hour that are kept. The longest period and the history of an objective need them.
 pub const QUARTERS_SHARED: u64 = 100 * 96;
+/// The greatest number of rows of earlier minutes.
+const MINUTES_KEPT: usize = (MINUTES_SHARED + MINUTES_PER_QUARTER) as usize;
+/// The greatest number of rows of quarters. One more may come before the first one leaves.
+const QUARTERS_KEPT: usize = QUARTERS_SHARED as usize + 2;
 
 /// The knowledge of earlier rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +45,8 @@ pub struct DeploymentCounts {
     /// By minute and run.
     recent: BTreeMap<(u64, i64), MinuteRow>,
     /// Sums of all runs, in minutes before the recent ones.
-    minutes: BTreeMap<u64, MinuteRow>,
-    quarters: BTreeMap<u64, AllCounts>,
+    minutes: Timeline<SmallMinute>,
+    quarters: Timeline<SmallRow>,
     /// Rows of earlier minutes that were read: minutes and runs. Empty once all were.
     read: BTreeSet<(u64, i64)>,
     /// The counts that came since the last slot.
@@ -50,8 +56,6 @@ pub struct DeploymentCounts {
     is_late: bool,
     /// The present minute.
     now: u64,
-    /// Quarters that are kept: those of the longest period.
-    quarters_kept: u64,
 }
 
 impl DeploymentCounts {
@@ -60,14 +64,13 @@ impl DeploymentCounts {
         DeploymentCounts {
             knowledge: RowsKnown::Reading,
             recent: BTreeMap::new(),
-            minutes: BTreeMap::new(),
-            quarters: BTreeMap::new(),
+            minutes: Timeline::with_capacity(MINUTES_KEPT),
+            quarters: Timeline::with_capacity(QUARTERS_KEPT),
             read: BTreeSet::new(),
             slot: AllCounts::default(),
             run_slots: BTreeMap::new(),
             is_late: true,
             now,
-            quarters_kept: QUARTERS_SHARED,
         }
     }
 
@@ -81,20 +84,26 @@ impl DeploymentCounts {
         self.knowledge == RowsKnown::InDoubt || now + RECENT_MINUTES / 2 < self.now
     }
 
-    /// Forgets the sums of more days ago than this.
-    pub fn keep_days(&mut self, days: u32) {
-        self.quarters_kept = (u64::from(days) * 96 + 1).min(QUARTERS_SHARED);
-        self.forget_old();
-    }
-
     fn forget_old(&mut self) {
-        let oldest = (self.now / MINUTES_PER_QUARTER).saturating_sub(self.quarters_kept);
-        self.quarters = self.quarters.split_off(&oldest);
+        let oldest = (self.now / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_SHARED);
+        drop(self.quarters.take_before(oldest));
     }
 
     /// Takes the sums of closed quarters.
     pub fn restore_quarters(&mut self, quarters: impl IntoIterator<Item = (u64, AllCounts)>) {
-        self.quarters.extend(quarters);
+        for (quarter, counts) in quarters {
+            if let Some(row) = self.quarters.row(quarter) {
+                *row = SmallRow::default();
+                row.add(&counts);
+            }
+        }
+    }
+
+    /// Adds a row to the sum of an earlier minute.
+    fn sum_up(&mut self, minute: u64, row: &MinuteRow) {
+        if let Some(sum) = self.minutes.row(minute) {
+            sum.add(row);
+        }
     }
 
     /// Takes that all rows were read.
@@ -109,13 +118,13 @@ impl DeploymentCounts {
     pub fn take(&mut self, run: i64, minute: u64, row: &MinuteRow) {
         // Rows that no instance has closed, because none ran, are older.
         let is_old = minute < self.first() && self.knowledge != RowsKnown::Reading;
-        if is_old || self.quarters.contains_key(&(minute / MINUTES_PER_QUARTER)) {
+        if is_old || self.quarters.has(minute / MINUTES_PER_QUARTER) {
             return;
         }
         if minute + RECENT_MINUTES < self.now {
             // A row that is read twice changed between, and its earlier version is in the sums.
             if self.knowledge == RowsKnown::Reading && self.read.insert((minute, run)) {
-                self.minutes.entry(minute).or_default().add(row);
+                self.sum_up(minute, row);
             } else {
                 self.knowledge = RowsKnown::InDoubt;
             }
@@ -150,17 +159,16 @@ impl DeploymentCounts {
         self.now = self.now.max(now);
         let kept = self.recent.split_off(&(self.now.saturating_sub(RECENT_MINUTES), i64::MIN));
         for ((minute, _), row) in std::mem::replace(&mut self.recent, kept) {
-            self.minutes.entry(minute).or_default().add(&row);
+            self.sum_up(minute, &row);
         }
         if self.knowledge != RowsKnown::Complete {
             return Vec::new();
         }
-        let kept = self.minutes.split_off(&self.first());
-        let mut closed: BTreeMap<u64, AllCounts> = BTreeMap::new();
-        for (minute, row) in std::mem::replace(&mut self.minutes, kept) {
-            add_all(closed.entry(minute / MINUTES_PER_QUARTER).or_default(), &row.deployment());
+        let (first, mut closed) = (self.first(), BTreeMap::<u64, AllCounts>::new());
+        for (minute, sum) in self.minutes.take_before(first) {
+            add_all(closed.entry(minute / MINUTES_PER_QUARTER).or_default(), &sum.row().deployment());
         }
-        self.quarters.extend(closed.iter().map(|(quarter, counts)| (*quarter, *counts)));
+        self.restore_quarters(closed.iter().map(|(quarter, counts)| (*quarter, *counts)));
         self.forget_old();
         closed.into_iter().collect()
     }
@@ -182,18 +190,20 @@ impl DeploymentCounts {
     }
 
     /// The minutes with events of the last three days, and their counts.
-    pub fn minutes(&self) -> Vec<(u64, AllCounts)> {
-        let mut sums = self.minutes.clone();
+    pub fn minutes(&self) -> impl Iterator<Item = (u64, AllCounts)> + '_ {
+        let mut recent: BTreeMap<u64, MinuteRow> = BTreeMap::new();
         for ((minute, _), row) in &self.recent {
-            sums.entry(*minute).or_default().add(row);
+            recent.entry(*minute).or_default().add(row);
         }
-        sums.into_iter().map(|(minute, row)| (minute, row.deployment())).collect()
+        // All of them are earlier than the recent ones.
+        let earlier = self.minutes.iter().map(|(minute, sum)| (minute, sum.row()));
+        earlier.chain(recent).map(|(minute, row)| (minute, row.deployment()))
     }
 
     /// The counts of these quarters of an hour, as far as they had events.
     pub fn quarters(&self, span: Range<u64>) -> QuarterRows {
         let mut quarters: QuarterRows =
-            self.quarters.range(span.clone()).map(|(at, counts)| (*at, *counts)).collect();
+            self.quarters.range(span.clone()).map(|(at, row)| (at, row.counts())).collect();
         for (minute, counts) in self.minutes() {
             let quarter = minute / MINUTES_PER_QUARTER;
             if span.contains(&quarter) {
@@ -214,8 +224,8 @@ impl DeploymentCounts {
                 }
             }
         };
-        self.quarters.iter().for_each(|(quarter, counts)| add(*quarter, counts));
-        self.minutes().iter().for_each(|(minute, counts)| add(*minute / MINUTES_PER_QUARTER, counts));
+        self.quarters.iter().for_each(|(quarter, row)| add(quarter, &row.counts()));
+        self.minutes().for_each(|(minute, counts)| add(minute / MINUTES_PER_QUARTER, &counts));
         sums
     }
 }
@@ -284,14 +294,22 @@ mod tests {
         // Both runs had the same three slots, so a minute has three looks.
         let expected = [(minutes * 18, minutes * 3, minutes * 3), (minutes * 18, minutes * 3, minutes * 6)];
         assert_eq!(all(&counts), expected);
-        assert_eq!(counts.minutes().len() as u64, minutes, "no minute twice, and none is missing");
+        assert_eq!(counts.minutes().count() as u64, minutes, "no minute twice, and none is missing");
 
         // An instance that starts now reads the newest version of each, and has the same.
         let newest: Vec<_> = rows.chunks(3).map(|versions| versions[2]).collect();
         let mut other = read(&newest, START + minutes - 1);
         other.note_complete();
         assert_eq!(all(&other), expected);
-        assert_eq!(other.minutes(), counts.minutes());
+        assert!(other.minutes().eq(counts.minutes()));
+    }
+
+    #[test]
+    fn memory_of_ten_instances_is_below_five_and_a_half_mebibytes() {
+        let counts = DeploymentCounts::new(START);
+        let recent = 10 * RECENT_MINUTES as usize * size_of::<((u64, i64), MinuteRow)>();
+        let bytes = counts.minutes.bytes() + counts.quarters.bytes() + 2 * recent;
+        assert!(bytes < 11 << 19, "{bytes} bytes");
     }
 
     #[test]
@@ -345,9 +363,10 @@ mod tests {
         rows.iter().for_each(|(run, minute, row)| other.take(*run, *minute, row));
         other.note_complete();
         assert_eq!(all(&other), before);
-        other.keep_days(4);
+        let eldest = START + QUARTERS_SHARED * MINUTES_PER_QUARTER;
+        other.advance(eldest - MINUTES_PER_QUARTER);
         assert_eq!(all(&other), before);
-        other.keep_days(2);
-        assert!(all(&other) < before, "the period is shorter");
+        other.advance(eldest + 4 * MINUTES_PER_QUARTER);
+        assert_eq!(all(&other), [(0, 0, 0); 2], "they are older than a hundred days");
     }
 }

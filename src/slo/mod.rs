@@ -37,10 +37,12 @@ pub mod returns;
 pub mod run_counts;
 pub mod scoreboard;
 pub mod simulate;
+pub mod small_row;
 pub mod store_clock;
 #[cfg(test)]
 mod tests;
 pub mod tier;
+pub mod timeline;
 pub mod trend;
 pub mod weekly;
 pub mod weekly_rows;
