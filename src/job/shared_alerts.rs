@@ -31,6 +31,8 @@ pub struct StoredAlertRows {
     pub waiting: Vec<String>,
     /// The newest first.
     pub dead: Vec<String>,
+    /// The last report that was sent.
+    pub report: Option<String>,
     pub silences: Vec<String>,
 }
 

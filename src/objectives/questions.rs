@@ -1,5 +1,6 @@
 //! Operators' questions that need the rows of `slo.db`.
 
+use super::alerts::reports::ReportDuty;
 use super::report_rows::{StoredReport, days, sent_report, sum_days, week_rows};
 use super::{Keeper, ReportPlan};
 use crate::clock::Now;
@@ -36,8 +37,8 @@ impl<C: Fn() -> Now> Keeper<C> {
         self.report_of(week).map(|report| report.render(format, &self.reports.zone))
     }
 
-    /// Makes the report of the last week when it is due. Every instance keeps it, so that a later leader does not send it again. A report
-    /// that was missed, because no process ran, is sent later if no newer week is over by then.
+    /// Makes the report of the last week when it is due, if this instance leads. A report that was missed, because no process ran, is sent
+    /// later if no newer week is over by then.
     pub(super) fn report_week(&mut self, now: Now) {
         if self.deployment.as_ref().is_some_and(|deployment| !deployment.is_complete()) {
             return;
@@ -46,7 +47,16 @@ impl<C: Fn() -> Now> Keeper<C> {
         let last = zone.week_of(now.unix_ms).and_then(|week| week.before(1));
         let Some((week, at)) = last.zip(*at).filter(|(week, _)| self.reported != Some(*week)) else { return };
         let is_due = zone.after_week_ms(week, at).is_some_and(|due_ms| now.unix_ms >= due_ms);
-        let Some(database) = self.database.as_mut().filter(|_| is_due) else { return };
+        let from_ms = zone.week(week).map_or(0, |span| span.from_ms());
+        match self.alerts.reports(from_ms) {
+            ReportDuty::Due if is_due => {}
+            ReportDuty::Due | ReportDuty::OfAnother => return,
+            ReportDuty::Done => {
+                self.reported = Some(week);
+                return;
+            }
+        }
+        let Some(database) = self.database.as_mut() else { return };
         let deployment = self.alerts.deployment();
         match sent_report(database.connection(), &deployment, week, ReportFormat::Text) {
             Ok(None) => {}

@@ -46,6 +46,7 @@ impl AlertDesk {
         let mut stored = StoredAlerts::of(&rows);
         let recent = stored.recent(now_ms);
         let last_silence = stored.silence;
+        self.reported_ms = self.reported_ms.max(stored.reported_ms);
         let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
         let before = mem::replace(
             &mut self.incidents,

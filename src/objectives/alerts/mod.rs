@@ -9,7 +9,7 @@ mod leading;
 mod orders;
 mod outbox;
 mod readings;
-mod reports;
+pub(super) mod reports;
 pub(super) mod rows;
 mod shared_log;
 #[cfg(test)]
@@ -83,6 +83,8 @@ pub(super) struct AlertDesk {
     closed: VecDeque<Incident>,
     writes: AlertWrites,
     role: SenderRole,
+    /// The begin of the last week that another leader reported, in milliseconds since 1970.
+    reported_ms: u64,
     /// The last time at which a leader was known; the start if none was.
     led_ms: u64,
     knew_leader: bool,
@@ -125,6 +127,7 @@ impl AlertDesk {
             closed: VecDeque::new(),
             writes: AlertWrites::default(),
             role,
+            reported_ms: 0,
             led_ms: now_ms,
             knew_leader: false,
             judged_ms: 0,
@@ -319,6 +322,10 @@ impl AlertDesk {
         let incidents: Vec<u64> = due.iter().map(|(notice, _)| notice.content.incident).collect();
         let outcome = self.share(&mut writes, &incidents, now_ms);
         let written = connection.filter(|_| !writes.is_empty()).map_or(Ok(()), |it| writes.write(it));
+        if written.is_err() {
+            // All other changes are written again from what is known.
+            self.writes.reports.append(&mut writes.reports);
+        }
         match outcome {
             ShareOutcome::Shared | ShareOutcome::Alone => {}
             ShareOutcome::Unsure => {

@@ -48,6 +48,8 @@ pub(super) struct StoredAlerts {
     pub(super) closed: Vec<Incident>,
     pub(super) waiting: Vec<AlertNotice>,
     pub(super) dead: Vec<AlertNotice>,
+    /// The begin of the last week that another instance reported.
+    pub(super) reported_ms: u64,
     pub(super) silences: Vec<Silence>,
 }
 
@@ -72,6 +74,7 @@ impl StoredAlerts {
             closed,
             waiting: bodies(connection, "SELECT body FROM notices WHERE fate = 'waiting' ORDER BY id")?,
             dead: bodies(connection, &dead)?,
+            reported_ms: 0,
             silences: bodies(connection, "SELECT body FROM silences ORDER BY number")?,
         })
     }
@@ -85,9 +88,12 @@ impl StoredAlerts {
             closed: read_all(&rows.closed),
             waiting: read_all(&rows.waiting),
             dead: read_all(&rows.dead),
+            reported_ms: 0,
             silences: read_all(&rows.silences),
             silence: 0,
         };
+        let reports: Vec<AlertNotice> = read_all(rows.report.as_slice());
+        stored.reported_ms = reports.first().map_or(0, |notice| notice.content.since_ms);
         stored.silence = stored.silences.iter().map(|silence: &Silence| silence.number).max().unwrap_or(0);
         stored.closed.retain(|incident| incident.end.is_some());
         stored.open.iter_mut().chain(&mut stored.closed).for_each(|incident| incident.is_unshared = false);

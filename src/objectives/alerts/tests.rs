@@ -1,5 +1,7 @@
 //! Two instances on one store: what each sends, and what it leaves to the other.
 
+mod reports;
+
 use super::*;
 use crate::alert::channel::AlertChannel;
 use crate::alert::routing::{AlertMode, AlertRouting};
@@ -20,6 +22,9 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 const START_MS: u64 = 1_800_000_000_000;
+
+/// In the body of a report.
+const REPORTED: &str = r#""event":"reported""#;
 
 /// The rows of the store, as its SQL keeps them.
 #[derive(Default)]
@@ -53,6 +58,7 @@ impl Rows {
                     open: open(true),
                     closed: open(false),
                     waiting: waiting.map(|(_, body)| body.clone()).collect(),
+                    report: self.notices.values().rfind(|it| it.1.contains(REPORTED)).map(|it| it.1.clone()),
                     ..StoredAlertRows::default()
                 };
                 Some(AlertsAnswer::Leads(LeaderTerm(self.term), Box::new(rows)))
@@ -95,7 +101,7 @@ fn plan() -> AlertPlan {
             mode: AlertMode::Send,
             critical: vec![AlertChannel::Slack],
             warning: Vec::new(),
-            info: Vec::new(),
+            info: vec![AlertChannel::Slack],
             escalate: Vec::new(),
             escalate_ms: 900_000,
         },

@@ -69,6 +69,11 @@ impl AlertsWorker<'_> {
             )?,
             dead: bodies("SELECT body FROM seawall.notices WHERE fate = 'dead' ORDER BY id DESC LIMIT $1")?,
             silences: bodies("SELECT body FROM seawall.silences ORDER BY number LIMIT $1")?,
+            report: bodies(
+                r#"SELECT body FROM seawall.notices WHERE strpos(body, '"event":"reported"') > 0
+                   ORDER BY id DESC LIMIT least($1, 1)"#,
+            )?
+            .pop(),
         };
         Ok(AlertsAnswer::Leads(term, Box::new(rows)))
     }
