@@ -43,7 +43,9 @@ impl Remote {
     pub(super) fn of(config: &Config, running: Option<&RunningGateway>) -> Result<Remote, String> {
         let off = "admin.listen is \"off\", so the gateway cannot be reached: send its process SIGTERM, which also drains it";
         if let Some(gateway) = running {
-            let listen = gateway.admin.ok_or(off)?;
+            let shut = "the gateway has no admin listener, because admin.listen is \"off\" or its address was in use (its log has \
+                        `admin listener unavailable`), so it cannot be reached: send its process SIGTERM, which also drains it";
+            let listen = gateway.admin.ok_or(shut)?;
             let (token, place) = match (&gateway.token_file, &config.admin.token) {
                 (Some(file), _) => {
                     let token = fs::read(file).map(Zeroizing::new).map_err(|error| {
