@@ -123,6 +123,8 @@ pub(super) struct StoreConnection {
     warned: Arc<AtomicBool>,
     newer: Arc<AtomicU32>,
     was_there: Arc<AtomicBool>,
+    /// The time at which the dial of the last connection began.
+    dialled: Instant,
     last_used: Instant,
     counters: Arc<StoreCounters>,
     evidence: Option<EvidenceSender>,
@@ -148,6 +150,7 @@ impl StoreConnection {
             warned: Arc::clone(&target.warned),
             newer: Arc::clone(&target.newer),
             was_there: Arc::clone(&target.was_there),
+            dialled: now,
             last_used: now,
             counters,
             evidence,
@@ -232,6 +235,17 @@ impl StoreConnection {
         }
     }
 
+    /// The time at which the dial of the last connection began.
+    pub(super) fn dialled(&self) -> Instant {
+        self.dialled
+    }
+
+    /// Closes a connection that works. The next [`StoreConnection::advance`] dials another one, at once.
+    pub(super) fn redial(&mut self) {
+        self.state = ConnectionState::Resting(monotonic(), None);
+        self.pause = PAUSE_MIN;
+    }
+
     fn lose(&mut self, fault: &CallFault) {
         tracing::debug!(cause = %fault.cause.text, role = ?self.role, "store connection lost");
         if fault.cause.fault == Fault::Timeout {
@@ -273,7 +287,7 @@ impl StoreConnection {
                 (self.was_up, self.reported) = (true, false);
                 self.was_there.store(true, Ordering::Relaxed);
                 self.pause = PAUSE_MIN;
-                self.last_used = monotonic();
+                (self.dialled, self.last_used) = (begun, monotonic());
                 self.state = ConnectionState::Up(Box::new(link));
                 let was_warned = self.warned.swap(warning.is_some(), Ordering::Relaxed);
                 if let (Some(warning), false) = (&warning, was_warned) {

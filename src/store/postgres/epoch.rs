@@ -5,15 +5,19 @@
 //! epoch, the store only refuses, and the process has to be restarted.
 //!
 //! Three answers prove such a loss without the operator: a new publication gets an offset that this process acknowledged, or one
-//! under which subscribers were sent another publication, or a head is below an offset that was known before it was read. From then
-//! on the store refuses writes until the epoch is replaced.
+//! under which subscribers were sent another publication, or a head is below an offset that was known before it was read, and still is
+//! over a [new connection](super::suspicion). From then on the store refuses writes until the epoch is replaced.
 
 use super::fault::{CallFault, Fate};
+use super::suspicion::{HeadsVerdict, LossSuspicion};
 use crate::health::finding::{Cause, Fault};
 use crate::hub::Contradiction;
-use crate::id::Epoch;
+use crate::id::{ChannelName, Epoch, Offset};
 use crate::metrics::store::{StoreCounters, bump};
+use crate::wire::push::LogPosition;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The value for "none yet": an epoch has 32 bits.
 const NONE: u64 = u64::MAX;
@@ -28,12 +32,13 @@ pub(super) struct KnownEpoch {
     found: AtomicU64,
     /// Set once a log was seen to have lost publications.
     went_back: AtomicBool,
+    suspicion: Mutex<LossSuspicion>,
 }
 
 impl Default for KnownEpoch {
     fn default() -> KnownEpoch {
         let [known, found] = [NONE; 2].map(AtomicU64::new);
-        KnownEpoch { known, found, went_back: AtomicBool::new(false) }
+        KnownEpoch { known, found, went_back: AtomicBool::new(false), suspicion: Mutex::default() }
     }
 }
 
@@ -64,6 +69,20 @@ impl KnownEpoch {
             let (known, found) = (known.0, found.0);
             tracing::error!(%channel, known, found, look_at = NEW_EPOCH, "store lost acknowledged publications");
         }
+    }
+
+    /// Compares heads that a primary answered, over a connection `dialled` then, with the ones `known` before.
+    pub(super) fn judge(
+        &self,
+        heads: &[(ChannelName, LogPosition)],
+        known: &[Offset],
+        dialled: Instant,
+        now: Instant,
+    ) -> HeadsVerdict {
+        if self.went_back.load(Ordering::Acquire) {
+            return HeadsVerdict::Unproven;
+        }
+        self.suspicion.lock().judge(heads, known, dialled, now)
     }
 
     /// The reason why the store refuses writes, if publications were lost.

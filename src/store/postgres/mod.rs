@@ -28,6 +28,7 @@ mod read;
 mod retention;
 mod route;
 mod schema;
+mod suspicion;
 mod timing;
 mod trial;
 mod weight;

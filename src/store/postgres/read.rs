@@ -4,8 +4,8 @@ use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::presence::Presence;
-use super::timing::{GLANCE, pause};
-use crate::hub::Contradiction;
+use super::suspicion::HeadsVerdict;
+use super::timing::{GLANCE, monotonic, pause};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span};
 use crate::metrics::store::{StoreCounters, bump};
@@ -165,10 +165,13 @@ impl PostgresReader {
     fn checked_heads(&mut self, channels: Vec<(ChannelName, Offset)>) -> Result<Heads, CallFault> {
         let (names, known): (Vec<ChannelName>, Vec<Offset>) = channels.into_iter().unzip();
         let (heads, source) = self.heads(names)?;
-        let below = heads.iter().zip(known).find(|((_, position), known)| position.head < *known);
-        if let (Some(((channel, position), known)), Source::Primary) = (below, source) {
-            let found = Contradiction { channel: channel.clone(), known, found: position.head };
-            self.epoch.note_lost(&found, &self.counters);
+        if source == Source::Standby {
+            return Ok(heads);
+        }
+        match self.epoch.judge(&heads, &known, self.connection.dialled(), monotonic()) {
+            HeadsVerdict::Unproven => {}
+            HeadsVerdict::Redial => self.connection.redial(),
+            HeadsVerdict::Lost(found) => self.epoch.note_lost(&found, &self.counters),
         }
         Ok(heads)
     }
