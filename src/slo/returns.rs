@@ -27,7 +27,8 @@ const DOWN_MS_MAX: u32 = 15 * 60_000;
 pub const RETURN_AWAITED_S: u32 = 300;
 /// Returns that wait for the end of their connection.
 const EARLY_MAX: usize = 1_024;
-/// How long a return waits for that, in seconds: longer than the silence after which a connection is given up.
+/// How long a return waits for that, in seconds: longer than the silence after which a connection is given up. A client may have lost
+/// its connection so much earlier than the gateway.
 const EARLY_S: u32 = 90;
 
 /// The reason for which a connection ended, as the gateway saw it.
@@ -136,6 +137,17 @@ impl ClientReturn {
         offline_ms.saturating_sub(idle_ms).saturating_add(self.restore_ms)
     }
 
+    /// Bounds the client's word by the time that it can have been away, in seconds.
+    fn bound(&mut self, away_s_max: u32) {
+        let Previous { offline_ms, idle_ms, waited_ms, attempts, failed, .. } = &mut self.previous;
+        *offline_ms = (*offline_ms).min(away_s_max.saturating_mul(1_000));
+        *idle_ms = (*idle_ms).min(*offline_ms);
+        *waited_ms = (*waited_ms).min(*offline_ms);
+        for failed in failed {
+            *failed = (*failed).min(*attempts);
+        }
+    }
+
     /// The event in the objective `recovery`; `None` if the client was not away.
     pub fn recovery(&self, end: EndKind) -> Option<SloOutcome> {
         let Previous { offline_ms, idle_ms, .. } = self.previous;
@@ -206,12 +218,12 @@ impl KnownEnds {
         }
     }
 
-    /// The kind of an end that no return has named yet.
-    fn take(&mut self, connection: u64) -> Option<EndKind> {
+    /// The kind and the second of an end that no return has named yet.
+    fn take(&mut self, connection: u64) -> Option<(EndKind, u32)> {
         let end = self.set(connection).iter_mut().find(|end| end.connection == connection)?;
         let kind = end.kind.filter(|_| end.state != EndState::Returned)?;
         end.state = EndState::Returned;
-        Some(kind)
+        Some((kind, end.ended_s))
     }
 
     fn look(&mut self, now_s: u32) -> u64 {
@@ -256,13 +268,18 @@ impl Returns {
         let early = early.and_then(|at| self.early.remove(at));
         let state = if early.is_some() { EndState::Returned } else { EndState::Awaited };
         self.ends.insert(connection, kind, state, now_s);
-        early.map(|(client, _)| JudgedReturn { client, end: Some(kind) })
+        early.map(|(mut client, _)| {
+            client.bound(EARLY_S);
+            JudgedReturn { client, end: Some(kind) }
+        })
     }
 
-    /// Takes a return. `None`: it waits until the end of its connection is known.
-    pub fn returned(&mut self, client: Box<ClientReturn>, now_s: u32) -> Option<JudgedReturn> {
+    /// Takes a return. `None`: it waits until the end of its connection is known. The times of a proven one are bounded by the time since
+    /// the end.
+    pub fn returned(&mut self, mut client: Box<ClientReturn>, now_s: u32) -> Option<JudgedReturn> {
         let connection = client.previous.connection;
-        if let Some(end) = self.ends.take(connection) {
+        if let Some((end, ended_s)) = self.ends.take(connection) {
+            client.bound(now_s.saturating_sub(ended_s).saturating_add(EARLY_S));
             return Some(JudgedReturn { client, end: Some(end) });
         }
         let is_known = self.ends.set(connection).iter().any(|end| end.connection == connection);
@@ -332,6 +349,32 @@ mod tests {
         assert_eq!((judged.client.previous.offline_ms, judged.end), (1, Some(EndKind::Lost)));
         assert_eq!(end_of(returns.returned(client(7, 3), 61)), None);
         assert_eq!((0..64).map(|_| returns.not_returned(600)).sum::<u64>(), 0);
+    }
+
+    #[test]
+    fn client_cannot_have_been_away_much_longer_than_its_end_is_known() {
+        const WEEK_MS: u32 = 7 * 24 * 3_600_000;
+        let exaggerated = |connection| {
+            let mut client = client(connection, WEEK_MS);
+            (client.previous.idle_ms, client.previous.waited_ms) = (WEEK_MS, 1_000);
+            client.previous.failed[0] = 9;
+            client
+        };
+        let bounded = |judged: Option<JudgedReturn>| {
+            let Previous { offline_ms, idle_ms, waited_ms, failed, .. } =
+                judged.expect("judged").client.previous;
+            (offline_ms, idle_ms, waited_ms, failed[0])
+        };
+        let mut returns = Returns::default();
+        returns.ended(7, EndKind::Failed(BadCause::Fault), 10);
+        let most = (EARLY_S + 2) * 1_000;
+        assert_eq!(bounded(returns.returned(exaggerated(7), 12)), (most, most, 1_000, 1));
+        assert_eq!(returns.returned(exaggerated(8), 12), None);
+        let most = EARLY_S * 1_000;
+        assert_eq!(bounded(returns.ended(8, EndKind::Lost, 60)), (most, most, 1_000, 1));
+        returns.ended(9, EndKind::Lost, 10);
+        let late = returns.returned(client(9, 250_000), 260).expect("judged");
+        assert_eq!(late.client.previous.offline_ms, 250_000, "an honest report stays as it is");
     }
 
     #[test]
