@@ -329,10 +329,10 @@ impl Engine {
             self.drain_due(),
             self.gathering.due(),
             self.rounds.rosters.due(),
+            self.rounds.clients.due(),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
-        let rest = rest.chain(self.arrivals.patience());
-        rest.fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)
+        rest.chain(self.arrivals.patience()).fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)
     }
 
     /// Takes the jobs since the last call, in order, into `into`, which must be empty.

@@ -187,6 +187,9 @@ impl Session {
         for subscription in member.subscriptions.clone() {
             member.announce_roster(subscription, cx);
         }
+        if let Some(returning) = &mut member.returning {
+            returning.restored = member.subscriptions.clone();
+        }
         self.stage = SessionStage::Open(member);
         self.release(held, cx);
     }

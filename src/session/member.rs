@@ -8,6 +8,7 @@ use super::meters::{Exceeded, Meters};
 use super::outcome::{Counted, Identity, Occasion};
 use super::policy::{AuthMode, Policy};
 use super::refusal::Refusal;
+use super::returning::ReturningClient;
 use crate::auth::permission::{Permissions, Right};
 use crate::auth::trust::TokenOrigin;
 use crate::clock::{Moment, Now};
@@ -17,7 +18,7 @@ use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
-use crate::wire::command::{Command, CommandFault, CommandFrame, Previous, Rejected};
+use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
 use crate::wire::{personal, push};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub(super) struct Member {
     pub(super) opened: Moment,
     /// The flags that the client was sent last. Empty if it was sent none.
     pub(super) flags: FlagSet,
-    /// The client's last connection, and the time at which its `connect` arrived.
-    pub(super) returning: Option<(Box<Previous>, Moment)>,
+    /// `None`: the client named no last connection, or that was taken.
+    pub(super) returning: Option<Box<ReturningClient>>,
 }
 
 /// A token that is checked again.

@@ -27,6 +27,7 @@ pub(crate) mod publish;
 mod recheck;
 mod refusal;
 mod restoring;
+mod returning;
 mod roster;
 mod subscribe;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use life::{ClientText, Life};
 pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy, PresencePolicy};
 pub use refusal::Refusal;
+pub use returning::ReturningClient;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -48,7 +50,7 @@ use crate::flag::FlagSet;
 use crate::hub::{Hub, SubscriptionId};
 use crate::id::{ChannelName, Offset, UserName};
 use crate::roster::Departure;
-use crate::wire::command::{self, Command, CommandFrame, Previous};
+use crate::wire::command::{self, Command, CommandFrame};
 use crate::wire::push;
 use heartbeat::Beat;
 use member::Member;
@@ -322,8 +324,8 @@ impl Session {
         }
     }
 
-    /// Takes the client's last connection and the time at which `connect` arrived, if it named one.
-    pub fn take_returning(&mut self) -> Option<(Box<Previous>, Moment)> {
+    /// Takes the client's last connection, if it named one.
+    pub fn take_returning(&mut self) -> Option<Box<ReturningClient>> {
         match &mut self.stage {
             SessionStage::Open(member) => member.returning.take(),
             SessionStage::AwaitingConnect

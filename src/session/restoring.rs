@@ -4,6 +4,7 @@ use super::context::Context;
 use super::life::ClientText;
 use super::member::Member;
 use super::policy::AuthMode;
+use super::returning::ReturningClient;
 use crate::auth::permission::Right;
 use crate::clock::Moment;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
@@ -65,7 +66,8 @@ impl Restoring {
     pub(super) fn open(connect: PendingConnect, member: &mut Member, cx: &mut Context<'_>) -> Restoring {
         let PendingConnect { id, asked, recover, client, previous } = connect;
         member.client = client;
-        member.returning = previous.map(|previous| (previous, asked));
+        member.returning =
+            previous.map(|previous| Box::new(ReturningClient { previous, asked, restored: Vec::new() }));
         let entries = recover.into_iter().map(|cursor| RestoredChannel::open(member, cursor, cx)).collect();
         Restoring { id, answer_by: asked + REPLY_TIMEOUT, entries }
     }
