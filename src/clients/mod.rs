@@ -10,7 +10,7 @@ use crate::metrics::clients::ClientCells;
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
 use crate::slo::SloPart;
-use crate::slo::returns::{DrainReason, EndKind, JudgedReturn, ReturnCause, Returns};
+use crate::slo::returns::{ClientReturn, DrainReason, EndKind, JudgedReturn, ReturnCause, Returns};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::convert::Infallible;
 use std::io;
@@ -120,13 +120,19 @@ fn count(cells: &ClientCells, judged: &JudgedReturn) {
         "client returned"
     );
     let Some(end) = *end else { return cells.unproven.add(1) };
+    if cause != ReturnCause::Moved {
+        count_absence(cells, client, end);
+    }
+    // Last: a return that is counted has everything counted.
     if let Some(cell) = cells.returns.get(cause as usize) {
         cell.add(1);
     }
-    if cause == ReturnCause::Moved {
-        return;
-    }
-    cells.away.record(away_ms.into());
+}
+
+/// Counts what a client went through.
+fn count_absence(cells: &ClientCells, client: &ClientReturn, end: EndKind) {
+    let previous = &client.previous;
+    cells.away.record(client.away_ms().into());
     cells.attempts.record(previous.attempts.into());
     for (cell, failed) in cells.failed.iter().zip(previous.failed) {
         cell.add(failed.into());
