@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// The exit timeout of the tests, and time for a busy machine. A gateway that waited for its store would not end at all.
+const EXIT_MAX: Duration = Duration::from_secs(4 + 10);
+
 #[test]
 fn hanging_store_leaves_publishes_unconfirmed_but_does_not_delay_the_exit() {
     let server = Postgres::start();
@@ -30,7 +33,7 @@ fn hanging_store_leaves_publishes_unconfirmed_but_does_not_delay_the_exit() {
     client.expect_close().is(1012, "restart");
     assert!(idle_after < Duration::from_secs(2), "the idle client was closed late: {idle_after:?}");
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_secs(4 + 2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < EXIT_MAX, "{:?}", began.elapsed());
     let said = gateway.output();
     assert!(said.contains("stopped with unfinished work unanswered_publishes=1 unsent_closes=0"), "{said}");
     server.sigcont();
@@ -52,7 +55,7 @@ fn drain_with_store_and_bus_down_closes_clients_and_ends_in_time() {
     gateway.signal(Signal::TERM);
     client.expect_close().is(1012, "restart");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_secs(4 + 2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < EXIT_MAX, "{:?}", began.elapsed());
 }
 
 const LISTENERS: usize = 20;
