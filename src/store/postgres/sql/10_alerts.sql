@@ -62,6 +62,8 @@ CREATE FUNCTION seawall.write_alerts(
 LANGUAGE plpgsql
 AS $$
 BEGIN
+    -- What is written here is sent to people: unlike counts, a crash must not lose it.
+    PERFORM pg_catalog.set_config('synchronous_commit', 'on', true);
     PERFORM FROM seawall.duties AS duty
         WHERE duty.name = 'leader' AND duty.origin = process AND duty.term = of_term FOR SHARE;
     IF NOT FOUND THEN
