@@ -157,14 +157,15 @@ impl Deployment {
         if self.call.is_some() {
             return;
         }
-        let quarter = self.store_ms(now_ms) / MINUTE_MS / MINUTES_PER_QUARTER;
+        let minute = self.store_ms(now_ms) / MINUTE_MS;
+        let quarter = minute / MINUTES_PER_QUARTER;
         let quarters = match self.turned {
             None => QuarterWork::Read { days },
             Some(turned) if turned < quarter => QuarterWork::Turn { closed: self.closed.clone(), days },
             Some(_) => QuarterWork::None,
         };
         let does_quarter = (quarters != QuarterWork::None).then_some(quarter);
-        let (written, killed) = (self.journal.due(), self.killed.clone());
+        let (written, killed) = (self.journal.due(minute), self.killed.clone());
         let (number, end) = run;
         let call = CountsCall {
             run: number,
@@ -210,7 +211,7 @@ impl Deployment {
         let Some(answer) = answer else { return };
         let took = u64::try_from(now.since(call.asked).as_millis()).unwrap_or(0);
         self.clock.note(answer.store_ms, call.asked_ms, call.asked_ms + took);
-        self.journal.confirm(&call.written);
+        self.journal.confirm(&call.written, self.store_ms(now_ms) / MINUTE_MS);
         self.killed.retain(|run| !call.killed.contains(run));
         if let Some(quarter) = call.quarter {
             match self.turned.replace(quarter) {
@@ -331,13 +332,13 @@ impl Deployment {
 
     /// Writes the last row of a process that ends.
     pub(super) fn finish(&mut self, run: i64, sessions: u64, days: u32, now: Moment, now_ms: u64) {
-        if self.call.take().is_some() {
-            // Only one call can be in progress.
-            self.shared.wait(ANSWER_WAIT);
+        // Only one call can be in progress, and the answer to it says nothing about the next.
+        if self.call.take().is_some() && self.shared.wait(ANSWER_WAIT).is_none() {
+            return;
         }
         self.send((run, SharedRunEnd::Clean), sessions, days, now, now_ms);
         if let (Some(call), Some(_)) = (self.call.take(), self.shared.wait(LAST_WAIT)) {
-            self.journal.confirm(&call.written);
+            self.journal.confirm(&call.written, self.store_ms(now_ms) / MINUTE_MS);
         }
     }
 }

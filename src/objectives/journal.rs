@@ -1,4 +1,4 @@
-//! The rows of this instance that the shared store has not confirmed: in memory, and in `slo.db` for the next process.
+//! The rows of this instance that the shared store may not have: in memory, and in `slo.db` for the next process.
 
 use crate::job::shared_counts::{CountsRow, ROWS_WRITTEN};
 use crate::slo::deployment::MINUTES_SHARED;
@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A minute may have a row of a run that was killed and one of the next.
 const ROWS_MAX: usize = 2 * MINUTES_SHARED as usize;
+/// Confirmed rows are kept, and written to the store again, for this long, in minutes.
+const CONFIRMED_MINUTES: u64 = 10;
 /// The newest rows are written again, because they may have grown.
 const CHANGING_ROWS: usize = 3;
 
@@ -15,10 +17,18 @@ pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS unshared (minute INTEGER, run INTEGER, counts TEXT NOT NULL, PRIMARY KEY (minute, run)) WITHOUT ROWID;
 ";
 
+/// A row in the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct JournalRow {
+    counts: MinuteRow,
+    /// The minutes of the first and of the last answer to this version.
+    confirmed: Option<(u64, u64)>,
+}
+
 /// The rows, by minute and run.
 #[derive(Debug, Default)]
 pub(super) struct CountsJournal {
-    rows: BTreeMap<(u64, i64), MinuteRow>,
+    rows: BTreeMap<(u64, i64), JournalRow>,
 }
 
 impl CountsJournal {
@@ -34,42 +44,60 @@ impl CountsJournal {
         Ok(())
     }
 
-    /// Adds a version of a row. The oldest rows give way.
+    /// Adds a version of a row. If there are too many, confirmed rows give way, then the oldest ones.
     pub(super) fn note(&mut self, row: CountsRow) {
-        self.rows.entry((row.minute, row.run)).or_default().merge(&row.counts);
-        if self.rows.len() > ROWS_MAX {
-            self.rows.pop_first();
+        let known = self.rows.entry((row.minute, row.run)).or_default();
+        let before = known.counts;
+        known.counts.merge(&row.counts);
+        if known.counts != before {
+            known.confirmed = None;
         }
-    }
-
-    /// Drops rows that the store would refuse, `now` minutes after 1970.
-    pub(super) fn forget_old(&mut self, now: u64) {
-        self.rows = self.rows.split_off(&(now.saturating_sub(MINUTES_SHARED), i64::MIN));
-    }
-
-    /// The rows to write now: the newest one, which is being counted, and the oldest others.
-    pub(super) fn due(&self) -> Vec<CountsRow> {
-        let row = |((minute, run), counts): (&(u64, i64), &MinuteRow)| CountsRow {
-            run: *run,
-            minute: *minute,
-            counts: *counts,
-        };
-        let newest = self.rows.last_key_value().map(row);
-        let others = self.rows.iter().rev().skip(1).rev().take(ROWS_WRITTEN - 1).map(row);
-        newest.into_iter().chain(others).collect()
-    }
-
-    /// Removes the rows that the store has, unless they have grown since.
-    pub(super) fn confirm(&mut self, written: &[CountsRow]) {
-        for row in written {
-            if self.rows.get(&(row.minute, row.run)) == Some(&row.counts) {
-                self.rows.remove(&(row.minute, row.run));
+        if self.rows.len() > ROWS_MAX {
+            let confirmed =
+                self.rows.iter().find(|(_, row)| row.confirmed.is_some()).map(|(place, _)| *place);
+            match confirmed {
+                Some(place) => drop(self.rows.remove(&place)),
+                None => drop(self.rows.pop_first()),
             }
         }
     }
 
+    /// Drops rows that the store would refuse, and rows that it has had for a while, `now` minutes after 1970.
+    pub(super) fn forget_old(&mut self, now: u64) {
+        self.rows = self.rows.split_off(&(now.saturating_sub(MINUTES_SHARED), i64::MIN));
+        self.rows.retain(|_, row| row.confirmed.is_none_or(|(first, _)| now < first + CONFIRMED_MINUTES));
+    }
+
+    /// The rows to write now: the newest one, which is being counted, and the oldest others; then confirmed ones, once a minute, in
+    /// case that the store has lost them.
+    pub(super) fn due(&self, now: u64) -> Vec<CountsRow> {
+        let row = |((minute, run), row): (&(u64, i64), &JournalRow)| CountsRow {
+            run: *run,
+            minute: *minute,
+            counts: row.counts,
+        };
+        let mut news = self.rows.iter().filter(|(_, row)| row.confirmed.is_none());
+        let newest = news.next_back();
+        let again = self.rows.iter().filter(|(_, row)| row.confirmed.is_some_and(|(_, last)| last < now));
+        newest.into_iter().chain(news).chain(again).map(row).take(ROWS_WRITTEN).collect()
+    }
+
+    /// Takes that the store has these rows, unless they have grown since. A crash of its server, or a change to a standby, can still lose
+    /// them, because no commit of them waits for the disk.
+    pub(super) fn confirm(&mut self, written: &[CountsRow], now: u64) {
+        for row in written {
+            if let Some(known) = self.rows.get_mut(&(row.minute, row.run))
+                && known.counts == row.counts
+            {
+                let first = known.confirmed.map_or(now, |(first, _)| first);
+                known.confirmed = Some((first, now));
+            }
+        }
+    }
+
+    /// The rows that the store has not confirmed.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.values().filter(|row| row.confirmed.is_none()).count()
     }
 
     /// Writes the rows in place of the earlier ones.
@@ -93,13 +121,13 @@ impl CountsJournal {
             }
         }
         // Earlier rows do not change any more, apart from the last few.
-        for (place, ((minute, run), counts)) in self.rows.iter().rev().enumerate() {
+        for (place, ((minute, run), row)) in self.rows.iter().rev().enumerate() {
             if place >= CHANGING_ROWS && known.contains(&(key(*minute), *run)) {
                 continue;
             }
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO unshared VALUES (?, ?, ?)")?
-                .execute(params![key(*minute), run, counts.text()])?;
+                .execute(params![key(*minute), run, row.counts.text()])?;
         }
         transaction.commit()
     }
@@ -117,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_kept_until_the_store_has_their_newest_version() {
+    fn rows_are_kept_until_the_store_has_had_their_newest_version_for_a_while() {
         let mut connection = Connection::open_in_memory().expect("a database");
         connection.execute_batch(TABLES).expect("tables");
         let mut journal = CountsJournal::default();
@@ -125,17 +153,23 @@ mod tests {
             journal.note(row(minute, good));
             journal.store(&mut connection).expect("written");
         }
-        let due = journal.due();
+        let due = journal.due(2);
         assert_eq!(due, [row(2, 5), row(1, 4)]);
         journal.note(row(2, 6));
-        journal.confirm(&due);
-        assert_eq!(journal.due(), [row(2, 6)]);
+        journal.confirm(&due, 2);
+        assert_eq!((journal.len(), journal.due(2)), (1, vec![row(2, 6)]));
+        assert_eq!(journal.due(3), [row(2, 6), row(1, 4)], "a confirmed one is written again after a minute");
+        journal.confirm(&journal.due(3), 3);
+        assert_eq!((journal.len(), journal.due(3)), (0, vec![]));
         journal.store(&mut connection).expect("written");
         let mut next = CountsJournal::default();
         next.load(&connection).expect("readable");
-        assert_eq!(next.due(), [row(2, 6)]);
-        next.confirm(&[row(2, 6)]);
-        assert_eq!((next.len(), next.due().len()), (0, 0));
+        assert_eq!(next.due(3), [row(2, 6), row(1, 4)], "a crash may have followed");
+        journal.forget_old(2 + CONFIRMED_MINUTES);
+        assert_eq!(journal.due(100), [row(2, 6)]);
+        journal.note(row(2, 6));
+        journal.forget_old(3 + CONFIRMED_MINUTES);
+        assert_eq!((journal.rows.len(), journal.due(100)), (0, vec![]));
     }
 
     #[test]
@@ -143,8 +177,13 @@ mod tests {
         let mut journal = CountsJournal::default();
         (0..ROWS_MAX as u64 + 5).for_each(|minute| journal.note(row(minute, 1)));
         assert_eq!(journal.len(), ROWS_MAX);
-        assert_eq!(journal.due().len(), ROWS_WRITTEN);
+        assert_eq!(journal.due(0).len(), ROWS_WRITTEN);
         journal.forget_old(ROWS_MAX as u64 + 4);
         assert_eq!(journal.len() as u64, MINUTES_SHARED + 1);
+        let mut journal = CountsJournal::default();
+        (10..10 + ROWS_MAX as u64).for_each(|minute| journal.note(row(minute, 1)));
+        journal.confirm(&[row(12, 1)], 13);
+        journal.note(row(5, 1));
+        assert_eq!((journal.len(), journal.rows.len()), (ROWS_MAX, ROWS_MAX), "the confirmed one gave way");
     }
 }
