@@ -224,7 +224,7 @@ fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<Ve
         .query_map([own.number], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (run, pid, last_ms, sessions) in runs.into_iter().filter(|(_, pid, ..)| !lives_elsewhere(*pid)) {
-        let minute = last_ms / 60_000;
+        let minute = last_minute(connection, run, last_ms)?;
         for (table, column, at) in
             [("minutes", "minute", minute), ("quarters", "quarter", minute / MINUTES_PER_QUARTER)]
         {
@@ -243,6 +243,16 @@ fn count_killed(connection: &Connection, own: ProcessRun) -> rusqlite::Result<Ve
         tracing::warn!(pid, sessions, "previous process ended without a word");
     }
     Ok(killed)
+}
+
+/// The minute in which a run ended. If instances share a store, rows have the minutes of its clock, which may be ahead or behind: the
+/// minute is that of the last row, unless the run counted nothing for a while.
+fn last_minute(connection: &Connection, run: i64, last_ms: u64) -> rusqlite::Result<u64> {
+    let minute = last_ms / 60_000;
+    let from = minute.saturating_sub(MINUTES_PER_QUARTER);
+    let text = "SELECT max(minute) FROM minutes WHERE run = ? AND minute >= ?";
+    let last: Option<i64> = connection.query_row(text, params![run, signed(from)], |row| row.get(0))?;
+    Ok(last.map_or(minute, unsigned))
 }
 
 /// True exactly if another process of this machine has this number: two gateways may use one folder while one takes over.
@@ -330,6 +340,24 @@ mod tests {
         drop((clean, killed));
         for _ in 0..2 {
             assert_eq!(sum(&open(), SloPart::Endings).bad, 3);
+        }
+    }
+
+    #[test]
+    fn sessions_of_a_killed_run_are_counted_in_its_last_row() {
+        for (row_minute, expected, good) in
+            [(MINUTE + 3, MINUTE + 3, 1), (MINUTE - 2, MINUTE - 2, 1), (MINUTE - 60, MINUTE, 0)]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let open = || SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
+            let mut killed = open();
+            killed.write(&counted(row_minute, 1), NOW_MS, 3, RunEnd::Runs).expect("written");
+            drop(killed);
+            let rows = open().take_killed();
+            let [(_, minute, counts)] = &rows[..] else { panic!("{rows:?}") };
+            let (published, endings) =
+                (counts[SloPart::Publish.index()].totals, counts[SloPart::Endings.index()].totals);
+            assert_eq!((*minute, published.good, endings.bad), (expected, good, 3));
         }
     }
 
