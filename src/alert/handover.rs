@@ -1,6 +1,17 @@
 //! Incidents that pass from one leader to the next. One that only one instance knows stays with it until the store has it.
 
+use super::channel::AlertChannel;
+use super::incident::Incident;
 use super::incidents::Incidents;
+use std::collections::BTreeMap;
+
+/// An incident that has another number now, or has become a part of another one, for one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovedIncident {
+    pub channel: AlertChannel,
+    pub from: u64,
+    pub to: u64,
+}
 
 impl Incidents {
     /// The numbers of the incidents of which notices were sent without the store.
@@ -32,28 +43,55 @@ impl Incidents {
         self.stormed.clear();
     }
 
-    /// Takes over the incidents that this instance had before it led. What channels were sent of them ends with the shared incident of
-    /// the same alert.
-    pub fn take_over(&mut self, before: Incidents) {
-        let Incidents { pending, open, ends, cause_ms, .. } = before;
+    /// Takes over the incidents that this instance had before it led, and gives them numbers after the shared ones. What channels were
+    /// sent of them ends with the shared incident of the same alert. `closed` are over, the newest first, and the store does not have them. Returns the
+    /// incidents, and channels, whose notices are still to be sent.
+    pub fn take_over(&mut self, before: Incidents, closed: &mut [Incident]) -> Vec<MovedIncident> {
+        let Incidents { pending, open, mut ends, cause_ms, .. } = before;
         (self.pending, self.cause_ms) = (pending, cause_ms);
+        ends.retain(|incident| !incident.notified.is_empty());
+        let mut moved = self.number_ended(ends.iter_mut().chain(closed.iter_mut().rev()));
         self.ends.extend(ends);
         for (key, mut incident) in open {
-            let number = match self.open.get_mut(&key) {
+            let from = incident.number;
+            let (to, news) = match self.open.get_mut(&key) {
                 Some(known) => {
                     let news = incident.notified.iter().filter(|it| !known.was_sent_to(it.channel));
                     let news: Vec<_> = news.copied().collect();
-                    known.notified.extend(news);
-                    known.number
+                    known.notified.extend_from_slice(&news);
+                    (known.number, news)
                 }
                 None => {
                     self.number += 1;
                     incident.number = self.number;
+                    let notified = incident.notified.clone();
                     self.open.insert(key, incident);
-                    self.number
+                    (self.number, notified)
                 }
             };
-            self.dirty.push(number);
+            moved.extend(news.iter().map(|it| MovedIncident { channel: it.channel, from, to }));
+            self.dirty.push(to);
         }
+        moved
+    }
+
+    /// Gives incidents that are over other numbers. A channel that knows of a shared incident of the same alert is left out: it is sent
+    /// the end of that one.
+    fn number_ended<'a>(&mut self, ended: impl Iterator<Item = &'a mut Incident>) -> Vec<MovedIncident> {
+        let (mut numbers, mut moved) = (BTreeMap::new(), Vec::new());
+        for incident in ended {
+            let from = incident.number;
+            let to = *numbers.entry(from).or_insert_with(|| {
+                self.number += 1;
+                self.number
+            });
+            if let Some(known) = self.open.get(&incident.key) {
+                incident.notified.retain(|it| !known.was_sent_to(it.channel));
+            }
+            incident.number = to;
+            let channels = incident.notified.iter().map(|it| it.channel);
+            moved.extend(channels.map(|channel| MovedIncident { channel, from, to }));
+        }
+        moved
     }
 }

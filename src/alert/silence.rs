@@ -40,6 +40,11 @@ impl SilenceList {
         self.last = last;
     }
 
+    /// The greatest number so far; 0 if it was made of the time.
+    pub fn last_counted(&self) -> u64 {
+        if self.last < COUNTED_MAX { self.last } else { 0 }
+    }
+
     /// Takes stored silences as well. None lasts longer than [`SILENCE_MS_MAX`] from now: the clock may have been set back.
     pub fn merge(&mut self, stored: Vec<Silence>, now_ms: u64) {
         for mut silence in stored {

@@ -42,7 +42,15 @@ impl AlertDesk {
             self.role = SenderRole::Sends;
             return;
         }
-        let Some(rows) = shared.take(now_ms) else { return };
+        let Some(rows) = shared.take(now_ms) else {
+            if shared.is_silent(now_ms) {
+                self.role = SenderRole::Sends;
+            } else if shared.has_answered() {
+                // It does not hold the duty.
+                self.role = SenderRole::Follows;
+            }
+            return;
+        };
         let mut stored = StoredAlerts::of(&rows);
         let recent = stored.recent(now_ms);
         let last_silence = stored.silence;
@@ -52,14 +60,18 @@ impl AlertDesk {
             &mut self.incidents,
             Incidents::restore(stored.incident, open, silences, recent, now_ms),
         );
-        self.incidents.silences.number_after(last_silence);
-        self.incidents.take_over(before);
+        self.incidents.silences.number_after(last_silence.max(before.silences.last_counted()));
+        self.closed.retain(|incident| incident.is_unshared);
+        let moved = self.incidents.take_over(before, self.closed.make_contiguous());
         let open = self.open_keys();
         let pointless = stored.take_without_incident(&open);
-        self.outbox.restart(&stored, now_ms);
-        self.closed = stored.closed.iter().take(CLOSED_SHOWN).cloned().collect();
+        let mut lost = AlertWrites::default();
+        self.outbox.restart(&stored, &moved, now_ms, &mut lost);
+        self.closed.extend(mem::take(&mut stored.closed));
+        self.closed.truncate(CLOSED_SHOWN);
         self.is_unmarked = true;
         self.write_again();
+        self.writes.notices.extend(lost.notices);
         self.writes.notices.extend(pointless.into_iter().map(|notice| (notice, NoticeFate::Merged)));
         self.role = SenderRole::Sends;
         // The configuration of the earlier leader may have been another one.
@@ -75,7 +87,9 @@ impl AlertDesk {
             return;
         }
         self.incidents.hand_over();
-        let kept: Vec<u64> = self.incidents.unshared().collect();
+        // The end of one may wait for its channel.
+        let closed = self.closed.iter().filter(|incident| incident.is_unshared).map(|it| it.number);
+        let kept: Vec<u64> = self.incidents.unshared().chain(closed).collect();
         self.outbox.hand_over(&kept);
         self.write_again();
         tracing::info!(kept = kept.len(), "alerts handed over");
@@ -114,11 +128,20 @@ impl AlertDesk {
         };
         let Some(shared) = &mut self.shared else { return ShareOutcome::Shared };
         let mut outcome = shared.write(all.as_ref().unwrap_or(writes), now_ms);
-        if outcome == ShareOutcome::Alone && shared.leads() && now_ms < self.led_ms + ALONE_MS {
+        // Another one leads if it has the store, or if the duty was lost while the calls failed.
+        let may_follow = self.role == SenderRole::Follows
+            || (now_ms < self.led_ms + ALONE_MS && !shared.is_silent(now_ms));
+        if outcome == ShareOutcome::Alone && shared.leads() && may_follow {
             outcome = ShareOutcome::Unsure;
         }
         match outcome {
-            ShareOutcome::Shared => self.incidents.mark_shared(),
+            ShareOutcome::Shared => {
+                self.incidents.mark_shared();
+                for incident in self.closed.iter_mut().filter(|incident| incident.is_unshared) {
+                    incident.is_unshared = false;
+                    writes.incidents.push(incident.clone());
+                }
+            }
             ShareOutcome::Alone => self.incidents.mark_unshared(due),
             ShareOutcome::Unsure | ShareOutcome::Deposed => {}
         }

@@ -2,6 +2,7 @@
 
 use super::rows::{AlertWrites, DEAD_KEPT, StoredAlerts};
 use crate::alert::channel::AlertChannel;
+use crate::alert::handover::MovedIncident;
 use crate::alert::incidents::NoticeDraft;
 use crate::alert::key::AlertKey;
 use crate::alert::notice::{AlertNotice, NoticeEvent};
@@ -97,11 +98,35 @@ impl NoticeOutbox {
         }
     }
 
-    /// Goes on with other stored notices in place of its own.
-    pub(super) fn restart(&mut self, stored: &StoredAlerts, now_ms: u64) {
+    /// Goes on with other stored notices in place of its own, apart from those of incidents that were `moved`. No number is used twice.
+    pub(super) fn restart(
+        &mut self,
+        stored: &StoredAlerts,
+        moved: &[MovedIncident],
+        now_ms: u64,
+        writes: &mut AlertWrites,
+    ) {
+        let mut kept = Vec::new();
+        for notice in self.channels.iter().flat_map(|state| state.queue.waiting()) {
+            let (channel, from) = (notice.channel, notice.content.incident);
+            if let Some(incident) = moved.iter().find(|it| (it.channel, it.from) == (channel, from)) {
+                let mut notice = notice.clone();
+                notice.content.incident = incident.to;
+                kept.push(notice);
+            }
+        }
+        let last = self.id;
         self.hand_over(&[]);
         self.doubtful.clear();
         self.restore(stored, now_ms);
+        self.id = self.id.max(last);
+        for notice in kept {
+            self.id += 1;
+            if notice.tries > 0 {
+                self.doubtful.insert(self.id);
+            }
+            self.push(AlertNotice { id: self.id, ..notice }, writes);
+        }
     }
 
     /// Leaves the notices to another instance, apart from those of these incidents.
@@ -116,12 +141,15 @@ impl NoticeOutbox {
     pub(super) fn add(&mut self, drafts: Vec<NoticeDraft>, writes: &mut AlertWrites) {
         for NoticeDraft { channel, content } in drafts {
             self.id += 1;
-            let notice = AlertNotice::new(self.id, channel, content);
-            writes.notices.push((notice.clone(), NoticeFate::Waits));
-            let Some(state) = self.channels.get_mut(channel.index()) else { continue };
-            for (gone, fate) in state.queue.push(notice) {
-                self.note(gone, fate, "", 0, writes);
-            }
+            self.push(AlertNotice::new(self.id, channel, content), writes);
+        }
+    }
+
+    fn push(&mut self, notice: AlertNotice, writes: &mut AlertWrites) {
+        writes.notices.push((notice.clone(), NoticeFate::Waits));
+        let Some(state) = self.channels.get_mut(notice.channel.index()) else { return };
+        for (gone, fate) in state.queue.push(notice) {
+            self.note(gone, fate, "", 0, writes);
         }
     }
 

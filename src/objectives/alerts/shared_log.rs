@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// The wait for the store. Without an answer it is down.
 const WAIT: Duration = Duration::from_secs(2);
+/// Without an answer to any call for this long, the leader sends without the store, in milliseconds.
+const SILENT_MS: u64 = 60_000;
 /// The time between two calls while the store does not answer, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
@@ -33,12 +35,17 @@ pub(super) struct SharedLog {
     term: Option<LeaderTerm>,
     /// Changes were not written: everything is written next.
     is_behind: bool,
+    /// The time of the next call, after one without an answer.
     retry_ms: u64,
+    /// The first of the calls since the last answer; `None` after an answer.
+    silent_since_ms: Option<u64>,
+    /// The wait for an answer.
+    pub(super) wait: Duration,
 }
 
 impl SharedLog {
     pub(super) fn new(store: SharedAlerts) -> SharedLog {
-        SharedLog { store, term: None, is_behind: false, retry_ms: 0 }
+        SharedLog { store, term: None, is_behind: false, retry_ms: 0, silent_since_ms: None, wait: WAIT }
     }
 
     /// True exactly if this instance leads as far as it knows.
@@ -49,6 +56,16 @@ impl SharedLog {
     /// True exactly if the next write must have everything.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
+    }
+
+    /// True exactly if calls have had no answer for a minute. Another connection to the store may work all the same.
+    pub(super) fn is_silent(&self, now_ms: u64) -> bool {
+        self.silent_since_ms.is_some_and(|since| now_ms >= since + SILENT_MS)
+    }
+
+    /// True exactly if the last call had an answer.
+    pub(super) fn has_answered(&self) -> bool {
+        self.silent_since_ms.is_none()
     }
 
     /// Takes the duty, if the store says that this instance holds it. Returns the rows to go on with.
@@ -91,8 +108,15 @@ impl SharedLog {
         if now_ms < self.retry_ms {
             return None;
         }
-        let answer = self.store.call(call, WAIT);
-        self.retry_ms = if answer.is_some() { 0 } else { now_ms + RETRY_MS };
-        answer
+        let answer = self.store.call(call, self.wait);
+        if answer.is_some() {
+            (self.retry_ms, self.silent_since_ms) = (0, None);
+            return answer;
+        }
+        // A call of long ago says nothing about the time since.
+        let is_recent = now_ms < self.retry_ms + SILENT_MS;
+        self.silent_since_ms = self.silent_since_ms.filter(|_| is_recent).or(Some(now_ms));
+        self.retry_ms = now_ms + RETRY_MS;
+        None
     }
 }

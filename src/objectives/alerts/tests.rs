@@ -4,6 +4,7 @@ mod reports;
 
 use super::*;
 use crate::alert::channel::AlertChannel;
+use crate::alert::retry::RetryAdvice;
 use crate::alert::routing::{AlertMode, AlertRouting};
 use crate::clock::Moment;
 use crate::cluster::report::ClusterReport;
@@ -19,6 +20,7 @@ use crate::metrics::scrape::MetricSources;
 use crate::slo::instance_health::InstanceVerdict;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 const START_MS: u64 = 1_800_000_000_000;
@@ -92,6 +94,8 @@ struct Pair {
     instances: Vec<Instance>,
     /// The notices that Slack accepted: the instance, and the event.
     sent: Vec<(usize, NoticeEvent)>,
+    /// Slack cannot be reached.
+    is_slack_down: bool,
 }
 
 fn plan() -> AlertPlan {
@@ -123,7 +127,8 @@ fn serve(ends: AlertsEnds, of: usize, rows: Arc<Mutex<Rows>>) {
 impl Pair {
     fn new() -> Pair {
         let rows = Arc::new(Mutex::new(Rows::default()));
-        let mut pair = Pair { rows, now_ms: START_MS, instances: Vec::new(), sent: Vec::new() };
+        let mut pair =
+            Pair { rows, now_ms: START_MS, instances: Vec::new(), sent: Vec::new(), is_slack_down: false };
         for of in 0..2 {
             let file = Connection::open_in_memory().expect("a database");
             file.execute_batch(rows::TABLES).expect("tables");
@@ -153,7 +158,10 @@ impl Pair {
             cluster: Some(Arc::clone(&board)),
             shared: Some(shared),
         };
-        let desk = AlertDesk::new(parts, &metrics, &Arc::from(format!("gw-{of}")), Vec::new(), self.now_ms);
+        let mut desk =
+            AlertDesk::new(parts, &metrics, &Arc::from(format!("gw-{of}")), Vec::new(), self.now_ms);
+        // The threads of this test answer at once, but the machine may be busy.
+        desk.shared.iter_mut().for_each(|shared| shared.wait = Duration::from_secs(60));
         Instance { desk, threads, board, file }
     }
 
@@ -175,6 +183,19 @@ impl Pair {
         }
     }
 
+    /// The first instance cannot reach the store, and sees that the other one does.
+    fn cut_off_first(&mut self) {
+        self.rows.lock().holder = None;
+        let stats = crate::wire::stats::InstanceStats { store: Some("ok".into()), ..Default::default() };
+        let other = crate::cluster::report::InstanceReport {
+            name: "gw-1".into(),
+            state: "alive",
+            age_ms: 1,
+            stats: Some(stats),
+        };
+        self.instances[0].board.publish(ClusterReport { instances: vec![other], ..ClusterReport::default() });
+    }
+
     /// Lets time pass for these instances, which see that `gw-9` is ill, or not.
     fn run(&mut self, seconds: u64, verdict: InstanceVerdict, instances: &[usize]) {
         for _ in 0..seconds {
@@ -186,10 +207,14 @@ impl Pair {
                 desk.turn(Some(file), now, self.now_ms).expect("written");
                 for job in threads.iter().flat_map(|ends| ends.jobs.try_iter()) {
                     let NotifyJob::Notice(attempt) = job else { continue };
-                    self.sent.push((*of, attempt.notice.content.event));
+                    let mut outcome = AttemptOutcome::Failed(RetryAdvice::Open);
+                    if !self.is_slack_down {
+                        self.sent.push((*of, attempt.notice.content.event));
+                        outcome = AttemptOutcome::Accepted;
+                    }
                     let result = NotifyResult {
                         notice: Some((attempt.notice.channel, attempt.notice.id)),
-                        outcome: AttemptOutcome::Accepted,
+                        outcome,
                         answer: String::new(),
                         took_ms: 1,
                     };
@@ -272,18 +297,93 @@ fn leader_that_alone_is_cut_off_from_the_store_sends_nothing() {
     let mut pair = Pair::new();
     pair.lead(Some(0));
     pair.run(5, InstanceVerdict::Well, &[0, 1]);
-    pair.rows.lock().holder = None;
-    let stats = crate::wire::stats::InstanceStats { store: Some("ok".into()), ..Default::default() };
-    let other = crate::cluster::report::InstanceReport {
-        name: "gw-1".into(),
-        state: "alive",
-        age_ms: 1,
-        stats: Some(stats),
-    };
-    pair.instances[0].board.publish(ClusterReport { instances: vec![other], ..ClusterReport::default() });
+    pair.cut_off_first();
     pair.run(40, InstanceVerdict::Ill, &[0]);
     assert_eq!(pair.sent, []);
     assert!(pair.instances[0].desk.incidents.open().any(|it| it.notified.is_empty()));
+}
+
+#[test]
+fn leader_that_alone_is_cut_off_leaves_the_end_of_its_incident_to_the_next() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    pair.cut_off_first();
+    pair.run(LONG, InstanceVerdict::Well, &[0]);
+    assert_eq!(pair.instances[0].desk.incidents.open().count(), 0, "it is over for that one as well");
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
+    pair.lead(Some(1));
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (1, NoticeEvent::Ended)]);
+}
+
+#[test]
+fn leader_whose_calls_have_no_answer_sends_after_a_minute() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.rows.lock().is_silent = true;
+    pair.run(50, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [], "another instance may lead");
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
+    // The next one gets no answer either. It has not read that the incident was sent.
+    pair.lead(Some(1));
+    pair.run(50, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent.len(), 1);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent[1..], [(1, NoticeEvent::Began)]);
+    pair.rows.lock().is_silent = false;
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    let open = pair.rows.lock().incidents.values().filter(|(open, _)| *open).count();
+    assert_eq!((pair.sent.len(), open), (2, 1), "it takes its own over");
+}
+
+/// The first instance notifies of an incident without the store, and its end waits for Slack while another instance leads.
+fn with_unshared_end() -> Pair {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.lead(None);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
+    pair.is_slack_down = true;
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.instances[0].desk.incidents.open().count(), 0);
+    pair.lead(Some(1));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair
+}
+
+#[test]
+fn end_that_only_an_earlier_leader_knows_is_sent_by_it() {
+    let mut pair = with_unshared_end();
+    pair.is_slack_down = false;
+    pair.run(2 * LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (0, NoticeEvent::Ended)]);
+}
+
+#[test]
+fn end_that_only_one_instance_knows_is_shared_when_it_leads_again() {
+    let mut pair = with_unshared_end();
+    // The rows have an incident of the same number.
+    pair.is_slack_down = false;
+    pair.run(20, InstanceVerdict::Ill, &[1]);
+    pair.run(LONG, InstanceVerdict::Well, &[1]);
+    let before = pair.rows.lock().incidents.clone();
+    assert_eq!((before.len(), pair.sent.len()), (1, 3));
+    (pair.is_slack_down, pair.sent) = (true, Vec::new());
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut rows = pair.rows.lock().incidents.clone();
+    assert!(before.iter().all(|(number, row)| rows.remove(number).as_ref() == Some(row)), "it is as it was");
+    assert!(rows.values().any(|(open, body)| !open && body.contains("gw-9")), "{rows:?}");
+    pair.restart(0);
+    pair.is_slack_down = false;
+    pair.lead(Some(1));
+    pair.run(2 * LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent, [(1, NoticeEvent::Ended)], "once");
+    assert!(pair.rows.lock().notices.values().all(|(fate, _)| *fate != "waiting"));
 }
 
 #[test]
