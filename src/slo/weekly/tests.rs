@@ -76,7 +76,7 @@ fn naive(rows: &WeekRows, part: SloPart, fits: impl Fn(u64) -> bool) -> (u128, u
             continue;
         }
         let PartCounts { totals, looks, bad_looks_ppm } = all[part.index()];
-        if part == SloPart::Attempt {
+        if matches!(part, SloPart::Attempt | SloPart::ConnectionCanary) {
             bad += u128::from(bad_looks_ppm);
             valid += u128::from(looks) * 1_000_000;
         } else {
