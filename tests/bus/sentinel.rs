@@ -115,7 +115,10 @@ fn bus_follows_the_master_through_crash_and_planned_failover_without_loss() {
     // The former master returns as a replica, and takes over while the other one still answers. Sentinels make that one a replica,
     // and end its connections, some seconds later; until then the bus works at the former master.
     pair.watched.servers[0].start_again();
-    until(SOON * 3, "it is a replica", || is_replica(&pair, 0));
+    until(SOON * 3, "one of them is a replica", || {
+        // Sentinels on a busy machine may have moved the master back already.
+        is_replica(&pair, 0) || (pair.is_master(0) && is_replica(&pair, 1))
+    });
     until(SOON * 6, "the former master is a replica", || {
         // A Sentinel refuses while a failover runs, and gives one up that takes longer than its timeout: it must be asked again.
         if !pair.is_master(0) {
