@@ -98,14 +98,14 @@ impl PartialEq for ApiKeyConfig {
 pub(super) fn read_key(reader: &mut TableReader<'_>, earlier: &[ApiKeyConfig]) -> Option<ApiKeyConfig> {
     reader.unknown_fields(&FIELDS);
     let name =
-        required(reader, "name", &format!("1 to {NAME_BYTES_MAX} of A-Z, a-z, 0-9, '_', '.' and '-'"), name);
+        reader.required("name", &format!("1 to {NAME_BYTES_MAX} of A-Z, a-z, 0-9, '_', '.' and '-'"), name);
     let words = one_of(&ApiRight::ALL.map(ApiRight::name));
-    let rights = required(reader, "rights", &format!("a list of {words}"), |raw| {
+    let rights = reader.required("rights", &format!("a list of {words}"), |raw| {
         texts(raw)?.iter().map(|word| ApiRight::parse(word)).collect::<Option<Vec<_>>>()
     });
     let patterns =
         format!("a list of 1 to {PATTERNS_MAX} channel patterns of at most {PATTERN_BYTES_MAX} bytes");
-    let channels = required(reader, "channels", &patterns, texts);
+    let channels = reader.required("channels", &patterns, texts);
     let as_user = reader.take("as_user", "true or false", |raw| match raw {
         RawValue::Switch(value) => Some(*value),
         _ => None,
@@ -137,19 +137,6 @@ pub(super) fn read_key(reader: &mut TableReader<'_>, earlier: &[ApiKeyConfig]) -
         signals_per_s,
         origin,
     })
-}
-
-fn required<T>(
-    reader: &mut TableReader<'_>,
-    field: &'static str,
-    expected: &str,
-    read: impl Fn(&RawValue) -> Option<T>,
-) -> Option<T> {
-    if reader.has(field) {
-        return reader.take(field, expected, read);
-    }
-    reader.fault(reader.origin.clone(), field, ConfigFault::Missing { expected: expected.into() });
-    None
 }
 
 fn name(raw: &RawValue) -> Option<String> {

@@ -35,10 +35,10 @@ pub(super) fn read(reader: &mut TableReader<'_>, earlier: &[FlagConfig]) -> Opti
     reader.unknown_fields(&FIELDS);
     let is_known = |name: &str| !name.starts_with(BUILT_IN_PREFIX) || BUILT_IN.contains(&name);
     let expected = format!("{}; with {BUILT_IN_PREFIX} one of {}", Flag::NAME_RULE, BUILT_IN.join(", "));
-    let name = required(reader, "name", &expected, |raw| {
+    let name = reader.required("name", &expected, |raw| {
         raw.text().filter(|text| Flag::is_name(text) && is_known(text)).map(Box::<str>::from)
     });
-    let rollout = required(reader, "rollout", "a whole number from 0 to 100", |raw| {
+    let rollout = reader.required("rollout", "a whole number from 0 to 100", |raw| {
         u8::try_from(raw.integer()?).ok().filter(|percent| *percent <= 100)
     });
     let named = format!("a list of up to {FLAG_USERS_MAX} users, each {}", UserName::RULE);
@@ -70,19 +70,6 @@ pub(super) fn read(reader: &mut TableReader<'_>, earlier: &[FlagConfig]) -> Opti
     };
     let origin = reader.origin.clone();
     (reader.problems == 0).then_some(FlagConfig { flag, origin })
-}
-
-fn required<T>(
-    reader: &mut TableReader<'_>,
-    field: &'static str,
-    expected: &str,
-    read: impl Fn(&RawValue) -> Option<T>,
-) -> Option<T> {
-    if reader.has(field) {
-        return reader.take(field, expected, read);
-    }
-    reader.fault(reader.origin.clone(), field, ConfigFault::Missing { expected: expected.into() });
-    None
 }
 
 fn texts(raw: &RawValue, most: usize) -> Option<Vec<&str>> {

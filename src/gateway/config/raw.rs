@@ -188,6 +188,20 @@ impl TableReader<'_> {
             .map_or_else(|| self.origin.clone(), |value| self.lines.origin(value.span().start))
     }
 
+    /// Reads a field that the table must have.
+    pub(super) fn required<T>(
+        &mut self,
+        field: &'static str,
+        expected: &str,
+        read: impl Fn(&RawValue) -> Option<T>,
+    ) -> Option<T> {
+        if self.has(field) {
+            return self.take(field, expected, read);
+        }
+        self.fault(self.origin.clone(), field, ConfigFault::Missing { expected: expected.into() });
+        None
+    }
+
     /// Takes a field, if the table has it and `read` accepts its value.
     pub(super) fn take<T>(
         &mut self,
