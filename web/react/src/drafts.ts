@@ -1,10 +1,12 @@
 /** The drafts of an app, by channel. */
 
+import type { Kit } from './kit.js';
+
 const PREFIX = 'seawall.draft.';
 /** More are kept by the browser only, if at all. */
 const DRAFTS_MAX = 50;
 
-export class Drafts {
+class Drafts {
   readonly #texts = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
 
@@ -32,4 +34,13 @@ export class Drafts {
     this.#listeners.add(listener);
     return () => { this.#listeners.delete(listener); };
   };
+}
+
+const all = new WeakMap<Kit, Drafts>();
+
+/** Returns the drafts of an app. */
+export function draftsOf(kit: Kit): Drafts {
+  let drafts = all.get(kit);
+  if (!drafts) all.set(kit, (drafts = new Drafts()));
+  return drafts;
 }

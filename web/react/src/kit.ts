@@ -3,7 +3,6 @@
 import type { Observable } from 'seawall-client';
 import { enqueue, type Announcement } from './announcements.js';
 import { Cell } from './cell.js';
-import { Drafts } from './drafts.js';
 import { add, describe, hash, NO_ERRORS, raise, type ErrorGroup, type Errors } from './errors.js';
 import { failed, POLICY, retried, type Decision, type Failure, type Level, type LevelPolicy, type Memory, type Policy } from './ladder.js';
 import { WORDS, type Words } from './words.js';
@@ -40,7 +39,6 @@ export const toError = (thrown: unknown): Error => (thrown instanceof Error ? th
 
 export class OwnKit implements Kit {
   readonly errors = new Cell<Errors>(NO_ERRORS);
-  readonly drafts = new Drafts();
   readonly announcements = new Cell<readonly Announcement[]>([]);
   readonly words: Words;
   readonly policy: Policy;

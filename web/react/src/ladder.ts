@@ -28,11 +28,15 @@ export type Policy = Readonly<Record<Level, LevelPolicy>>;
 
 const NEVER = Infinity;
 
+/** One automatic retry, by default: the rules of a level in the order of {@link LevelPolicy}. */
+const rules = (retryMs: number, retries: number, failures: number, failuresMs: number, siblings = NEVER, siblingsMs = 0, autoRetries = 1): LevelPolicy =>
+  ({ autoRetries, retryMs, retries, failures, failuresMs, siblings, siblingsMs });
+
 export const POLICY: Policy = {
-  message: { autoRetries: 1, retryMs: 300, retries: 3, failures: NEVER, failuresMs: 60_000, siblings: 5, siblingsMs: 10_000 },
-  thread: { autoRetries: 1, retryMs: 1_000, retries: NEVER, failures: 3, failuresMs: 60_000, siblings: 2, siblingsMs: 60_000 },
-  chat: { autoRetries: 1, retryMs: 2_000, retries: NEVER, failures: 3, failuresMs: 120_000, siblings: NEVER, siblingsMs: 0 },
-  app: { autoRetries: 0, retryMs: 0, retries: 0, failures: NEVER, failuresMs: 0, siblings: NEVER, siblingsMs: 0 },
+  message: rules(300, 3, NEVER, 60_000, 5, 10_000),
+  thread: rules(1_000, NEVER, 3, 60_000, 2, 60_000),
+  chat: rules(2_000, NEVER, 3, 120_000),
+  app: rules(0, 0, NEVER, 0, NEVER, 0, 0),
 };
 
 /** The failures of one boundary. */

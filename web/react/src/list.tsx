@@ -130,7 +130,10 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   });
   useEffect(() => {
     // Pictures and fonts change the height of rows when they arrive, and a keyboard on the screen that of the box.
-    const observer = globalThis.ResizeObserver && new ResizeObserver(() => latest.current());
+    const observer = globalThis.ResizeObserver && new ResizeObserver(() => {
+      // Preact detaches elements before it ends effects.
+      if (scroll.current) latest.current();
+    });
     for (const one of [list.current, scroll.current]) if (one) observer?.observe(one);
     return () => observer?.disconnect();
   }, []);
@@ -193,7 +196,7 @@ function useSpoken(items: readonly ListItem[]): void {
     it.last = lastStored(items);
     it.shown = true;
     for (const item of fresh) {
-      if (shown && !item.own && item.time && (arrived.get(item) ?? last !== undefined)) kit.announce(plainText(item, kit.words));
+      if (shown && !item.own && item.time && (arrived.get(item.source ?? item) ?? last !== undefined)) kit.announce(plainText(item, kit.words));
     }
     const failed = items.filter(({ pending }) => pending?.state === 'failed');
     for (const { pending } of failed) if (!it.failed.has(pending!.key)) kit.announce(pending!.error?.message ?? '', true);

@@ -84,9 +84,9 @@ export class Room {
   readonly read = (): Cursor | undefined => this.opened?.timeline.read();
 
   /** Signals that the user is writing, at most once in three seconds. */
-  readonly typed = (): void => {
+  readonly typed = (name?: string): void => {
     const now = Date.now();
-    if (now - this.#typedAt >= TYPING_EVERY_MS && this.opened?.channel.signal({ typing: true, tab: this.#tab })) this.#typedAt = now;
+    if (now - this.#typedAt >= TYPING_EVERY_MS && this.opened?.channel.signal({ typing: true, tab: this.#tab, name })) this.#typedAt = now;
   };
 
   /** Others stop seeing the user as writing when a message arrives, so the next key signals again. */
@@ -123,7 +123,8 @@ export class Room {
     const { typing, tab } = (data ?? {}) as { typing?: unknown; tab?: unknown };
     const one = typist(user, data);
     if (typing !== true || tab === this.#tab || (this.#typing.size >= TYPING_MAX && !this.#typing.has(one))) return;
-    const newest = { who: nameIn(data) ?? user };
+    // Anybody can write any name into a signal; only the user is vouched for.
+    const newest = { who: (user === 'anonymous' && nameIn(data)) || user };
     this.#typing.set(one, newest);
     setTimeout(() => {
       if (this.#typing.get(one) === newest) this.#typing.delete(one);

@@ -5,9 +5,8 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import * as React from 'react';
 import { StrictMode, type ReactNode } from 'react';
-import {
-  createKit, SeawallProvider, useChannel, useConnection, useDraft, useErrors, useFlag, useLost, useOutbox, usePresence, usePublish, useSeawall, useStatus, type KitOptions,
-} from '../src/index.js';
+import { useChannel, useDraft, usePresence, usePublish } from '../src/chat.js';
+import { createKit, SeawallProvider, useConnection, useErrors, useFlag, useLost, useOutbox, useSeawall, useStatus, type KitOptions } from '../src/index.js';
 import { Echo } from './gateway.js';
 
 const on = (name: string, run: (t: TestContext) => Promise<void>) => test(`${runtime}: ${name}`, run);

@@ -4,7 +4,8 @@ import { pass, runtime, show } from './dom.js';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { StrictMode, type ReactNode } from 'react';
-import { createKit, MessageList, SeawallProvider, StatusBanner, useAnnounce, useChannel } from '../src/index.js';
+import { MessageList, useChannel } from '../src/chat.js';
+import { createKit, SeawallProvider, StatusBanner, useAnnounce } from '../src/index.js';
 import { Echo } from './gateway.js';
 
 const on = (name: string, run: (t: TestContext) => Promise<void>) => test(`${runtime}: ${name}`, run);

@@ -25,4 +25,5 @@ export const SOURCES = {
   'seawall-client/presence': `${web}client/src/presence.ts`,
   'seawall-client/timeline': `${web}client/src/timeline.ts`,
   'seawall-react': `${web}react/src/index.ts`,
+  'seawall-react/chat': `${web}react/src/chat.ts`,
 };

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReactNode } from 'react';
 import { renderToString } from 'react-dom/server';
+import { MessageList, useChannel, useDraft, usePresence, usePublish } from '../src/chat.js';
 import {
-  AppBoundary, ChatBoundary, createKit, MessageBoundary, MessageList, SeawallProvider, StatusBanner, ThreadBoundary, useChannel, useConnection, useDraft, useErrors,
-  useOutbox, usePresence, usePublish, useStatus,
+  AppBoundary, ChatBoundary, createKit, MessageBoundary, SeawallProvider, StatusBanner, ThreadBoundary, useConnection, useErrors, useOutbox, useStatus,
 } from '../src/index.js';
 
 declare const RUNTIME: string;

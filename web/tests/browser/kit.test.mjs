@@ -115,7 +115,8 @@ for (const runtime of ['react-19', 'compat']) {
 
 const LIST = `
   import { createRoot } from 'react-dom/client';
-  import { createKit, MessageList, SeawallProvider, useChannel } from 'seawall-react';
+  import { createKit, SeawallProvider } from 'seawall-react';
+  import { MessageList, useChannel } from 'seawall-react/chat';
   import 'seawall-react/styles.css';
   function Room() {
     const { messages, hasOlder, loading, older, newest } = useChannel('lobby', { last: 200 });
@@ -183,7 +184,8 @@ const FALLBACKS = `
   import { StrictMode } from 'react';
   import { createRoot } from 'react-dom/client';
   import { durable } from 'seawall-client/outbox';
-  import { AppBoundary, ChatBoundary, createKit, rootOptions, SeawallProvider, usePublish } from 'seawall-react';
+  import { AppBoundary, ChatBoundary, createKit, rootOptions, SeawallProvider } from 'seawall-react';
+  import { usePublish } from 'seawall-react/chat';
   import 'seawall-react/styles.css';
   const kit = createKit({ release: 'web 1.4.2', log: false, policy: { chat: { autoRetries: 0, failures: 2 } } });
   function Chat() {
