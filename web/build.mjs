@@ -25,6 +25,22 @@ const TYPES = {
   svg: 'image/svg+xml',
 };
 
+/** The libraries' sources, not built copies. */
+const SOURCES = {
+  'seawall-client': './client/src/index.ts',
+  'seawall-client/outbox': './client/src/durable.ts',
+  'seawall-client/presence': './client/src/presence.ts',
+  'seawall-client/timeline': './client/src/timeline.ts',
+};
+/** The page is built on the React kit, with Preact in place of React. */
+const KIT = {
+  'seawall-react': './react/src/index.ts',
+  'seawall-react/chat': './react/src/chat.ts',
+  react: 'preact/compat',
+  'react/jsx-runtime': 'preact/jsx-runtime',
+  'react-dom/client': 'preact/compat/client',
+};
+
 /** Bundles a JavaScript or CSS file with everything it imports. */
 async function bundle(entry, options = {}) {
   const built = await build({
@@ -38,13 +54,7 @@ async function bundle(entry, options = {}) {
     target: 'es2022',
     charset: 'utf8',
     legalComments: 'none',
-    // The page uses the library's sources, not a built copy.
-    alias: {
-      'seawall-client': './client/src/index.ts',
-      'seawall-client/outbox': './client/src/durable.ts',
-      'seawall-client/presence': './client/src/presence.ts',
-      'seawall-client/timeline': './client/src/timeline.ts',
-    },
+    alias: SOURCES,
     logLevel: 'warning',
     ...options,
   });
@@ -62,7 +72,7 @@ async function outputs() {
     return `/${path}`;
   };
   const page = source('page/index.html')
-    .replace('{{script}}', named('page', 'js', await bundle('page/src/main.ts')))
+    .replace('{{script}}', named('page', 'js', await bundle('page/src/main.tsx', { jsx: 'automatic', alias: { ...SOURCES, ...KIT } })))
     .replace('{{style}}', named('page', 'css', await bundle('page/src/page.css')))
     .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
   files.set('index.html', page);

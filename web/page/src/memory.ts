@@ -1,5 +1,7 @@
 // Values that survive a reload. A browser may forbid storage; the page then works without it.
 
+import { isChannelName } from './words.ts';
+
 function read(storage: () => Storage, key: string): string {
   try {
     return storage().getItem(key) ?? '';
@@ -20,16 +22,21 @@ function write(storage: () => Storage, key: string, value: string): void {
 const tab = (): Storage => sessionStorage;
 const browser = (): Storage => localStorage;
 
-/** The display name. New tabs start with the name chosen last; a tab keeps its own until it is closed. */
+/** The name that the person chose, if any. New tabs start with the one chosen last; a tab keeps its own until it is closed. */
 export const name = {
   read: (): string => read(tab, 'seawall.name') || read(browser, 'seawall.name'),
-  /** Stores a generated name for this tab only, so that other tabs generate their own. */
-  keep: (value: string): void => write(tab, 'seawall.name', value),
   write(value: string): void {
     write(tab, 'seawall.name', value);
     write(browser, 'seawall.name', value);
   },
 };
+
+/** A name for a person without one. It is this tab's, so that two tabs can talk with each other. */
+export function guest(make: () => string): string {
+  const known = read(tab, 'seawall.guest') || make();
+  write(tab, 'seawall.guest', known);
+  return known;
+}
 
 /** The token, kept for this tab only. The page runs no scripts but its own, so nothing else reads it. */
 export const token = {
@@ -37,11 +44,17 @@ export const token = {
   write: (value: string): void => write(tab, 'seawall.token', value),
 };
 
-/** The draft of a channel, kept for this tab only. */
-export const draft = {
-  read: (channel: string): string => read(tab, `seawall.draft.${channel}`),
-  write: (channel: string, text: string): void => write(tab, `seawall.draft.${channel}`, text),
+/** The channels that this browser has opened, in the order of their first visit: the last {@link CHANNELS_MAX}. */
+export const channels = {
+  read: (): readonly string[] => read(browser, 'seawall.channels').split(' ').filter(isChannelName),
+  write: (names: readonly string[]): void => write(browser, 'seawall.channels', names.join(' ')),
 };
+
+/** The page follows each of them. */
+export const CHANNELS_MAX = 12;
+
+/** Adds a channel to a list. Over the bound the oldest goes. */
+export const withChannel = (names: readonly string[], one: string): readonly string[] => (names.includes(one) ? names : [...names, one].slice(-CHANNELS_MAX));
 
 const KEYS_MAX = 500;
 
@@ -51,16 +64,25 @@ const KEYS_MAX = 500;
  */
 export class OwnKeys {
   private readonly known = new Set<string>();
+  private readonly listeners = new Set<() => void>();
+  /** Changes with the keys. */
+  version = 0;
 
-  /** Calls `changed` when another tab adds keys. */
-  constructor(changed: () => void) {
+  constructor() {
     this.refresh();
     addEventListener('storage', (event) => {
       if (event.key !== 'seawall.keys') return;
       this.refresh();
-      changed();
+      this.version += 1;
+      for (const listener of [...this.listeners]) listener();
     });
   }
+
+  /** Calls `listener` when another tab added keys. Returns the end of that. */
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => { this.listeners.delete(listener); };
+  };
 
   private refresh(): void {
     for (const key of read(browser, 'seawall.keys').split(' ')) if (key !== '') this.known.add(key);
@@ -73,7 +95,5 @@ export class OwnKeys {
     write(browser, 'seawall.keys', [...this.known].slice(-KEYS_MAX).join(' '));
   }
 
-  has(key: string | undefined): boolean {
-    return key !== undefined && this.known.has(key);
-  }
+  readonly has = (key: string | undefined): boolean => key !== undefined && this.known.has(key);
 }

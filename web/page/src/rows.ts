@@ -2,38 +2,62 @@
 
 import type { OutboxEntry } from 'seawall-client';
 import type { TimelineItem, TimelineMessage } from 'seawall-client/timeline';
-import { gap, RESET, type Progress } from './words.ts';
+import { WORDS } from '../../react/src/words.ts';
+import type { Progress } from './words.ts';
 
 /** A publication of this browser that is not known to be stored. */
 export interface Outgoing {
-  key: string;
-  kind: 'original' | 'edits' | 'deletes';
-  progress: Progress;
+  readonly key: string;
+  readonly kind: 'original' | 'edits' | 'deletes';
+  readonly progress: Progress;
 }
 
-/** A line of the log. An unchanged row is the same object. */
+/** A line of the log, as `MessageList` takes it. An unchanged row is the same object. */
 export type Row = MessageRow | NoticeRow;
 
 export interface NoticeRow {
-  kind: 'notice';
-  id: string;
-  text: string;
+  readonly kind: 'notice';
+  readonly id: string;
+  readonly data: string;
+  readonly isFirstNew?: false;
 }
 
 export interface MessageRow {
-  kind: 'message';
-  id: string;
-  /** 0 until it is stored. */
-  offset: number;
-  author: string;
-  own: boolean;
+  readonly kind: 'message';
+  readonly id: string;
+  /** The item of the timeline. */
+  readonly source: TimelineMessage;
+  /** Absent until it is stored. */
+  readonly offset: number | undefined;
+  /** The author as shown. */
+  readonly user: string;
+  readonly own: boolean;
   /** True if the row above is by the same author and a few minutes older at most. */
-  next: boolean;
-  time: number;
-  text: string;
-  edited: boolean;
-  deleted: boolean;
-  outgoing: Outgoing | undefined;
+  readonly next: boolean;
+  readonly time: number;
+  /** The text. */
+  readonly data: string;
+  readonly edited: boolean;
+  readonly deleted: boolean;
+  /** True while its deletion can be undone. */
+  readonly isGoing: boolean;
+  /** True if the line "New" is above it. */
+  readonly isFirstNew: boolean;
+  readonly outgoing: Outgoing | undefined;
+  readonly pending?: OutboxEntry;
+}
+
+/** The state that rows depend on, in addition to the items. */
+export interface Situation {
+  /** Names the messages that this browser sent, in addition to those of this tab. */
+  readonly isOwn: (key: string | undefined) => boolean;
+  readonly progress: (entry: OutboxEntry) => Progress;
+  /** The offsets of messages whose deletion can be undone. */
+  readonly going: ReadonlySet<number>;
+  /** The id of the first message that was not seen. */
+  readonly firstNew: string | undefined;
+  /** The text above the first message, if earlier ones cannot be loaded. */
+  readonly beginning: string | undefined;
 }
 
 /** The longest time between messages of one author that are shown under one name. */
@@ -45,13 +69,18 @@ export class Rows {
   private readonly made = new WeakMap<TimelineItem, Row>();
   /** The last list, by id. */
   private shown = new Map<string, Row>();
+  private first: NoticeRow = { kind: 'notice', id: 'beginning', data: '' };
 
-  /** `isOwn` names the messages that this browser sent, in addition to those of this tab. */
-  list(items: readonly TimelineItem[], isOwn: (key: string | undefined) => boolean, progress: (entry: OutboxEntry) => Progress): Row[] {
+  list(items: readonly TimelineItem[], situation: Situation): Row[] {
     const rows: Row[] = [];
+    const { beginning } = situation;
+    if (beginning !== undefined && items.length > 0) {
+      if (this.first.data !== beginning) this.first = { ...this.first, data: beginning };
+      rows.push(this.first);
+    }
     for (const item of items) {
       const last = this.made.get(item);
-      const row = item.kind === 'message' ? messageRow(item, isOwn, progress, rows.at(-1), last, this.shown.get(item.id)) : last ?? notice(item);
+      const row = item.kind === 'message' ? messageRow(item, situation, rows.at(-1), last, this.shown.get(item.id)) : last ?? notice(item);
       this.made.set(item, row);
       rows.push(row);
     }
@@ -61,21 +90,25 @@ export class Rows {
 }
 
 function notice(item: TimelineItem & { kind: 'gap' | 'reset' }): NoticeRow {
-  return { kind: 'notice', id: item.id, text: item.kind === 'gap' ? gap(item) : RESET };
+  return { kind: 'notice', id: item.id, data: item.kind === 'gap' ? WORDS.gap(item.to - item.from + 1) : WORDS.reset };
 }
 
-function messageRow(
-  item: TimelineMessage, isOwn: (key: string | undefined) => boolean, progress: (entry: OutboxEntry) => Progress, above: Row | undefined, last: Row | undefined,
-  before: Row | undefined,
-): MessageRow {
-  const { id, offset = 0, user = 'anonymous', time, data, edited, deleted, pending } = item;
+function messageRow(item: TimelineMessage, situation: Situation, above: Row | undefined, last: Row | undefined, before: Row | undefined): MessageRow {
+  const { id, offset, user: sender = 'anonymous', time, data, edited, deleted, pending } = item;
   // The name went with the data. A reader who saw the message keeps seeing it under the same name.
-  const author = deleted && before?.kind === 'message' ? before.author : authorOf(user, data);
-  const own = item.own || (user === 'anonymous' && isOwn(item.key));
-  const next = above?.kind === 'message' && above.author === author && above.own === own && Math.abs(time - above.time) < TOGETHER_MS;
-  const outgoing = pending && outgoingOf(pending, progress(pending));
-  if (last?.kind === 'message' && last.own === own && last.next === next && isSame(last.outgoing?.progress, outgoing?.progress)) return last;
-  return { kind: 'message', id, offset, author, own, next, time, text: deleted ? 'deleted' : textOf(data), edited, deleted, outgoing };
+  const user = deleted && before?.kind === 'message' ? before.user : authorOf(sender, data);
+  const own = item.own || (sender === 'anonymous' && situation.isOwn(item.key));
+  const isFirstNew = id === situation.firstNew;
+  const next = !isFirstNew && above?.kind === 'message' && above.user === user && above.own === own && Math.abs(time - above.time) < TOGETHER_MS
+    && new Date(time).getDate() === new Date(above.time).getDate();
+  const outgoing = pending && outgoingOf(pending, situation.progress(pending));
+  const isGoing = offset !== undefined && situation.going.has(offset);
+  if (last?.kind === 'message' && last.own === own && last.next === next && last.isGoing === isGoing && last.isFirstNew === isFirstNew
+    && isSame(last.outgoing?.progress, outgoing?.progress)) return last;
+  return {
+    kind: 'message', id, source: item, offset, user, own, next, time, data: deleted ? WORDS.deleted : textOf(data), edited, deleted, isGoing, isFirstNew, outgoing,
+    ...(pending && { pending }),
+  };
 }
 
 function outgoingOf({ key, edits, deletes }: OutboxEntry, progress: Progress): Outgoing {
@@ -84,6 +117,16 @@ function outgoingOf({ key, edits, deletes }: OutboxEntry, progress: Progress): O
 
 const noteOf = (progress: Progress | undefined): string => (progress !== undefined && 'note' in progress ? progress.note : '');
 const isSame = (one: Progress | undefined, other: Progress | undefined): boolean => one?.state === other?.state && noteOf(one) === noteOf(other);
+
+/** Returns the first of the newest `unread` messages of others. */
+export function firstUnread(items: readonly TimelineItem[], unread: number): string | undefined {
+  let left = unread;
+  for (let at = items.length - 1; at >= 0 && left > 0; at -= 1) {
+    const item = items[at]!;
+    if (item.kind === 'message' && item.offset !== undefined && !item.own && !item.deleted && (left -= 1) === 0) return item.id;
+  }
+  return undefined;
+}
 
 export function textOf(data: unknown): string {
   if (typeof data === 'object' && data !== null && 'text' in data && typeof data.text === 'string') return data.text;
@@ -102,4 +145,16 @@ export function authorOf(user: string, data: unknown): string {
   const name = given.replace(DIRECTIONS, '').trim().slice(0, NAME_MAX);
   if (user === 'anonymous') return name || user;
   return name !== '' && name !== user ? `${name} · ${user}` : user;
+}
+
+/** The number of colours of faces in the style sheet. */
+export const FACES = 8;
+
+/** The face of a user: initials, and which colour. */
+export function faceOf(name: string): { readonly initials: string; readonly colour: number } {
+  const words = name.split(/[\s·._-]+/).filter(Boolean);
+  const letters = words.length > 1 ? [...words[0]!].slice(0, 1).concat([...words[1]!].slice(0, 1)) : [...(words[0] ?? '?')].slice(0, 2);
+  let hash = 0;
+  for (const letter of name) hash = (Math.imul(hash, 31) + letter.codePointAt(0)!) >>> 0;
+  return { initials: letters.join('').toUpperCase(), colour: hash % FACES };
 }

@@ -1,14 +1,22 @@
-// The texts that the page shows for the library's states and errors. Pure functions.
+// The texts that the page shows for the states and errors of the kit. Pure functions.
 
-import type { ChannelState, Ending, Failure, Gap, OutboxEntry, State, Status } from 'seawall-client';
-import type { Banner, Connection } from './header.ts';
+import type { ChannelState, Ending, Failure, OutboxEntry } from 'seawall-client';
+import type { Connection } from 'seawall-react';
 
 /** The progress of a publication that is not known to be stored. */
 export type Progress =
-  | { state: 'waiting'; note: string }
-  | { state: 'sending' }
-  | { state: 'sent' }
-  | { state: 'failed'; note: string };
+  | { readonly state: 'waiting'; readonly note: string }
+  | { readonly state: 'sending' }
+  | { readonly state: 'sent' }
+  | { readonly state: 'failed'; readonly note: string };
+
+/** The connection as shown to people. */
+export interface ShownConnection {
+  readonly state: 'connecting' | 'online' | 'waiting' | 'stopped';
+  readonly text: string;
+  /** True if the page cannot connect without a valid token. */
+  readonly needsToken: boolean;
+}
 
 /** Explains why a connection ended or could not be made. */
 export function why(ending: Ending): string {
@@ -29,6 +37,13 @@ export function why(ending: Ending): string {
   }
 }
 
+/** Says a newcomer's loss in an outage. The gateway's own is used if it sent one. */
+export function outage(ending: Ending): string {
+  const isOwn = ending.reason === 'unavailable' && !ending.message.startsWith('The gateway ended the connection');
+  const text = isOwn ? ending.message : `${why({ ...ending, reference: undefined })}.`;
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** Says what a person can do after the connection was closed for good. */
 function whatToDo(ending: Ending): string {
   switch (ending.reason) {
@@ -40,60 +55,34 @@ function whatToDo(ending: Ending): string {
   }
 }
 
-const needsToken = (ending: Ending): boolean => ['no_token', 'unauthenticated', 'forbidden'].includes(ending.reason);
-
 /** Describes the connection. `hasToken`: a token was sent; without one, the text asks for it instead of naming its fault. */
-export function connection(state: State, hasToken: boolean): Connection {
-  const calm = { retryAt: undefined, needsToken: false };
+export function connection({ phase, user = 'anonymous', because }: Omit<Connection, 'reconnect' | 'online'>, hasToken: boolean): ShownConnection {
+  const needsToken = because !== undefined && ['no_token', 'unauthenticated', 'forbidden'].includes(because.reason);
   // The library tries a refused token again for a while. Usually only another token helps, so ask for it at once.
-  if ('because' in state && state.because?.reason === 'unauthenticated') return stopped(state.because, hasToken);
-  switch (state.phase) {
-    case 'connecting': {
-      const text = state.because === undefined ? 'connecting' : `reconnecting: ${why(state.because)}`;
-      return { ...calm, state: 'connecting', text };
-    }
+  if (because && (phase === 'closed' || because.reason === 'unauthenticated')) {
+    const text = needsToken && !hasToken ? 'a token is required' : `${why(because)}. ${whatToDo(because)}`;
+    return { state: 'stopped', text: `stopped: ${text}`, needsToken };
+  }
+  const calm = { needsToken: false };
+  switch (phase) {
+    case 'connecting': return { ...calm, state: 'connecting', text: because === undefined ? 'connecting' : `reconnecting: ${why(because)}` };
+    // A move to another gateway is not worth a word: everything keeps working.
     case 'online':
-    case 'moving': {
-      const user = state.session.user === 'anonymous' ? '' : ` as ${state.session.user}`;
-      // Everything keeps working during a move, so the state stays `online`.
-      const move = state.phase === 'moving' ? ', moving to another gateway' : '';
-      return { ...calm, state: 'online', text: `online${user}${move}` };
-    }
-    case 'waiting':
-      return { ...calm, state: 'waiting', text: `reconnecting: ${why(state.because)}`, retryAt: state.until };
-    case 'offline':
-      return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
-    case 'closed': return stopped(state.because, hasToken);
+    case 'moving': return { ...calm, state: 'online', text: `online${user === 'anonymous' ? '' : ` as ${user}`}` };
+    case 'offline': return { ...calm, state: 'waiting', text: 'offline: this device has no network' };
+    default: return { ...calm, state: 'waiting', text: `reconnecting: ${because ? why(because) : 'the connection was lost'}` };
   }
 }
 
-function stopped(because: Ending, hasToken: boolean): Connection {
-  const isAsked = needsToken(because);
-  const text = isAsked && !hasToken ? 'a token is required. Paste yours below.' : `${why(because)}. ${whatToDo(because)}`;
-  return { state: 'stopped', text: `stopped: ${text}`, retryAt: undefined, needsToken: isAsked };
-}
-
-export function banner(status: Status): Banner | undefined {
-  if (status.level === 'ok' || status.level === 'unknown') return undefined;
-  const unwell = status.dependencies.filter((one) => one.state === 'down' || one.state === 'degraded').map((one) => one.name);
-  const lost = status.lost.length > 0 ? `Not available now: ${status.lost.join(', ')}.`
-    : `Some services have problems: ${unwell.join(', ') || status.level}.`;
-  return { level: status.level, text: status.message ?? lost };
-}
-
-export function progress(entry: OutboxEntry, state: State, storage: 'opening' | 'durable' | 'memory'): Progress {
+export function progress(entry: OutboxEntry, isOnline: boolean, storage: 'opening' | 'durable' | 'memory'): Progress {
   switch (entry.state) {
-    case 'failed':
-      return { state: 'failed', note: failure(entry.error) };
-    case 'sent':
-      return { state: 'sent' };
-    case 'sending':
-      return { state: 'sending' };
+    case 'failed': return { state: 'failed', note: failure(entry.error) };
+    case 'sent': return { state: 'sent' };
+    case 'sending': return { state: 'sending' };
     case 'queued': {
       const kept = storage === 'memory' ? ' Keep this tab open.' : '';
       if (entry.error !== undefined) return { state: 'waiting', note: `${failure(entry.error)} It will be sent again automatically.${kept}` };
-      if (state.phase === 'online' || state.phase === 'moving') return { state: 'sending' };
-      return { state: 'waiting', note: `it will be sent when the connection is back.${kept}` };
+      return isOnline ? { state: 'sending' } : { state: 'waiting', note: `it will be sent when the connection is back.${kept}` };
     }
   }
 }
@@ -105,24 +94,11 @@ export function failure(what: Failure | undefined): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-export function gap({ from, to, because }: Gap): string {
-  const count = to - from + 1;
-  const what = count === 1 ? 'One message here is' : `${count} messages here are`;
-  return because === 'expired' ? `${what} no longer stored.` : `${what} not shown.`;
-}
-
-export const RESET = 'This channel was reset. Earlier messages may be gone.';
-
-/** The text at the start of the log. */
-export function beginning(floor: number, isEmpty: boolean): string {
-  if (floor > 1) return 'Earlier messages are no longer stored.';
-  return isEmpty ? 'No messages yet.' : 'This is where the channel begins.';
-}
+/** The text before the first message. */
+export const beginning = (floor: number): string => (floor > 1 ? 'Earlier messages are no longer stored.' : 'This is where the channel begins.');
 
 /** Explains why a channel cannot be read, if it was refused. */
-export function refusal(state: ChannelState): string | undefined {
-  return state.phase === 'refused' ? `This channel cannot be read: ${failure(state.error)}` : undefined;
-}
+export const refusal = ({ phase, error }: ChannelState): string | undefined => (phase === 'refused' ? `This channel cannot be read: ${failure(error)}` : undefined);
 
 export function typing(names: readonly string[]): string {
   if (names.length === 0) return '';
@@ -130,5 +106,34 @@ export function typing(names: readonly string[]): string {
   return `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} typing…`;
 }
 
+/** Says how many messages are not sent, or nothing. Messages that are being sent are not worth a word. */
+export function unsent(waiting: number, failed: number): string {
+  return [waiting > 0 && `${waiting} waiting`, failed > 0 && `${failed} failed`].filter(Boolean).join(' · ');
+}
+
+const CAPABILITIES: Readonly<Record<string, string>> = {
+  publish: 'Sending messages', history: 'Earlier messages', instant_delivery: 'Instant delivery', sign_in: 'Signing in', replies: 'Assistant replies',
+};
+/** Capabilities that work unless they are lost. */
+const ALWAYS = ['publish', 'history'];
+
+/** Turns the list of lost capabilities round: what works, and what does not. Empty if nothing is lost. */
+export function works(lost: readonly string[]): readonly { readonly name: string; readonly works: boolean }[] {
+  if (lost.length === 0) return [];
+  const all = [...ALWAYS.filter((one) => !lost.includes(one)).map((one) => [one, true] as const), ...lost.map((one) => [one, false] as const)];
+  return all.map(([one, isThere]) => ({ name: CAPABILITIES[one] ?? one.charAt(0).toUpperCase() + one.slice(1).replaceAll('_', ' '), works: isThere }));
+}
+
 /** True for a channel name that clients may use. Names with `$` are reserved for the gateway. */
 export const isChannelName = (text: string): boolean => /^[A-Za-z0-9_.:-]{1,128}$/.test(text);
+
+/** True if a token grants to publish on a channel. Unknown if the token cannot be read here or does not list channels: the gateway decides. */
+export function mayPublish(token: string, channel: string): boolean | undefined {
+  try {
+    const claims = JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/'))) as { channels?: { pattern: string; rights: string[] }[] };
+    const matches = (pattern: string) => (pattern.endsWith('*') ? channel.startsWith(pattern.slice(0, -1)) : channel === pattern);
+    return claims.channels?.some(({ pattern, rights }) => matches(pattern) && rights.includes('publish'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,5 +1,6 @@
 // A dependency of the gateway fails and recovers: the page shows what users lost, and when it is back.
 
+import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { close, open, person, Tab } from './support/browser.mjs';
@@ -50,13 +51,16 @@ test('the banner shows the operator\'s sentence while an optional dependency is 
   await tab.say('before');
   await tab.reads(['before']);
   service.isUp = false;
-  await tab.sees('the sentence', banner(tab), (text) => text.includes('Assistant replies are paused.'), 30_000);
+  await tab.sees('the sentence, and since when', banner(tab), (text) => /Assistant replies are paused\.\s*Since/.test(text), 30_000);
+  await tab.sees('what works', () => tab.page.locator('#works').innerText(), (text) => /✓\s*Sending messages[^]*✗\s*Assistant replies/.test(text));
   await tab.state(/online/);
   await tab.say('meanwhile');
   await tab.reads(['before', 'meanwhile']);
   await tab.picture('degraded');
   service.isUp = true;
+  await tab.sees('the end', banner(tab), (text) => text.includes('Everything works again.'), 30_000);
   await tab.sees('no sentence', banner(tab), (text) => text === '', 30_000);
+  assert.equal(await tab.page.locator('#works').count(), 0);
   await tab.reads(['before', 'meanwhile']);
 });
 
@@ -71,6 +75,9 @@ test('while a critical dependency is down, open tabs stay connected and new ones
   await stays.state(/online/);
   const comes = await Tab.open(t, await person(t), gateway);
   await comes.state(/reconnecting: backend is unavailable.*reference/s);
+  const card = /Since[^]*sent when the chat is back\.[^]*Next try in \d+ s[^]*Connect now[^]*Reference: \w+/;
+  await comes.sees('the card', () => comes.page.locator('#outage').innerText(), (text) => card.test(text));
+  await comes.picture('newcomer');
   await comes.say('from outside');
   await comes.line('from outside', (line) => line.state === 'waiting');
   await comes.picture('refused-connection');

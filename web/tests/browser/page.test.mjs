@@ -26,14 +26,14 @@ test('the newest messages are shown first, and scrolling up loads older ones up 
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.reads(numbered(81, 130));
   const isAtEnd = () => tab.page.evaluate(() => {
-    const { scrollHeight, scrollTop, clientHeight } = document.getElementById('scroll');
+    const { scrollHeight, scrollTop, clientHeight } = document.querySelector('#log .sw-scroll');
     return scrollHeight - scrollTop - clientHeight < 5;
   });
   await tab.sees('the end is in view', isAtEnd, Boolean);
-  const up = () => tab.page.locator('#scroll').evaluate((scroll) => { scroll.scrollTop = 0; });
+  const up = () => tab.page.locator('#log .sw-scroll').evaluate((scroll) => { scroll.scrollTop = 0; });
   await up();
   await tab.sees('one more page', tab.texts, (all) => all.length >= 100);
-  await tab.sees('the rows in view stay in view', () => tab.page.evaluate(() => document.getElementById('scroll').scrollTop), (top) => top > 100);
+  await tab.sees('the rows in view stay in view', () => tab.page.evaluate(() => document.querySelector('#log .sw-scroll').scrollTop), (top) => top > 100);
   await tab.sees('all messages', async () => {
     await up();
     return tab.texts();
@@ -41,8 +41,8 @@ test('the newest messages are shown first, and scrolling up loads older ones up 
   assert.deepEqual(await tab.texts(), numbered(1, 130));
   await tab.sees('the beginning of the channel', tab.shown, (text) => text.includes('This is where the channel begins.'));
   await peer.say('lobby', 'a new one');
-  await tab.sees('the button for new messages', () => tab.page.locator('#newer').isVisible(), Boolean);
-  await tab.page.click('#newer');
+  await tab.sees('the button for new messages', () => tab.page.getByRole('button', { name: '1 new message' }).isVisible(), Boolean);
+  await tab.page.getByRole('button', { name: '1 new message' }).click();
   await tab.sees('the end is in view', isAtEnd, Boolean);
 });
 
@@ -62,11 +62,11 @@ test('a notice is shown where messages are no longer stored', async (t) => {
     ({ floor } = await peer.ask('history', { channel: 'lobby', limit: 1 }));
   }
   link.release();
-  await tab.page.click('#now', { timeout: 2000 }).catch(() => {});
+  await tab.page.getByRole('button', { name: 'Connect now' }).click({ timeout: 2000 }).catch(() => {});
   await tab.state(/online/);
   const lines = await tab.sees('the notice', tab.lines, (all) => all.some((line) => /no longer stored/.test(line.notice)));
-  assert.equal(lines[0].text, 'seen');
-  assert.match(lines[1].notice, /^\d+ messages here are no longer stored\.$/);
+  const seen = lines.findIndex(({ text }) => text === 'seen');
+  assert.match(lines[seen + 1].notice, /^\d+ messages here are no longer stored\.$/);
   await tab.picture('gap');
 });
 
@@ -75,8 +75,7 @@ test('a person switches channels without a reload, and each has its own messages
   const tab = await Tab.open(t, await person(t), gateway, '#channel=harbour');
   await tab.say('at the harbour');
   await tab.reads(['at the harbour']);
-  await tab.page.fill('#channel', 'no such name!');
-  await tab.page.press('#channel', 'Enter');
+  await tab.enter('no such name!');
   await tab.sees('the rule for names', tab.shown, (text) => text.includes('A channel name must be'));
   await tab.page.fill('#channel', 'lobby');
   await tab.page.press('#channel', 'Enter');
@@ -84,9 +83,16 @@ test('a person switches channels without a reload, and each has its own messages
   await tab.say('in the lobby');
   await tab.reads(['in the lobby']);
   assert.match(tab.page.url(), /#channel=lobby$/);
-  await tab.page.fill('#channel', 'harbour');
-  await tab.page.press('#channel', 'Enter');
+  // The other channel is above in the list.
+  await tab.page.keyboard.press('Alt+ArrowUp');
   await tab.reads(['at the harbour']);
+  const peer = await Peer.connect(t, gateway);
+  await peer.say('lobby', 'meanwhile');
+  await tab.sees('what is new elsewhere', () => tab.page.title(), (title) => title === '(1) harbour · Seawall');
+  await tab.page.getByRole('button', { name: /^#?lobby/ }).click();
+  await tab.reads(['in the lobby', 'meanwhile']);
+  assert.deepEqual(await tab.page.locator('#log .sw-row:has(.new-line) .text').allInnerTexts(), ['meanwhile']);
+  await tab.sees('it is read', () => tab.page.title(), (title) => title === 'lobby · Seawall');
 });
 
 test('the author can edit and delete a message, and other people cannot', async (t) => {
@@ -95,16 +101,21 @@ test('the author can edit and delete a message, and other people cannot', async 
   await mine.say('frist');
   await theirs.reads(['frist']);
   assert.equal(await theirs.page.getByRole('button', { name: 'Edit' }).count(), 0);
-  await mine.page.hover('#log > li');
   await mine.press('frist', 'Edit');
   await mine.page.fill('#draft', 'first');
   await mine.page.press('#draft', 'Enter');
   await theirs.reads(['first']);
   await mine.reads(['first']);
   await mine.press('first', 'Delete');
-  await mine.press('first', 'Really delete');
-  await theirs.reads(['deleted']);
-  await mine.reads(['deleted']);
+  await mine.press('Message deleted', 'Undo');
+  await mine.reads(['first']);
+  // The keys of the row do the same as its buttons.
+  await mine.page.keyboard.press('ArrowUp');
+  await mine.page.locator('#log .sw-row', { hasText: 'first' }).press('Delete');
+  await mine.line('Message deleted', (line) => /Undo/.test(line.progress));
+  assert.deepEqual(await theirs.texts(), ['first'], 'it is sent when it can no longer be undone');
+  await theirs.reads(['Message deleted']);
+  await mine.reads(['Message deleted']);
 });
 
 test('other people see that a person is typing until the message is sent', async (t) => {
@@ -113,8 +124,7 @@ test('other people see that a person is typing until the message is sent', async
   await one.state(/online/);
   await two.say('here');
   await one.reads(['here']);
-  await one.page.fill('#name', 'ida');
-  await one.page.press('#name', 'Tab');
+  await one.become({ name: 'ida' });
   await one.page.locator('#draft').pressSequentially('hello');
   await two.sees('ida is typing', two.shown, (text) => text.includes('\u2068ida\u2069 is typing…'));
   assert.ok(!(await one.shown()).includes('typing'), 'the person typing does not see it');
@@ -133,16 +143,13 @@ test('a draft belongs to its channel, and survives an edit and a reload', async 
   await tab.say('stored');
   await tab.reads(['stored']);
   await tab.page.fill('#draft', 'unsent');
-  await tab.page.hover('#log > li');
   await tab.press('stored', 'Edit');
   await draft('stored');
   await tab.page.press('#draft', 'Escape');
   await draft('unsent');
-  await tab.page.fill('#channel', 'harbour');
-  await tab.page.press('#channel', 'Enter');
+  await tab.enter('harbour');
   await draft('');
-  await tab.page.fill('#channel', 'lobby');
-  await tab.page.press('#channel', 'Enter');
+  await tab.enter('lobby');
   await draft('unsent');
   await tab.page.reload();
   await draft('unsent');
@@ -152,23 +159,19 @@ test('a draft belongs to its channel, and survives an edit and a reload', async 
   await draft('');
 });
 
-test('a further message of an author has the whole width, and axe finds nothing serious', async (t) => {
+test('a further message of an author has the whole width', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t), gateway);
   await tab.say('first');
   await tab.say(`second ${'word '.repeat(80)}end`);
   await tab.sees('both', tab.texts, (all) => all.length === 2);
   await tab.page.mouse.move(0, 0);
-  const share = await tab.page.locator('#log > li .text').nth(1).evaluate((text) => {
+  const share = await tab.page.locator('#log .text').nth(1).evaluate((text) => {
     const range = document.createRange();
     range.selectNodeContents(text);
     return range.getClientRects()[0].width / text.clientWidth;
   });
   assert.ok(share > 0.9, `the first line takes ${share} of the row`);
-  await tab.page.evaluate(axe);
-  const { violations } = await tab.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
   await tab.picture('grouped');
 });
 
@@ -209,7 +212,7 @@ test('a link does not replace the token of a tab unless the person agrees', asyn
   await tab.sees('the question', asks, Boolean);
   assert.ok(noToken(), 'the token leaves the address at once');
   assert.match(await tab.stateText(), /online as ann/);
-  assert.equal(await tab.page.inputValue('#channel'), 'harbour', 'a channel is opened without a question');
+  assert.equal(await tab.page.locator('h1 bdi').innerText(), 'harbour', 'a channel is opened without a question');
   await tab.picture('offer');
   await tab.page.getByRole('button', { name: 'Ignore' }).click();
   assert.ok(!await asks());
@@ -276,25 +279,124 @@ test('a message that is too long is not sent, and its text is kept', async (t) =
   await tab.state(/online/);
 });
 
-test('the page works with the keyboard alone, and every control has a name', async (t) => {
+test('the keyboard reaches every control, the log is one stop, and each control has a name and a large target', async (t) => {
   const gateway = await Gateway.start(t);
-  const tab = await Tab.open(t, await person(t, { colorScheme: 'dark', viewport: { width: 360, height: 640 } }), gateway);
+  const tab = await Tab.open(t, await person(t, { colorScheme: 'dark', viewport: { width: 320, height: 640 }, hasTouch: true }), gateway);
   await tab.state(/online/);
-  await tab.say('mine');
-  await tab.reads(['mine']);
-  const reached = new Set();
-  await tab.page.locator('#channel').focus();
-  for (let step = 0; step < 12; step += 1) {
-    reached.add(await tab.page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+  for (const text of ['first', 'second', 'third']) await tab.say(text);
+  await tab.reads(['first', 'second', 'third']);
+  const reached = [];
+  await tab.page.locator('#menu').focus();
+  for (let step = 0; step < 7; step += 1) {
+    reached.push(await tab.page.evaluate(() => document.activeElement.id || document.activeElement.innerText));
     await tab.page.keyboard.press('Tab');
   }
-  for (const wanted of ['channel', 'name', 'scroll', 'Edit', 'Delete', 'draft', 'send']) {
-    assert.ok(reached.has(wanted), `${wanted} is reached: ${[...reached]}`);
-  }
-  const nameless = await tab.page.locator('input:visible, button:visible, textarea:visible').evaluateAll((all) =>
-    all.filter((one) => !(one.labels?.length > 0) && one.textContent.trim() === '').map((one) => one.outerHTML));
-  assert.deepEqual(nameless, []);
-  const width = await tab.page.evaluate(() => document.documentElement.scrollWidth);
-  assert.ok(width <= 360, `nothing is wider than the screen: ${width}`);
-  await tab.picture('narrow-dark');
+  for (const wanted of ['menu', 'more', 'Edit', 'Delete', 'draft', 'send']) assert.ok(reached.includes(wanted), `${wanted} is reached: ${reached}`);
+  assert.equal(reached.filter((one) => one === 'Edit').length, 1, `the log is one stop: ${reached}`);
+  const controls = tab.page.locator('input:visible, button:visible, textarea:visible');
+  const faults = await controls.evaluateAll((all) => all.filter((one) => {
+    const isNamed = one.labels?.length > 0 || one.getAttribute('aria-label') || one.textContent.trim() !== '';
+    return !isNamed || one.getBoundingClientRect().height < 44;
+  }).map((one) => one.outerHTML));
+  assert.deepEqual(faults, []);
+  assert.ok(await tab.page.evaluate(() => document.getElementById('bar').offsetHeight <= 49));
+  assert.ok(await tab.page.evaluate(() => document.documentElement.scrollWidth <= 320), 'nothing is wider than the screen');
+  // The composer edits the last message, and Escape leaves it.
+  await tab.page.locator('#draft').press('ArrowUp');
+  await tab.sees('the last message in the composer', () => tab.page.inputValue('#draft'), (text) => text === 'third');
+  await tab.page.locator('#draft').press('Escape');
+  await tab.sees('the draft', () => tab.page.inputValue('#draft'), (text) => text === '');
+  const row = tab.page.locator('#log .sw-row', { hasText: 'third' });
+  await row.focus();
+  await row.press('ArrowUp');
+  await tab.page.keyboard.press('e');
+  await tab.sees('the message of the row in the composer', () => tab.page.inputValue('#draft'), (text) => text === 'second');
+  await tab.page.keyboard.press('Escape');
+  await row.focus();
+  await tab.page.keyboard.press('?');
+  await tab.sees('the keys', tab.shown, (text) => text.includes('edit or delete the message in focus'));
+  await tab.page.keyboard.press('Escape');
+  await tab.page.locator('#menu').click();
+  await tab.sees('the channels', () => tab.page.locator('#find').isVisible(), Boolean);
+  await tab.page.keyboard.press('Escape');
+  await tab.sees('no channels', () => tab.page.locator('#find').isVisible(), (isVisible) => !isVisible);
 });
+
+test('markup becomes elements, right-to-left text its order, a long text is cut, and one announcer speaks', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  await tab.state(/online/);
+  const peer = await Peer.connect(t, gateway);
+  await peer.say('lobby', 'It did: https://deploys.example/4711. `make` is **green**, <b>not</b>');
+  await peer.say('lobby', 'هل أنت متأكد؟ 100%');
+  await peer.say('lobby', Array.from({ length: 40 }, (_, at) => `line ${at}`).join('\n'));
+  await tab.sees('all', tab.texts, (all) => all.length === 3);
+  const link = tab.page.locator('#log a');
+  assert.deepEqual([await link.getAttribute('href'), await link.getAttribute('rel')], ['https://deploys.example/4711', 'noopener noreferrer nofollow']);
+  const elements = await tab.page.locator('#log .text').first().evaluate((text) => [...text.children].map((one) => [one.localName, one.textContent]));
+  assert.deepEqual(elements, [['a', 'https://deploys.example/4711'], ['code', 'make'], ['strong', 'green']]);
+  assert.equal(await tab.page.locator('#log .text').nth(1).evaluate((text) => getComputedStyle(text).direction), 'rtl');
+  await tab.page.fill('#draft', 'مرحبا');
+  assert.equal(await tab.page.locator('#draft').evaluate((draft) => getComputedStyle(draft).direction), 'rtl');
+  const height = () => tab.page.locator('#log .text').nth(2).evaluate((text) => text.clientHeight);
+  const cut = await height();
+  await tab.page.getByRole('button', { name: 'Show more' }).click();
+  assert.ok(await height() > 2 * cut);
+  assert.deepEqual(await tab.page.locator('[role=log]').evaluateAll((all) => all.map((log) => [log.getAttribute('aria-live'), log.localName])), [['off', 'div']]);
+  await tab.sees('it is announced', () => tab.page.locator('[role=status]').innerText(), (text) => text !== '');
+});
+
+test('what arrives while the page is in the background is counted in the title and marked', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  const peer = await Peer.connect(t, gateway);
+  await tab.state(/online/);
+  await peer.say('lobby', 'seen');
+  await tab.reads(['seen']);
+  const hide = (isHidden) => tab.page.evaluate((isHidden) => {
+    Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, isHidden);
+  await hide(true);
+  for (const text of ['one', 'two', 'three']) await peer.say('lobby', text);
+  await tab.sees('how many', () => tab.page.title(), (title) => title === '(3) lobby · Seawall');
+  await hide(false);
+  await tab.sees('no number', () => tab.page.title(), (title) => title === 'lobby · Seawall');
+  assert.deepEqual(await tab.page.locator('#log .sw-row:has(.new-line) .text').allInnerTexts(), ['one']);
+  assert.equal(await tab.page.locator('#log .sw-day').count(), 1);
+});
+
+test('axe finds nothing serious and nothing overflows, light and dark, wide and narrow', async (t) => {
+  const gateway = await Gateway.start(t);
+  const tab = await Tab.open(t, await person(t), gateway);
+  const peer = await Peer.connect(t, gateway);
+  for (const [at, [name, text]] of CONVERSATION.entries()) await peer.ask('publish', { channel: 'lobby', key: `line${at}`, data: { name, text } });
+  await tab.say('On it. I’ll report back at *noon*.');
+  await tab.sees('all', tab.texts, (all) => all.length === CONVERSATION.length + 1);
+  const states = { chat: () => {}, profile: () => tab.page.click('#more'), find: () => tab.page.keyboard.press('Control+k'), keys: () => tab.page.locator('#log .sw-row').last().press('?') };
+  for (const [state, show] of Object.entries(states)) {
+    await show();
+    for (const colorScheme of ['light', 'dark']) {
+      for (const width of [1440, 360, 320]) {
+        await tab.page.setViewportSize({ width, height: width === 1440 ? 900 : 740 });
+        await tab.page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        assert.ok(await tab.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${state} fits in ${width} px`);
+        if (width !== 320) await tab.picture(`page-${state}-${width}-${colorScheme}`);
+      }
+      await tab.page.evaluate(axe);
+      const { violations } = await tab.page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], `${state}, ${colorScheme}`);
+    }
+    await tab.page.setViewportSize({ width: 1440, height: 900 });
+    await tab.page.keyboard.press('Escape');
+  }
+});
+
+const CONVERSATION = [
+  ['Ada', 'Morning! Did the deploy go through?'],
+  ['Grace', 'It did, at 08:12: https://deploys.example/4711'],
+  ['Grace', 'The migration took **4 s**. If you want to check, run `seawall doctor` on either host.'],
+  ['ליאת', 'מצוין, תודה רבה! האם יש עוד משהו לבדוק?'],
+  ['Linus', 'One more thing: the log has this line twice.\n```\nstore connected  epoch=k3f9 head=57\n```'],
+];

@@ -81,7 +81,7 @@ export class Tab {
   /** Returns the whole text of the page. */
   shown = () => this.page.evaluate(() => document.body.innerText).catch((error) => String(error));
 
-  stateText = () => this.page.locator('#state').innerText();
+  stateText = async () => (await this.page.locator('#state').getAttribute('title')) ?? '';
 
   async state(pattern, ms) {
     return this.sees(`the state is ${pattern}`, this.stateText, (text) => pattern.test(text), ms);
@@ -90,7 +90,7 @@ export class Tab {
   /** Starts recording every state of the connection, however short. */
   watch = () => this.page.evaluate(() => {
     const state = document.getElementById('state');
-    const look = () => window.seen.push({ state: state.dataset.state, text: state.innerText });
+    const look = () => window.seen.push({ state: state.dataset.state, text: state.title });
     window.seen = [];
     look();
     new MutationObserver(look).observe(state, { attributes: true, childList: true, characterData: true, subtree: true });
@@ -100,15 +100,15 @@ export class Tab {
   seen = () => this.page.evaluate(() => window.seen);
 
   /** Returns the rows from top to bottom: `{text, state, progress, author}` for messages, `{notice}` for notices. */
-  lines = () => this.page.locator('#log > li').evaluateAll((all) => all.map((line) => {
-    if (line.classList.contains('notice')) return { notice: line.innerText.trim() };
-    const state = ['failed', 'waiting'].find((name) => line.classList.contains(name)) ?? 'sent';
-    const progress = line.querySelector('.progress');
+  lines = () => this.page.locator('#log .sw-row').evaluateAll((all) => all.map((line) => {
+    const message = line.querySelector('.message');
+    if (message === null) return { notice: line.innerText.trim() };
+    const state = ['failed', 'waiting'].find((name) => message.classList.contains(name)) ?? 'sent';
     return {
-      text: line.querySelector('.text').innerText,
+      text: message.querySelector('.text').innerText,
       state,
-      progress: progress.hidden ? '' : progress.innerText,
-      author: line.querySelector('.author').textContent,
+      progress: message.querySelector('.progress')?.textContent ?? '',
+      author: message.querySelector('.author').textContent,
     };
   }));
 
@@ -143,7 +143,22 @@ export class Tab {
   }
 
   press(text, button) {
-    return this.page.locator('#log > li', { hasText: text }).getByRole('button', { name: button }).click();
+    return this.page.locator('#log .sw-row', { hasText: text }).getByRole('button', { name: button }).click();
+  }
+
+  /** Opens a channel with the keyboard. */
+  async enter(channel) {
+    await this.page.keyboard.press('Control+k');
+    await this.page.fill('#channel', channel);
+    await this.page.press('#channel', 'Enter');
+  }
+
+  /** Changes the name or the token in the dialog. */
+  async become({ name, token }) {
+    await this.page.click('#more');
+    if (name !== undefined) await this.page.fill('#name', name);
+    if (token !== undefined) await this.page.fill('#token', token);
+    await this.page.getByRole('button', { name: 'Save' }).click();
   }
 
   /** Saves a screenshot for review if SEAWALL_PICTURES names a folder. */

@@ -1,0 +1,8 @@
+// The page at `/`, built on the React kit.
+
+import { createRoot } from 'react-dom/client';
+import { AppBoundary, createKit } from 'seawall-react';
+import { App } from './app.tsx';
+
+const kit = createKit({ release: 'seawall-page/1' });
+createRoot(document.getElementById('app')!).render(<AppBoundary kit={kit}><App kit={kit} /></AppBoundary>);

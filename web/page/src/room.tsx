@@ -1,0 +1,254 @@
+// The open channel: its log, or a card in its place, and the composer.
+
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
+import { ChatBoundary, MessageBoundary, plainText, ThreadBoundary, useAnnounce, useConnection, useOutbox, useSeawall } from 'seawall-react';
+import { MessageList, useChannel, usePublish, type UsedChannel } from 'seawall-react/chat';
+import { Composer, type Editing } from './composer.tsx';
+import type { OwnKeys } from './memory.ts';
+import { isOpen, Line, type MessageActions } from './message.tsx';
+import { Countdown, clockTime } from './parts.tsx';
+import { firstUnread, isolated, Rows, textOf, type MessageRow, type Row } from './rows.ts';
+import { beginning, failure, mayPublish, outage, progress, refusal, typing as typingText, unsent } from './words.ts';
+
+/** How each channel is opened. The newest messages, and the most missed ones to catch up on; if more were missed, only the newest are shown. */
+export const OPENED = { last: 50, catchUp: 1_000, window: 2_000 };
+/** A page of earlier messages. */
+const PAGE = 50;
+/** How long a deletion can be undone. It is sent afterwards, because a delete erases. */
+export const UNDO_MS = 6_000;
+
+export interface RoomProps {
+  readonly channel: string;
+  /** The name that is sent with messages: none if the user has a name of their own. */
+  readonly name: string | undefined;
+  readonly token: string;
+  /** True if the page cannot connect without a valid token. */
+  readonly needsToken: boolean;
+  readonly keys: OwnKeys;
+  /** Shown in place of the log. */
+  readonly instead: ReactNode;
+  /** A fault of what a person did elsewhere. */
+  readonly notice: string;
+}
+
+export function Room(props: RoomProps): ReactNode {
+  return <ChatBoundary name={props.channel}><Chat {...props} /></ChatBoundary>;
+}
+
+function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomProps): ReactNode {
+  const view = useChannel(channel, OPENED);
+  const { client } = useSeawall();
+  const { online } = useConnection();
+  const publish = usePublish<unknown>(channel);
+  const { waiting, failed, retry, retryAll, discard } = useOutbox(channel);
+  const storage = useSyncExternalStore(client.outbox.storage.subscribe, () => client.outbox.storage.value);
+  useSyncExternalStore(keys.subscribe, () => keys.version);
+  const announce = useAnnounce();
+  const [editing, setEditing] = useState<Editing>();
+  const [fault, setFault] = useState('');
+  const [restored, setRestored] = useState<{ readonly text: string }>();
+  const firstNew = useFirstNew(view);
+  const [going, remove, undo] = useUndo((offset) => { publish(null, { deletes: offset }).catch(report); });
+  const made = useRef<Rows>(undefined);
+  const isSynced = view.state.phase === 'live' || view.messages.length > 0;
+  const rows = (made.current ??= new Rows()).list(view.messages, {
+    isOwn: keys.has, progress: (entry) => progress(entry, online, storage), going, firstNew: firstNew.id,
+    beginning: isSynced && !view.hasOlder ? beginning(view.state.floor ?? 1) : undefined,
+  });
+
+  function report(error: unknown): void {
+    // A queued message shows its own result in the log.
+    const { code = '', message = String(error) } = error as { code?: string; message?: string };
+    if (code === 'invalid' || code === 'too_large' || code === 'outbox_full') say(failure({ code, message }));
+  }
+  function say(text: string): void {
+    setFault(text);
+    if (text !== '') announce(text, true);
+  }
+  const send = (text: string, edit: Editing | undefined) => {
+    setFault('');
+    // Without a token the message would have no author, so its text stays in the draft.
+    if (needsToken && token === '') {
+      setRestored({ text });
+      return say('Enter a token first.');
+    }
+    setEditing(undefined);
+    firstNew.forget();
+    publish({ ...(name !== undefined && { name }), text }, edit && { edits: edit.offset }).catch((error: unknown) => {
+      report(error);
+      const { code = '' } = error as { code?: string };
+      if (!['invalid', 'too_large', 'outbox_full'].includes(code)) return;
+      if (edit) setEditing({ ...edit, text });
+      else setRestored({ text });
+    });
+  };
+  const edit = (row: MessageRow) => setEditing({ offset: row.offset!, text: textOf(row.source.data) });
+  const actions = useStable<MessageActions>({
+    edit, remove: (row) => remove(row.offset!), undo: (row) => undo(row.offset!),
+    retry: ({ key }) => retry(key),
+    discard: ({ key }) => void discard(key),
+    editFailed({ key }) {
+      const entry = client.outbox.value.find((one) => one.key === key);
+      if (!entry || !discard(key)) return;
+      if (entry.edits === undefined) setRestored({ text: textOf(entry.data) });
+      else setEditing({ offset: entry.edits, text: textOf(entry.data) });
+    },
+  });
+  const granted = mayPublish(token, channel) ?? !(online && failed.some(({ error }) => error?.code === 'forbidden'));
+  const refused = refusal(view.state);
+  const hint = fault || notice || typingText(view.typing.map(isolated));
+  const count = unsent(online ? 0 : waiting.length, failed.length);
+  return (
+    <>
+      {instead ?? (
+        <Log rows={rows} view={view} actions={actions} onFault={say} label={`Messages in ${channel}`}
+          empty={refused !== undefined ? <p className="empty">{refused}</p> : isSynced ? <Empty channel={channel} /> : null} />
+      )}
+      <Composer
+        key={channel} channel={channel} editing={editing} readOnly={!granted} hint={hint} isFault={hint !== '' && hint === (fault || notice)} restored={restored}
+        onSend={send} onTyped={() => { setFault(''); view.typed(name); }} onCancel={() => { setEditing(undefined); setFault(''); }}
+        onEditLast={() => { const last = rows.filter(isOpen).at(-1); if (last) edit(last); }}
+      >
+        {count !== '' && (
+          <span id="unsent">
+            {count}
+            {failed.length > 0 && <button type="button" className="plain" onClick={retryAll}>Retry all</button>}
+            <button type="button" className="plain" onClick={review}>Review</button>
+          </span>
+        )}
+      </Composer>
+    </>
+  );
+}
+
+/** Moves the focus to the first message that is not sent. */
+function review(): void {
+  const row = document.querySelector('#log .failed, #log .waiting')?.closest<HTMLElement>('li');
+  row?.scrollIntoView({ block: 'center' });
+  row?.focus();
+}
+
+interface LogProps {
+  readonly rows: readonly Row[];
+  readonly view: UsedChannel<unknown>;
+  readonly actions: MessageActions;
+  readonly label: string;
+  readonly empty: ReactNode;
+  readonly onFault: (text: string) => void;
+}
+
+function Log({ rows, view, actions, label, empty, onFault }: LogProps): ReactNode {
+  const older = () => view.older(PAGE).catch((error: Error) => onFault(`Could not load earlier messages: ${error.message}`));
+  const onKeyDown = (event: KeyboardEvent) => {
+    const id = (event.target as HTMLElement).dataset['id'];
+    const row = id !== undefined && rows.find((one) => one.id === id);
+    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === 'Escape') document.getElementById('draft')?.focus();
+    if (!isOpen(row) || !/^(e|E|Delete)$/.test(event.key)) return;
+    event.preventDefault();
+    if (event.key === 'Delete') actions.remove(row);
+    else actions.edit(row);
+  };
+  return (
+    <div id="log" onKeyDown={onKeyDown}>
+      <ThreadBoundary name={label} plain={rows}>
+        <MessageList items={rows} label={label} hasOlder={view.hasOlder} loading={view.loading} onOlder={older} onEnd={view.newest} empty={empty}>
+          {(row, { active }) => <MessageBoundary text={plainText(row)}><Line row={row} active={active} actions={actions} /></MessageBoundary>}
+        </MessageList>
+      </ThreadBoundary>
+    </div>
+  );
+}
+
+function Empty({ channel }: { readonly channel: string }): ReactNode {
+  return (
+    <div className="empty">
+      <p><strong>{`This is the beginning of #${channel}`}</strong></p>
+      <p>No messages yet. Open this page in a second tab and write something in one of them.</p>
+    </div>
+  );
+}
+
+/** Shown to a newcomer in an outage, in place of the log. */
+export function OutageCard(): ReactNode {
+  const { because, retryAt, reconnect } = useConnection();
+  const [since] = useState(Date.now);
+  if (!because) return null;
+  return (
+    <div id="outage" className="card" role="group" aria-label="No connection">
+      <p className="lead">{outage(because)}</p>
+      <p>{`Since ${clockTime(since)}, as far as this page knows. What you write now is sent when the chat is back.`}</p>
+      <p className="row">{retryAt === undefined ? <span>Trying to connect…</span> : <Countdown until={retryAt} />}<button type="button" id="now" onClick={reconnect}>Connect now</button></p>
+      {because.reference !== undefined && <p className="quiet">{`Reference: ${because.reference}`}</p>}
+    </div>
+  );
+}
+
+/**
+ * Marks what is seen as read, and finds the first message that was not: of a channel that is opened, or of a page that was in the background.
+ */
+function useFirstNew(view: UsedChannel<unknown>): { readonly id: string | undefined; readonly forget: () => void } {
+  const [id, setId] = useState<string>();
+  const latest = useRef(view);
+  latest.current = view;
+  /** True once the messages that the channel had were seen. After that, each is read when it arrives while the page is in front. */
+  const begun = useRef(false);
+  const last = view.messages.at(-1);
+  useEffect(() => {
+    if (view.unread > 0 && (document.hidden || !begun.current)) setId((known) => known ?? firstUnread(view.messages, view.unread));
+    begun.current ||= last !== undefined;
+    if (!document.hidden) view.read();
+  }, [last?.id]);
+  useEffect(() => {
+    const change = () => {
+      if (document.hidden) setId(undefined);
+      else latest.current.read();
+    };
+    document.addEventListener('visibilitychange', change);
+    return () => document.removeEventListener('visibilitychange', change);
+  }, []);
+  return { id, forget: () => setId(undefined) };
+}
+
+/** Deletes after {@link UNDO_MS}, or when the channel or the page is left. Returns what is going, `remove` and `undo`. */
+function useUndo(erase: (offset: number) => void): [ReadonlySet<number>, (offset: number) => void, (offset: number) => void] {
+  const [going, setGoing] = useState<ReadonlySet<number>>(new Set());
+  const timers = useRef(new Map<number, ReturnType<typeof setTimeout>>()).current;
+  const latest = useRef(erase);
+  latest.current = erase;
+  const change = () => setGoing(new Set(timers.keys()));
+  const end = (offset: number) => {
+    clearTimeout(timers.get(offset));
+    timers.delete(offset);
+    latest.current(offset);
+  };
+  useEffect(() => {
+    const all = () => [...timers.keys()].forEach(end);
+    addEventListener('pagehide', all);
+    return () => {
+      removeEventListener('pagehide', all);
+      all();
+    };
+  }, []);
+  const remove = (offset: number) => {
+    if (timers.has(offset)) return;
+    timers.set(offset, setTimeout(() => {
+      end(offset);
+      change();
+    }, UNDO_MS));
+    change();
+  };
+  const undo = (offset: number) => {
+    clearTimeout(timers.get(offset));
+    timers.delete(offset);
+    change();
+  };
+  return [going, remove, undo];
+}
+
+/** Returns one object for all renders, whose methods are the newest. */
+function useStable<T extends object>(methods: T): T {
+  const latest = useRef(methods);
+  latest.current = methods;
+  return useMemo(() => Object.fromEntries(Object.keys(methods).map((name) => [name, (...args: unknown[]) => (latest.current as Record<string, (...args: unknown[]) => unknown>)[name]!(...args)])) as T, []);
+}
