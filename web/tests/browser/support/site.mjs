@@ -1,13 +1,14 @@
-// A web server of another origin, as an app has it. It serves one HTML page.
+// A web server of another origin, as an app has it. It serves one HTML page, and scripts by their path.
 
 import { createServer } from 'node:http';
 
 export class Site {
-  /** `page` returns the HTML, and is called for each request. */
-  static async start(t, page) {
+  /** `page` and the members of `scripts` return what is served, and are called for each request. */
+  static async start(t, page, scripts = {}) {
     const server = createServer((request, response) => {
-      const isPage = request.url === '/';
-      response.writeHead(isPage ? 200 : 404, { 'Content-Type': 'text/html; charset=utf-8' }).end(isPage ? page() : '');
+      const serve = request.url === '/' ? page : scripts[request.url];
+      const type = serve === page ? 'text/html' : 'text/javascript';
+      response.writeHead(serve ? 200 : 404, { 'Content-Type': `${type}; charset=utf-8` }).end(serve?.() ?? '');
     });
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     t.after(() => server.close());
