@@ -21,6 +21,8 @@ pub struct ChannelPace {
     pub apart_ms: u64,
     /// Notices in any 60 seconds.
     pub per_minute: usize,
+    /// Begins in one notice.
+    pub group_max: usize,
 }
 
 impl AlertChannel {
@@ -44,12 +46,13 @@ impl AlertChannel {
         AlertChannel::ALL.into_iter().find(|channel| channel.as_str() == text)
     }
 
-    /// Slack accepts one message a second, PagerDuty 120 events a minute.
+    /// Slack accepts one message a second, PagerDuty 120 events a minute. Only people read several begins in one message: programs need
+    /// each with its key.
     pub const fn pace(self) -> ChannelPace {
         match self {
-            AlertChannel::Pagerduty => ChannelPace { apart_ms: 0, per_minute: 60 },
-            AlertChannel::Slack => ChannelPace { apart_ms: 1_000, per_minute: 20 },
-            AlertChannel::Webhook => ChannelPace { apart_ms: 200, per_minute: 300 },
+            AlertChannel::Pagerduty => ChannelPace { apart_ms: 0, per_minute: 60, group_max: 1 },
+            AlertChannel::Slack => ChannelPace { apart_ms: 1_000, per_minute: 20, group_max: 10 },
+            AlertChannel::Webhook => ChannelPace { apart_ms: 200, per_minute: 300, group_max: 1 },
         }
     }
 

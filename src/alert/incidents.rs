@@ -1,37 +1,23 @@
 //! All alerts of one gateway: their incidents, and the notices that are due.
 
 use super::channel::AlertChannel;
+use super::due::{due, notify};
 use super::hold::{HoldCheck, HoldReason, SenderRole, StormGauge};
 use super::incident::{Incident, IncidentEnd, NotifiedChannel};
 use super::key::{AlertKey, AlertKind, AlertSeverity};
 use super::machine::{
     AlertCondition, AlertRule, AllClear, EndRule, EventEvidence, IncidentMachine, IncidentPhase, IncidentTurn,
 };
-use super::notice::{NoticeContent, NoticeEvent};
+use super::notice::{NoticeDraft, NoticeEvent};
+use super::pending::PendingAlerts;
+use super::reading::AlertReading;
 use super::routing::AlertRouting;
 use super::silence::{Silence, SilenceList};
 use std::collections::BTreeMap;
 use std::mem;
 
-/// Alerts at once: a gateway has five objectives and few dependencies.
-const ALERTS_MAX: usize = 256;
 /// A storm is over when nothing was held for it for this long, in milliseconds.
 const STORM: AlertRule = AlertRule { begin_after_ms: 0, end: EndRule::After(600_000) };
-
-/// The state of what one alert watches.
-#[derive(Clone, Debug)]
-pub struct AlertReading {
-    pub key: AlertKey,
-    pub severity: AlertSeverity,
-    pub rule: AlertRule,
-    pub condition: AlertCondition,
-    pub events: EventEvidence,
-    /// The figures, in a sentence or two.
-    pub text: String,
-    pub reference: Option<String>,
-    /// An outage of a critical dependency explains it.
-    pub is_explained: bool,
-}
 
 /// An incident that has just begun or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +26,11 @@ pub enum IncidentStep {
     Ended(Box<Incident>),
 }
 
-/// A message that is due, and its channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoticeDraft {
-    pub channel: AlertChannel,
-    pub content: NoticeContent,
-}
-
 /// All alerts. What it returns is stored before it is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
     pub(super) number: u64,
-    /// Machines of alerts without an incident that are not quiet.
-    pub(super) pending: BTreeMap<AlertKey, IncidentMachine>,
+    pub(super) pending: PendingAlerts,
     pub(super) open: BTreeMap<AlertKey, Incident>,
     pub silences: SilenceList,
     gauge: StormGauge,
@@ -146,13 +124,19 @@ impl Incidents {
 
     /// Takes readings of alerts.
     pub fn read(&mut self, readings: &[AlertReading], now_ms: u64) -> Vec<IncidentStep> {
-        let steps: Vec<_> = readings.iter().filter_map(|reading| self.read_one(reading, now_ms)).collect();
+        let mut steps: Vec<_> =
+            readings.iter().filter_map(|reading| self.read_one(reading, now_ms)).collect();
+        if steps.iter().any(|step| matches!(step, IncidentStep::Began(_))) {
+            let ripe = self.pending.ripe(now_ms);
+            steps.extend(ripe.iter().filter_map(|reading| self.read_one(reading, now_ms)));
+        }
+        self.pending.forget_unread(now_ms);
         let is_cause = |key: &AlertKey, severity| {
             key.kind == AlertKind::Dependency && severity == AlertSeverity::Critical
         };
-        let is_pending = readings.iter().any(|reading| {
-            is_cause(&reading.key, reading.severity) && self.pending.contains_key(&reading.key)
-        });
+        let is_pending = readings
+            .iter()
+            .any(|reading| is_cause(&reading.key, reading.severity) && self.pending.has(&reading.key));
         if is_pending || self.open.values().any(|incident| is_cause(&incident.key, incident.severity)) {
             self.cause_ms = Some(now_ms);
         }
@@ -181,7 +165,7 @@ impl Incidents {
                 IncidentTurn::Stays | IncidentTurn::Begins => None,
             };
         }
-        let mut machine = self.pending.remove(key).unwrap_or_default();
+        let mut machine = self.pending.take(key);
         let since_ms = match machine.phase {
             IncidentPhase::Pending { since_ms } => since_ms,
             IncidentPhase::Quiet | IncidentPhase::Firing | IncidentPhase::Settling { .. } => now_ms,
@@ -193,9 +177,7 @@ impl Incidents {
             self.open.insert(key.clone(), incident);
             return Some(IncidentStep::Began(number));
         }
-        if machine.phase != IncidentPhase::Quiet && self.pending.len() < ALERTS_MAX {
-            self.pending.insert(key.clone(), machine);
-        }
+        self.pending.keep(machine, reading, now_ms);
         None
     }
 
@@ -229,7 +211,7 @@ impl Incidents {
 
     /// Ends the incidents of alerts that no longer exist.
     pub fn end_unknown(&mut self, is_known: impl Fn(&AlertKey) -> bool, now_ms: u64) -> Vec<IncidentStep> {
-        self.pending.retain(|key, _| is_known(key));
+        self.pending.retain(&is_known);
         let gone: Vec<AlertKey> = self.open.keys().filter(|key| !is_known(key)).cloned().collect();
         gone.iter().filter_map(|key| self.end(key, AllClear::Removed, now_ms)).collect()
     }
@@ -343,96 +325,4 @@ impl Incidents {
         let key = tests.find(|incident| incident.number == number)?.key.clone();
         self.end(&key, AllClear::Recovered, now_ms)
     }
-}
-
-/// The begin for one channel.
-fn notify(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> NoticeDraft {
-    incident.notified.push(NotifiedChannel {
-        channel,
-        at_ms: now_ms,
-        last_ms: now_ms,
-        severity: incident.severity,
-        delivered: false,
-        lost: false,
-        repeats: 0,
-        acknowledged: false,
-    });
-    NoticeDraft { channel, content: incident.content(NoticeEvent::Began, now_ms) }
-}
-
-/// Another notice for one channel.
-fn repeat(incident: &mut Incident, channel: AlertChannel, now_ms: u64) -> NoticeDraft {
-    let severity = incident.severity;
-    for notified in incident.notified.iter_mut().filter(|notified| notified.channel == channel) {
-        (notified.last_ms, notified.severity) = (now_ms, severity);
-    }
-    NoticeDraft { channel, content: incident.content(NoticeEvent::Continues, now_ms) }
-}
-
-/// The notices about an open incident.
-fn due(
-    incident: &mut Incident,
-    routing: &AlertRouting,
-    held: Option<HoldReason>,
-    now_ms: u64,
-) -> Vec<NoticeDraft> {
-    if incident.key.kind == AlertKind::Test {
-        return Vec::new();
-    }
-    let mut drafts = Vec::new();
-    if held.is_none() && incident.machine.phase == IncidentPhase::Firing {
-        for channel in routing.channels(incident.severity) {
-            let is_broken =
-                incident.key.kind == AlertKind::Alerting && *incident.key.name == *channel.as_str();
-            let sent = incident.notified.iter().find(|notified| notified.channel == *channel);
-            match sent.map(|notified| notified.severity) {
-                None if !is_broken => drafts.push(notify(incident, *channel, now_ms)),
-                // It has become worse.
-                Some(sent) if sent < incident.severity && incident.acknowledged_ms.is_none() => {
-                    drafts.push(repeat(incident, *channel, now_ms))
-                }
-                None | Some(_) => {}
-            }
-        }
-        drafts.extend(repeats(incident, routing, now_ms));
-    }
-    if incident.acknowledged_ms.is_some() {
-        let mut unaware = Vec::new();
-        for notified in incident.notified.iter_mut().filter(|it| it.channel.escalates() && !it.acknowledged) {
-            notified.acknowledged = true;
-            unaware.push(notified.channel);
-        }
-        for channel in unaware {
-            drafts
-                .push(NoticeDraft { channel, content: incident.content(NoticeEvent::Acknowledged, now_ms) });
-        }
-    }
-    drafts
-}
-
-/// The repeats of an incident that no operator has acknowledged. A channel with an escalation of its own is notified once, and does
-/// it for all from then on.
-fn repeats(incident: &mut Incident, routing: &AlertRouting, now_ms: u64) -> Vec<NoticeDraft> {
-    let is_escalated_elsewhere = incident.severity == AlertSeverity::Critical
-        && incident.notified.iter().any(|notified| notified.channel.escalates() && notified.delivered);
-    let Some(last_ms) = incident.last_notice_ms() else { return Vec::new() };
-    let count = incident.notified.iter().map(|notified| notified.repeats).max().unwrap_or(0);
-    let is_due = now_ms >= last_ms.saturating_add(routing.repeat_after_ms(incident.severity, count));
-    if is_escalated_elsewhere || incident.acknowledged_ms.is_some() || !is_due {
-        return Vec::new();
-    }
-    let mut drafts = Vec::new();
-    for channel in routing.repeat_channels(incident.severity) {
-        match incident.was_sent_to(*channel) {
-            true if channel.escalates() => continue,
-            true => drafts.push(repeat(incident, *channel, now_ms)),
-            false => drafts.push(notify(incident, *channel, now_ms)),
-        }
-        incident
-            .notified
-            .iter_mut()
-            .filter(|notified| notified.channel == *channel)
-            .for_each(|notified| notified.repeats = count + 1);
-    }
-    drafts
 }

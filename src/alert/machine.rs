@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub const SETTLE_MS: u64 = 300_000;
 /// The longest time that it waits for enough events, in milliseconds.
 pub const SETTLE_MS_MAX: u64 = 1_800_000;
+/// The wait before an incident is sent, so that its cause is known by then, in milliseconds. What has only this wait left begins with
+/// another one, so that operators read of both at once.
+pub const GROUP_WAIT_MS: u64 = 10_000;
 /// Bad events that would have been seen if the fault had gone on.
 const MISSED_EVENTS: u64 = 3;
 const MILLION: u64 = 1_000_000;
@@ -39,7 +42,7 @@ pub struct EventEvidence {
 /// When an alert fires, and when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertRule {
-    /// The time that it must be over before it fires, in milliseconds.
+    /// The time that it must be over before it fires, in milliseconds, [`GROUP_WAIT_MS`] included. Less than that is no wait for others.
     pub begin_after_ms: u64,
     pub end: EndRule,
 }

@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod channel;
+mod due;
 pub mod handover;
 pub mod hold;
 pub mod incident;
@@ -17,6 +18,8 @@ pub mod key;
 pub mod machine;
 pub mod notice;
 pub mod order;
+mod pending;
+pub mod reading;
 pub mod report;
 pub mod retry;
 pub mod routing;

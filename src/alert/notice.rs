@@ -52,6 +52,13 @@ pub struct NoticeContent {
     pub all_clear: Option<AllClear>,
 }
 
+/// A message that is due, and its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeDraft {
+    pub channel: AlertChannel,
+    pub content: NoticeContent,
+}
+
 /// A message on its way to one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertNotice {

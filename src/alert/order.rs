@@ -4,8 +4,8 @@
 //! one that cannot be delivered. What has become pointless while the channel could not be reached is not sent.
 
 use super::channel::{AlertChannel, ChannelPace};
-use super::key::AlertSeverity;
-use super::notice::{AlertNotice, NoticeEvent};
+use super::key::{AlertKind, AlertSeverity};
+use super::notice::{AlertNotice, NoticeContent, NoticeEvent};
 use super::retry::{AttemptOutcome, GIVE_UP_MS, RetryAdvice, wait_ms};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -48,8 +48,8 @@ pub fn is_lost_begin(notice: &AlertNotice, fate: NoticeFate, outcome: AttemptOut
 pub struct ChannelQueue {
     pace: ChannelPace,
     waiting: VecDeque<AlertNotice>,
-    /// The notice that is being tried.
-    in_flight: Option<u64>,
+    /// The notice that is being tried, and the ones that are sent with it.
+    in_flight: Vec<u64>,
     paused_until_ms: u64,
     /// The times of the tries of the last minute.
     tries: VecDeque<u64>,
@@ -60,7 +60,7 @@ impl ChannelQueue {
         ChannelQueue {
             pace: channel.pace(),
             waiting: VecDeque::new(),
-            in_flight: None,
+            in_flight: Vec::new(),
             paused_until_ms: 0,
             tries: VecDeque::new(),
         }
@@ -109,10 +109,10 @@ impl ChannelQueue {
             |it| matches!(it.content.event, NoticeEvent::Continues | NoticeEvent::Acknowledged),
             |it| it.content.severity == AlertSeverity::Warning,
         ];
-        let in_flight = self.in_flight;
+        let in_flight = &self.in_flight;
         let found = victims
             .iter()
-            .find_map(|fits| self.waiting.iter().position(|it| fits(it) && Some(it.id) != in_flight));
+            .find_map(|fits| self.waiting.iter().position(|it| fits(it) && !in_flight.contains(&it.id)));
         match found.and_then(|at| self.waiting.remove(at)) {
             Some(victim) => {
                 self.waiting.push_back(notice);
@@ -135,7 +135,7 @@ impl ChannelQueue {
                 .iter()
                 .find(|it| it.content.incident == incident && it.content.event == NoticeEvent::Began);
             let is_untried = match begin {
-                Some(begin) if Some(begin.id) == self.in_flight => continue,
+                Some(begin) if self.in_flight.contains(&begin.id) => continue,
                 Some(begin) => begin.tries == 0,
                 None => false,
             };
@@ -149,28 +149,30 @@ impl ChannelQueue {
     /// Keeps the notices that fit, and forgets the try in progress: what it brings is no matter any more.
     pub fn keep(&mut self, fits: impl Fn(&AlertNotice) -> bool) {
         self.waiting.retain(fits);
-        self.in_flight = None;
+        self.in_flight.clear();
     }
 
     /// Takes back that a try began, because it was not made.
     pub fn put_back(&mut self, id: u64) {
-        if self.in_flight.take_if(|tried| *tried == id).is_none() {
-            return;
+        let Some(at) = self.in_flight.iter().position(|tried| *tried == id) else { return };
+        self.in_flight.remove(at);
+        // The notices of one message are one call of the service.
+        if self.in_flight.is_empty() {
+            self.tries.pop_back();
         }
-        self.tries.pop_back();
         for notice in self.waiting.iter_mut().filter(|notice| notice.id == id) {
             notice.tries = notice.tries.saturating_sub(1);
         }
     }
 
-    /// The notice to try now, with the try counted. It is in progress until [`ChannelQueue::answered`].
+    /// The notice to try now, with the try counted. It is in progress until [`ChannelQueue::answered`], and so are its companions.
     pub fn next(&mut self, now_ms: u64) -> Option<AlertNotice> {
         while self.tries.front().is_some_and(|at| at + MINUTE_MS <= now_ms) {
             self.tries.pop_front();
         }
         let rests = self.tries.back().is_some_and(|last| now_ms < last + self.pace.apart_ms);
         let is_full = self.tries.len() >= self.pace.per_minute;
-        if self.in_flight.is_some() || now_ms < self.paused_until_ms || rests || is_full {
+        if !self.in_flight.is_empty() || now_ms < self.paused_until_ms || rests || is_full {
             return None;
         }
         let mut keys = BTreeSet::new();
@@ -178,9 +180,36 @@ impl ChannelQueue {
             |notice: &&mut AlertNotice| keys.insert(notice.content.key.clone()) && notice.due_ms <= now_ms;
         let notice = self.waiting.iter_mut().find(is_next)?;
         notice.tries += 1;
-        self.in_flight = Some(notice.id);
+        self.in_flight.push(notice.id);
         self.tries.push_back(now_ms);
         Some(notice.clone())
+    }
+
+    /// The begins to send in one message with the one that [`ChannelQueue::next`] has returned, if they `fit`, with their tries counted.
+    pub fn companions(
+        &mut self,
+        lead: &AlertNotice,
+        now_ms: u64,
+        fits: impl Fn(&AlertNotice) -> bool,
+    ) -> Vec<AlertNotice> {
+        let is_groupable = |content: &NoticeContent| {
+            content.event == NoticeEvent::Began && content.key.kind != AlertKind::Test
+        };
+        let room = if is_groupable(&lead.content) { self.pace.group_max.saturating_sub(1) } else { 0 };
+        let mut keys = BTreeSet::from([lead.content.key.clone()]);
+        let is_companion = |notice: &&mut AlertNotice| {
+            keys.insert(notice.content.key.clone())
+                && notice.due_ms <= now_ms
+                && is_groupable(&notice.content)
+                && fits(notice)
+        };
+        let mut companions = Vec::new();
+        for notice in self.waiting.iter_mut().filter(is_companion).take(room) {
+            notice.tries += 1;
+            self.in_flight.push(notice.id);
+            companions.push(notice.clone());
+        }
+        companions
     }
 
     /// Takes the outcome of a try. `random` is in `0.0 .. 1.0`. Returns the notice with its fate; `None` if it is not the one that was
@@ -192,7 +221,8 @@ impl ChannelQueue {
         now_ms: u64,
         random: f32,
     ) -> Option<(AlertNotice, NoticeFate)> {
-        self.in_flight.take_if(|tried| *tried == id)?;
+        let tried = self.in_flight.iter().position(|tried| *tried == id)?;
+        self.in_flight.remove(tried);
         let at = self.waiting.iter().position(|notice| notice.id == id)?;
         let advice = match outcome {
             AttemptOutcome::Accepted => return Some((self.waiting.remove(at)?, NoticeFate::Sent)),
@@ -224,8 +254,8 @@ impl ChannelQueue {
 
     /// Removes the notices that fit, except the one that is being tried.
     fn take(&mut self, fits: impl Fn(&AlertNotice) -> bool) -> Vec<AlertNotice> {
-        let in_flight = self.in_flight;
-        let is_gone = |notice: &AlertNotice| fits(notice) && Some(notice.id) != in_flight;
+        let in_flight = &self.in_flight;
+        let is_gone = |notice: &AlertNotice| fits(notice) && !in_flight.contains(&notice.id);
         let gone = self.waiting.iter().filter(|notice| is_gone(notice)).cloned().collect();
         self.waiting.retain(|notice| !is_gone(notice));
         gone

@@ -1,10 +1,11 @@
 use super::channel::AlertChannel;
 use super::hold::{HoldReason, SenderRole};
-use super::incidents::{AlertReading, IncidentStep, Incidents, NoticeDraft};
+use super::incidents::{IncidentStep, Incidents};
 use super::key::{AlertKey, AlertKind, AlertSeverity};
 use super::machine::{AlertCondition, AlertRule, EndRule, EventEvidence};
-use super::notice::{AlertNotice, NoticeEvent};
+use super::notice::{AlertNotice, NoticeDraft, NoticeEvent};
 use super::order::{ChannelQueue, NoticeFate, QUEUE_MAX};
+use super::reading::AlertReading;
 use super::retry::{AttemptOutcome, RetryAdvice, outcome};
 use super::routing::{AlertMode, AlertRouting};
 use proptest::prelude::*;
@@ -129,6 +130,35 @@ fn channel_that_was_sent_a_begin_is_sent_the_end_although_all_is_silenced() {
         );
         assert_eq!(desk.sent.len(), 4, "{change}: {:?}", desk.sent);
     }
+}
+
+#[test]
+fn incident_with_only_the_wait_for_others_left_begins_with_another_one() {
+    let mut incidents = Incidents::default();
+    let over = |name: &str| reading(AlertKind::Dependency, name, AlertCondition::Over);
+    // The sources of readings are read one by one, at different times.
+    let mut begun = Vec::new();
+    for second in 0..=60 {
+        let now = second * 1_000;
+        let is_read = |name: &&str| match *name {
+            "early" => true,
+            "later" => second >= 9 && second % 10 == 9,
+            "late" => second >= 20,
+            // It is over for a moment, and not read again.
+            _ => second == 5,
+        };
+        for name in ["early", "later", "late", "gone"].iter().filter(|name| is_read(name)) {
+            for step in incidents.read(&[over(name)], now) {
+                let IncidentStep::Began(number) = step else { panic!("{step:?}") };
+                let incident = incidents.open().find(|it| it.number == number).expect("it is open");
+                begun.push((incident.key.name.to_string(), second));
+            }
+        }
+    }
+    let expected = [("early", 25), ("later", 25), ("late", 45)].map(|(name, at)| (name.to_owned(), at));
+    assert_eq!(begun, expected, "the rule of all is 25 s, with the wait of 10 s");
+    incidents.read(&[], 700_000);
+    assert!(!incidents.pending.has(&AlertKey::new(AlertKind::Dependency, "gone")), "it is forgotten");
 }
 
 #[test]
@@ -399,7 +429,7 @@ fn retry_after_of_nothing_is_no_hot_loop_and_lets_other_alerts_pass() {
 fn slack_gets_a_message_a_second_and_twenty_a_minute() {
     let mut queue = ChannelQueue::new(AlertChannel::Slack);
     for id in 0..30 {
-        queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0));
+        queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Acknowledged, 0));
     }
     let mut times = Vec::new();
     for tenth in 0..700 {
@@ -410,6 +440,33 @@ fn slack_gets_a_message_a_second_and_twenty_a_minute() {
     }
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 1_000), "{times:?}");
     assert_eq!(times.iter().filter(|at| **at < MINUTE).count(), 20);
+}
+
+#[test]
+fn begins_that_wait_for_slack_are_one_message_and_share_its_answer() {
+    let mut queue = ChannelQueue::new(AlertChannel::Slack);
+    for id in 0..12 {
+        queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0));
+    }
+    queue.push(notice(20, "n3", 3, NoticeEvent::Continues, 0));
+    queue.push(notice(21, "other", 21, NoticeEvent::Ended, 0));
+    let lead = queue.next(0).expect("due");
+    let companions: Vec<u64> = queue.companions(&lead, 0, |_| true).iter().map(|notice| notice.id).collect();
+    assert_eq!((lead.id, companions.clone()), (0, (1..10).collect()), "ten begins, and nothing else");
+    assert_eq!(queue.next(1_000), None, "they are being tried");
+    queue.answered(0, AttemptOutcome::Accepted, 0, 0.5).expect("tried");
+    for id in companions {
+        assert_eq!(queue.next(1_000), None, "not all are answered");
+        let (notice, fate) = queue.answered(id, AttemptOutcome::Accepted, 0, 0.5).expect("tried");
+        assert_eq!((notice.tries, fate), (1, NoticeFate::Sent));
+    }
+    let lead = queue.next(1_000).expect("due");
+    let companions = queue.companions(&lead, 1_000, |_| true);
+    assert_eq!((lead.id, companions.len(), companions[0].id), (10, 1, 11));
+    let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+    (0..2).for_each(|id| drop(queue.push(notice(id, &format!("n{id}"), id, NoticeEvent::Began, 0))));
+    let lead = queue.next(0).expect("due");
+    assert_eq!(queue.companions(&lead, 0, |_| true), [], "PagerDuty needs each with its key");
 }
 
 #[test]
@@ -453,8 +510,9 @@ proptest! {
     fn delivered_notices_end_in_the_true_state(
         changes in prop::collection::vec((0_usize..3, 1_u64..30_000), 1..60),
         answers in prop::collection::vec(0_u8..6, 0..300),
+        channel in prop::sample::select(&AlertChannel::ALL[..]),
     ) {
-        let mut queue = ChannelQueue::new(AlertChannel::Pagerduty);
+        let mut queue = ChannelQueue::new(channel);
         let (mut service, mut order) = (Service::default(), Vec::new());
         let (mut truth, mut id, mut incident, mut now) = ([None; 3], 0, 0, 0);
         let mut answers = answers.into_iter();
@@ -474,18 +532,22 @@ proptest! {
             }
             now += passed;
             queue.merge();
-            while let Some(tried) = queue.next(now) {
+            while let Some(lead) = queue.next(now) {
+                let mut message = queue.companions(&lead, now, |_| true);
+                message.insert(0, lead);
                 let answer = answers.next().unwrap_or(0);
-                if matches!(answer, 0 | 1) {
-                    service.take(&tried);
-                    order.push((tried.content.key.clone(), tried.id));
-                }
                 let outcome = match answer {
                     0 => AttemptOutcome::Accepted,
                     2 => outcome(429, Some(5_000)),
                     _ => AttemptOutcome::Failed(RetryAdvice::Open),
                 };
-                queue.answered(tried.id, outcome, now, 0.5);
+                for tried in message {
+                    if matches!(answer, 0 | 1) {
+                        service.take(&tried);
+                        order.push((tried.content.key.clone(), tried.id));
+                    }
+                    queue.answered(tried.id, outcome, now, 0.5);
+                }
                 queue.merge();
             }
         }

@@ -85,6 +85,8 @@ impl AlertPlan {
 #[derive(Clone, Debug)]
 pub struct NoticeAttempt {
     pub notice: AlertNotice,
+    /// Begins that are sent in the same message.
+    pub others: Vec<AlertNotice>,
     pub target: NoticeTarget,
     pub sender: Arc<NoticeSender>,
     /// It may have arrived before this process started.
@@ -112,6 +114,8 @@ pub enum NotifyJob {
 pub struct NotifyResult {
     /// The notice; `None` for a heartbeat.
     pub notice: Option<(AlertChannel, u64)>,
+    /// The numbers of the others in the same message.
+    pub others: Vec<u64>,
     pub outcome: AttemptOutcome,
     /// The answer or the fault in at most 200 characters, without secrets.
     pub answer: String,

@@ -9,6 +9,7 @@ mod pagerduty;
 mod slack;
 mod webhook;
 
+use crate::alert::notice::AlertNotice;
 use crate::alert::retry::{AttemptOutcome, RetryAdvice};
 use crate::clock::Now;
 use crate::job::alerts::{NotifyEnds, NotifyJob, NotifyResult};
@@ -39,15 +40,16 @@ pub fn start(
         let client = HttpClient::new(Arc::new(Mutex::new(dialer)));
         for job in &ends.jobs {
             let began = clock();
-            let (notice, (outcome, answer)) = match job {
+            let ids = |others: &[AlertNotice]| others.iter().map(|notice| notice.id).collect();
+            let (notice, others, (outcome, answer)) = match job {
                 NotifyJob::Notice(attempt) => {
                     let id = (attempt.notice.channel, attempt.notice.id);
-                    (Some(id), guarded(|| call::send(&client, &attempt, began.unix_ms)))
+                    (Some(id), ids(&attempt.others), guarded(|| call::send(&client, &attempt, began.unix_ms)))
                 }
-                NotifyJob::Heartbeat(url) => (None, guarded(|| call::beat(&client, &url.0))),
+                NotifyJob::Heartbeat(url) => (None, Vec::new(), guarded(|| call::beat(&client, &url.0))),
             };
             let took_ms = u64::try_from(clock().at.since(began.at).as_millis()).unwrap_or(u64::MAX);
-            if ends.results.send(NotifyResult { notice, outcome, answer, took_ms }).is_err() {
+            if ends.results.send(NotifyResult { notice, others, outcome, answer, took_ms }).is_err() {
                 return;
             }
         }

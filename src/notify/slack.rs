@@ -22,12 +22,9 @@ pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
     if content.event == NoticeEvent::Reported {
         return report(attempt);
     }
-    let mut text = text(attempt);
-    if content.event == NoticeEvent::Began
-        && content.severity == AlertSeverity::Critical
-        && !mention.is_empty()
-    {
-        text = format!("{mention} {text}");
+    let text = with_mention(attempt, mention);
+    if !attempt.others.is_empty() {
+        return group(attempt, &text);
     }
     let header = format!("#{} {}: {}", content.incident, word(content), content.title);
     let field =
@@ -37,9 +34,7 @@ pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
         fields.push(field("Reference", reference));
     }
     fields.push(field("Seen by", &attempt.sender.instance));
-    let place = runbook(&attempt.sender.docs_url, &content.key.runbook());
-    let link =
-        if place.starts_with("http") { format!("<{place}|Runbook>") } else { format!("Runbook: `{place}`") };
+    let link = runbook_link(content, attempt);
     let key = format!("seawall/{}/{}", attempt.sender.deployment, content.key);
     let body = json!({
         "text": text,
@@ -53,6 +48,44 @@ pub(super) fn body(attempt: &NoticeAttempt, mention: &str) -> String {
         ],
     });
     body.to_string()
+}
+
+/// The text, and a mention of people if something critical begins.
+fn with_mention(attempt: &NoticeAttempt, mention: &str) -> String {
+    let text = text(attempt);
+    let mut contents = contents(attempt);
+    let is_urgent =
+        contents.any(|it| it.event == NoticeEvent::Began && it.severity == AlertSeverity::Critical);
+    if is_urgent && !mention.is_empty() { format!("{mention} {text}") } else { text }
+}
+
+/// Several begins.
+fn group(attempt: &NoticeAttempt, text: &str) -> String {
+    let header = format!("{} incidents began", attempt.others.len() + 1);
+    let mut blocks =
+        vec![json!({"type": "header", "text": {"type": "plain_text", "text": cut(&header, HEADER_MAX)}})];
+    for content in contents(attempt) {
+        let line = text_of(content);
+        let lines = format!(
+            "*{line}*\n{}\n{} · `seawall alert ack {}`",
+            escaped(&content.text),
+            runbook_link(content, attempt),
+            content.incident
+        );
+        blocks.push(json!({"type": "section", "text": {"type": "mrkdwn", "text": cut(&lines, SECTION_MAX)}}));
+    }
+    let place = format!("seawall/{} · {}", attempt.sender.deployment, attempt.sender.instance);
+    blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": escaped(&place)}]}));
+    json!({"text": text, "blocks": blocks}).to_string()
+}
+
+fn contents(attempt: &NoticeAttempt) -> impl Iterator<Item = &NoticeContent> {
+    std::iter::once(&attempt.notice).chain(&attempt.others).map(|notice| &notice.content)
+}
+
+fn runbook_link(content: &NoticeContent, attempt: &NoticeAttempt) -> String {
+    let place = runbook(&attempt.sender.docs_url, &content.key.runbook());
+    if place.starts_with("http") { format!("<{place}|Runbook>") } else { format!("Runbook: `{place}`") }
 }
 
 /// The report of a week: its columns need letters of one width.
@@ -102,8 +135,12 @@ fn text_line(content: &NoticeContent, text: &str) -> String {
 }
 
 fn text(attempt: &NoticeAttempt) -> String {
-    let content = &attempt.notice.content;
     let repeated = if attempt.is_repeated { " (repeated after a restart)" } else { "" };
+    let lines: Vec<String> = contents(attempt).map(text_of).collect();
+    format!("{}{repeated}", lines.join("; "))
+}
+
+fn text_of(content: &NoticeContent) -> String {
     let age = span(content.at_ms.saturating_sub(content.since_ms));
     let when = match content.event {
         NoticeEvent::Began => format!("since {}", utc(content.since_ms)),
@@ -113,10 +150,10 @@ fn text(attempt: &NoticeAttempt) -> String {
             format!("over after {age}, with no traffic to tell")
         }
         NoticeEvent::Ended => format!("over after {age}"),
-        NoticeEvent::Reported => return format!("{}{repeated}", escaped(&content.title)),
+        NoticeEvent::Reported => return escaped(&content.title),
     };
     let (word, number, title) = (word(content).to_uppercase(), content.incident, escaped(&content.title));
-    format!("{word} #{number} {title}, {when}{repeated}")
+    format!("{word} #{number} {title}, {when}")
 }
 
 fn word(content: &NoticeContent) -> &'static str {
@@ -160,6 +197,18 @@ mod tests {
         let value: Value = serde_json::from_str(&body(&report, "<!here>")).expect("JSON");
         assert_eq!(value["text"], "store is down", "the headline, without a mention");
         assert_eq!(value["blocks"][1]["text"]["text"], "```\n&lt;!channel&gt; &amp; more\n```");
+        let mut both = attempt.clone();
+        both.others.push(attempt.notice.clone());
+        both.others[0].content.incident = 18;
+        let value: Value = serde_json::from_str(&body(&both, "<!here>")).expect("JSON");
+        let line = "CRITICAL #17 store is down, since 2026-11-24T08:11:40Z";
+        assert_eq!(value["text"], format!("<!here> {line}; {}", line.replace("17", "18")), "all that began");
+        assert_eq!(value["blocks"][0]["text"]["text"], "2 incidents began");
+        let second = value["blocks"][2]["text"]["text"].as_str().expect("text");
+        assert!(
+            second.contains("&lt;!channel&gt;") && second.ends_with("`seawall alert ack 18`"),
+            "{second}"
+        );
         report.notice.content.text = "<".repeat(49).add("\n").repeat(100);
         report.notice.content.since_ms = 1_795_392_000_000 - 14 * 3_600_000;
         let value: Value = serde_json::from_str(&body(&report, "")).expect("JSON");

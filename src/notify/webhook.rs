@@ -117,6 +117,7 @@ pub(super) mod tests {
         };
         NoticeAttempt {
             notice: AlertNotice::new(1, AlertChannel::Slack, content),
+            others: Vec::new(),
             target: NoticeTarget::Webhook { url: HiddenText(Zeroizing::default()), secrets: Vec::new() },
             sender: Arc::new(sender),
             is_repeated: false,

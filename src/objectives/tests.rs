@@ -34,6 +34,8 @@ const SECRET: &str = "hunter2-hunter2";
 #[derive(Default)]
 struct Services {
     tries: Vec<(AlertChannel, AlertKind, NoticeEvent, u64)>,
+    /// The notices in each message to Slack.
+    messages: Vec<usize>,
     repeated: u64,
     /// PagerDuty's incidents by key, and how many were opened and resolved.
     open: BTreeMap<String, u64>,
@@ -45,9 +47,12 @@ struct Services {
 impl Services {
     fn take(&mut self, attempt: &NoticeAttempt, second: u64) {
         let content = &attempt.notice.content;
-        self.tries.push((attempt.notice.channel, content.key.kind, content.event, second));
+        for notice in std::iter::once(&attempt.notice).chain(&attempt.others) {
+            self.tries.push((notice.channel, notice.content.key.kind, notice.content.event, second));
+        }
         self.repeated += u64::from(attempt.is_repeated);
         if attempt.notice.channel != AlertChannel::Pagerduty {
+            self.messages.push(1 + attempt.others.len());
             return;
         }
         let key = content.key.to_string();
@@ -228,6 +233,7 @@ impl Rig {
             }
             let result = NotifyResult {
                 notice: Some((channel, attempt.notice.id)),
+                others: attempt.others.iter().map(|notice| notice.id).collect(),
                 outcome,
                 answer: "an answer".into(),
                 took_ms: 1,
@@ -366,6 +372,34 @@ fn notice_whose_answer_was_lost_with_the_process_is_repeated_once_and_marked() {
     let journal = std::fs::read(rig.folder.path().join("slo.db-wal")).unwrap_or_default();
     let has = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
     assert!(!has(&bytes) && !has(&journal), "a secret is in slo.db");
+}
+
+#[test]
+fn begins_of_ten_seconds_are_one_message_that_a_kill_neither_loses_nor_doubles() {
+    let mut rig = Rig::new();
+    let soon_s = START_MS / 1_000 + 86_400;
+    rig.force_store(Forced::Open);
+    rig.accept(20);
+    // It begins after 10 s, and the outage after 25 s.
+    rig.metrics.tls.set_not_after(soon_s);
+    // Handed to Slack, and then the process is killed.
+    rig.run(8, |_| None);
+    assert_eq!(rig.open(), ["certificate", "dependency/store"]);
+    rig.start();
+    let refused = |channel| match channel {
+        AlertChannel::Slack => Some(outcome(429, Some(3_000))),
+        AlertChannel::Pagerduty | AlertChannel::Webhook => Some(AttemptOutcome::Accepted),
+    };
+    rig.run(2, refused);
+    rig.accept(30);
+    let both = [(AlertKind::Dependency, NoticeEvent::Began), (AlertKind::Certificate, NoticeEvent::Began)];
+    assert_eq!(rig.services.events(AlertChannel::Slack), both);
+    assert_eq!(rig.services.messages, [2]);
+    assert_eq!(rig.services.events(AlertChannel::Pagerduty), both[..1], "each with its key");
+    assert_eq!(rig.services.repeated, 2, "one message to Slack and one event, marked");
+    rig.start();
+    rig.accept(30);
+    assert_eq!(rig.services.messages, [2]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::readings;
 use crate::alert::incident::Incident;
-use crate::alert::incidents::AlertReading;
 use crate::alert::key::AlertKind;
+use crate::alert::reading::AlertReading;
 use crate::slo::instance_health::{InstanceHealth, InstanceVerdict};
 use crate::slo::run_counts::AllCounts;
 use std::collections::BTreeMap;

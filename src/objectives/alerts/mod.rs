@@ -18,11 +18,12 @@ mod tests;
 use crate::alert::attribution::OutagePresence;
 use crate::alert::hold::SenderRole;
 use crate::alert::incident::Incident;
-use crate::alert::incidents::{AlertReading, IncidentStep, Incidents};
+use crate::alert::incidents::{IncidentStep, Incidents};
 use crate::alert::key::{AlertKey, AlertKind};
 use crate::alert::machine::AllClear;
-use crate::alert::notice::NoticeEvent;
+use crate::alert::notice::{AlertNotice, NoticeEvent};
 use crate::alert::order::{NoticeFate, is_lost_begin};
+use crate::alert::reading::AlertReading;
 use crate::alert::report::{AlertReport, IncidentReport};
 use crate::alert::retry::AttemptOutcome;
 use crate::clock::Now;
@@ -37,7 +38,7 @@ use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
 use incident_log::{log_begin, log_end};
 use instances::InstanceCanaries;
-use outbox::{ChannelHealth, NoticeOutbox};
+use outbox::{ChannelHealth, DueNotice, NoticeOutbox};
 use readings::ObjectiveReadings;
 use rows::{AlertWrites, StoredAlerts};
 use rusqlite::Connection;
@@ -319,7 +320,8 @@ impl AlertDesk {
         self.writes.incidents.extend(self.incidents.take_changed());
         let due = self.outbox.due(now_ms, &mut self.writes);
         let mut writes = mem::take(&mut self.writes);
-        let incidents: Vec<u64> = due.iter().map(|(notice, _)| notice.content.incident).collect();
+        let incidents: Vec<u64> =
+            due.iter().flat_map(DueNotice::notices).map(|notice| notice.content.incident).collect();
         let outcome = self.share(&mut writes, &incidents, now_ms);
         let written = connection.filter(|_| !writes.is_empty()).map_or(Ok(()), |it| writes.write(it));
         if written.is_err() {
@@ -365,12 +367,17 @@ impl AlertDesk {
             return self.take_beat(result);
         }
         let over = self.outbox.take(result, now_ms, fastrand::f32(), &mut self.writes);
-        let Some((notice, fate)) = over else { return };
+        for (notice, fate) in over {
+            self.take_fate(&notice, fate, result.outcome, now_ms);
+        }
+    }
+
+    fn take_fate(&mut self, notice: &AlertNotice, fate: NoticeFate, outcome: AttemptOutcome, now_ms: u64) {
         let (incident, event) = (notice.content.incident, notice.content.event);
         if fate == NoticeFate::Sent && matches!(event, NoticeEvent::Began | NoticeEvent::Continues) {
             self.incidents.delivered(incident, notice.channel);
         }
-        if is_lost_begin(&notice, fate, result.outcome) {
+        if is_lost_begin(notice, fate, outcome) {
             self.incidents.lost(incident, notice.channel);
         }
         if event == NoticeEvent::Began {

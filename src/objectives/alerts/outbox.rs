@@ -3,9 +3,8 @@
 use super::rows::{AlertWrites, DEAD_KEPT, StoredAlerts};
 use crate::alert::channel::AlertChannel;
 use crate::alert::handover::MovedIncident;
-use crate::alert::incidents::NoticeDraft;
 use crate::alert::key::AlertKey;
-use crate::alert::notice::{AlertNotice, NoticeEvent};
+use crate::alert::notice::{AlertNotice, NoticeDraft, NoticeEvent};
 use crate::alert::order::{ChannelQueue, NoticeFate, is_lost_begin};
 use crate::alert::report::{ChannelAnswer, ChannelReport};
 use crate::alert::retry::{AttemptOutcome, RetryAdvice};
@@ -13,6 +12,7 @@ use crate::job::alerts::{AlertPlan, NoticeAttempt, NoticeSender, NoticeTarget, N
 use crate::metrics::alerts::{AlertBoard, NoticeHistory};
 use crossbeam_channel::Sender;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::iter;
 use std::mem;
 use std::sync::Arc;
 
@@ -33,6 +33,20 @@ struct ChannelState {
     dead_ms: Option<u64>,
     fault: Option<String>,
     dead: VecDeque<AlertNotice>,
+}
+
+/// A notice to try now, and the ones to send with it.
+#[derive(Debug)]
+pub(super) struct DueNotice {
+    notice: AlertNotice,
+    others: Vec<AlertNotice>,
+    target: NoticeTarget,
+}
+
+impl DueNotice {
+    pub(super) fn notices(&self) -> impl Iterator<Item = &AlertNotice> {
+        iter::once(&self.notice).chain(&self.others)
+    }
 }
 
 /// The condition of a channel, for the alert about it.
@@ -169,27 +183,35 @@ impl NoticeOutbox {
     }
 
     /// The notices to try now, one for each idle channel, with their tries counted.
-    pub(super) fn due(&mut self, now_ms: u64, writes: &mut AlertWrites) -> Vec<(AlertNotice, NoticeTarget)> {
+    pub(super) fn due(&mut self, now_ms: u64, writes: &mut AlertWrites) -> Vec<DueNotice> {
         let (mut merged, mut due, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for state in &mut self.channels {
             merged.extend(state.queue.merge());
             let Some(notice) = state.queue.next(now_ms) else { continue };
-            match &state.target {
-                Some(target) => due.push((notice, target.clone())),
-                None => lost.extend(state.queue.answered(notice.id, AttemptOutcome::Rejected, now_ms, 0.0)),
+            // A mark is about all that a message says.
+            let is_doubtful = |id| self.doubtful.contains(&id);
+            let is_marked = is_doubtful(notice.id);
+            let others = state.queue.companions(&notice, now_ms, |other| is_doubtful(other.id) == is_marked);
+            if let Some(target) = &state.target {
+                due.push(DueNotice { notice, others, target: target.clone() });
+                continue;
+            }
+            for AlertNotice { id, .. } in others.into_iter().chain([notice]) {
+                lost.extend(state.queue.answered(id, AttemptOutcome::Rejected, now_ms, 0.0));
             }
         }
         merged.into_iter().for_each(|notice| self.note(notice, NoticeFate::Merged, "", 0, writes));
         for (notice, fate) in lost {
             self.note(notice, fate, "the channel is not configured any more", 0, writes);
         }
-        writes.notices.extend(due.iter().map(|(notice, _)| (notice.clone(), NoticeFate::Waits)));
+        let tried = due.iter().flat_map(DueNotice::notices);
+        writes.notices.extend(tried.map(|notice| (notice.clone(), NoticeFate::Waits)));
         due
     }
 
     /// Takes back that these are tried now.
-    pub(super) fn put_back(&mut self, due: &[(AlertNotice, NoticeTarget)]) {
-        for (notice, _) in due {
+    pub(super) fn put_back(&mut self, due: &[DueNotice]) {
+        for notice in due.iter().flat_map(DueNotice::notices) {
             if let Some(state) = self.channels.get_mut(notice.channel.index()) {
                 state.queue.put_back(notice.id);
             }
@@ -199,19 +221,21 @@ impl NoticeOutbox {
     /// Hands the notices to the threads of their channels, which are idle. Returns the results for threads that have ended.
     pub(super) fn send(
         &self,
-        due: Vec<(AlertNotice, NoticeTarget)>,
+        due: Vec<DueNotice>,
         sender: &Arc<NoticeSender>,
         jobs: &[Sender<NotifyJob>],
     ) -> Vec<NotifyResult> {
         let mut failed = Vec::new();
-        for (notice, target) in due {
+        for DueNotice { notice, others, target } in due {
             let (channel, id) = (notice.channel, notice.id);
             let Some(jobs) = jobs.get(channel.index()) else { continue };
             let is_repeated = self.doubtful.contains(&notice.id);
-            let attempt = NoticeAttempt { notice, target, sender: Arc::clone(sender), is_repeated };
+            let ids = others.iter().map(|notice| notice.id).collect();
+            let attempt = NoticeAttempt { notice, others, target, sender: Arc::clone(sender), is_repeated };
             if jobs.try_send(NotifyJob::Notice(Box::new(attempt))).is_err() {
                 failed.push(NotifyResult {
                     notice: Some((channel, id)),
+                    others: ids,
                     outcome: AttemptOutcome::Failed(RetryAdvice::Open),
                     answer: "the thread of this channel does not run: restart the gateway".into(),
                     took_ms: 0,
@@ -221,15 +245,27 @@ impl NoticeOutbox {
         failed
     }
 
-    /// Takes the result of a try. Returns the notice and its fate if it is over.
+    /// Takes the result of a try. Returns the notices that are over, and their fates.
     pub(super) fn take(
         &mut self,
         result: &NotifyResult,
         now_ms: u64,
         random: f32,
         writes: &mut AlertWrites,
+    ) -> Vec<(AlertNotice, NoticeFate)> {
+        let lead = result.notice.map(|(_, id)| id);
+        let ids = lead.into_iter().chain(result.others.iter().copied());
+        ids.filter_map(|id| self.take_one(id, result, (now_ms, random), writes)).collect()
+    }
+
+    fn take_one(
+        &mut self,
+        id: u64,
+        result: &NotifyResult,
+        (now_ms, random): (u64, f32),
+        writes: &mut AlertWrites,
     ) -> Option<(AlertNotice, NoticeFate)> {
-        let (channel, id) = result.notice?;
+        let (channel, _) = result.notice?;
         let state = self.channels.get_mut(channel.index())?;
         let (notice, fate) = state.queue.answered(id, result.outcome, now_ms, random)?;
         match fate {

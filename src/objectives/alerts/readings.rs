@@ -3,9 +3,9 @@
 use super::outbox::ChannelHealth;
 use crate::alert::attribution::{CauseAttribution, OutagePresence};
 use crate::alert::channel::AlertChannel;
-use crate::alert::incidents::AlertReading;
 use crate::alert::key::{AlertKey, AlertKind, AlertSeverity};
-use crate::alert::machine::{AlertCondition, AlertRule, EndRule, EventEvidence};
+use crate::alert::machine::{AlertCondition, AlertRule, EndRule, EventEvidence, GROUP_WAIT_MS};
+use crate::alert::reading::AlertReading;
 use crate::alert::text::{percent, span, utc};
 use crate::health::snapshot::Snapshot;
 use crate::job::alerts::WatchedDependency;
@@ -19,11 +19,11 @@ use crate::slo::{SloPart, Urgency};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-/// The wait before an incident is sent, so that its cause is known by then, in milliseconds.
-const GROUP_WAIT_MS: u64 = 10_000;
 /// A shorter outage of a dependency begins no incident, in milliseconds.
 const CRITICAL_DOWN_MS: u64 = 15_000;
 const OPTIONAL_DOWN_MS: u64 = 60_000;
+/// A file that could not be written for a shorter time begins no incident, in milliseconds.
+const DISK_MS: u64 = 30_000;
 /// A dependency that is up for less is flapping, in milliseconds.
 const UP_MS: u64 = 120_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -121,7 +121,8 @@ pub(super) fn certificate(not_after: Option<u64>, now_ms: u64) -> AlertReading {
 
 /// The file that this process keeps its counts and incidents in; `None` while it cannot be used.
 pub(super) fn disk(file: Option<&Connection>) -> AlertReading {
-    let mut reading = plain(AlertKind::Disk, "slo.db", AlertSeverity::Warning, held(30_000, GROUP_WAIT_MS));
+    let rule = held(DISK_MS + GROUP_WAIT_MS, GROUP_WAIT_MS);
+    let mut reading = plain(AlertKind::Disk, "slo.db", AlertSeverity::Warning, rule);
     reading.condition = if file.is_none() { AlertCondition::Over } else { AlertCondition::Clear };
     reading.text = "Counts and incidents are lost if the process ends. The log has the error.".into();
     reading

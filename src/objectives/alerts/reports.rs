@@ -3,9 +3,8 @@
 use super::super::report_rows::StoredReport;
 use super::AlertDesk;
 use crate::alert::hold::SenderRole;
-use crate::alert::incidents::NoticeDraft;
 use crate::alert::key::{AlertKey, AlertKind, AlertSeverity};
-use crate::alert::notice::{NoticeContent, NoticeEvent};
+use crate::alert::notice::{NoticeContent, NoticeDraft, NoticeEvent};
 use crate::alert::routing::AlertMode;
 
 /// The report of a week, for an instance.

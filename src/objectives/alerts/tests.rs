@@ -94,8 +94,14 @@ struct Pair {
     instances: Vec<Instance>,
     /// The notices that Slack accepted: the instance, and the event.
     sent: Vec<(usize, NoticeEvent)>,
+    /// The notices in each message that Slack accepted, and true if it was marked as repeated.
+    messages: Vec<(usize, bool)>,
     /// Slack cannot be reached.
     is_slack_down: bool,
+    /// No answer of Slack arrives any more: the process is about to be killed.
+    is_killed: bool,
+    /// The instances that are seen as ill, or as well.
+    watched: Vec<&'static str>,
 }
 
 fn plan() -> AlertPlan {
@@ -127,8 +133,16 @@ fn serve(ends: AlertsEnds, of: usize, rows: Arc<Mutex<Rows>>) {
 impl Pair {
     fn new() -> Pair {
         let rows = Arc::new(Mutex::new(Rows::default()));
-        let mut pair =
-            Pair { rows, now_ms: START_MS, instances: Vec::new(), sent: Vec::new(), is_slack_down: false };
+        let mut pair = Pair {
+            rows,
+            now_ms: START_MS,
+            instances: Vec::new(),
+            sent: Vec::new(),
+            messages: Vec::new(),
+            is_slack_down: false,
+            is_killed: false,
+            watched: vec!["gw-9"],
+        };
         for of in 0..2 {
             let file = Connection::open_in_memory().expect("a database");
             file.execute_batch(rows::TABLES).expect("tables");
@@ -196,24 +210,32 @@ impl Pair {
         self.instances[0].board.publish(ClusterReport { instances: vec![other], ..ClusterReport::default() });
     }
 
-    /// Lets time pass for these instances, which see that `gw-9` is ill, or not.
+    /// Lets time pass for these instances, which see that the watched ones are ill, or not.
     fn run(&mut self, seconds: u64, verdict: InstanceVerdict, instances: &[usize]) {
         for _ in 0..seconds {
             self.now_ms += 1_000;
             let now = Now { at: Moment::from_micros(self.now_ms * 1_000), unix_ms: self.now_ms };
             for of in instances {
                 let Instance { desk, threads, file, .. } = &mut self.instances[*of];
-                desk.read(&[readings::instance("gw-9", verdict)], self.now_ms);
+                let readings: Vec<_> =
+                    self.watched.iter().map(|name| readings::instance(name, verdict)).collect();
+                desk.read(&readings, self.now_ms);
                 desk.turn(Some(file), now, self.now_ms).expect("written");
                 for job in threads.iter().flat_map(|ends| ends.jobs.try_iter()) {
                     let NotifyJob::Notice(attempt) = job else { continue };
                     let mut outcome = AttemptOutcome::Failed(RetryAdvice::Open);
                     if !self.is_slack_down {
-                        self.sent.push((*of, attempt.notice.content.event));
+                        let notices = std::iter::once(&attempt.notice).chain(&attempt.others);
+                        self.sent.extend(notices.map(|notice| (*of, notice.content.event)));
+                        self.messages.push((1 + attempt.others.len(), attempt.is_repeated));
                         outcome = AttemptOutcome::Accepted;
+                    }
+                    if self.is_killed {
+                        continue;
                     }
                     let result = NotifyResult {
                         notice: Some((attempt.notice.channel, attempt.notice.id)),
+                        others: attempt.others.iter().map(|notice| notice.id).collect(),
                         outcome,
                         answer: String::new(),
                         took_ms: 1,
@@ -252,6 +274,28 @@ fn next_leader_goes_on_with_the_incident_and_a_woken_one_writes_and_sends_nothin
     pair.lead(Some(1));
     pair.run(20, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent[2..], [(1, NoticeEvent::Began)]);
+}
+
+#[test]
+fn message_of_two_begins_that_a_killed_leader_sent_is_repeated_once_and_marked_by_the_next() {
+    let mut pair = Pair::new();
+    pair.watched = vec!["gw-8", "gw-9"];
+    pair.lead(Some(0));
+    pair.is_killed = true;
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.messages, [(2, false)]);
+    pair.is_killed = false;
+    pair.lead(Some(1));
+    pair.run(20, InstanceVerdict::Ill, &[1]);
+    assert_eq!(pair.messages, [(2, false), (2, true)]);
+    pair.lead(Some(0));
+    pair.restart(0);
+    pair.lead(Some(0));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.messages.len(), 2, "the rows say that it was sent");
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent[4..], [(0, NoticeEvent::Ended); 2], "an end is a message of its own");
+    assert_eq!(pair.messages[2..], [(1, false); 2]);
 }
 
 #[test]
