@@ -19,17 +19,19 @@ impl AlertDesk {
     /// Follows the leader of the cluster. While none is known, the last one goes on, because that is when the store is down; but not if
     /// another instance has the store, and so a leader.
     pub(super) fn lead(&mut self, now_ms: u64) {
-        let Some(cluster) = &self.cluster else { return };
+        let Some(cluster) = &self.leadership.cluster else { return };
         let report = cluster.report();
-        let leads = self.shared.as_ref().is_some_and(SharedLog::leads);
+        let leads = self.leadership.shared.as_ref().is_some_and(SharedLog::leads);
         match &report.leader {
             Some(leader) => {
-                (self.led_ms, self.knew_leader) = (now_ms, true);
+                (self.leadership.led_ms, self.leadership.knew_leader) = (now_ms, true);
                 if **leader == *self.instance { self.take_lead(now_ms) } else { self.follow() }
             }
-            None if others_have_store(&report, &self.instance) => self.role = SenderRole::Follows,
-            None if leads || (!self.knew_leader && now_ms >= self.led_ms + LEADERLESS_MS) => {
-                self.role = SenderRole::Sends
+            None if others_have_store(&report, &self.instance) => self.leadership.role = SenderRole::Follows,
+            None if leads
+                || (!self.leadership.knew_leader && now_ms >= self.leadership.led_ms + LEADERLESS_MS) =>
+            {
+                self.leadership.role = SenderRole::Sends
             }
             None => {}
         }
@@ -37,24 +39,24 @@ impl AlertDesk {
 
     /// Goes on with the rows of the instance that led before.
     fn take_lead(&mut self, now_ms: u64) {
-        let Some(shared) = &mut self.shared else { return };
+        let Some(shared) = &mut self.leadership.shared else { return };
         if shared.leads() {
-            self.role = SenderRole::Sends;
+            self.leadership.role = SenderRole::Sends;
             return;
         }
         let Some(rows) = shared.take(now_ms) else {
             if shared.is_silent(now_ms) {
-                self.role = SenderRole::Sends;
+                self.leadership.role = SenderRole::Sends;
             } else if shared.has_answered() {
                 // It does not hold the duty.
-                self.role = SenderRole::Follows;
+                self.leadership.role = SenderRole::Follows;
             }
             return;
         };
         let mut stored = StoredAlerts::of(&rows);
         let recent = stored.recent(now_ms);
         let last_silence = stored.silence;
-        self.reported_ms = self.reported_ms.max(stored.reported_ms);
+        self.leadership.reported_ms = self.leadership.reported_ms.max(stored.reported_ms);
         let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
         let before = mem::replace(
             &mut self.incidents,
@@ -69,11 +71,11 @@ impl AlertDesk {
         self.outbox.restart(&stored, &moved, now_ms, &mut lost);
         self.closed.extend(mem::take(&mut stored.closed));
         self.closed.truncate(CLOSED_SHOWN);
-        self.is_unmarked = true;
+        self.leadership.is_unmarked = true;
         self.write_again();
         self.writes.notices.extend(lost.notices);
         self.writes.notices.extend(pointless.into_iter().map(|notice| (notice, NoticeFate::Merged)));
-        self.role = SenderRole::Sends;
+        self.leadership.role = SenderRole::Sends;
         // The configuration of the earlier leader may have been another one.
         self.end_unknown(now_ms);
         tracing::info!(open = open.len(), "alerts taken over");
@@ -81,8 +83,8 @@ impl AlertDesk {
 
     /// Leaves the incidents to the next leader, apart from any that only this instance knows.
     pub(super) fn follow(&mut self) {
-        self.role = SenderRole::Follows;
-        let held = self.shared.as_mut().is_some_and(SharedLog::leave);
+        self.leadership.role = SenderRole::Follows;
+        let held = self.leadership.shared.as_mut().is_some_and(SharedLog::leave);
         if !held {
             return;
         }
@@ -117,7 +119,7 @@ impl AlertDesk {
 
     /// Writes what is new to the store, before notices about these incidents are sent.
     pub(super) fn share(&mut self, writes: &mut AlertWrites, due: &[u64], now_ms: u64) -> ShareOutcome {
-        let all = match &self.shared {
+        let all = match &self.leadership.shared {
             None => return ShareOutcome::Shared,
             Some(shared) if shared.leads() && shared.is_behind() => {
                 let mut all = self.everything();
@@ -126,11 +128,11 @@ impl AlertDesk {
             }
             Some(_) => None,
         };
-        let Some(shared) = &mut self.shared else { return ShareOutcome::Shared };
+        let Some(shared) = &mut self.leadership.shared else { return ShareOutcome::Shared };
         let mut outcome = shared.write(all.as_ref().unwrap_or(writes), now_ms);
         // Another one leads if it has the store, or if the duty was lost while the calls failed.
-        let may_follow = self.role == SenderRole::Follows
-            || (now_ms < self.led_ms + ALONE_MS && !shared.is_silent(now_ms));
+        let may_follow = self.leadership.role == SenderRole::Follows
+            || (now_ms < self.leadership.led_ms + ALONE_MS && !shared.is_silent(now_ms));
         if outcome == ShareOutcome::Alone && shared.leads() && may_follow {
             outcome = ShareOutcome::Unsure;
         }

@@ -3,8 +3,10 @@
 //! A step is decided, then written to `slo.db` in one transaction, and only then handed to the channels. So a process that is killed
 //! between any two of these goes on where the rows say.
 
+mod heartbeat;
 mod incident_log;
 mod instances;
+mod leadership;
 mod leading;
 mod orders;
 mod outbox;
@@ -36,8 +38,10 @@ use crate::slo::Urgency;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Scoreboard;
+use heartbeat::AlertHeartbeat;
 use incident_log::{log_begin, log_end};
 use instances::InstanceCanaries;
+use leadership::AlertLeadership;
 use outbox::{ChannelHealth, DueNotice, NoticeOutbox};
 use readings::ObjectiveReadings;
 use rows::{AlertWrites, StoredAlerts};
@@ -71,7 +75,6 @@ pub(super) struct AlertDesk {
     plan: Arc<AlertPlan>,
     sender: Arc<NoticeSender>,
     snapshot: SnapshotReader,
-    cluster: Option<Arc<ClusterBoard>>,
     metrics: Arc<Metrics>,
     instance: Arc<str>,
     /// The objectives.
@@ -79,25 +82,14 @@ pub(super) struct AlertDesk {
     incidents: Incidents,
     objectives: ObjectiveReadings,
     canaries: InstanceCanaries,
-    shared: Option<SharedLog>,
+    leadership: AlertLeadership,
     outbox: NoticeOutbox,
     closed: VecDeque<Incident>,
     writes: AlertWrites,
-    role: SenderRole,
-    /// The begin of the last week that another leader reported, in milliseconds since 1970.
-    reported_ms: u64,
-    /// The last time at which a leader was known; the start if none was.
-    led_ms: u64,
-    knew_leader: bool,
     judged_ms: u64,
-    /// The last heartbeat; the start if there was none.
-    beat_ms: u64,
-    /// The answer to the last heartbeat if it was not accepted.
-    beat_fault: Option<String>,
+    heartbeat: AlertHeartbeat,
     /// Rows were read.
     is_loaded: bool,
-    /// The closed incidents are those of another leader, and not marked in the counts yet.
-    is_unmarked: bool,
 }
 
 impl AlertDesk {
@@ -109,13 +101,11 @@ impl AlertDesk {
         now_ms: u64,
     ) -> AlertDesk {
         let AlertParts { ends, outlook, cluster, shared } = parts;
-        let role = if cluster.is_some() { SenderRole::Follows } else { SenderRole::Sends };
         let mut desk = AlertDesk {
             plan: ends.plan.load_full(),
             sender: Arc::default(),
             ends,
             snapshot: outlook.reader(),
-            cluster,
             metrics: Arc::clone(metrics),
             instance: Arc::clone(instance),
             names,
@@ -123,19 +113,13 @@ impl AlertDesk {
             incidents: Incidents::restore(now_ms / 1_000, Vec::new(), Vec::new(), Vec::new(), now_ms),
             objectives: ObjectiveReadings::default(),
             canaries: InstanceCanaries::default(),
-            shared: shared.map(SharedLog::new),
+            leadership: AlertLeadership::new(cluster, shared.map(SharedLog::new), now_ms),
             outbox: NoticeOutbox::new(now_ms, Arc::clone(&metrics.alerts)),
             closed: VecDeque::new(),
             writes: AlertWrites::default(),
-            role,
-            reported_ms: 0,
-            led_ms: now_ms,
-            knew_leader: false,
             judged_ms: 0,
-            beat_ms: now_ms,
-            beat_fault: None,
+            heartbeat: AlertHeartbeat::new(now_ms),
             is_loaded: false,
-            is_unmarked: false,
         };
         desk.incidents.silences.number_after(now_ms / 1_000);
         desk.configure();
@@ -152,7 +136,7 @@ impl AlertDesk {
         let is_running = self.judged_ms > 0;
         if !self.is_loaded {
             let mut stored = StoredAlerts::read(connection)?;
-            if self.shared.is_some() {
+            if self.leadership.shared.is_some() {
                 stored.keep_unshared();
             }
             stored.closed.iter().for_each(|incident| mark_over(board, incident, now_ms));
@@ -176,7 +160,7 @@ impl AlertDesk {
             self.outbox.restore(&stored, now_ms);
             self.is_loaded = true;
         }
-        if is_running || self.shared.is_some() {
+        if is_running || self.leadership.shared.is_some() {
             // The file lacks the changes of the time in which it could not be written, or has what another instance goes on with.
             let AlertWrites { notices, .. } = self.write_again();
             self.writes.notices.splice(0..0, notices);
@@ -217,7 +201,7 @@ impl AlertDesk {
         reports: &[ObjectiveReport],
         now_ms: u64,
     ) {
-        if mem::take(&mut self.is_unmarked) {
+        if mem::take(&mut self.leadership.is_unmarked) {
             self.mark_closed(board, now_ms);
         }
         let snapshot = Arc::clone(self.snapshot.load());
@@ -228,7 +212,7 @@ impl AlertDesk {
         let mut readings = self.objectives.all(board, reports);
         self.canaries.close_slot(instances);
         // An instance alone is the service, whose objectives have the same events.
-        if self.cluster.is_some() {
+        if self.leadership.cluster.is_some() {
             let instances = self.canaries.readings(self.incidents.open());
             readings.extend(instances.into_iter().map(|it| AlertReading { is_explained: is_outage, ..it }));
         }
@@ -304,7 +288,7 @@ impl AlertDesk {
                 names.contains(&&*key.name)
             }
             AlertKind::Dependency => plan.dependencies.iter().any(|it| it.name == key.name),
-            AlertKind::Instance => self.cluster.is_some(),
+            AlertKind::Instance => self.leadership.cluster.is_some(),
             AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
             AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
             AlertKind::Test | AlertKind::Report => false,
@@ -315,7 +299,7 @@ impl AlertDesk {
 
     /// Writes what is new, then hands what is due to the channels, although it could not be written.
     fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) -> rusqlite::Result<()> {
-        let drafts = self.incidents.notices(&self.plan.routing, self.role, now_ms);
+        let drafts = self.incidents.notices(&self.plan.routing, self.leadership.role, now_ms);
         self.outbox.add(drafts, &mut self.writes);
         self.writes.incidents.extend(self.incidents.take_changed());
         let due = self.outbox.due(now_ms, &mut self.writes);
@@ -348,14 +332,13 @@ impl AlertDesk {
     /// Sends a heartbeat if this instance sends, judges, and gets its notices out.
     fn beat(&mut self, now_ms: u64) {
         let Some(heartbeat) = &self.plan.heartbeat else { return };
-        let is_due = now_ms >= self.beat_ms + heartbeat.every_ms;
         let is_judged = self.judged_ms > 0 && now_ms <= self.judged_ms + JUDGED_MS;
         let health = self.outbox.health(&self.plan, now_ms);
         let is_mute = !health.is_empty() && health.iter().all(|(_, it, _)| *it == ChannelHealth::Broken);
         let gets_out = !is_mute && !self.outbox.is_stuck(now_ms, STUCK_MS);
-        let is_well = is_judged && self.role == SenderRole::Sends && gets_out;
-        if let (true, true, Some(jobs)) = (is_due, is_well, self.ends.jobs.last()) {
-            self.beat_ms = now_ms;
+        let is_well = is_judged && self.leadership.role == SenderRole::Sends && gets_out;
+        let Some(jobs) = self.ends.jobs.last().filter(|_| is_well) else { return };
+        if self.heartbeat.is_due(heartbeat.every_ms, now_ms) {
             // The last beat may still be on its way.
             let _ = jobs.try_send(NotifyJob::Heartbeat(heartbeat.url.clone()));
         }
@@ -364,7 +347,7 @@ impl AlertDesk {
     /// Takes the result of a try.
     pub(super) fn take(&mut self, result: &NotifyResult, now_ms: u64) {
         if result.notice.is_none() {
-            return self.take_beat(result);
+            return self.heartbeat.take(result);
         }
         let over = self.outbox.take(result, now_ms, fastrand::f32(), &mut self.writes);
         for (notice, fate) in over {
@@ -386,20 +369,10 @@ impl AlertDesk {
         }
     }
 
-    fn take_beat(&mut self, result: &NotifyResult) {
-        let fault = (result.outcome != AttemptOutcome::Accepted).then(|| result.answer.clone());
-        match (&self.beat_fault, &fault) {
-            (None, Some(answer)) => tracing::warn!(answer, "heartbeat not accepted"),
-            (Some(_), None) => tracing::info!("heartbeat accepted again"),
-            (None, None) | (Some(_), Some(_)) => {}
-        }
-        self.beat_fault = fault;
-    }
-
     fn publish(&self, now_ms: u64) {
         let report = |incident: &Incident| {
             let held = match incident.end {
-                None => self.incidents.held(incident, &self.plan.routing, self.role, now_ms),
+                None => self.incidents.held(incident, &self.plan.routing, self.leadership.role, now_ms),
                 Some(_) => None,
             };
             let mut report = IncidentReport::new(incident, held, &self.plan.docs_url);
@@ -413,7 +386,7 @@ impl AlertDesk {
             instance: self.instance.to_string(),
             deployment: self.plan.deployment.clone(),
             mode: self.plan.routing.mode.as_str(),
-            sends: self.role == SenderRole::Sends,
+            sends: self.leadership.role == SenderRole::Sends,
             incidents: open.into_iter().chain(&self.closed).map(report).collect(),
             silences: self.incidents.silences.list().to_vec(),
             channels: self.outbox.report(&self.plan),

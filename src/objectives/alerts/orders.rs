@@ -9,7 +9,7 @@ use crate::job::alerts::{AlertOrder, AlertOrderAnswer};
 impl AlertDesk {
     /// Carries out an operator's order.
     pub(in crate::objectives) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
-        if self.cluster.is_some() && self.role == SenderRole::Follows {
+        if self.leadership.cluster.is_some() && self.leadership.role == SenderRole::Follows {
             return AlertOrderAnswer::Refused("another instance leads: ask it (seawall cluster marks it)");
         }
         match order {

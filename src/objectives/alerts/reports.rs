@@ -21,9 +21,9 @@ impl AlertDesk {
     /// True if this instance is to report a week that began at this time, unless it has. Its own reports are in its `slo.db`, those of another
     /// leader among the notices of all, which are read before this one sends.
     pub(in crate::objectives) fn reports(&self, from_ms: u64) -> ReportDuty {
-        match self.role {
+        match self.leadership.role {
             SenderRole::Follows => ReportDuty::OfAnother,
-            SenderRole::Sends if from_ms <= self.reported_ms => ReportDuty::Done,
+            SenderRole::Sends if from_ms <= self.leadership.reported_ms => ReportDuty::Done,
             SenderRole::Sends => ReportDuty::Due,
         }
     }

@@ -175,7 +175,7 @@ impl Pair {
         let mut desk =
             AlertDesk::new(parts, &metrics, &Arc::from(format!("gw-{of}")), Vec::new(), self.now_ms);
         // The threads of this test answer at once, but the machine may be busy.
-        desk.shared.iter_mut().for_each(|shared| shared.wait = Duration::from_secs(60));
+        desk.leadership.shared.iter_mut().for_each(|shared| shared.wait = Duration::from_secs(60));
         Instance { desk, threads, board, file }
     }
 
