@@ -80,6 +80,9 @@ impl HoldCheck<'_> {
             AlertKind::Low => burns_lately() || other(AlertKind::Spent).is_some(),
             AlertKind::Dependency
             | AlertKind::Instance
+            | AlertKind::Capacity
+            | AlertKind::Clock
+            | AlertKind::Canary
             | AlertKind::Burn
             | AlertKind::Alerting
             | AlertKind::Certificate

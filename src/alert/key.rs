@@ -34,6 +34,10 @@ pub enum AlertKind {
     Dependency,
     /// The canary of one of several instances fails.
     Instance,
+    /// An instance has little room for more connections.
+    Capacity,
+    /// The clock of an instance differs from the one of the store.
+    Clock,
     /// Most of the events of an objective fail now.
     Burn,
     /// More events fail than the objective allows.
@@ -44,6 +48,8 @@ pub enum AlertKind {
     Low,
     /// Notices do not reach a channel.
     Alerting,
+    /// The canary of an instance has stopped.
+    Canary,
     /// The certificate of the listener expires soon.
     Certificate,
     /// `slo.db` cannot be written.
@@ -58,14 +64,17 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds, in declaration order.
-    pub const ALL: [AlertKind; 12] = [
+    pub const ALL: [AlertKind; 15] = [
         AlertKind::Dependency,
         AlertKind::Instance,
+        AlertKind::Capacity,
+        AlertKind::Clock,
         AlertKind::Burn,
         AlertKind::Leak,
         AlertKind::Spent,
         AlertKind::Low,
         AlertKind::Alerting,
+        AlertKind::Canary,
         AlertKind::Certificate,
         AlertKind::Disk,
         AlertKind::Storm,
@@ -78,6 +87,9 @@ impl AlertKind {
         match self {
             AlertKind::Dependency => ("dependency/", ""),
             AlertKind::Instance => ("instance/", ""),
+            AlertKind::Capacity => ("capacity/", ""),
+            AlertKind::Clock => ("clock/", ""),
+            AlertKind::Canary => ("canary/", ""),
             AlertKind::Burn => ("slo/", "/burn"),
             AlertKind::Leak => ("slo/", "/leak"),
             AlertKind::Spent => ("slo/", "/spent"),
@@ -130,6 +142,9 @@ impl AlertKey {
                 return format!("runbook-slo-{name}");
             }
             (AlertKind::Instance, _) => "instance",
+            (AlertKind::Capacity, _) => "capacity",
+            (AlertKind::Clock, _) => "clock",
+            (AlertKind::Canary, _) => "canary",
             (AlertKind::Alerting, _) => "alerting",
             (AlertKind::Certificate, _) => "certificate",
             (AlertKind::Disk, _) => "disk",
@@ -192,7 +207,7 @@ mod tests {
             }
         }
         assert_eq!(keys.len(), texts.len());
-        assert_eq!(keys.len(), 9 * names.len() + 3);
+        assert_eq!(keys.len(), 12 * names.len() + 3);
         for wrong in ["", "slo/", "slo//burn", "dependency/", "certificate/x", "storm ", "other"] {
             assert_eq!(AlertKey::parse(wrong), None, "{wrong:?}");
         }
@@ -220,6 +235,9 @@ mod tests {
                 AlertKind::Burn | AlertKind::Leak | AlertKind::Spent | AlertKind::Low => &objectives,
                 AlertKind::Dependency => &dependencies,
                 AlertKind::Instance
+                | AlertKind::Capacity
+                | AlertKind::Clock
+                | AlertKind::Canary
                 | AlertKind::Alerting
                 | AlertKind::Certificate
                 | AlertKind::Disk

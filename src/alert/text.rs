@@ -22,6 +22,9 @@ pub fn title(key: &AlertKey) -> String {
     match key.kind {
         AlertKind::Dependency => format!("{name} is down"),
         AlertKind::Instance => format!("the instance {name} fails its canary"),
+        AlertKind::Capacity => format!("{name} has little room for more connections"),
+        AlertKind::Clock => format!("the clock of {name} is wrong, or that of the database"),
+        AlertKind::Canary => format!("the canary of {name} has stopped"),
         AlertKind::Burn => objective(name).to_owned(),
         AlertKind::Leak => format!("{} more often than the objective allows", objective(name)),
         AlertKind::Spent => format!("the error budget of {name} is spent"),

@@ -45,6 +45,7 @@ pub(super) fn start(
     clock: Clock,
 ) -> io::Result<Option<RunningCanary>> {
     let Some(pass) = &setup.policy.canary else { return Ok(None) };
+    setup.metrics.slo.expect_canary(period(config));
     let parts = CanaryParts {
         pass: Arc::clone(pass),
         address: SocketAddr::new(reached(address.ip()), address.port()),

@@ -35,6 +35,7 @@ pub(super) fn start(
         ends,
         shared: shared_alerts,
         outlook: Arc::clone(&setup.outlook),
+        instances: Arc::clone(&registry.board),
         cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
     };
     let parts = ObjectiveParts {

@@ -6,6 +6,8 @@ use crate::slo::report::SloReport;
 use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Totals since the start, except `sessions`.
 #[derive(Debug, Default)]
@@ -53,14 +55,30 @@ impl PartCells {
 
 /// The newest report, which one thread writes and any thread reads.
 #[derive(Debug, Default)]
-pub struct SloBoard(ArcSwap<SloReport>);
+pub struct SloBoard {
+    report: ArcSwap<SloReport>,
+    /// The time between two rounds of the canary, in milliseconds; 0: there is none.
+    canary_ms: AtomicU64,
+}
 
 impl SloBoard {
     pub fn publish(&self, report: SloReport) {
-        self.0.store(Arc::new(report));
+        self.report.store(Arc::new(report));
     }
 
     pub fn report(&self) -> Arc<SloReport> {
-        self.0.load_full()
+        self.report.load_full()
+    }
+
+    /// Says that there is a canary, with this time between two rounds.
+    pub fn expect_canary(&self, period: Duration) {
+        let ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+        self.canary_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// The time between two rounds of the canary; `None` if there is none.
+    pub fn canary_period(&self) -> Option<Duration> {
+        let ms = self.canary_ms.load(Ordering::Relaxed);
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 }

@@ -103,6 +103,11 @@ impl Deployment {
         self.clock.read(now_ms)
     }
 
+    /// The same, if any call was answered.
+    pub(super) fn known_store_ms(&self, now_ms: u64) -> Option<u64> {
+        self.clock.known(now_ms)
+    }
+
     /// True exactly if the counts of the deployment are judged, not those of this instance.
     pub(super) fn is_complete(&self) -> bool {
         self.counts.is_complete()

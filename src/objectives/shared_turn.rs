@@ -5,7 +5,9 @@ use super::{Keeper, MINUTE_MS, MINUTES_PER_QUARTER, RESTORED_MINUTES, RunEnd, pe
 use crate::clock::Now;
 use crate::job::shared_counts::{CountsAnswer, SharedRunEnd};
 use crate::slo::SloPart;
+use crate::slo::instance_watch::{clock_skew, silent_canary};
 use crate::slo::run_counts::AllCounts;
+use crate::wire::stats::InstanceSigns;
 use std::sync::Arc;
 
 impl<C: Fn() -> Now> Keeper<C> {
@@ -14,6 +16,16 @@ impl<C: Fn() -> Now> Keeper<C> {
         match &self.deployment {
             Some(deployment) => deployment.store_ms(self.now_ms(now)) / MINUTE_MS,
             None => now.unix_ms / MINUTE_MS,
+        }
+    }
+
+    /// Faults of this instance that its counts do not show.
+    pub(super) fn signs(&self, now: Now) -> InstanceSigns {
+        let rounds = self.counted.get(SloPart::ConnectionCanary.index()).copied().unwrap_or(now.at);
+        let store_ms = self.deployment.as_ref().and_then(|it| it.known_store_ms(self.now_ms(now)));
+        InstanceSigns {
+            clock_ms: clock_skew(now.unix_ms, store_ms),
+            canary_s: silent_canary(now.at.since(rounds).as_secs(), self.metrics.slo.canary_period()),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::job::alerts::{
     AlertLinks, AlertOrder, AlertOrderAnswer, AlertPlan, HeartbeatTarget, HiddenText, NoticeAttempt,
     NoticeTarget, NotifyEnds, NotifyJob, NotifyResult, WatchedDependency, links,
 };
+use crate::job::registry::ClusterBoard;
 use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem, SloQuestion};
 use crate::metrics::scrape::MetricSources;
 use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
@@ -78,6 +79,7 @@ struct Rig {
     folder: TempDir,
     now: Arc<Mutex<Now>>,
     outlook: Arc<Outlook>,
+    instances: Arc<ClusterBoard>,
     metrics: Arc<Metrics>,
     keeper: Option<Keeper<Clock>>,
     links: Option<(crate::job::alerts::AlertRequests, Vec<NotifyEnds>)>,
@@ -143,6 +145,7 @@ impl Rig {
             folder: tempfile::tempdir().expect("a folder"),
             now: Arc::new(Mutex::new(now)),
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            instances: Arc::default(),
             metrics: Arc::new(Metrics::new(1, Arc::from("gw-1"), sources)),
             keeper: None,
             links: None,
@@ -165,7 +168,13 @@ impl Rig {
             metrics: Arc::clone(&self.metrics),
             instance: Arc::from("gw-1"),
             folder: self.folder.path().to_owned(),
-            alerts: AlertParts { ends, outlook: Arc::clone(&self.outlook), cluster: None, shared: None },
+            alerts: AlertParts {
+                ends,
+                outlook: Arc::clone(&self.outlook),
+                instances: Arc::clone(&self.instances),
+                cluster: None,
+                shared: None,
+            },
             shared: None,
             reports: ReportPlan {
                 at: WeekTime::parse("Mon 09:00"),

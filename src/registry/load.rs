@@ -127,6 +127,7 @@ impl LoadMeter {
             order,
             url: self.url.to_string(),
             rebalance: self.vitals.rebalance.stats(now),
+            signs: self.metrics.slo.report().signs,
         }
     }
 

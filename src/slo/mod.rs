@@ -27,6 +27,7 @@ pub mod guard;
 pub mod history;
 pub mod import;
 pub mod instance_health;
+pub mod instance_watch;
 pub mod judge;
 pub mod messages;
 pub mod minute_row;

@@ -4,6 +4,7 @@ use super::budget_exclusion::BudgetExclusion;
 use super::objective::Objective;
 use super::part::SloPart;
 use super::tier::Tier;
+use crate::wire::stats::InstanceSigns;
 use serde::{Serialize, Serializer};
 
 /// The state of an objective or a part, the worst last.
@@ -37,6 +38,9 @@ pub struct SloReport {
     /// The seconds since this instance last counted an event of each part; since its start without one.
     #[serde(skip)]
     pub stale_s: Vec<(SloPart, u64)>,
+    /// Faults of this instance that its counts do not show.
+    #[serde(skip)]
+    pub signs: InstanceSigns,
     /// False if counts could not be written to `slo.db`: they are lost with the process.
     pub stored: bool,
     /// The exclusions that keep events out now.

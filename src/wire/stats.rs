@@ -45,6 +45,20 @@ pub struct InstanceStats {
     pub url: String,
     /// Its part in spreading connections.
     pub rebalance: RebalanceStats,
+    #[serde(flatten)]
+    pub signs: InstanceSigns,
+}
+
+/// Faults of an instance that its load does not show: members of [`InstanceStats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceSigns {
+    /// Its clock minus the one of the store, in milliseconds; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<i32>,
+    /// Seconds since the last round of its canary, if it has stopped; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_s: Option<u32>,
 }
 
 /// The work of an instance over the last measurement: members of [`InstanceStats`].
@@ -112,15 +126,15 @@ pub struct RebalanceStats {
 }
 
 impl InstanceStats {
-    /// The JSON text, without `url` if it does not fit.
+    /// The JSON text, without `url` if it does not fit, and without [`InstanceSigns`] if it still does not, which takes numbers that no
+    /// machine has.
     pub fn encode(&self) -> String {
         // A struct of numbers and strings has a JSON form.
         let text = |stats: &InstanceStats| serde_json::to_string(stats).unwrap_or_default();
-        let whole = text(self);
-        match whole.len() <= STATS_BYTES_MAX {
-            true => whole,
-            false => text(&InstanceStats { url: String::new(), ..self.clone() }),
-        }
+        let without_url = || InstanceStats { url: String::new(), ..self.clone() };
+        let fits = |text: &String| text.len() <= STATS_BYTES_MAX;
+        let some = [text(self), text(&without_url())].into_iter().find(fits);
+        some.unwrap_or_else(|| text(&InstanceStats { signs: InstanceSigns::default(), ..without_url() }))
     }
 
     /// Reads the JSON text; `None` if it is too long or something else.
@@ -194,7 +208,13 @@ mod tests {
                 stayed: INTEGER_MAX,
                 returned: INTEGER_MAX,
             },
+            signs: InstanceSigns::default(),
         };
+        let signs = InstanceSigns { clock_ms: Some(i32::MIN), canary_s: Some(u32::MAX) };
+        let with_signs = InstanceStats { signs, ..stats.clone() };
+        assert_eq!(InstanceStats::parse(with_signs.encode().as_bytes()), Some(stats.clone()));
+        let usual = InstanceStats { signs, url: "u".repeat(128), ..InstanceStats::default() };
+        assert_eq!(InstanceStats::parse(usual.encode().as_bytes()), Some(usual));
         let encoded = stats.encode();
         assert!(encoded.len() <= STATS_BYTES_MAX, "{} bytes", encoded.len());
         assert_eq!(InstanceStats::parse(encoded.as_bytes()), Some(stats));

@@ -133,6 +133,16 @@ impl Scrape {
             "Minutes of this instance that the shared store lacks or has not confirmed",
             self.slo.unshared_rows as u64,
         )?;
+        sheet.gauge(
+            "slo_canary_silent",
+            "1 if the canary has had no round for five minutes, and for three of its periods; 0 without a canary",
+            self.slo.signs.canary_s.is_some().into(),
+        )?;
+        sheet.fractions(
+            "clock_skew_seconds",
+            "The clock of this machine minus that of the store, in seconds; absent if the store is not PostgreSQL, and before its first answer",
+            self.slo.signs.clock_ms.into_iter().map(|ms| (&[][..], f64::from(ms) / 1e3)),
+        )?;
         let stale: Vec<_> = self
             .slo
             .stale_s

@@ -1,6 +1,6 @@
 //! The health of all instances, as their own canaries see it. The leader knows them from the rows of the others.
 
-use super::readings;
+use super::instance_readings::instance;
 use crate::alert::incident::Incident;
 use crate::alert::key::AlertKind;
 use crate::alert::reading::AlertReading;
@@ -44,9 +44,9 @@ impl InstanceCanaries {
 
     /// The readings of all, and of instances that are gone but have an open incident.
     pub(super) fn readings<'a>(&self, open: impl Iterator<Item = &'a Incident>) -> Vec<AlertReading> {
-        let known = self.0.iter().map(|(name, (health, _))| readings::instance(name, health.verdict()));
+        let known = self.0.iter().map(|(name, (health, _))| instance(name, health.verdict()));
         let gone = open.filter(|it| it.key.kind == AlertKind::Instance && !self.0.contains_key(&it.key.name));
-        let gone = gone.map(|it| readings::instance(&it.key.name, InstanceVerdict::Well));
+        let gone = gone.map(|it| instance(&it.key.name, InstanceVerdict::Well));
         known.chain(gone).collect()
     }
 }

@@ -5,6 +5,7 @@
 
 mod heartbeat;
 mod incident_log;
+mod instance_readings;
 mod instances;
 mod leadership;
 mod leading;
@@ -63,6 +64,8 @@ const STUCK_MS: u64 = 600_000;
 pub struct AlertParts {
     pub ends: AlertEnds,
     pub outlook: Arc<Outlook>,
+    /// Knows the load of all instances, of this one at least.
+    pub instances: Arc<ClusterBoard>,
     /// `None`: this instance shares its store with no other.
     pub cluster: Option<Arc<ClusterBoard>>,
     /// The way to the rows that its instances share.
@@ -76,6 +79,7 @@ pub(super) struct AlertDesk {
     sender: Arc<NoticeSender>,
     snapshot: SnapshotReader,
     metrics: Arc<Metrics>,
+    instances: Arc<ClusterBoard>,
     instance: Arc<str>,
     /// The objectives.
     names: Vec<&'static str>,
@@ -100,13 +104,14 @@ impl AlertDesk {
         names: Vec<&'static str>,
         now_ms: u64,
     ) -> AlertDesk {
-        let AlertParts { ends, outlook, cluster, shared } = parts;
+        let AlertParts { ends, outlook, instances, cluster, shared } = parts;
         let mut desk = AlertDesk {
             plan: ends.plan.load_full(),
             sender: Arc::default(),
             ends,
             snapshot: outlook.reader(),
             metrics: Arc::clone(metrics),
+            instances,
             instance: Arc::clone(instance),
             names,
             // Numbers that no row has, if none can be read.
@@ -243,6 +248,7 @@ impl AlertDesk {
         readings.push(readings::certificate(self.metrics.tls.not_after(), now.unix_ms));
         readings.push(readings::disk(connection.as_deref()));
         readings.extend(readings::channels(&self.outbox.health(&plan, now_ms)));
+        readings.extend(instance_readings::loads(&self.instances.report().instances, self.incidents.open()));
         readings.push(self.incidents.storm());
         self.read(&readings, now_ms);
         let written = self.send(connection, now_ms);
@@ -290,6 +296,8 @@ impl AlertDesk {
             AlertKind::Dependency => plan.dependencies.iter().any(|it| it.name == key.name),
             AlertKind::Instance => self.leadership.cluster.is_some(),
             AlertKind::Alerting => plan.targets.iter().any(|it| it.channel().as_str() == &*key.name),
+            // Their readings end the ones of instances that are gone.
+            AlertKind::Capacity | AlertKind::Clock | AlertKind::Canary => true,
             AlertKind::Certificate | AlertKind::Disk | AlertKind::Storm => true,
             AlertKind::Test | AlertKind::Report => false,
         };
@@ -401,6 +409,9 @@ fn mark_over(board: &mut Scoreboard, incident: &Incident, now_ms: u64) {
         AlertKind::Leak => Urgency::Ticket,
         AlertKind::Dependency
         | AlertKind::Instance
+        | AlertKind::Capacity
+        | AlertKind::Clock
+        | AlertKind::Canary
         | AlertKind::Spent
         | AlertKind::Low
         | AlertKind::Alerting

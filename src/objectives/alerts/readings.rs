@@ -10,7 +10,6 @@ use crate::alert::text::{percent, span, utc};
 use crate::health::snapshot::Snapshot;
 use crate::job::alerts::WatchedDependency;
 use crate::slo::burn::BurnVerdict;
-use crate::slo::instance_health::InstanceVerdict;
 use crate::slo::objective::TICKETS_ONLY;
 use crate::slo::report::ObjectiveReport;
 use crate::slo::run_counts::AllCounts;
@@ -25,7 +24,7 @@ const OPTIONAL_DOWN_MS: u64 = 60_000;
 /// A file that could not be written for a shorter time begins no incident, in milliseconds.
 const DISK_MS: u64 = 30_000;
 /// A dependency that is up for less is flapping, in milliseconds.
-const UP_MS: u64 = 120_000;
+pub(super) const UP_MS: u64 = 120_000;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 86_400_000;
 const CERTIFICATE_MS: u64 = 14 * DAY_MS;
@@ -36,11 +35,11 @@ const SPENT_OVER_PPM: i64 = 50_000;
 /// With fewer bad events a spent budget is a warning.
 const FEW_BAD: u64 = 5;
 
-const fn held(begin_after_ms: u64, over_after_ms: u64) -> AlertRule {
+pub(super) const fn held(begin_after_ms: u64, over_after_ms: u64) -> AlertRule {
     AlertRule { begin_after_ms, end: EndRule::After(over_after_ms) }
 }
 
-fn plain(kind: AlertKind, name: &str, severity: AlertSeverity, rule: AlertRule) -> AlertReading {
+pub(super) fn plain(kind: AlertKind, name: &str, severity: AlertSeverity, rule: AlertRule) -> AlertReading {
     AlertReading {
         key: AlertKey::new(kind, name),
         severity,
@@ -93,19 +92,6 @@ pub(super) fn dependencies(
         reading
     };
     watched.iter().map(reading).collect()
-}
-
-/// This instance, as its canary sees it.
-pub(super) fn instance(name: &str, verdict: InstanceVerdict) -> AlertReading {
-    let rule = held(GROUP_WAIT_MS, UP_MS);
-    let mut reading = plain(AlertKind::Instance, name, AlertSeverity::Critical, rule);
-    reading.condition = match verdict {
-        InstanceVerdict::Ill => AlertCondition::Over,
-        InstanceVerdict::Doubtful => AlertCondition::Near,
-        InstanceVerdict::Well => AlertCondition::Clear,
-    };
-    reading.text = "Its canary fails in half of its rounds: take it out with seawall drain.".into();
-    reading
 }
 
 /// The certificate of the listener, if it has one; `not_after` in Unix seconds.

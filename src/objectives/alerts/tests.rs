@@ -169,6 +169,7 @@ impl Pair {
         let parts = AlertParts {
             ends,
             outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
+            instances: Arc::clone(&board),
             cluster: Some(Arc::clone(&board)),
             shared: Some(shared),
         };
@@ -218,7 +219,7 @@ impl Pair {
             for of in instances {
                 let Instance { desk, threads, file, .. } = &mut self.instances[*of];
                 let readings: Vec<_> =
-                    self.watched.iter().map(|name| readings::instance(name, verdict)).collect();
+                    self.watched.iter().map(|name| instance_readings::instance(name, verdict)).collect();
                 desk.read(&readings, self.now_ms);
                 desk.turn(Some(file), now, self.now_ms).expect("written");
                 for job in threads.iter().flat_map(|ends| ends.jobs.try_iter()) {

@@ -13,6 +13,8 @@ pub(super) const SPENT: &str = "SeawallSloBudgetSpent";
 pub(super) const LOW: &str = "SeawallSloBudgetLow";
 /// The alert of a gateway that does not judge its objectives.
 pub(super) const SILENT: &str = "SeawallSloSilent";
+pub(super) const CANARY: &str = "SeawallCanarySilent";
+pub(super) const CLOCK: &str = "SeawallClockSkewed";
 
 /// An objective with its tiers.
 pub(super) struct ExportedObjective {

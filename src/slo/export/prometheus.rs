@@ -3,7 +3,9 @@
 //! All objectives share a recording rule, because Prometheus takes two rules with one name and the same labels for a mistake. For the
 //! same reason each alert has the label `slo`.
 
-use super::exported::{BURNING, ExportedObjective, LEAKING, LOW, SILENT, SPENT, promql_duration, share};
+use super::exported::{
+    BURNING, CANARY, CLOCK, ExportedObjective, LEAKING, LOW, SILENT, SPENT, promql_duration, share,
+};
 use crate::slo::history::SLOT_S;
 use crate::slo::objective::Counting;
 use crate::slo::part::SloPart;
@@ -137,7 +139,7 @@ fn condition(exported: &ExportedObjective, tier: &Tier) -> String {
     format!("(\n            {}\n          )", parts.join("\n            and "))
 }
 
-/// The alerts on budgets, and on a judge that has failed.
+/// The alerts on budgets, and on what judges them: the thread, the canary and the clocks.
 fn budget_alerts(text: &mut String) {
     let left = "min by (job, slo, part) (seawall_slo_error_budget_remaining_ratio)";
     let _infallible = write!(
@@ -159,6 +161,20 @@ fn budget_alerts(text: &mut String) {
         labels: {{severity: ticket}}
         annotations:
           summary: \"{{{{ $labels.instance }}}} has not judged its objectives for three minutes, so it sends no notices. See its log.\"
+      - alert: {CANARY}
+        expr: seawall_slo_canary_silent == 1
+        for: 1m
+        labels: {{severity: ticket}}
+        annotations:
+          summary: \"The canary of {{{{ $labels.instance }}}} has stopped, so an outage without users is not seen there. Restart it.\"
+          runbook: docs/outages.md#runbook-canary
+      - alert: {CLOCK}
+        expr: abs(seawall_clock_skew_seconds) > 2
+        for: 5m
+        labels: {{severity: ticket}}
+        annotations:
+          summary: \"The clock of {{{{ $labels.instance }}}} differs from that of the database by {{{{ $value | humanizeDuration }}}}. Run NTP on both.\"
+          runbook: docs/outages.md#runbook-clock
 "
     );
 }
