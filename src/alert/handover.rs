@@ -3,6 +3,7 @@
 use super::channel::AlertChannel;
 use super::incident::Incident;
 use super::incidents::Incidents;
+use super::key::AlertKind;
 use std::collections::BTreeMap;
 
 /// An incident that has another number now, or has become a part of another one, for one channel.
@@ -18,6 +19,19 @@ impl Incidents {
     pub fn unshared(&self) -> impl Iterator<Item = u64> {
         let all = self.open.values().chain(&self.ends);
         all.filter(|incident| incident.is_unshared).map(|incident| incident.number)
+    }
+
+    /// Marks incidents that began by this time and were sent to no channel: another instance may have sent them without the store. The file
+    /// of another instance is another one.
+    pub fn mark_perhaps_sent(&mut self, until_ms: u64) {
+        let of = |incident: &&mut Incident| {
+            let is_sure = incident.key.kind == AlertKind::Disk || !incident.notified.is_empty();
+            incident.began_ms <= until_ms && !is_sure && !incident.is_perhaps_sent
+        };
+        for incident in self.open.values_mut().filter(of) {
+            incident.is_perhaps_sent = true;
+            self.dirty.push(incident.number);
+        }
     }
 
     /// Marks incidents of which notices are sent without the store: only this instance can end them.

@@ -50,6 +50,9 @@ pub struct Incident {
     pub severity: AlertSeverity,
     /// The time of the first reading that was over.
     pub since_ms: u64,
+    /// The time at which it became an incident; 0 in rows of an earlier version.
+    #[serde(default)]
+    pub began_ms: u64,
     pub machine: IncidentMachine,
     /// The figures of the newest reading that was over.
     pub text: String,
@@ -64,6 +67,9 @@ pub struct Incident {
     /// Notices of it were sent while the store could not be reached, so no other instance knows it.
     #[serde(default)]
     pub is_unshared: bool,
+    /// Another instance may have sent it while the store could not be reached.
+    #[serde(default)]
+    pub is_perhaps_sent: bool,
 }
 
 impl Incident {
@@ -82,6 +88,7 @@ impl Incident {
             at_ms: now_ms,
             reference: self.reference.clone(),
             all_clear: self.end.map(|end| end.all_clear),
+            is_perhaps_repeated: self.is_perhaps_sent,
         }
     }
 
@@ -99,6 +106,7 @@ impl Incident {
     pub(super) fn resume(&mut self, now_ms: u64) {
         self.machine.resume(now_ms);
         self.since_ms = self.since_ms.min(now_ms);
+        self.began_ms = self.began_ms.min(now_ms);
         self.acknowledged_ms = self.acknowledged_ms.map(|at| at.min(now_ms));
         for notified in &mut self.notified {
             notified.at_ms = notified.at_ms.min(now_ms);

@@ -172,7 +172,7 @@ impl Incidents {
         };
         let turn = machine.read(*condition, *events, rule, now_ms);
         if turn == IncidentTurn::Begins {
-            let incident = self.begin(reading, machine, since_ms);
+            let incident = self.begin(reading, machine, since_ms, now_ms);
             let number = incident.number;
             self.open.insert(key.clone(), incident);
             return Some(IncidentStep::Began(number));
@@ -181,7 +181,13 @@ impl Incidents {
         None
     }
 
-    fn begin(&mut self, reading: &AlertReading, machine: IncidentMachine, since_ms: u64) -> Incident {
+    fn begin(
+        &mut self,
+        reading: &AlertReading,
+        machine: IncidentMachine,
+        since_ms: u64,
+        now_ms: u64,
+    ) -> Incident {
         self.number += 1;
         self.dirty.push(self.number);
         Incident {
@@ -189,6 +195,7 @@ impl Incidents {
             key: reading.key.clone(),
             severity: reading.severity,
             since_ms,
+            began_ms: now_ms,
             machine,
             text: reading.text.clone(),
             reference: reading.reference.clone(),
@@ -198,6 +205,7 @@ impl Incidents {
             steps: 0,
             end: None,
             is_unshared: false,
+            is_perhaps_sent: false,
         }
     }
 
@@ -312,7 +320,7 @@ impl Incidents {
             reference: None,
             is_explained: false,
         };
-        let mut incident = self.begin(&reading, IncidentMachine::firing(), now_ms);
+        let mut incident = self.begin(&reading, IncidentMachine::firing(), now_ms, now_ms);
         let number = incident.number;
         drafts.push(notify(&mut incident, channel, now_ms));
         self.open.insert(key, incident);

@@ -50,6 +50,9 @@ pub struct NoticeContent {
     /// The reference of an outage, as in the log.
     pub reference: Option<String>,
     pub all_clear: Option<AllClear>,
+    /// Another instance may have sent the same, because the two could not agree.
+    #[serde(default)]
+    pub is_perhaps_repeated: bool,
 }
 
 /// A message that is due, and its channel.

@@ -153,7 +153,8 @@ fn text_of(content: &NoticeContent) -> String {
         NoticeEvent::Reported => return escaped(&content.title),
     };
     let (word, number, title) = (word(content).to_uppercase(), content.incident, escaped(&content.title));
-    format!("{word} #{number} {title}, {when}")
+    let mark = if content.is_perhaps_repeated { " (perhaps sent by another instance as well)" } else { "" };
+    format!("{word} #{number} {title}, {when}{mark}")
 }
 
 fn word(content: &NoticeContent) -> &'static str {
@@ -217,6 +218,11 @@ mod tests {
         let rest = "86 more lines: `seawall slo report --week 2026-W48`";
         assert_eq!(text, format!("```\n{}```\n{rest}", line.repeat(14)));
         assert!(text.chars().count() <= SECTION_MAX);
+        let mut unsure = attempt.clone();
+        unsure.notice.content.is_perhaps_repeated = true;
+        let value: Value = serde_json::from_str(&plain(&unsure)).expect("JSON");
+        let marked = "CRITICAL #17 store is down, since 2026-11-24T08:11:40Z (perhaps sent by another instance as well)";
+        assert_eq!(value["text"], marked);
         attempt.is_repeated = true;
         attempt.notice.content.event = NoticeEvent::Ended;
         let plain = plain(&attempt);

@@ -44,6 +44,7 @@ pub(super) fn body(content: &NoticeContent, sender: &NoticeSender) -> String {
         "since": utc(content.since_ms),
         "reference": content.reference,
         "all_clear": content.all_clear,
+        "perhaps_repeated": content.is_perhaps_repeated,
         "runbook": runbook(&sender.docs_url, &content.key.runbook()),
         "instance": sender.instance,
     });
@@ -109,6 +110,7 @@ pub(super) mod tests {
             at_ms: 1_795_507_960_000,
             reference: Some("k3f9x2".into()),
             all_clear: None,
+            is_perhaps_repeated: false,
         };
         let sender = NoticeSender {
             deployment: "prod".into(),
@@ -149,6 +151,7 @@ pub(super) mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["type"], "seawall.incident.ended");
         assert_eq!(body["data"]["key"], "seawall/prod/dependency/store");
+        assert_eq!(body["data"]["perhaps_repeated"], false);
         assert_eq!(id(&attempt.notice.content, &attempt.sender), "prod/1795507900000/17/1");
     }
 }

@@ -1,7 +1,8 @@
 //! The part of the leader: one instance writes incidents for all, and sends.
 
+use super::leadership::ALONE_MS;
 use super::rows::{AlertWrites, EarlierRows, StoredAlerts};
-use super::shared_log::{ShareOutcome, SharedLog};
+use super::shared_log::{SILENT_MS, ShareOutcome, SharedLog};
 use super::{AlertDesk, CLOSED_SHOWN};
 use crate::alert::hold::SenderRole;
 use crate::alert::incidents::Incidents;
@@ -11,9 +12,6 @@ use std::mem;
 
 /// Without a leader for this long, an instance that never knew one sends, in milliseconds.
 const LEADERLESS_MS: u64 = 60_000;
-/// Without a leader for this long, the last one sends although the store does not answer, in milliseconds. An instance that was stopped and
-/// goes on has read by then who leads.
-const ALONE_MS: u64 = 8_000;
 
 impl AlertDesk {
     /// Follows the leader of the cluster. While none is known, the last one goes on, because that is when the store is down; but not if
@@ -24,7 +22,7 @@ impl AlertDesk {
         let leads = self.leadership.shared.as_ref().is_some_and(SharedLog::leads);
         match &report.leader {
             Some(leader) => {
-                (self.leadership.led_ms, self.leadership.knew_leader) = (now_ms, true);
+                self.leadership.note_leader(now_ms);
                 if **leader == *self.instance { self.take_lead(now_ms) } else { self.follow() }
             }
             None if others_have_store(&report, &self.instance) => self.leadership.role = SenderRole::Follows,
@@ -58,12 +56,14 @@ impl AlertDesk {
         let last_silence = stored.silence;
         self.leadership.reported_ms = self.leadership.reported_ms.max(stored.reported_ms);
         let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
-        let before = mem::replace(
+        let mut before = mem::replace(
             &mut self.incidents,
             Incidents::restore(stored.incident, open, silences, recent, now_ms),
         );
         self.incidents.silences.number_after(last_silence.max(before.silences.last_counted()));
         self.closed.retain(|incident| incident.is_unshared);
+        // An earlier leader that could write would have, so it did not see these, or was alone.
+        before.mark_perhaps_sent(self.leadership.unled_ms.max(now_ms.saturating_sub(SILENT_MS)));
         let moved = self.incidents.take_over(before, self.closed.make_contiguous());
         let open = self.open_keys();
         let pointless = stored.take_without_incident(&open);

@@ -307,6 +307,9 @@ impl AlertDesk {
 
     /// Writes what is new, then hands what is due to the channels, although it could not be written.
     fn send(&mut self, connection: Option<&mut Connection>, now_ms: u64) -> rusqlite::Result<()> {
+        if self.leadership.sends_unread() {
+            self.incidents.mark_perhaps_sent(now_ms);
+        }
         let drafts = self.incidents.notices(&self.plan.routing, self.leadership.role, now_ms);
         self.outbox.add(drafts, &mut self.writes);
         self.writes.incidents.extend(self.incidents.take_changed());

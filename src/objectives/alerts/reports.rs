@@ -42,6 +42,7 @@ impl AlertDesk {
             at_ms: now_ms,
             reference: None,
             all_clear: None,
+            is_perhaps_repeated: false,
         };
         tracing::info!(week = report.week, "weekly report made");
         self.writes.reports.push(report);

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The wait for the store. Without an answer it is down.
 const WAIT: Duration = Duration::from_secs(2);
 /// Without an answer to any call for this long, the leader sends without the store, in milliseconds.
-const SILENT_MS: u64 = 60_000;
+pub(super) const SILENT_MS: u64 = 60_000;
 /// The time between two calls while the store does not answer, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 

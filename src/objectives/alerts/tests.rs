@@ -228,7 +228,8 @@ impl Pair {
                     if !self.is_slack_down {
                         let notices = std::iter::once(&attempt.notice).chain(&attempt.others);
                         self.sent.extend(notices.map(|notice| (*of, notice.content.event)));
-                        self.messages.push((1 + attempt.others.len(), attempt.is_repeated));
+                        let is_marked = attempt.is_repeated || attempt.notice.content.is_perhaps_repeated;
+                        self.messages.push((1 + attempt.others.len(), is_marked));
                         outcome = AttemptOutcome::Accepted;
                     }
                     if self.is_killed {
@@ -275,6 +276,7 @@ fn next_leader_goes_on_with_the_incident_and_a_woken_one_writes_and_sends_nothin
     pair.lead(Some(1));
     pair.run(20, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent[2..], [(1, NoticeEvent::Began)]);
+    assert!(pair.messages.iter().all(|(_, is_marked)| !is_marked), "each leader has read all");
 }
 
 #[test]
@@ -338,6 +340,32 @@ fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
 }
 
 #[test]
+fn incident_that_the_last_leader_sent_alone_is_sent_once_more_and_marked_by_the_next() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.lead(None);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.messages, [(1, false)]);
+    pair.lead(Some(1));
+    pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began), (1, NoticeEvent::Began)]);
+    assert_eq!(pair.messages, [(1, false), (1, true)]);
+    // Outages and leaders that follow send nothing: the rows have it.
+    for leader in [0, 1, 0] {
+        pair.lead(None);
+        pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+        pair.lead(Some(leader));
+        pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+    }
+    assert_eq!(pair.messages.len(), 2);
+    pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+    assert_eq!(pair.sent[2..], [(0, NoticeEvent::Ended)], "one end for both");
+    let open = pair.rows.lock().incidents.values().filter(|(open, _)| *open).count();
+    assert_eq!(open, 0);
+}
+
+#[test]
 fn leader_that_alone_is_cut_off_from_the_store_sends_nothing() {
     let mut pair = Pair::new();
     pair.lead(Some(0));
@@ -382,6 +410,7 @@ fn leader_whose_calls_have_no_answer_sends_after_a_minute() {
     pair.run(20, InstanceVerdict::Ill, &[0, 1]);
     let open = pair.rows.lock().incidents.values().filter(|(open, _)| *open).count();
     assert_eq!((pair.sent.len(), open), (2, 1), "it takes its own over");
+    assert_eq!(pair.messages, [(1, false), (1, true)]);
 }
 
 /// The first instance notifies of an incident without the store, and its end waits for Slack while another instance leads.
