@@ -45,11 +45,20 @@ impl SilenceList {
         if self.last < COUNTED_MAX { self.last } else { 0 }
     }
 
+    /// The row that keeps the greatest number where only silences have rows; `None` while its silence is not over, and if there was none.
+    pub fn number_row(&self) -> Option<Silence> {
+        let number = self.last_counted();
+        let is_over = self.list.iter().all(|silence| silence.number != number);
+        let row = Silence { number, prefix: String::new(), from_ms: 0, until_ms: 0, why: String::new() };
+        (number > 0 && is_over).then_some(row)
+    }
+
     /// Takes stored silences as well. None lasts longer than [`SILENCE_MS_MAX`] from now: the clock may have been set back.
     pub fn merge(&mut self, stored: Vec<Silence>, now_ms: u64) {
         for mut silence in stored {
             let is_known = self.list.iter().any(|known| known.number == silence.number);
-            if !is_known && self.list.len() < SILENCES_MAX {
+            // The row of one that is over keeps its number.
+            if !is_known && silence.until_ms > 0 && self.list.len() < SILENCES_MAX {
                 silence.from_ms = silence.from_ms.min(now_ms);
                 silence.until_ms = silence.until_ms.min(now_ms + SILENCE_MS_MAX);
                 self.list.push(silence);
@@ -111,9 +120,12 @@ mod tests {
         assert!(silences.cover(&burn, 999) && !silences.cover(&burn, 1_000));
         assert!(!silences.cover(&AlertKey::new(AlertKind::Burn, "latency"), 0));
         assert_eq!((silences.expire(999), silences.expire(1_000)), (vec![], vec![number]));
+        let row = silences.number_row().expect("it is over");
+        assert_eq!((row.number, row.until_ms), (number, 0));
         let other = silences.add(String::new(), String::new(), 0, u64::MAX / 2).expect("room");
         assert_eq!((other.number, other.until_ms), (2, SILENCE_MS_MAX), "no number is used twice");
         let number = other.number;
+        assert_eq!(silences.number_row(), None);
         assert!(silences.remove(number) && !silences.remove(number));
         let added = (0..=SILENCES_MAX).filter(|_| silences.add(String::new(), String::new(), 0, 1).is_some());
         assert_eq!(added.count(), SILENCES_MAX);
@@ -122,7 +134,7 @@ mod tests {
         let mut restored = SilenceList::default();
         let late = Silence { from_ms: 9_000, until_ms: u64::MAX, ..stored };
         restored.number_after(200);
-        restored.merge(vec![late.clone(), late], 1_000);
+        restored.merge(vec![late.clone(), late, row], 1_000);
         let [silence] = restored.list() else { panic!("one silence") };
         assert_eq!((silence.from_ms, silence.until_ms), (1_000, 1_000 + SILENCE_MS_MAX));
         let next = restored.add(String::new(), String::new(), 0, 1).expect("room");

@@ -348,6 +348,9 @@ impl Deployment {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// The counts of ten seconds of the deployment.
 #[derive(Debug)]
 pub(super) enum DeploymentSlot {

@@ -107,9 +107,11 @@ impl AlertDesk {
 
     /// Everything that is known, in place of what a file or the store has.
     pub(super) fn everything(&self) -> AlertWrites {
+        let silences = &self.incidents.silences;
+        let number_row = self.leadership.shared.as_ref().and_then(|_| silences.number_row());
         let mut writes = AlertWrites {
             incidents: self.incidents.open().chain(&self.closed).cloned().collect(),
-            silences: self.incidents.silences.list().to_vec(),
+            silences: silences.list().iter().cloned().chain(number_row).collect(),
             earlier: EarlierRows::Superseded,
             ..AlertWrites::default()
         };

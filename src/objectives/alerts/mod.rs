@@ -240,7 +240,10 @@ impl AlertDesk {
             self.end_unknown(now_ms);
         }
         self.lead(now_ms);
-        self.writes.silences_over.extend(self.incidents.silences.expire(now_ms));
+        let over = self.incidents.silences.expire(now_ms);
+        if !over.is_empty() {
+            self.forget_silences(over);
+        }
         let plan = Arc::clone(&self.plan);
         let snapshot = Arc::clone(self.snapshot.load());
         let age_ms = |began| u64::try_from(now.at.since(began).as_millis()).unwrap_or(0);

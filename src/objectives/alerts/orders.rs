@@ -18,6 +18,7 @@ impl AlertDesk {
                 AlertOrderAnswer::Done(number)
             }
             AlertOrder::Silence { prefix, why, for_ms } => {
+                let number_row = self.incidents.silences.number_row();
                 match self.incidents.silences.add(prefix, why, now_ms, for_ms) {
                     Some(silence) => {
                         tracing::info!(
@@ -27,13 +28,14 @@ impl AlertDesk {
                             "silence begun"
                         );
                         self.writes.silences.push(silence.clone());
+                        self.writes.silences_over.extend(number_row.map(|row| row.number));
                         AlertOrderAnswer::Done(silence.number)
                     }
                     None => AlertOrderAnswer::Refused("there are 100 silences: end one first"),
                 }
             }
             AlertOrder::EndSilence(number) if self.incidents.silences.remove(number) => {
-                self.writes.silences_over.push(number);
+                self.forget_silences(vec![number]);
                 AlertOrderAnswer::Done(number)
             }
             AlertOrder::Test(channel) if self.plan.target(channel).is_some() => {
@@ -56,6 +58,16 @@ impl AlertDesk {
                 AlertOrderAnswer::Unknown(not_configured(channel))
             }
         }
+    }
+
+    /// Writes that silences are over. The store that instances share counts numbers by its rows, so it keeps that of the greatest one.
+    pub(super) fn forget_silences(&mut self, mut numbers: Vec<u64>) {
+        let shared = self.leadership.shared.as_ref();
+        if let Some(row) = shared.and_then(|_| self.incidents.silences.number_row()) {
+            numbers.retain(|number| *number != row.number);
+            self.writes.silences.push(row);
+        }
+        self.writes.silences_over.append(&mut numbers);
     }
 
     fn no_open_incident(&self, number: u64) -> String {

@@ -27,6 +27,8 @@ const START_MS: u64 = 1_800_000_000_000;
 
 /// In the body of a report.
 const REPORTED: &str = r#""event":"reported""#;
+/// In the body of a begin.
+const BEGAN: &str = r#""event":"began""#;
 
 /// The rows of the store, as its SQL keeps them.
 #[derive(Default)]
@@ -38,6 +40,7 @@ struct Rows {
     term: i64,
     incidents: BTreeMap<u64, (bool, String)>,
     notices: BTreeMap<u64, (&'static str, String)>,
+    silences: BTreeMap<u64, String>,
 }
 
 impl Rows {
@@ -60,6 +63,7 @@ impl Rows {
                     open: open(true),
                     closed: open(false),
                     waiting: waiting.map(|(_, body)| body.clone()).collect(),
+                    silences: self.silences.values().cloned().collect(),
                     report: self.notices.values().rfind(|it| it.1.contains(REPORTED)).map(|it| it.1.clone()),
                     ..StoredAlertRows::default()
                 };
@@ -69,7 +73,10 @@ impl Rows {
                 if changes.replaces {
                     self.incidents.values_mut().for_each(|(open, _)| *open = false);
                     self.notices.values_mut().filter(|it| it.0 == "waiting").for_each(|it| it.0 = "merged");
+                    self.silences.clear();
                 }
+                self.silences.extend(changes.silences);
+                self.silences.retain(|number, _| !changes.silences_over.contains(number));
                 let incidents =
                     changes.incidents.into_iter().map(|(number, open, body)| (number, (open, body)));
                 self.incidents.extend(incidents);
@@ -458,6 +465,39 @@ fn end_that_only_one_instance_knows_is_shared_when_it_leads_again() {
     pair.run(2 * LONG, InstanceVerdict::Well, &[0, 1]);
     assert_eq!(pair.sent, [(1, NoticeEvent::Ended)], "once");
     assert!(pair.rows.lock().notices.values().all(|(fate, _)| *fate != "waiting"));
+}
+
+#[test]
+fn numbers_of_silences_and_notices_go_on_at_the_next_leader() {
+    let mut pair = Pair::new();
+    let silence = AlertOrder::Silence { prefix: "none".into(), why: String::new(), for_ms: 3_600_000 };
+    let mut expected = 0;
+    for (leader, outage_s) in [(0, 0), (1, 0), (0, 40), (1, 40)] {
+        pair.lead(None);
+        pair.run(outage_s, InstanceVerdict::Well, &[0, 1]);
+        pair.lead(Some(leader));
+        pair.run(5, InstanceVerdict::Well, &[0, 1]);
+        for _ in 0..2 {
+            let now_ms = pair.now_ms;
+            let desk = &mut pair.instances[leader].desk;
+            expected += 1;
+            assert_eq!(desk.order(silence.clone(), now_ms), AlertOrderAnswer::Done(expected));
+            // The next one must not have its number, although its row is gone.
+            let end = AlertOrder::EndSilence(expected);
+            assert_eq!(desk.order(end, now_ms), AlertOrderAnswer::Done(expected));
+            pair.run(1, InstanceVerdict::Well, &[0, 1]);
+        }
+        pair.run(20, InstanceVerdict::Ill, &[0, 1]);
+        // Everything is written again after a time without the store.
+        pair.lead(None);
+        pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
+        pair.lead(Some(leader));
+        pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    }
+    let rows = pair.rows.lock();
+    assert_eq!(rows.silences.len(), 1, "the row of the greatest number");
+    let begins = rows.notices.values().filter(|(fate, body)| *fate == "sent" && body.contains(BEGAN));
+    assert_eq!((pair.sent.len(), begins.count()), (8, 4), "each begin has a row of its own");
 }
 
 #[test]
