@@ -38,6 +38,7 @@ struct Services {
     /// The notices in each message to Slack.
     messages: Vec<usize>,
     repeated: u64,
+    repeated_at_slack: u64,
     /// PagerDuty's incidents by key, and how many were opened and resolved.
     open: BTreeMap<String, u64>,
     opened: u64,
@@ -54,6 +55,7 @@ impl Services {
         self.repeated += u64::from(attempt.is_repeated);
         if attempt.notice.channel != AlertChannel::Pagerduty {
             self.messages.push(1 + attempt.others.len());
+            self.repeated_at_slack += u64::from(attempt.is_repeated);
             return;
         }
         let key = content.key.to_string();
@@ -85,6 +87,8 @@ struct Rig {
     links: Option<(crate::job::alerts::AlertRequests, Vec<NotifyEnds>)>,
     services: Services,
     store: Dependency,
+    /// The services take what they do not answer.
+    takes_without_answer: bool,
     /// Good and bad messages a second.
     traffic: (u64, u64),
     second: u64,
@@ -151,6 +155,7 @@ impl Rig {
             links: None,
             services: Services::default(),
             store: Dependency::new(Arc::new(definition), now),
+            takes_without_answer: false,
             traffic: (10, 0),
             second: 0,
         };
@@ -236,10 +241,15 @@ impl Rig {
                 continue;
             };
             let channel = attempt.notice.channel;
-            let Some(outcome) = answer(channel) else { continue };
-            if outcome == AttemptOutcome::Accepted {
+            let outcome = answer(channel);
+            let is_taken = match outcome {
+                Some(outcome) => outcome == AttemptOutcome::Accepted,
+                None => self.takes_without_answer,
+            };
+            if is_taken {
                 self.services.take(&attempt, self.second);
             }
+            let Some(outcome) = outcome else { continue };
             let result = NotifyResult {
                 notice: Some((channel, attempt.notice.id)),
                 others: attempt.others.iter().map(|notice| notice.id).collect(),
@@ -381,6 +391,42 @@ fn notice_whose_answer_was_lost_with_the_process_is_repeated_once_and_marked() {
     let journal = std::fs::read(rig.folder.path().join("slo.db-wal")).unwrap_or_default();
     let has = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
     assert!(!has(&bytes) && !has(&journal), "a secret is in slo.db");
+}
+
+#[test]
+fn notice_is_neither_lost_nor_doubled_by_any_fault_of_slack_and_a_kill_at_any_step() {
+    let faults = [outcome(429, Some(2_000)), outcome(500, None), outcome(302, None), outcome(408, None)];
+    // The outage begins an incident after 26 s. The process is killed with a try in progress in that second, or in a later one.
+    for (killed_at, takes_without_answer) in (25..33).flat_map(|at| [(at, false), (at, true)]) {
+        let mut rig = Rig::new();
+        rig.takes_without_answer = takes_without_answer;
+        rig.force_store(Forced::Open);
+        let tries = std::cell::Cell::new(0);
+        let faulty = |channel| {
+            tries.set(tries.get() + u32::from(channel == AlertChannel::Slack));
+            let is_fault = channel == AlertChannel::Slack && tries.get() <= 2;
+            Some(if is_fault { faults[killed_at as usize % 4] } else { AttemptOutcome::Accepted })
+        };
+        rig.run(killed_at, faulty);
+        rig.run(1, |_| None);
+        rig.start();
+        rig.accept(30);
+        rig.force_store(Forced::Closed);
+        rig.accept(119);
+        // The end is about to be sent.
+        rig.run(3, |_| None);
+        rig.start();
+        rig.accept(60);
+        let Services { opened, resolved, .. } = rig.services;
+        assert_eq!((opened, resolved), (1, 1), "PagerDuty, killed at {killed_at}");
+        let slack = rig.services.events(AlertChannel::Slack);
+        let count = |event| slack.iter().filter(|it| **it == (AlertKind::Dependency, event)).count() as u64;
+        let (begins, ends) = (count(NoticeEvent::Began), count(NoticeEvent::Ended));
+        let marked = rig.services.repeated_at_slack;
+        assert!(begins >= 1 && ends >= 1, "lost: {slack:?}, killed at {killed_at}");
+        assert!(begins - 1 + ends - 1 <= marked && begins <= 2 && ends <= 2, "doubled: {slack:?}");
+        assert_eq!(slack.len() as u64, begins + ends, "nothing else: {slack:?}");
+    }
 }
 
 #[test]
