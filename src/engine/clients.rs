@@ -6,6 +6,7 @@ pub(super) mod versions;
 use super::Engine;
 use super::peer::Peer;
 use super::slots::SlotId;
+use crate::auth::party::Party;
 use crate::clock::Moment;
 use crate::session::ReturningClient;
 use crate::slo::returns::ClientReturn;
@@ -46,9 +47,15 @@ impl ClientSide {
 impl Engine {
     /// Notes a client that is `connected`: its version and flags, and its last connection if it had one.
     pub(super) fn note_client(&mut self, id: SlotId) {
-        let Some(chat) = self.peers.get_mut(id).and_then(Peer::chat_mut) else { return };
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let (address, owner) = (peer.address, peer.owner);
+        let Some(chat) = peer.chat_mut() else { return };
         let client = chat.session.client().map_or("", |(client, _)| client);
-        chat.version = self.rounds.clients.versions.enter(client);
+        let party = || match chat.session.sharing_user() {
+            Some(user) => Some(Party::User(user.clone())),
+            None => owner.client(address).map(Party::of),
+        };
+        chat.version = self.rounds.clients.versions.enter(client, party);
         self.rounds.clients.flags.clients.enter(chat.session.flags());
         if let Some(client) = chat.session.take_returning() {
             self.rounds.clients.returning.waiting.push_back((id, client));
