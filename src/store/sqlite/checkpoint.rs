@@ -116,9 +116,28 @@ pub(super) struct Checkpointer {
     quiet: u32,
     /// When deleted text was noticed that the log may still hold.
     erased_since: Option<Instant>,
-    /// Since when the log is longer than it should be.
-    long_since: Option<Instant>,
+    long: LongLog,
+}
+
+/// A log that is longer than it should be, and whether that was logged.
+#[derive(Debug, Default)]
+struct LongLog {
+    since: Option<Instant>,
     warned: bool,
+}
+
+impl LongLog {
+    /// Notes the length of the log. Returns how long it has been too long when that must be logged: once until it is short again.
+    fn note(&mut self, bytes: u64, bounds: &WalBounds, now: Instant) -> Option<Duration> {
+        if bytes < bounds.restart_bytes {
+            *self = LongLog::default();
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_news = bytes >= bounds.warn_bytes && !self.warned;
+        self.warned |= is_news;
+        is_news.then(|| now.duration_since(since))
+    }
 }
 
 impl Checkpointer {
@@ -141,8 +160,7 @@ impl Checkpointer {
             seen: WalSize::default(),
             quiet: 0,
             erased_since: None,
-            long_since: None,
-            warned: false,
+            long: LongLog::default(),
         }
     }
 
@@ -194,16 +212,9 @@ impl Checkpointer {
         self.erased_since.is_some_and(|since| now.duration_since(since) >= self.bounds.erased_after)
     }
 
-    /// Logs a log that keeps growing, once until it is short again.
     fn observe(&mut self, size: WalSize, now: Instant) {
-        if size.bytes < self.bounds.restart_bytes {
-            (self.long_since, self.warned) = (None, false);
-            return;
-        }
-        let since = *self.long_since.get_or_insert(now);
-        if size.bytes >= self.bounds.warn_bytes && !self.warned {
-            self.warned = true;
-            let blocked_s = now.duration_since(since).as_secs();
+        if let Some(blocked) = self.long.note(size.bytes, &self.bounds, now) {
+            let blocked_s = blocked.as_secs();
             tracing::warn!(
                 bytes = size.bytes,
                 blocked_s,
@@ -249,4 +260,22 @@ impl Checkpointer {
 #[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
 fn monotonic() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn log_over_256_mib_is_reported_once_with_the_time_since_a_reader_holds_it_up() {
+        let (mut long, start) = (LongLog::default(), monotonic());
+        let mut note = |mib, s| long.note(mib * MIB, &WAL_BOUNDS, start + Duration::from_secs(s));
+        assert_eq!((note(63, 0), note(64, 10), note(255, 70)), (None, None, None));
+        assert_eq!(note(256, 90), Some(Duration::from_secs(80)), "since it could not be restarted");
+        assert_eq!((note(500, 95), note(128, 100), note(300, 110)), (None, None, None), "once");
+        assert_eq!(note(63, 120), None);
+        assert_eq!(note(256, 130), Some(Duration::ZERO), "it was short again");
+    }
 }
