@@ -5,10 +5,12 @@
 //! confirmed the subscription, so that nothing published after its log was read can be missed. Without a connection the
 //! follower is answered at once, and the logs are surveyed every second.
 
+mod foreign;
 mod judge;
 mod order;
 mod slots;
 
+use self::foreign::ForeignCanaries;
 use super::config::LinkSettings;
 use super::ends::{Ends, RoutedInterest};
 use super::redial::{LinkState, Redial};
@@ -85,6 +87,7 @@ pub(super) struct BusReceiver {
     under_way: Vec<(Arc<Canary>, Instant)>,
     /// The number of publications that each other instance said it could not send.
     dropped: HashMap<Origin, u64>,
+    foreign: ForeignCanaries,
 }
 
 impl BusReceiver {
@@ -105,6 +108,7 @@ impl BusReceiver {
             was_well: true,
             under_way: Vec::new(),
             dropped: HashMap::new(),
+            foreign: ForeignCanaries::default(),
         }
     }
 
@@ -297,9 +301,16 @@ impl BusReceiver {
 
     fn canary(&mut self, origin: Origin, key: &BusKey, message: &[u8]) {
         let Ok(note) = envelope::read_canary(message, key, self.topics.canary()) else {
+            self.foreign.note(origin, self.config.origin);
             return bump(&self.config.counters.garbled);
         };
         if origin == self.config.origin {
+            if self.foreign.own_came_back() {
+                tracing::warn!(
+                    prefix = &*self.config.prefix,
+                    "another system sends to the channels of this prefix; give each its own bus.prefix"
+                );
+            }
             let canary = Arc::new(Canary::new(note.number, self.ends.mailboxes.len()));
             self.offer(&Broadcast::Canary(Arc::clone(&canary)));
             self.under_way.truncate(CANARIES_MAX - 1);

@@ -1,6 +1,8 @@
 //! A bus that works.
 
 use crate::bus::rig::{BY_BUS, Rig, delivers, publication};
+use crate::cluster::rig::cluster;
+use crate::servers::Postgres;
 use crate::support::Client;
 use crate::support::wait::{SOON, until};
 use rustix::process::Signal;
@@ -86,6 +88,32 @@ fn stopping_gateway_sends_all_it_acknowledged() {
     for number in 0..20 {
         assert_eq!(publication(&mut subscriber, BY_BUS), (number + 1, json!(number)));
     }
+}
+
+/// Redis has one set of channels for all its databases, so the number of a database separates keys and no messages.
+#[test]
+fn systems_with_one_prefix_on_two_databases_of_one_redis_do_not_mix_and_are_warned_of() {
+    let (rig, store) = (Rig::start(), Postgres::start());
+    let one = rig.delivering("gw-1");
+    let other = rig.setup("gw-2").env("SEAWALL_STORE_URL", &store.url());
+    let other = other.env("SEAWALL_BUS_URL", &format!("redis://{}/5", rig.redis.address())).start();
+    delivers(&other);
+    let (mut publisher, mut stranger) = (Client::connect(&one), Client::connect(&other));
+    for client in [&mut publisher, &mut stranger] {
+        client.subscribe("c");
+    }
+    publisher.publish("c", json!("mine"));
+    assert_eq!(publication(&mut publisher, BY_BUS), (1, json!("mine")));
+    let discarded = || other.metric("seawall_bus_messages_garbled_total");
+    until(SOON, "the message and a canary arrived", || discarded() >= 2.0);
+    for gateway in [&one, &other] {
+        gateway.logs("another system sends to the channels of this prefix");
+        assert_eq!(cluster(gateway)["totals"]["instances"], 1, "leases are in the databases");
+    }
+    stranger.publish("c", json!("its own"));
+    assert_eq!(publication(&mut stranger, BY_BUS), (1, json!("its own")));
+    publisher.expect_no("publication");
+    assert_eq!(one.metric("seawall_bus_publications_total"), 0.0);
 }
 
 #[test]
