@@ -71,6 +71,9 @@ pub enum Refusal<'a> {
 
 /// When to retry after a bound of this process was reached, in milliseconds: a queue drains in far less.
 const BUSY_RETRY_MS: u32 = 500;
+/// When to retry after a bound of all connections of the user was reached, in milliseconds: another of them has to make room first,
+/// and this one cannot see that.
+const USER_RETRY_MS: u32 = 15_000;
 
 const UNAVAILABLE: &str = "the store is unavailable; nothing was stored; retry after retry_ms";
 const PRESENCE_OFF: &str = "presence.enabled is false here; do without presence, or ask the operator";
@@ -159,13 +162,13 @@ impl Refusal<'_> {
             | Refusal::TooEarly { retry_ms, .. }
             | Refusal::Unconfirmed { retry_ms } => Some(*retry_ms),
             Refusal::Pending | Refusal::Pages | Refusal::Queue | Refusal::Channels => Some(BUSY_RETRY_MS),
+            Refusal::UserSubscriptions | Refusal::UserRosters => Some(USER_RETRY_MS),
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
             | Refusal::Forbidden(_)
             | Refusal::NotSubscribed
             | Refusal::Abandoned
             | Refusal::Subscriptions
-            | Refusal::UserSubscriptions
             // Room comes when channels become empty, which no time can be given for.
             | Refusal::StoredChannels
             | Refusal::Edits
@@ -176,7 +179,6 @@ impl Refusal<'_> {
             | Refusal::BadToken(_)
             | Refusal::PresenceOff
             | Refusal::Rosters
-            | Refusal::UserRosters
             | Refusal::NoAuth => None,
         }
     }

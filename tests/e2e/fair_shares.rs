@@ -192,7 +192,8 @@ fn subscriptions_to_absent_channels_cost_the_share_of_the_subscriber() {
     let subscribe = |n: usize| json!({"subscribe": {"channel": format!("absent{n}")}});
     let replies: Vec<Value> = (0..20).map(|n| clients[n % 2].command(subscribe(n))).collect();
     assert_eq!(replies.iter().filter(|reply| reply["subscribed"].is_object()).count(), 5);
-    assert_eq!(replies[19]["error"]["code"], "too_large", "{}", replies[19]);
+    let error = &replies[19]["error"];
+    assert_eq!((&error["code"], &error["retry_ms"]), (&json!("too_large"), &json!(15_000)), "{error}");
     can_chat(&gateway, "bob");
     clients[0].command(json!({"unsubscribe": {"channel": "absent0"}}));
     assert!(clients[1].command(subscribe(21))["subscribed"].is_object(), "one place is free");
