@@ -69,6 +69,8 @@ pub enum CloseReason {
     Misuse(&'static str),
     /// The token is missing, invalid or expired; the text says which.
     Unauthenticated(&'static str),
+    /// The user is authenticated but may not connect for now; the text says why.
+    Blocked { text: &'static str, retry_ms: u32 },
     /// The user is authenticated but may not connect at all.
     Forbidden(&'static str),
     /// The client offered only versions of the subprotocol that this server does not support.
@@ -118,6 +120,7 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled => 4408,
+            CloseReason::Blocked { .. } => 4403,
             CloseReason::Disconnected { comeback: Comeback::Welcome, .. } => 4410,
             CloseReason::TooEarly { .. } => 4425,
             CloseReason::RateLimited { .. } => 4429,
@@ -145,6 +148,7 @@ impl CloseReason {
             CloseReason::MessageTimeout => "message_timeout",
             CloseReason::WriteStalled => "write_stalled",
             CloseReason::TooEarly { .. } => "too_early",
+            CloseReason::Blocked { .. } => "blocked",
             CloseReason::RateLimited { .. } => "rate_limited",
             CloseReason::Disconnected { .. } => "disconnected",
             CloseReason::Misuse(_) => "misuse",
@@ -164,7 +168,7 @@ impl CloseReason {
             | CloseReason::Misuse(text)
             | CloseReason::Unauthenticated(text)
             | CloseReason::Forbidden(text) => Some(text),
-            CloseReason::TooEarly { text, .. } => Some(text),
+            CloseReason::TooEarly { text, .. } | CloseReason::Blocked { text, .. } => Some(text),
             CloseReason::Disconnected { message, .. } => (!message.is_empty()).then_some(&**message),
             CloseReason::OverCapacity { bound, .. } | CloseReason::RateLimited { bound, .. } => Some(bound),
             CloseReason::UnsupportedVersion => Some("this server supports only the subprotocol seawall.v1"),
@@ -209,6 +213,7 @@ impl CloseReason {
             | CloseReason::Disconnected { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
+            | CloseReason::Blocked { .. }
             | CloseReason::Forbidden(_)
             | CloseReason::UnsupportedVersion
             | CloseReason::OriginForbidden(_)
@@ -223,6 +228,7 @@ impl CloseReason {
             | CloseReason::Restart { retry_ms }
             | CloseReason::OverCapacity { retry_ms, .. }
             | CloseReason::TooEarly { retry_ms, .. }
+            | CloseReason::Blocked { retry_ms, .. }
             | CloseReason::RateLimited { retry_ms, .. } => Some(*retry_ms),
             CloseReason::Answered(_)
             | CloseReason::ProtocolError(_)
@@ -253,6 +259,7 @@ impl CloseReason {
             | CloseReason::TooBig(_)
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
+            | CloseReason::Blocked { .. }
             | CloseReason::Forbidden(_) => Reported::Cause,
             CloseReason::NoSignOfLife | CloseReason::MessageTimeout | CloseReason::WriteStalled => {
                 Reported::Silence
@@ -293,6 +300,7 @@ impl CloseReason {
             | CloseReason::Disconnected { .. }
             | CloseReason::Misuse(_)
             | CloseReason::Unauthenticated(_)
+            | CloseReason::Blocked { .. }
             | CloseReason::Forbidden(_)
             | CloseReason::UnsupportedVersion
             | CloseReason::OriginForbidden(_)

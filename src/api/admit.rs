@@ -152,7 +152,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         let Some((user, stamp)) = key.revocable() else { return Ok(Revocation::None) };
         match self.orders.judge(user, stamp) {
             Some((_, None)) => Ok(Revocation::None),
-            Some((_, Some(Restriction::Blocked | Restriction::Revoked))) => Ok(Revocation::Revoked),
+            Some((_, Some(Restriction::Blocked { .. } | Restriction::Revoked))) => Ok(Revocation::Revoked),
             None => Err(ApiProblem {
                 dependency: Some(STORE),
                 ..ApiProblem::passing(

@@ -13,12 +13,14 @@
 //! | [`user_lookup`] | where a user is connected, and whether that is known completely |
 //! | [`order`] | which sessions an order to all instances ends |
 //! | [`restrictions`] | which users and tokens are refused |
+//! | [`block_end`] | whether and when the client of a blocked user returns |
 //! | [`duty`] | whether this instance leads |
 //! | [`report`] | what operators see of all that |
 //! | [`spread`] | how many clients this instance asks to move, and where to |
 //! | [`forecast`] | what a round of all instances would move, without moving anything |
 
 pub mod audit;
+pub mod block_end;
 pub mod duty;
 pub mod forecast;
 pub mod incarnation;

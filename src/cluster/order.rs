@@ -3,6 +3,7 @@
 //! An order is a row of the store with a number. Instances carry orders out in the order of their numbers. Blocks and revocations
 //! are kept in tables of their own as well, because they also concern sessions that do not exist yet.
 
+use super::block_end::{end_by_block, moment_of, return_ms};
 use crate::clock::Moment;
 use crate::close::{CloseReason, Comeback};
 use crate::id::{TokenId, TokenStamp, UserName};
@@ -15,8 +16,6 @@ pub const EXCEPT_MAX: usize = 100;
 /// Bytes of a `jti`.
 pub const JTI_BYTES_MAX: usize = 256;
 
-/// The text of a session's end by [`ClusterOrder::Block`].
-pub const BLOCKED: &str = "the user is blocked";
 /// The text of a session's end by [`ClusterOrder::Revoke`].
 pub const REVOKED: &str = "the token was revoked; get a new one";
 
@@ -135,6 +134,17 @@ impl OrderKind {
     }
 }
 
+/// When an order was made, and when it is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderTimes {
+    /// When it was made, by the clock of this process; rather later than earlier.
+    pub made: Moment,
+    /// The same by the clock of the store, in Unix milliseconds.
+    pub made_unix_ms: u64,
+    /// Now, by the clock of this process.
+    pub now: Moment,
+}
+
 /// The facts about a session that orders look at.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderedSession<'a> {
@@ -173,15 +183,15 @@ impl ClusterOrder {
         }
     }
 
-    /// The reason for which the order ends this session, if it does. `made` is when the order was made, by the clock of this
-    /// process: a session that opened later has been let in since.
-    pub fn ends(&self, session: &OrderedSession<'_>, made: Moment) -> Option<CloseReason> {
+    /// The reason for which the order ends this session, if it does. A session that opened after a disconnect was made has been
+    /// let in since.
+    pub fn ends(&self, session: &OrderedSession<'_>, times: OrderTimes) -> Option<CloseReason> {
         match self {
-            ClusterOrder::Disconnect(order) => order.means(session, made).then(|| {
+            ClusterOrder::Disconnect(order) => order.means(session, times.made).then(|| {
                 CloseReason::Disconnected { message: Arc::clone(&order.reason), comeback: order.comeback }
             }),
             ClusterOrder::Block(block) if block.user == *session.user => {
-                Some(CloseReason::Forbidden(BLOCKED))
+                Some(end_by_block(block.return_ms(times)))
             }
             ClusterOrder::Revoke(order) if order.tokens.include(session.user, session.stamp) => {
                 Some(CloseReason::Unauthenticated(REVOKED))
@@ -192,6 +202,14 @@ impl ClusterOrder {
             | ClusterOrder::Erase(_)
             | ClusterOrder::Erased => None,
         }
+    }
+}
+
+impl BlockOrder {
+    /// When a client of the user should return, in milliseconds; `None`: the block has no end.
+    pub fn return_ms(&self, times: OrderTimes) -> Option<u32> {
+        let ends = self.until_unix_ms.map(|until| moment_of(until, times.made_unix_ms, times.made));
+        return_ms(ends, times.now)
     }
 }
 
@@ -216,12 +234,18 @@ mod tests {
         Moment::from_micros(ms * 1_000)
     }
 
+    const TIMES: OrderTimes = OrderTimes {
+        made: Moment::from_micros(100_000),
+        made_unix_ms: 1_700_000_000_000,
+        now: Moment::from_micros(200_000),
+    };
+
     fn codes(order: &ClusterOrder, sessions: &[(&str, u64, u64, TokenStamp)]) -> Vec<Option<u16>> {
         let code = |(name, connection, opened, stamp): &(&str, u64, u64, TokenStamp)| {
             let user = user(name);
             let (connection, opened, stamp) = (*connection, at(*opened), *stamp);
             let session = OrderedSession { user: &user, connection, opened, stamp };
-            order.ends(&session, at(100)).map(|reason| reason.code())
+            order.ends(&session, TIMES).map(|reason| reason.code())
         };
         sessions.iter().map(code).collect()
     }
@@ -259,10 +283,16 @@ mod tests {
 
     #[test]
     fn block_ends_all_sessions_of_the_user_and_unblock_none() {
-        let block = BlockOrder { user: user("ann"), until_unix_ms: None, reason: "".into() };
+        let block = |until_unix_ms| {
+            ClusterOrder::Block(BlockOrder { user: user("ann"), until_unix_ms, reason: "".into() })
+        };
         let none = TokenStamp::default();
         let sessions = [("ann", 1, 0, none), ("ann", 2, 999, none), ("anna", 3, 0, none)];
-        assert_eq!(codes(&ClusterOrder::Block(block), &sessions), [Some(4503), Some(4503), None]);
+        assert_eq!(codes(&block(None), &sessions), [Some(4503), Some(4503), None]);
+        let until = block(Some(TIMES.made_unix_ms + 30_000));
+        assert_eq!(codes(&until, &sessions), [Some(4403), Some(4403), None]);
+        let ClusterOrder::Block(order) = &until else { panic!("{until:?}") };
+        assert_eq!(order.return_ms(TIMES), Some(29_900), "of 30 s from its making, 0.1 s is over");
         assert_eq!(codes(&ClusterOrder::Unblock(user("ann")), &sessions), [None; 3]);
         assert_eq!(codes(&ClusterOrder::Erase(user("ann")), &sessions), [None; 3]);
     }

@@ -4,11 +4,11 @@
 //! are bounded as well. Ends are moments of this process, made of the time that is left by the clock of the store: the clocks of
 //! two machines are never compared.
 
+use super::block_end::{moment_of, return_ms};
 use super::order::{BlockOrder, ClusterOrder, RevokeOrder, RevokedTokens, is_before};
 use crate::clock::Moment;
 use crate::id::{OrderId, TokenId, TokenStamp, UserName};
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// The most blocks, and the most revocations.
 pub const RESTRICTIONS_MAX: u32 = 100_000;
@@ -27,14 +27,12 @@ pub struct Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restriction {
     /// The user is blocked.
-    Blocked,
+    Blocked {
+        /// When a client should return, in milliseconds; `None`: the block has no end.
+        retry_ms: Option<u32>,
+    },
     /// The token was revoked.
     Revoked,
-}
-
-/// The moment of this process that is this time of the store, where it is `store_unix_ms` at `now`.
-pub fn moment_of(unix_ms: u64, store_unix_ms: u64, now: Moment) -> Moment {
-    now + Duration::from_millis(unix_ms.saturating_sub(store_unix_ms))
 }
 
 /// The restrictions after an order.
@@ -76,8 +74,8 @@ impl Restrictions {
 
     /// The reason to refuse a token of this user at `now`, if there is one.
     pub fn refuse(&self, user: &UserName, stamp: TokenStamp, now: Moment) -> Option<Restriction> {
-        if self.block_of(user, now).is_some() {
-            return Some(Restriction::Blocked);
+        if let Some(block) = self.block_of(user, now) {
+            return Some(Restriction::Blocked { retry_ms: return_ms(block.ends, now) });
         }
         let is_named =
             stamp.jti != TokenId::NONE && self.tokens.get(&stamp.jti).is_some_and(|ends| now < *ends);
@@ -165,14 +163,16 @@ mod tests {
     fn block_lasts_until_its_end_by_the_clock_of_the_store_or_an_unblock() {
         let mut restrictions = Restrictions::default();
         // This process has run for 5 ms when it is 1,000 by the clock of the store.
-        restrictions.apply(&block("ann", Some(1_020)), 990, 1_000, at(5));
+        restrictions.apply(&block("ann", Some(3_000)), 990, 1_000, at(5));
         restrictions.apply(&block("bob", None), 990, 1_000, at(5));
         let refuse = |restrictions: &Restrictions, name, ms| restrictions.refuse(&user(name), STAMP, at(ms));
-        assert_eq!(refuse(&restrictions, "ann", 24), Some(Restriction::Blocked));
-        assert_eq!(refuse(&restrictions, "ann", 25), None);
-        assert_eq!(refuse(&restrictions, "bob", 1_000_000), Some(Restriction::Blocked));
+        let blocked = |retry_ms| Some(Restriction::Blocked { retry_ms });
+        assert_eq!(refuse(&restrictions, "ann", 105), blocked(Some(1_900)));
+        assert_eq!(refuse(&restrictions, "ann", 2_004), blocked(Some(1_000)));
+        assert_eq!(refuse(&restrictions, "ann", 2_005), None);
+        assert_eq!(refuse(&restrictions, "bob", 1_000_000), blocked(None));
         assert_eq!(refuse(&restrictions, "eve", 5), None);
-        restrictions.sweep(at(25));
+        restrictions.sweep(at(2_005));
         assert_eq!(restrictions.counts(), (1, 0));
         restrictions.apply(&ClusterOrder::Unblock(user("bob")), 0, 0, at(0));
         assert_eq!((refuse(&restrictions, "bob", 0), restrictions.counts()), (None, (0, 0)));

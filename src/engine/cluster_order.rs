@@ -111,7 +111,7 @@ impl Engine {
         let session = chat.session.ordered(chat.name)?;
         let OrderRound { current: orders, gap, log, .. } = &self.rounds.ordering;
         let found = orders.iter().enumerate().find_map(|(at, (order, _))| {
-            let reason = order.order.ends(&session, order.made)?;
+            let reason = order.order.ends(&session, order.times(self.now.at))?;
             // Only now, because it looks at all later orders.
             let is_lifted = matches!(order.order, ClusterOrder::Block(_))
                 && is_unblocked(orders.iter().skip(at).map(|(order, _)| order), session.user);
@@ -120,8 +120,8 @@ impl Engine {
         let Some((at, reason)) = found else {
             let gap = gap.as_ref()?;
             let restriction = gap.restriction(&session, self.now.at)?;
-            let is_lifted =
-                restriction == Restriction::Blocked && is_unblocked(log.after(gap.last).iter(), session.user);
+            let is_lifted = matches!(restriction, Restriction::Blocked { .. })
+                && is_unblocked(log.after(gap.last).iter(), session.user);
             return (!is_lifted).then(|| end_by(restriction));
         };
         if let Some((_, closed)) = self.rounds.ordering.current.get_mut(at) {
@@ -155,7 +155,8 @@ impl Engine {
         orders.iter().enumerate().find_map(|(at, order)| match &order.order {
             ClusterOrder::Block(block) if block.user == *user => {
                 let is_lifted = is_unblocked(orders.iter().skip(at), user);
-                (!is_lifted).then_some(Denied::Blocked)
+                let retry_ms = block.return_ms(order.times(self.now.at));
+                (!is_lifted).then_some(Denied::Blocked { retry_ms })
             }
             ClusterOrder::Revoke(RevokeOrder { tokens, .. }) if tokens.include(user, *stamp) => {
                 Some(Denied::Token(TokenFault::Revoked))

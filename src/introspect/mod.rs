@@ -350,7 +350,7 @@ impl AuthWorker {
             Some(Denied::Token(fault)) => self.counters.count_fault(*fault),
             Some(Denied::OtherUser) => add_one(&self.counters.other_user),
             Some(Denied::TooManyOfUser) => add_one(&self.counters.too_many_of_user),
-            Some(Denied::Blocked) => add_one(&self.counters.blocked),
+            Some(Denied::Blocked { .. }) => add_one(&self.counters.blocked),
         }
     }
 
@@ -398,7 +398,7 @@ impl AuthWorker {
     fn unrestricted(&self, user: &UserName, stamp: TokenStamp) -> Result<OrderId, Denied> {
         match self.orders.judge(user, stamp) {
             Some((as_of, None)) => Ok(as_of),
-            Some((_, Some(Restriction::Blocked))) => Err(Denied::Blocked),
+            Some((_, Some(Restriction::Blocked { retry_ms }))) => Err(Denied::Blocked { retry_ms }),
             Some((_, Some(Restriction::Revoked))) => Err(Denied::Token(TokenFault::Revoked)),
             None => Err(Denied::NotReady),
         }

@@ -12,7 +12,7 @@ pub(super) fn denied(denied: Denied, occasion: &Occasion, trace: TokenTrace, add
     let fault = match denied {
         Denied::Token(fault) => fault.word(),
         Denied::OtherUser => "other_user",
-        Denied::Blocked => "blocked",
+        Denied::Blocked { .. } => "blocked",
         Denied::TooManyOfUser => return over_limit("limits.connections_per_user", trace.user, address),
         Denied::TooManyWaiting => return over_limit("auth.waiting", trace.user, address),
         Denied::Unchecked { .. } | Denied::KeysTooNew { .. } | Denied::QueueFull | Denied::NotReady => return,

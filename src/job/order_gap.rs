@@ -2,7 +2,8 @@
 
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::cluster::order::{BLOCKED, OrderedSession, REVOKED};
+use crate::cluster::block_end::end_by_block;
+use crate::cluster::order::{OrderedSession, REVOKED};
 use crate::cluster::restrictions::{Restriction, Restrictions};
 use crate::id::OrderId;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +45,7 @@ impl OrderGap {
 /// The end of a session by a restriction.
 pub fn end_by(restriction: Restriction) -> CloseReason {
     match restriction {
-        Restriction::Blocked => CloseReason::Forbidden(BLOCKED),
+        Restriction::Blocked { retry_ms } => end_by_block(retry_ms),
         Restriction::Revoked => CloseReason::Unauthenticated(REVOKED),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::order_gap::OrderGap;
 use crate::clock::Moment;
-use crate::cluster::order::ClusterOrder;
+use crate::cluster::order::{ClusterOrder, OrderTimes};
 use crate::id::OrderId;
 use arc_swap::{ArcSwap, Cache};
 use std::sync::Arc;
@@ -44,6 +44,11 @@ impl LoggedOrder {
             reactors,
             left: AtomicUsize::new(reactors),
         }
+    }
+
+    /// Its times, where it is `now` by the clock of this process.
+    pub fn times(&self, now: Moment) -> OrderTimes {
+        OrderTimes { made: self.made, made_unix_ms: self.made_unix_ms, now }
     }
 
     /// Counts sessions that a reactor closed.

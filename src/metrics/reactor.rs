@@ -10,9 +10,9 @@ use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 
 /// The close codes that are counted separately, in the order of [`ReactorCounters::closes`].
-pub const CLOSE_CODES: [u16; 18] = [
-    1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4408, 4410, 4425, 4429, 4500, 4501, 4503, 4504, 4505,
-    4506,
+pub const CLOSE_CODES: [u16; 19] = [
+    1000, 1001, 1002, 1007, 1009, 1011, 1012, 1013, 4403, 4408, 4410, 4425, 4429, 4500, 4501, 4503, 4504,
+    4505, 4506,
 ];
 
 /// Totals since the start, and current sizes.

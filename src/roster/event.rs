@@ -46,7 +46,7 @@ impl Departure {
     pub const fn by_code(code: u16) -> Departure {
         match code {
             1000 => Departure::Deliberate,
-            4501 | 4503 => Departure::Ended,
+            4403 | 4501 | 4503 => Departure::Ended,
             _ => Departure::Lost,
         }
     }

@@ -11,7 +11,7 @@ use super::restoring::{PendingConnect, Restoring};
 use super::{Held, Session, SessionStage, UNTRUSTED};
 use crate::auth::token::TokenFault;
 use crate::close::CloseReason;
-use crate::cluster::order::BLOCKED;
+use crate::cluster::block_end::{BLOCKED, end_by_block};
 use crate::hub::{Decision, SubscriptionId};
 use crate::id::CommandId;
 use crate::wire::command::Connect;
@@ -96,7 +96,7 @@ impl Session {
                         match denied {
                             Denied::Token(TokenFault::NotYetValid { .. }) => {}
                             Denied::Token(_) | Denied::OtherUser => member.refresh_denied(cx),
-                            Denied::Blocked
+                            Denied::Blocked { .. }
                             | Denied::NotReady
                             | Denied::TooManyOfUser
                             | Denied::Unchecked { .. }
@@ -202,7 +202,7 @@ fn close_reason(denied: Denied) -> CloseReason {
         }
         Denied::Token(fault) => CloseReason::Unauthenticated(fault.text()),
         Denied::OtherUser => CloseReason::Unauthenticated(OTHER_USER),
-        Denied::Blocked => CloseReason::Forbidden(BLOCKED),
+        Denied::Blocked { retry_ms } => end_by_block(retry_ms),
         Denied::NotReady => CloseReason::Unavailable {
             dependency: "store".into(),
             retry_ms: NOT_READY_RETRY_MS,
@@ -234,7 +234,8 @@ fn refusal(denied: Denied) -> Refusal<'static> {
         }
         Denied::Token(fault) => Refusal::BadToken(fault.text()),
         Denied::OtherUser => Refusal::BadToken(OTHER_USER),
-        Denied::Blocked => Refusal::BadToken(BLOCKED),
+        Denied::Blocked { retry_ms: Some(retry_ms) } => Refusal::TooEarly { text: BLOCKED, retry_ms },
+        Denied::Blocked { retry_ms: None } => Refusal::BadToken(BLOCKED),
         Denied::NotReady => Refusal::Unavailable { retry_ms: NOT_READY_RETRY_MS },
         Denied::TooManyOfUser => Refusal::BadToken(
             "limits.connections_per_user is reached; close another connection of this user first",

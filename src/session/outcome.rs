@@ -107,8 +107,8 @@ pub enum Denied {
     Token(TokenFault),
     /// `refresh` with a token of another user.
     OtherUser,
-    /// The user is blocked.
-    Blocked,
+    /// The user is blocked; return after `retry_ms` milliseconds, or not, if the block has no end.
+    Blocked { retry_ms: Option<u32> },
     /// The store has not been read since the start, so the blocked users are not known.
     NotReady,
     /// `limits.connections_per_user` is reached.

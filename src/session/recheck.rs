@@ -8,7 +8,7 @@ use super::outcome::{Denied, Identity};
 use super::{Session, SessionStage, UNTRUSTED};
 use crate::clock::Moment;
 use crate::close::CloseReason;
-use crate::cluster::order::BLOCKED;
+use crate::cluster::block_end::end_by_block;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Session {
             }
             Some(Ok(identity)) => member.replace_rights(identity, cx),
             Some(Err(Denied::Token(fault))) => cx.close(CloseReason::Unauthenticated(fault.text())),
-            Some(Err(Denied::Blocked)) => cx.close(CloseReason::Forbidden(BLOCKED)),
+            Some(Err(Denied::Blocked { retry_ms })) => cx.close(end_by_block(retry_ms)),
             Some(Err(Denied::OtherUser)) => cx.close(CloseReason::Unauthenticated(OTHER_USER)),
             // The service did not say anything, so the next check decides.
             Some(Err(

@@ -93,6 +93,7 @@ pub fn closed(reason: &CloseReason, awaited: AwaitedSide, took: Duration, stop: 
         | CloseReason::Disconnected { .. }
         | CloseReason::Misuse(_)
         | CloseReason::Unauthenticated(_)
+        | CloseReason::Blocked { .. }
         | CloseReason::Forbidden(_)
         | CloseReason::UnsupportedVersion
         | CloseReason::OriginForbidden(_)

@@ -32,6 +32,7 @@ pub const fn rule(reason: &CloseReason) -> EndingRule {
         | CloseReason::Disconnected { .. }
         | CloseReason::Misuse(_)
         | CloseReason::Unauthenticated(_)
+        | CloseReason::Blocked { .. }
         | CloseReason::Forbidden(_)
         | CloseReason::UnsupportedVersion
         | CloseReason::OriginForbidden(_)

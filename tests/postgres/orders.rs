@@ -39,6 +39,9 @@ fn revoke(tokens: RevokedTokens) -> ClusterOrder {
     ClusterOrder::Revoke(RevokeOrder { tokens, until_unix_ms: FAR })
 }
 
+/// No block here has an end.
+const BLOCKED: Restriction = Restriction::Blocked { retry_ms: None };
+
 fn refusal(rig: &Rig, name: &str, jti: &str) -> Option<Restriction> {
     let stamp = TokenStamp { issued_s: 10, jti: TokenId::of(jti) };
     rig.orders.judge(&user(name), stamp).expect("the store is read").1
@@ -59,7 +62,7 @@ fn orders_and_restrictions(rig: &Rig) {
     assert_eq!(refusal(rig, "ann", "a"), None);
     let second = place(block("ann"));
     assert!(second > first);
-    assert_eq!(refusal(rig, "ann", "a"), Some(Restriction::Blocked));
+    assert_eq!(refusal(rig, "ann", "a"), Some(BLOCKED));
     place(ClusterOrder::Unblock(user("ann")));
     assert_eq!(refusal(rig, "ann", "a"), None);
     place(revoke(RevokedTokens::One("a".into())));
@@ -80,7 +83,7 @@ fn both_stores_number_orders_and_keep_restrictions() {
     orders_and_restrictions(&rig);
     rig.close();
     let rig = instance(&server, 2);
-    assert_eq!(refusal(&rig, "cat", "b"), Some(Restriction::Blocked), "after a restart");
+    assert_eq!(refusal(&rig, "cat", "b"), Some(BLOCKED), "after a restart");
     assert_eq!(refusal(&rig, "ann", "a"), Some(Restriction::Revoked));
     assert_eq!(refusal(&rig, "bob", "b"), Some(Restriction::Revoked));
     assert_eq!(refusal(&rig, "ann", "b"), None);
@@ -91,7 +94,7 @@ fn instance_learns_of_the_orders_of_others_and_full_tables_take_no_more() {
     let server = Postgres::start();
     let (one, two) = (instance(&server, 1), instance(&server, 2));
     let report = one.orders.place(block("ann"), "test").expect("placed");
-    until(SOON, "the other instance knows it", || refusal(&two, "ann", "a") == Some(Restriction::Blocked));
+    until(SOON, "the other instance knows it", || refusal(&two, "ann", "a") == Some(BLOCKED));
     until(SOON, "and says so", || {
         one.orders.report(report.order.id).is_some_and(|report| {
             report.is_complete() && report.instances.iter().any(|instance| &*instance.name == "gw-2")
@@ -113,7 +116,7 @@ fn instance_learns_of_the_orders_of_others_and_full_tables_take_no_more() {
     // A restriction that has ended is not read; the sweep of the next minute deletes it.
     server.sql("UPDATE seawall.blocks SET until = now() - interval '1 s' WHERE user_name = 'u1'");
     let third = instance(&server, 3);
-    assert_eq!(refusal(&third, "u2", "a"), Some(Restriction::Blocked));
+    assert_eq!(refusal(&third, "u2", "a"), Some(BLOCKED));
     assert_eq!(refusal(&third, "u1", "a"), None, "it has ended");
 }
 
@@ -129,7 +132,7 @@ fn instance_that_missed_orders_which_were_deleted_learns_the_restrictions() {
          SELECT nextval(pg_get_serial_sequence('seawall.orders', 'id'));
          INSERT INTO seawall.orders (kind, args, made, by) VALUES ('unblock', '{\"user\": \"cat\"}', now(), 'test'); COMMIT",
     );
-    until(SOON, "it knows that bob is blocked", || refusal(&rig, "bob", "a") == Some(Restriction::Blocked));
+    until(SOON, "it knows that bob is blocked", || refusal(&rig, "bob", "a") == Some(BLOCKED));
     assert_eq!(refusal(&rig, "ann", "a"), None, "her block was lifted meanwhile");
     let report = rig.orders.place(block("eve"), "test").expect("placed");
     assert!(report.is_complete(), "{report:?}");

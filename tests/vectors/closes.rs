@@ -61,6 +61,7 @@ enum ReasonValue {
     Disconnected { message: String, reconnect: bool },
     Misuse(String),
     Unauthenticated(String),
+    Blocked { text: String, retry_ms: u32 },
     Forbidden(String),
     UnsupportedVersion,
     OriginForbidden(String),
@@ -96,6 +97,7 @@ impl ReasonValue {
             },
             ReasonValue::Misuse(text) => CloseReason::Misuse(text.leak()),
             ReasonValue::Unauthenticated(text) => CloseReason::Unauthenticated(text.leak()),
+            ReasonValue::Blocked { text, retry_ms } => CloseReason::Blocked { text: text.leak(), retry_ms },
             ReasonValue::Forbidden(text) => CloseReason::Forbidden(text.leak()),
             ReasonValue::UnsupportedVersion => CloseReason::UnsupportedVersion,
             ReasonValue::OriginForbidden(text) => CloseReason::OriginForbidden(text),
@@ -129,7 +131,7 @@ fn connection_ends_as_in_the_examples() {
         let final_code = matches!(case.client, Client::Stop | Client::FreshToken);
         assert!(case.terminal == final_code || case.code == 1000, "{name}: the two sides disagree");
     }
-    assert_eq!(words.len(), 20, "every reason has an example: {words:?}");
+    assert_eq!(words.len(), 21, "every reason has an example: {words:?}");
 }
 
 #[test]

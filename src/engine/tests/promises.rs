@@ -104,7 +104,7 @@ fn attempt_whose_token_is_judged_late_or_never_is_bad() {
 
     let mut stage = Stage::new(AuthMode::Required);
     let ticket = asks(&mut stage);
-    stage.answer(Completion::TokenChecked { ticket, outcome: Err(Denied::Blocked) });
+    stage.answer(Completion::TokenChecked { ticket, outcome: Err(Denied::Blocked { retry_ms: None }) });
     attempt_counts_as(&mut stage, SloOutcome::Excluded(Exclusion::Client));
 
     let mut stage = Stage::new(AuthMode::Required);
@@ -212,7 +212,7 @@ fn each_attempt_has_one_outcome_through_any_mix_of_clients() {
                 }
                 AuthJob::CheckToken { ticket, .. } if !denied.is_multiple_of(7) => {
                     let outcome = match denied.is_multiple_of(5) {
-                        true => Err(Denied::Blocked),
+                        true => Err(Denied::Blocked { retry_ms: None }),
                         false => Ok(identity(&stage, Counted::No, None)),
                     };
                     Completion::TokenChecked { ticket, outcome }

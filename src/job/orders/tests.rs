@@ -37,7 +37,7 @@ impl Stage {
 
     fn blocked(&self, name: &str) -> bool {
         let (_, restriction) = self.board.judge(&user(name), STAMP).expect("the store is read");
-        restriction == Some(Restriction::Blocked)
+        matches!(restriction, Some(Restriction::Blocked { .. }))
     }
 }
 

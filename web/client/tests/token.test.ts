@@ -42,7 +42,7 @@ test('a stable connection between two refusals makes the second one a first', ()
 });
 
 test('a refusal that says when to return is not final', () => {
-  for (const code of [4501, 4503]) {
+  for (const code of [4403, 4501, 4503]) {
     const bench = new Bench().tell({ is: 'connect' }).closed(code, 'unauthenticated: not valid yet; retry_ms=12000');
     assert.equal(bench.waits(), 12_000);
   }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 fn blocked(board: &OrderBoard, name: &str) -> bool {
     let (_, restriction) = board.judge(&user(name), TokenStamp::default()).expect("the store is read");
-    restriction == Some(Restriction::Blocked)
+    matches!(restriction, Some(Restriction::Blocked { .. }))
 }
 
 #[test]
