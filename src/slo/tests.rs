@@ -2,7 +2,7 @@ use super::guard::Guard;
 use super::history::{BUCKETS, PartHistory, SlotCounts};
 use super::judge::is_over;
 use super::objective::{Counting, Objective, USUAL};
-use super::simulate::{AlertSimulation, Traffic, median};
+use super::simulate::{AlertSimulation, Detection, Traffic, median};
 use super::tier::{Tier, TierFault, Urgency, tiers};
 use crate::random::Random;
 
@@ -212,32 +212,44 @@ fn failures_of_one_group_of_users_cause_no_notice() {
     assert!(judged(false));
 }
 
-/// The median time to a page, in seconds.
-fn page_after(name: &str, events_per_minute: f64, errors: f64) -> Option<u32> {
+/// The median times to a page and to a ticket, in seconds.
+fn detection(name: &str, events_per_minute: f64, errors: f64, runs: usize) -> Detection {
     let objective = usual(name);
     let tiers = tiers(&objective).expect("tiers");
     let random = &mut Random::seeded(20_261_128);
     let simulation = AlertSimulation { objective: &objective, tiers: &tiers };
     let history = simulation.warm(events_per_minute, random);
     let traffic = Traffic { events_per_minute, errors };
-    median((0..9).map(|_| simulation.detect(history.clone(), traffic, random).page_s).collect())
+    let runs: Vec<_> = (0..runs).map(|_| simulation.detect(history.clone(), traffic, random)).collect();
+    let middle = |of: fn(&Detection) -> Option<u32>| median(runs.iter().map(of).collect());
+    Detection { page_s: middle(|run| run.page_s), ticket_s: middle(|run| run.ticket_s) }
 }
 
 #[test]
-fn total_failures_page_within_two_minutes_and_small_ones_within_the_hour() {
-    for name in ["connection", "delivery", "latency", "health"] {
-        for rate in [10.0, 1_000.0] {
-            let after = page_after(name, rate, 1.0);
-            assert!(after.is_some_and(|after| after <= 110), "{name} at {rate}: {after:?}");
-            let after = page_after(name, rate, 0.5);
-            assert!(after.is_some_and(|after| after <= 290), "{name} at {rate}, half: {after:?}");
+fn detection_takes_no_longer_than_the_design_says() {
+    // Seconds at 10 and at 1,000 events a minute, for failures of 100, 50 and 10 %. Those of a tenth of `latency` are tickets.
+    let table = [
+        ("connection", [100, 240, 2_550], [100, 222, 2_598]),
+        ("delivery", [50, 100, 462], [40, 70, 312]),
+        ("latency", [90, 240, 16_200], [90, 198, 11_520]),
+        ("health", [50, 90, 522], [30, 60, 270]),
+    ];
+    for (name, at_ten, at_thousand) in table {
+        for (rate, row) in [(10.0, at_ten), (1_000.0, at_thousand)] {
+            for (errors, expected) in [1.0, 0.5, 0.1].into_iter().zip(row) {
+                // A failure of half is at the threshold of the tier `outage`, so the times of single runs differ by minutes.
+                let runs = if errors < 0.5 { 9 } else { 51 };
+                let Detection { page_s, ticket_s } = detection(name, rate, errors, runs);
+                let found = if expected > 10_000 { ticket_s } else { page_s };
+                let found = found.unwrap_or_else(|| panic!("{name} at {rate}, {errors}: no notice"));
+                // A fifth, or a slot, more. Some cells of the design are a third later than these runs.
+                let latest = expected + (expected / 5).max(10);
+                assert!(
+                    (expected / 2..=latest).contains(&found),
+                    "{name} at {rate}, {errors}: {found} s, not {expected} s"
+                );
+            }
         }
-        let after = page_after(name, 1_000.0, 0.1);
-        assert_eq!(
-            after.is_some_and(|after| after <= 3_600),
-            name != "latency",
-            "{name}, a tenth: {after:?}"
-        );
     }
 }
 
@@ -247,9 +259,10 @@ fn half_of_the_allowed_errors_cause_no_notice() {
         let tiers = tiers(&objective).expect("tiers");
         let simulation = AlertSimulation { objective: &objective, tiers: &tiers };
         let errors = f64::from(objective.allowed_ppm) / 2e6;
-        for events_per_minute in [0.2, 10.0, 1_000.0] {
+        // More than ninety days with users for the four objectives together, and a few with hardly any.
+        for (events_per_minute, days) in [(0.2, 5), (10.0, 8), (1_000.0, 8), (100_000.0, 8)] {
             let traffic = Traffic { events_per_minute, errors };
-            let notices = simulation.notices(traffic, 5, &mut Random::seeded(7));
+            let notices = simulation.notices(traffic, days, &mut Random::seeded(7));
             assert_eq!((notices.pages, notices.tickets), (0, 0), "{name} at {events_per_minute}");
         }
     }
