@@ -25,12 +25,13 @@ const TYPES = {
   svg: 'image/svg+xml',
 };
 
+/** The library's modules beside its core: the name in `seawall-client/NAME`, and the source. */
+const MODULES = { flags: 'flags', outbox: 'durable', presence: 'presence', reports: 'reports', telemetry: 'telemetry', timeline: 'timeline' };
+const modules = Object.entries(MODULES);
 /** The libraries' sources, not built copies. */
 const SOURCES = {
   'seawall-client': './client/src/index.ts',
-  'seawall-client/outbox': './client/src/durable.ts',
-  'seawall-client/presence': './client/src/presence.ts',
-  'seawall-client/timeline': './client/src/timeline.ts',
+  ...Object.fromEntries(modules.map(([name, source]) => [`seawall-client/${name}`, `./client/src/${source}.ts`])),
 };
 /** The page is built on the React kit, with Preact in place of React. */
 const KIT = {
@@ -79,14 +80,10 @@ async function outputs() {
   // The gateway serves this one if `server.link_tokens` is off.
   files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
-  files.set('seawall-client-outbox.js', await bundle('client/src/durable.ts', { banner }));
-  files.set('seawall-client-presence.js', await bundle('client/src/presence.ts', { banner }));
-  files.set('seawall-client-timeline.js', await bundle('client/src/timeline.ts', { banner }));
+  for (const [name, source] of modules) files.set(`seawall-client-${name}.js`, await bundle(`client/src/${source}.ts`, { banner }));
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
-  files.set('seawall-client-outbox.d.ts', "export * from './types/durable.js';\n");
-  files.set('seawall-client-presence.d.ts', "export * from './types/presence.js';\n");
-  files.set('seawall-client-timeline.d.ts', "export * from './types/timeline.js';\n");
+  for (const [name, source] of modules) files.set(`seawall-client-${name}.d.ts`, `export * from './types/${source}.js';\n`);
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   for (const [path, text] of await consoleFiles()) files.set(`console/${path}`, text);
   return files;
@@ -110,7 +107,7 @@ async function consoleFiles() {
   return files;
 }
 
-/** Returns the type declarations that the library's four modules need. */
+/** Returns the type declarations that the library's modules need. */
 function declarations() {
   const folder = join(here, 'client');
   const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), { emitDeclarationOnly: true }, {
@@ -129,9 +126,7 @@ function declarations() {
     for (const [, name] of text.matchAll(/(?:from |import\()["']\.\/([\w-]+)\.js["']/g)) reach(`${name}.d.ts`);
   };
   reach('index.d.ts');
-  reach('durable.d.ts');
-  reach('presence.d.ts');
-  reach('timeline.d.ts');
+  for (const [, source] of modules) reach(`${source}.d.ts`);
   return reached;
 }
 

@@ -8,11 +8,11 @@
         bytes: include_bytes!("assets/icon-22de4ba081.svg"),
     },
     File {
-        path: "/assets/page-76c42a1011.js",
+        path: "/assets/page-339c09d147.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"76c42a1011f99d81a629902fb9110dce\"",
+        etag: "\"339c09d147bf932f0e54c7f852b61dce\"",
         kind: FileKind::Part,
-        bytes: include_bytes!("assets/page-76c42a1011.js"),
+        bytes: include_bytes!("assets/page-339c09d147.js"),
     },
     File {
         path: "/assets/page-f3273b522e.css",
@@ -24,16 +24,23 @@
     File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
-        etag: "\"ffb1dba04762eb4ed97ab976fc9139fd\"",
+        etag: "\"ebe0c3362b4c6cd182a606a8886d0e12\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index-link-tokens-off.html"),
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"581e81b5bc5432b4b91482269513f9c4\"",
+        etag: "\"6e934332bf628af49239f7adad604f67\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
+    },
+    File {
+        path: "/seawall-client-flags.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"94b167e673ba314cd379ac2e494a145d\"",
+        kind: FileKind::Module,
+        bytes: include_bytes!("seawall-client-flags.js"),
     },
     File {
         path: "/seawall-client-outbox.js",
@@ -50,6 +57,20 @@
         bytes: include_bytes!("seawall-client-presence.js"),
     },
     File {
+        path: "/seawall-client-reports.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"a5ee4e0fc2ec3f3ea5b7c4727f424f11\"",
+        kind: FileKind::Module,
+        bytes: include_bytes!("seawall-client-reports.js"),
+    },
+    File {
+        path: "/seawall-client-telemetry.js",
+        media_type: "text/javascript; charset=utf-8",
+        etag: "\"3720b0dbe1b57852ff0e164b26fc859b\"",
+        kind: FileKind::Module,
+        bytes: include_bytes!("seawall-client-telemetry.js"),
+    },
+    File {
         path: "/seawall-client-timeline.js",
         media_type: "text/javascript; charset=utf-8",
         etag: "\"e9c0dba2d5838b556bc76443fd0954ec\"",
@@ -59,7 +80,7 @@
     File {
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"7a81b290c9d421fb907235c298781973\"",
+        etag: "\"31a9ebca6682af05f2e50324dfd8b45b\"",
         kind: FileKind::Module,
         bytes: include_bytes!("seawall-client.js"),
     },

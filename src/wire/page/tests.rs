@@ -28,8 +28,11 @@ fn every_file_has_a_unique_well_formed_path() {
     }
     for path in [
         "/seawall-client.js",
+        "/seawall-client-flags.js",
         "/seawall-client-outbox.js",
         "/seawall-client-presence.js",
+        "/seawall-client-reports.js",
+        "/seawall-client-telemetry.js",
         "/seawall-client-timeline.js",
     ] {
         assert!(find(path).is_some(), "{path}");

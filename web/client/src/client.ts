@@ -11,7 +11,8 @@ import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './
 import { Cell } from './observable.js';
 import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
-import { isOn, type Effect, type Entry, type Event, type NewEntry, type SessionState } from './state.js';
+import { isOn, type Effect, type Entry, type Event, type NewEntry, type SessionState, type Watcher } from './state.js';
+import { systemClock } from './system.js';
 import { command, read } from './wire.js';
 
 interface Waiter<T> {
@@ -21,12 +22,6 @@ interface Waiter<T> {
 
 const CLOSED = new SeawallError({ code: 'closed', message: 'This client is closed: create a new one.' });
 const TIMER_MAX_MS = 2 ** 31 - 1;
-
-const systemClock: Clock = {
-  now: () => Date.now(),
-  setTimeout: (run, ms) => setTimeout(run, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
-};
 
 /** Resolves the gateway's address to a `ws:` or `wss:` URL. In a page it may be relative. */
 function address(url: string): string {
@@ -80,7 +75,7 @@ class Shell implements Client, Owner {
     const { token, user: account, affinity, telemetry, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, account, affinity, telemetry, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, affinity, watcher: telemetry as unknown as Watcher, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = new Cell<Status>(this.#s.status);
     this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {
@@ -100,7 +95,8 @@ class Shell implements Client, Owner {
     if (!WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws, or idle: true to connect later.');
     this.url = address(this.url);
     this.#started = true;
-    this.#recall();
+    const kept = this.options.flags?.load(this.url, users(this.#s)[0]);
+    if (kept) this.flags.set((this.#s = { ...this.#s, flags: kept }).flags!);
     this.#keeper = outbox?.({
       url: this.url,
       clock: this.#clock,
@@ -242,32 +238,15 @@ class Shell implements Client, Owner {
     if (isOther || (view.phase === 'online' && before.link !== link)) this.#keeper?.look();
     this.state.set(view);
     this.status.set(status);
-    if (flags !== before.flags) this.#keep(flags);
+    if (flags !== before.flags) {
+      this.flags.set(flags ?? []);
+      this.options.flags?.save(this.url, users(this.#s)[0], flags);
+    }
     if (isOther || outbox !== before.outbox) this.#entries.set(owned(this.#s));
     for (const [name, sub] of subs) {
       if (sub.view !== before.subs.get(name)?.view) for (const handle of this.#handles.get(name) ?? []) handle.state.set(sub.view);
     }
     return effects;
-  }
-
-  /** The place of the account's flags in storage. */
-  get #place(): string {
-    return `seawall.flags ${this.url} ${users(this.#s)[0]}`;
-  }
-
-  #recall(): void {
-    // A page that may not use storage throws.
-    try {
-      const flags = JSON.parse(this.options.flags?.getItem(this.#place) ?? 'null');
-      if (flags) this.flags.set((this.#s = { ...this.#s, flags }).flags!);
-    } catch { /* as if none were kept */ }
-  }
-
-  #keep(flags: readonly string[] | undefined): void {
-    this.flags.set(flags ?? []);
-    try {
-      this.options.flags?.setItem(this.#place, JSON.stringify(flags ?? null));
-    } catch { /* the next page begins without them */ }
   }
 
   #perform(effect: Effect): void {

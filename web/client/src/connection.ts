@@ -6,7 +6,6 @@ import { begin, interrupt, regained } from './channels.js';
 import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
-import { failed, left, report, tried } from './previous.js';
 import { isOn, type Link, type Turn } from './state.js';
 import { limitsOf, type Connected, type Drain, type Expiry, type Frame, type WireError } from './wire.js';
 
@@ -19,7 +18,7 @@ export function dial(t: Turn): void {
   if (s.renewable && now >= s.expires!) s.token = undefined;
   const ask = s.renewable && s.token === undefined;
   s.dialledAt = now;
-  tried(t);
+  s.watcher?.tried(t);
   const to = hint(t);
   s.links.set(id, {
     id, to, phase: ask ? 'token' : 'opening', until: now + CONNECT_MS, heardAt: now, silenceMs: 0, bucket: 0, filledAt: now, rest: 0, quiet: 0,
@@ -88,7 +87,7 @@ export function opened(t: Turn, id: number): void {
     room -= name.length + epoch.length + (present || watch ? 150 : 60);
     if (room > 0) recover.push({ channel: name, epoch, offset: last, present, watch });
   }
-  t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover, previous: report(t) });
+  t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover, previous: s.watcher?.report(t) });
 }
 
 /** Makes the new connection the serving one. The connection it replaces is closed once nothing depends on it. */
@@ -192,13 +191,13 @@ export function lose(t: Turn, id: number, how: Ending): void {
   drop(t, id);
   if (s.next === id) {
     s.next = undefined;
-    failed(t, link?.phase, because);
+    s.watcher?.failed(t, link?.phase, because);
     if (s.link === undefined) disconnected(t, because);
     else moveFailed(t, because);
   } else if (s.link === id) {
     // An instance that ends its connections for a restart would be asked for in vain.
     if (s.affinity && because.code !== 1012 && 'session' in s.view) s.last = { instance: s.view.session.instance, until: now + AFFINITY_MS };
-    left(t, link!, because);
+    s.watcher?.left(t, link!, because);
     s.link = s.stableAt = s.refreshAt = s.move = undefined;
     interrupt(t);
     if (s.next === undefined) disconnected(t, because);

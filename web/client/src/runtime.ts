@@ -20,10 +20,16 @@ export interface Socket {
 /** A `WebSocket` class: the browser's, Node's (22 and later), or the one from the package `ws`. */
 export type SocketClass = new (url: string, protocols: string[]) => Socket;
 
-/** The part of the DOM's `Storage` that this package uses. */
-export interface FlagStorage {
-  getItem(key: string): string | null;
-  setItem(key: string, value: string): void;
+/** Keeps the last flags of each account of a gateway. Neither function throws. */
+export interface FlagKeeper {
+  /** Returns what was saved last; `undefined` if nothing was, or the gateway had no flags. `user` is `undefined` while it is unknown. */
+  load(url: string, user: string | undefined): readonly string[] | undefined;
+  save(url: string, user: string | undefined, flags: readonly string[] | undefined): void;
+}
+
+/** The value `telemetry` of `seawall-client/telemetry`. Treat it as opaque. */
+export interface Telemetry {
+  readonly telemetry: never;
 }
 
 /** A clock and timers. Replace them in tests. */

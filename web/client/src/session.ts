@@ -12,14 +12,13 @@ import * as connection from './connection.js';
 import { subjectOf } from './identity.js';
 import { ANSWER_MS, REQUESTS_MAX, REQUEST_MS, SIGNAL_REST_MS, WINDOW } from './limits.js';
 import * as outbox from './outbox.js';
-import { pass } from './previous.js';
-import { Turn, type Ask, type Effect, type Event, type SessionState } from './state.js';
+import { Turn, type Ask, type Effect, type Event, type SessionState, type Watcher } from './state.js';
 import { pageOf, type Frame } from './wire.js';
 
 /** Returns the initial state. `renewable`: there is a token callback. `account`: the user, if the app knows it. */
-export function begin({ client, token, renewable = false, account, affinity = false, telemetry = true }: { client?: string; token?: string; renewable?: boolean; account?: string; affinity?: boolean; telemetry?: boolean }): SessionState {
+export function begin({ client, token, renewable = false, account, affinity = false, watcher }: { client?: string; token?: string; renewable?: boolean; account?: string; affinity?: boolean; watcher?: Watcher }): SessionState {
   return {
-    client, token, renewable, account, affinity, telemetry, idle: 0, steppedAt: Infinity, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
+    client, token, renewable, account, affinity, watcher, idle: 0, steppedAt: Infinity, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
     asking: 0, unjudged: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,
@@ -30,7 +29,7 @@ export function begin({ client, token, renewable = false, account, affinity = fa
 /** Returns the next state and the effects of an event. `now` is Unix milliseconds and never decreases; `random` is from [0, 1). */
 export function step(state: SessionState, event: Event, now: number, random: number): [SessionState, Effect[]] {
   const t = new Turn(state, now, random);
-  pass(t.s, now, wakeAt(state));
+  t.s.watcher?.pass(t.s, now, wakeAt(state));
   t.s.pumpAt = Infinity;
   handle(t, event);
   overdue(t);
@@ -97,7 +96,7 @@ function reply(t: Turn, ask: Ask, frame: Frame): void {
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, frame);
     case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
-    case 'page': return answer(t, ask.request, frame.history ? pageOf(frame.history) : frame.presence ?? {}, frame.error && channels.failure(frame.error));
+    case 'page': return answer(t, ask.request, frame.history ? pageOf(frame.history) : frame.presence ?? frame.reported ?? {}, frame.error && channels.failure(frame.error));
     case 'leave': return frame.unsubscribed && channels.freed(t);
     case 'probe': return;
   }

@@ -6,13 +6,38 @@
  */
 
 import type {
-  Cursor as From, ChannelEvents, ChannelOptions, ChannelState, Failure, KeptEntry, Limits, OutboxEntry, Published, State, Status,
+  Cursor as From, ChannelEvents, ChannelOptions, ChannelState, Ending, Failure, KeptEntry, Limits, OutboxEntry, Published, State, Status,
 } from './api.js';
 import type { Bye } from './close.js';
 import type { Cursor } from './cursor.js';
-import type { Away } from './previous.js';
 import type { Frame } from './wire.js';
 import { command } from './wire.js';
+
+/** A lost connection and the attempts since, with the names of the wire. */
+export interface Away {
+  readonly connection: string;
+  readonly code: number;
+  readonly reason: string;
+  readonly reference?: string;
+  readonly attempts: number;
+  /** Failed attempts, by how they ended. */
+  readonly failed: Readonly<Record<string, number>>;
+  /** The waits that refusals of attempts asked for and that the client kept. */
+  readonly waited_ms: number;
+  /** The time of the last bytes from the gateway. */
+  readonly since: number;
+  /** The last refusal and the wait that it asked for. */
+  readonly refused?: readonly [at: number, ms: number];
+}
+
+/** The functions of `seawall-client/telemetry`, which the session calls. */
+export interface Watcher {
+  pass(s: SessionState, now: number, due: number): void;
+  left(t: Turn, link: Link, because: Ending): void;
+  tried(t: Turn): void;
+  failed(t: Turn, phase: Link['phase'] | undefined, because: Ending): void;
+  report(t: Turn): object | undefined;
+}
 
 /** A connection, from the decision to connect until it ends. */
 export interface Link {
@@ -134,8 +159,8 @@ export interface SessionState {
   readonly affinity: boolean;
   /** The instance of the lost connection, and until when to ask for it. Used by one attempt. */
   last?: { readonly instance: string; readonly until: number };
-  /** True if `connect` reports how the last connection ended. */
-  readonly telemetry: boolean;
+  /** Absent: `connect` does not report how the last connection ended. */
+  readonly watcher?: Watcher;
   /** The flags that are on, as the gateway said last. `undefined`: it has none. */
   flags?: readonly string[];
   /** The lost connection, until another one serves. */

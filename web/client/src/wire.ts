@@ -83,6 +83,8 @@ export interface Frame {
   readonly publication?: WirePublication;
   readonly signal?: Signal;
   readonly presence?: PresenceFrame;
+  /** The reply to `report`, which `seawall-client/reports` reads. */
+  readonly reported?: object;
   readonly synced?: { readonly channel: string; readonly offset: number };
   readonly status?: Status;
   readonly beat?: { readonly revision: number; readonly heads?: Readonly<Record<string, number>> };

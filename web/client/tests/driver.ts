@@ -5,6 +5,7 @@ import type { Failure, Published } from '../src/api.js';
 import { CONNECT_MS } from '../src/limits.js';
 import { begin, step, wakeAt } from '../src/session.js';
 import type { Event, SessionState } from '../src/state.js';
+import { telemetry } from '../src/telemetry.js';
 import type { Frame } from '../src/wire.js';
 import type { Conn, World } from './world.js';
 
@@ -35,7 +36,7 @@ function frozen<T>(value: T): T {
 }
 
 export class Driver {
-  state = begin({});
+  state = begin({ watcher: telemetry as never });
   readonly conns = new Map<number, Conn>();
   readonly seen = new Map<string, Seen>();
   readonly published = new Map<string, Published>();

@@ -10,6 +10,9 @@ export class Server {
   answers = true;
   user = 'anonymous';
   flags: string[] | undefined;
+  /** The reports that came, and what each is answered. */
+  readonly reports: { errors: Record<string, any>[]; dropped: number }[] = [];
+  reported: (errors: number) => object = (accepted) => ({ reported: { accepted, dropped: 0, next_ms: 0 } });
   readonly sockets: FakeSocket[] = [];
   /** The URL of each socket. */
   readonly urls: string[] = [];
@@ -35,6 +38,9 @@ export class Server {
       const { channel } = frame['subscribe'];
       socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });
       socket.deliver({ synced: { channel, offset: 0 } });
+    } else if (frame['report']) {
+      this.reports.push(frame['report']);
+      socket.deliver({ id, ...this.reported(frame['report'].errors.length) });
     } else if (frame['unsubscribe']) socket.deliver({ id, unsubscribed: frame['unsubscribe'] });
     else if (frame['publish'] && this.answers) {
       const { channel, key, data } = frame['publish'];
@@ -144,5 +150,11 @@ export function client(t: TestContext, server: Server, options: Options = {}): C
 
 /** A clock whose timers fire after a fiftieth of their time. */
 export const quick: Clock = { now: () => Date.now(), setTimeout: (run, ms) => setTimeout(run, ms / 50), clearTimeout: (timer) => clearTimeout(timer) };
+
+/** A clock that runs fifty times as fast. */
+export function fast(): Clock {
+  const start = Date.now();
+  return { ...quick, now: () => start + (Date.now() - start) * 50 };
+}
 
 export const online = (it: Client) => until('online', () => it.state.value.phase === 'online');

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isOn, type SessionState } from '../src/state.js';
+import { telemetry } from '../src/telemetry.js';
+import { keptFlags } from '../src/flags.js';
 import { Bench, jwt } from './bench.js';
 import { client, online, Server } from './fakes.js';
 import { until } from './gateway.js';
@@ -41,7 +43,7 @@ test('without seawall.hurry and seawall.probe the page changes neither the wait 
 });
 
 test('without seawall.previous nothing is reported', () => {
-  const bench = new Bench().online({ flags: [] }).closed(1006).pass(500);
+  const bench = new Bench({ watcher: telemetry as never }).online({ flags: [] }).closed(1006).pass(500);
   assert.equal(bench.opened().asked('connect').body['previous'], undefined);
 });
 
@@ -58,7 +60,8 @@ class Shelf extends Map<string, string> {
 }
 
 test('kept flags hold for the same account until the gateway answers', async (t) => {
-  const [server, flags] = [new Server(), new Shelf()];
+  const [server, storage] = [new Server(), new Shelf()];
+  const flags = keptFlags(storage);
   server.flags = ['markdown', 'seawall.move'];
   const first = client(t, server, { flags, user: 'ada' });
   await until('flags', () => first.flag('markdown'));
@@ -67,19 +70,19 @@ test('kept flags hold for the same account until the gateway answers', async (t)
   const again = client(t, server, { flags, user: 'ada' });
   assert.deepEqual([again.flags.value, again.flag('markdown'), again.flag('seawall.probe')], [['markdown', 'seawall.move'], true, false]);
   const shelf = (text: string) => Object.assign(new Shelf(), { getItem: () => text });
-  assert.equal(client(t, server, { flags: shelf('{'), user: 'ada' }).flag('markdown'), false);
+  assert.equal(client(t, server, { flags: keptFlags(shelf('{')), user: 'ada' }).flag('markdown'), false);
   assert.equal(client(t, server, { flags, user: 'grace' }).flag('markdown'), false);
   server.accepts = true;
   server.flags = undefined;
   again.reconnect();
   await online(again);
-  assert.deepEqual([again.flags.value, again.flag('seawall.probe'), [...flags.values()]], [[], true, ['null']]);
+  assert.deepEqual([again.flags.value, again.flag('seawall.probe'), [...storage.values()]], [[], true, ['null']]);
 });
 
 test('a client without usable storage has its flags once it is connected', async (t) => {
   const server = new Server();
   server.flags = ['markdown'];
   const fail = () => { throw new Error('denied'); };
-  const it = client(t, server, { flags: { getItem: fail, setItem: fail } });
+  const it = client(t, server, { flags: keptFlags({ getItem: fail, setItem: fail }) });
   await until('flags', () => it.flag('markdown'));
 });

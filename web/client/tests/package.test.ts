@@ -81,7 +81,7 @@ for (const [name, resolution] of RESOLUTIONS) {
 }
 
 /** Names of the DOM that recipes use: without its types these, and nothing of the library, are unknown. */
-const GLOBALS = /^Cannot find name '(?:console|document|location|fetch|setTimeout|setInterval|process|Request|Response|HTML\w+|Event)'/;
+const GLOBALS = /^Cannot find name '(?:console|document|location|window|fetch|setTimeout|setInterval|process|Request|Response|HTML\w+|Event)'/;
 
 test('every block of docs/sdk.md compiles against the package under strict options, with and without the types of the DOM', () => {
   const recipes = readdirSync(join(app, 'guide')).map((name) => join(app, 'guide', name));

@@ -5,7 +5,7 @@
 import type { Failure } from './failure.js';
 import type { OutboxMaker } from './kept.js';
 import type { Cursor, DataPublication, DeletedPublication, DeletePublication, Gap, Page, Publication, Published, Reset, Signal } from './publication.js';
-import type { Clock, FlagStorage, SocketClass } from './runtime.js';
+import type { Clock, FlagKeeper, SocketClass, Telemetry } from './runtime.js';
 export * from './failure.js';
 export * from './kept.js';
 export * from './publication.js';
@@ -318,20 +318,20 @@ export interface Options {
      */
     readonly affinity?: boolean;
     /**
-     * Reports to the gateway how the last connection ended, how long the client was away and how many attempts it made: numbers and
-     * words of the protocol, nothing about the person, the page or the device. Default: true.
+     * Reports to the gateway how the last connection ended and how long the client was away: `telemetry` from `seawall-client/telemetry`.
+     * Default: nothing is reported.
      */
-    readonly telemetry?: boolean;
+    readonly telemetry?: Telemetry;
     /** Default: `globalThis.WebSocket`. */
     readonly WebSocket?: SocketClass;
     /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */
     readonly outbox?: OutboxMaker;
     /**
-     * Keeps the last flags of each account, such as `localStorage`: until the first connection of a page they hold, so that nothing that is
-     * switched off appears for a moment. The account is {@link Options.user}, else the claim `sub` of a token that is given as text.
-     * Default: none are kept.
+     * Keeps the last flags of each account: `keptFlags()` from `seawall-client/flags`. Until the first connection of a page they hold, so that
+     * nothing that is switched off appears for a moment. The account is {@link Options.user}, else the claim `sub` of a token that is given
+     * as text. Default: none are kept.
      */
-    readonly flags?: FlagStorage;
+    readonly flags?: FlagKeeper;
     /** Returns a number from [0, 1). Default: `Math.random`. */
     readonly random?: () => number;
     /**

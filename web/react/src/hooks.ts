@@ -2,9 +2,8 @@
 
 import { useContext, useMemo } from 'react';
 import type { Client, Dependency, Ending, Outbox, OutboxEntry, Session, State, Status } from 'seawall-client';
+import { NO_ERRORS, type Errors } from 'seawall-client/reports';
 import { Context } from './context.js';
-import type { Errors } from './errors.js';
-import { NO_ERRORS } from './errors.js';
 import type { Kit } from './kit.js';
 import { useValue } from './value.js';
 

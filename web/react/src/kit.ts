@@ -1,9 +1,9 @@
 /** One app's kit: what boundaries, hooks and parts share outside the components, so that a component that is mounted again finds it. */
 
-import type { Observable } from 'seawall-client';
+import type { Client, Observable } from 'seawall-client';
+import { add, describe, hash, NO_ERRORS, raise, type ErrorGroup, type Errors, type Reporter } from 'seawall-client/reports';
 import { enqueue, type Announcement } from './announcements.js';
 import { Cell } from './cell.js';
-import { add, describe, hash, NO_ERRORS, raise, type ErrorGroup, type Errors } from './errors.js';
 import { failed, POLICY, retried, type Decision, type Failure, type Level, type LevelPolicy, type Memory, type Policy } from './ladder.js';
 import { WORDS, type Words } from './words.js';
 
@@ -13,6 +13,8 @@ export interface KitOptions {
   readonly release?: string;
   /** Called once for each error, after it was counted. Pass it to your error tracker. */
   readonly onError?: (error: unknown, report: ErrorGroup) => void;
+  /** Reports errors to the gateway: `reports` of `seawall-client/reports`. Default: they stay in the page. */
+  readonly reports?: (client: Client) => Pick<Reporter, 'add' | 'raise' | 'close'>;
   /** Adds to the context of an error, such as the route: at most 8 values of 120 characters, none of them secret. */
   readonly context?: () => Readonly<Record<string, string>>;
   /** Removes more from the texts of an error, after tokens, mail addresses, queries and long numbers were removed. */
@@ -46,6 +48,9 @@ export class OwnKit implements Kit {
   /** Adds the state of the client to the context of errors; set by the provider. */
   situation: () => Readonly<Record<string, string>> = () => ({});
   #memory: Memory = new Map();
+  #reporter: Pick<Reporter, 'add' | 'raise' | 'close'> | undefined;
+  /** Errors before there was a client. */
+  #early: Errors = NO_ERRORS;
   /** The references of errors that were counted. */
   readonly #seen = new WeakMap<Error, string>();
 
@@ -72,6 +77,8 @@ export class OwnKit implements Kit {
     const seen = this.#seen.get(error);
     if (seen !== undefined) {
       this.errors.set(raise(this.errors.value, seen, level));
+      this.#early = raise(this.#early, seen, level);
+      this.#reporter?.raise(seen, level);
       return seen;
     }
     const { release, context: more, scrub = (text) => text, onError } = this.options;
@@ -85,9 +92,23 @@ export class OwnKit implements Kit {
     const { fingerprint } = one;
     this.#seen.set(error, fingerprint);
     this.errors.set(add(this.errors.value, one));
+    if (this.#reporter) this.#reporter.add(one);
+    else if (this.options.reports) this.#early = add(this.#early, one);
     const group = this.errors.value.groups.find((group) => group.fingerprint === fingerprint)!;
     try { onError?.(thrown, group); } catch (failure) { queueMicrotask(() => { throw failure; }); }
     return fingerprint;
+  }
+
+  /** Reports errors through a client, those of before included. Returns the end. */
+  reportTo(client: Client): () => void {
+    const reporter = this.options.reports?.(client);
+    this.#reporter = reporter;
+    for (const one of reporter ? this.#early.groups : []) reporter!.add(one);
+    if (reporter) this.#early = NO_ERRORS;
+    return () => {
+      reporter?.close();
+      if (this.#reporter === reporter) this.#reporter = undefined;
+    };
   }
 
   /** Has a text read by a screen reader. */

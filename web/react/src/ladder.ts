@@ -5,9 +5,6 @@
 
 export type Level = 'message' | 'thread' | 'chat' | 'app';
 
-/** From the least to the most that a failure can take. */
-export const LEVELS: readonly Level[] = ['message', 'thread', 'chat', 'app'];
-
 /** The rules of one level. */
 export interface LevelPolicy {
   /** How often a boundary renders its content again by itself, within `failuresMs`. */

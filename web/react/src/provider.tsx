@@ -1,5 +1,6 @@
 import { useContext, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 import { connect, type Client, type Options } from 'seawall-client';
+import { telemetry } from 'seawall-client/telemetry';
 import { Announcer } from './announcer.js';
 import { Context, type Surroundings } from './context.js';
 import { type Kit, type OwnKit } from './kit.js';
@@ -34,7 +35,7 @@ class Own {
 
   constructor(readonly id: string, url: string, options: Options) {
     // It opens nothing yet: a server renders it, and React may throw it away.
-    this.client = connect(url, { ...options, idle: true });
+    this.client = connect(url, { telemetry, ...options, idle: true });
   }
 
   /** Connects, and returns the end. Strict mode ends and starts again in one turn, which keeps the client. */
@@ -61,7 +62,11 @@ export function SeawallProvider(props: SeawallProviderProps): ReactNode {
       const { value: { phase } } = client.state;
       return { phase, lost: client.status.value.lost.join(' ') };
     };
-    return () => { kit.situation = () => ({}); };
+    const end = kit.reportTo(client);
+    return () => {
+      end();
+      kit.situation = () => ({});
+    };
   }, [kit, client]);
   const { within } = useContext(Context);
   const value = useMemo((): Surroundings => ({ kit, client, ...(within !== undefined && { within }) }), [kit, client, within]);

@@ -21,8 +21,11 @@ export const RUNTIMES = {
 /** The sources instead of built copies. */
 export const SOURCES = {
   'seawall-client': `${web}client/src/index.ts`,
+  'seawall-client/flags': `${web}client/src/flags.ts`,
   'seawall-client/outbox': `${web}client/src/durable.ts`,
   'seawall-client/presence': `${web}client/src/presence.ts`,
+  'seawall-client/reports': `${web}client/src/reports.ts`,
+  'seawall-client/telemetry': `${web}client/src/telemetry.ts`,
   'seawall-client/timeline': `${web}client/src/timeline.ts`,
   'seawall-react': `${web}react/src/index.ts`,
   'seawall-react/chat': `${web}react/src/chat.ts`,

@@ -1,4 +1,4 @@
-/** Errors in groups, the banner, the window of a list and the texts for a screen reader. */
+/** Errors, the banner, the window of a list and the texts for a screen reader. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,46 +6,39 @@ import fc from 'fast-check';
 import { connect } from 'seawall-client';
 import { enqueue, WAITING_MAX, type Announcement } from '../src/announcements.js';
 import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type BannerView } from '../src/banner.js';
-import { add, describe, fingerprint, GROUPS_MAX, NO_ERRORS, scrub, type Errors } from '../src/errors.js';
-import { createKit } from '../src/kit.js';
+import type { ErrorGroup } from 'seawall-client/reports';
+import { createKit, type OwnKit } from '../src/kit.js';
 import { roomOf } from '../src/rooms.js';
 import { lineOf, plainText, textOf } from '../src/text.js';
 import { above, below, isNewDay, lastStored, range, ROWS_MAX, storedAfter } from '../src/window.js';
 import { WORDS } from '../src/words.js';
 import { Echo } from './gateway.js';
 
-test('an error has one fingerprint, whatever its numbers, quotes, host, query and column are', () => {
-  const stack = (host: string, column: number) => `TypeError: x\n    at draw (${host}/assets/app.js?v=${column}:12:${column})\n    at run (${host}/a.js:1:${column})`;
-  const one = fingerprint('TypeError', 'no author in "m17" of 4', stack('https://a.example', 5));
-  assert.equal(fingerprint('TypeError', 'no author in "m18" of 5', stack('https://b.example:8443', 9)), one);
-  assert.notEqual(fingerprint('RangeError', 'no author in "m17" of 4', stack('https://a.example', 5)), one);
-  assert.notEqual(fingerprint('TypeError', 'no text', stack('https://a.example', 5)), one);
-  assert.match(one, /^[0-9a-f]{8}$/);
-});
-
-test('secrets and personal data are removed', () => {
-  const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
-  assert.equal(scrub(`${jwt} ann.b+c@mail.example Bearer abc-123 /rooms?token=1&x=2 call 0041791234567`), '[token] [mail] Bearer [token] /rooms?[query] call [number]');
-});
-
-test('groups, their texts and their context are bounded', () => {
-  const long = new Error('x '.repeat(1_000));
-  const one = describe(long, 'message', 'c'.repeat(9_000), Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`k${at}`, 'v '.repeat(200)])), String, 1);
-  assert.deepEqual([one.message.length, one.component.length, Object.keys(one.context).length, one.context['k0']!.length], [500, 2_000, 8, 120]);
-  let all: Errors = NO_ERRORS;
-  const another = (name: string) => describe(Object.assign(new Error('x'), { name, stack: '' }), 'message', '', {}, String, 1);
-  for (let at = 0; at < GROUPS_MAX; at += 1) all = add(all, another(`Error${at}`));
-  all = add(all, another('Error0'));
-  all = add(all, another('Other'));
-  assert.deepEqual([all.groups.length, all.dropped, all.groups[0]!.name, all.groups[0]!.count, all.groups.at(-1)!.name], [GROUPS_MAX, 1, 'Error0', 2, 'Other']);
-  assert.ok(!all.groups.some(({ name }) => name === 'Error1'), 'the oldest of one error went');
-});
-
 test('an error is counted once however often it is reported, and a hook that throws does no harm', () => {
   const kit = createKit({ context: () => { throw new Error('hook'); } });
   const error = new Error('x');
   assert.equal(kit.report(error), kit.report(error, 'chat'));
   assert.deepEqual(kit.errors.value.groups.map(({ count, level }) => [count, level]), [[1, 'chat']]);
+});
+
+test('a kit reports its errors, those of before the client included, and later that they took more', () => {
+  const reported: unknown[] = [];
+  const reports = () => ({
+    add: ({ name, level }: ErrorGroup) => reported.push([name, level]),
+    raise: (_: string, level: string) => reported.push(level),
+    close: () => reported.push('closed'),
+  });
+  const kit = createKit({ reports }) as OwnKit;
+  const [early, late] = [new RangeError('x'), new TypeError('x')];
+  kit.report(early);
+  kit.report(early, 'thread');
+  const end = kit.reportTo({} as never);
+  kit.report(late);
+  kit.report(late, 'chat');
+  end();
+  kit.report(new SyntaxError('x'));
+  kit.reportTo({} as never);
+  assert.deepEqual(reported, [['RangeError', 'thread'], ['TypeError', 'message'], 'chat', 'closed', ['SyntaxError', 'message']]);
 });
 
 const online = { online: true, hasFailed: false, closed: false, unwell: false };

@@ -12,15 +12,22 @@ export const SOON_MS = 20_000;
 
 let browser;
 
-/** Starts Chromium. Call it in `before`, and `close` in `after`. */
-export async function open() {
+function settings() {
   assert.ok(CHROMIUM, 'Chromium not found: run apt-get install chromium, or set CHROMIUM to its path');
   // A name that is this machine is no secure origin, unlike its addresses.
   const args = ['--disable-gpu', '--disable-dev-shm-usage', '--host-resolver-rules=MAP *.test 127.0.0.1'];
   // Chromium's sandbox does not work for root.
   if (process.getuid?.() === 0) args.push('--no-sandbox');
-  browser = await chromium.launch({ executablePath: CHROMIUM, args });
+  return { executablePath: CHROMIUM, args };
 }
+
+/** Starts Chromium. Call it in `before`, and `close` in `after`. */
+export async function open() {
+  browser = await chromium.launch(settings());
+}
+
+/** Starts another Chromium, whose storage is in a folder. Its end ends the browser. */
+export const profile = (folder) => chromium.launchPersistentContext(folder, settings());
 
 export const close = () => browser.close();
 

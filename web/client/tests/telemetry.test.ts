@@ -2,14 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Bench } from './bench.js';
+import { telemetry } from '../src/telemetry.js';
+import { Bench as Plain } from './bench.js';
+
+const watcher = telemetry as never;
+
+/** A session with telemetry. */
+class Bench extends Plain {
+  constructor(options: ConstructorParameters<typeof Plain>[0] = {}) {
+    super({ watcher, ...options });
+  }
+}
 
 /** Opens the next connection and returns the report that it sends. */
 const report = (bench: Bench): unknown => bench.opened().asked('connect').body['previous'];
 
 test('the first connection has nothing to report, nor has one without telemetry', () => {
   assert.equal(report(new Bench().tell({ is: 'connect' })), undefined);
-  const silent = new Bench({ telemetry: false }).online().closed(1006).pass(500);
+  const silent = new Plain().online().closed(1006).pass(500);
   assert.equal(report(silent), undefined);
 });
 
