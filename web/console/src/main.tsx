@@ -9,9 +9,12 @@ import { Alerts } from './pages/alerts.tsx';
 import { Clients } from './pages/clients.tsx';
 import { Dependencies } from './pages/dependencies.tsx';
 import { DrainPage } from './pages/drain.tsx';
+import { Errors } from './pages/errors.tsx';
+import { Flags } from './pages/flags.tsx';
 import { Login, Logo } from './pages/login.tsx';
 import { LookUp } from './pages/lookup.tsx';
 import { Overview } from './pages/overview.tsx';
+import { Settings } from './pages/settings.tsx';
 import { Slos } from './pages/slos.tsx';
 import { State } from './parts.tsx';
 import { link, readRoute } from './route.ts';
@@ -19,7 +22,8 @@ import type { LiveAnswer } from './types.ts';
 
 const VIEWS = {
   overview: ['Overview', Overview], slos: ['SLOs', Slos], dependencies: ['Dependencies', Dependencies], clients: ['Clients', Clients],
-  lookup: ['Look up', LookUp], alerts: ['Alerts', Alerts], drain: ['Drain', DrainPage],
+  errors: ['Client errors', Errors], lookup: ['Look up', LookUp], alerts: ['Alerts', Alerts], flags: ['Flags', Flags], drain: ['Drain', DrainPage],
+  settings: ['Settings', Settings],
 } as const;
 
 const LEVELS: Record<string, string> = { ok: 'All is well', degraded: 'Degraded', down: 'Down' };

@@ -48,4 +48,12 @@ export interface AlertReport {
   silences: { number: number; prefix: string; until_ms: number; why: string }[];
   channels: { channel: string; waiting: number; sent: number | null; fault?: string; dead: number }[];
 }
+export interface ErrorGroup {
+  fingerprint: string; name: string; message: string; levels: string[]; count: number; users: number; users_more: boolean; releases: string[];
+  since: number; seen: number; hours: number[]; muted_until: number | null;
+}
+export interface ErrorSample { message: string; stack: string; component: string; context: Record<string, string> }
+export interface WholeErrorGroup extends ErrorGroup { first: ErrorSample; newest: ErrorSample }
+export interface ErrorReport { groups: ErrorGroup[]; groups_max: number; dropped: { client: number; new_groups: number } }
+export interface Flag { name: string; rollout: number; users: string[]; clients: string[]; off: boolean }
 export interface Setting { section: string; key: string; value: string | null; origin: string; applies: string }

@@ -7,7 +7,9 @@ import { buckets, samples } from '../src/metrics.ts';
 import { within } from '../src/pages/clients.tsx';
 import { downtime } from '../src/pages/dependencies.tsx';
 import { phases } from '../src/pages/drain.tsx';
+import { users, worst } from '../src/pages/errors.tsx';
 import { guess } from '../src/pages/lookup.tsx';
+import { matching } from '../src/pages/settings.tsx';
 import { ceiling, nearest, path } from '../src/plot.tsx';
 import { link, readRoute, spanOf } from '../src/route.ts';
 import type { Drain, LiveAnswer } from '../src/types.ts';
@@ -105,4 +107,16 @@ test('metrics are read by their whole name, and buckets have counts of their own
 test('phases of a drain follow each other', () => {
   const plan = { accept_ms: 3_000, spread_ms: 18_000, close_ms: 23_000, exit_ms: 28_000, return_ms: 10_000 };
   assert.deepEqual(phases({ plan } as Drain), { accepting: [0, 3_000], moving: [3_000, 23_000], closing: [23_000, 28_000] });
+});
+
+test('a group of errors is as bad as its worst, and says if it has more users than are counted', () => {
+  assert.deepEqual([worst(['message', 'chat']), worst(['other']), worst([])], ['chat', 'other', 'other']);
+  assert.deepEqual([users({ users: 3, users_more: false }), users({ users: 64, users_more: true })], ['3', '64+']);
+});
+
+test('settings are found by all words, and without any by their origin', () => {
+  const setting = (section: string, key: string, value: string | null, origin: string) => ({ section, key, value, origin, applies: 'reload' });
+  const all = [setting('limits', 'connections', '7', 'seawall.toml:2'), setting('limits', 'channels', '9', 'default'), setting('admin', 'url', null, 'default')];
+  const found = (text: string) => matching(all, text).map(({ key }) => key);
+  assert.deepEqual([found(' '), found('LIMITS'), found('limits 9'), found('admin.url'), found('none of them')], [['connections'], ['connections', 'channels'], ['channels'], ['url'], []]);
 });

@@ -1,18 +1,18 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-11deb836e2.js",
+        path: "/console/assets/console-09221d794d.js",
         media_type: "text/javascript; charset=utf-8",
-        etag: "\"11deb836e20ae7dc9570764f6da6128a\"",
+        etag: "\"09221d794db9b12fbdb543e90745e507\"",
         kind: FileKind::Part,
-        bytes: include_bytes!("assets/console-11deb836e2.js"),
+        bytes: include_bytes!("assets/console-09221d794d.js"),
     },
     File {
-        path: "/console/assets/console-b2fc96cc94.css",
+        path: "/console/assets/console-379514d576.css",
         media_type: "text/css; charset=utf-8",
-        etag: "\"b2fc96cc94bbdf04b257fa11df7a22d4\"",
+        etag: "\"379514d576bf8b0eabc2ea1dcfce5580\"",
         kind: FileKind::Part,
-        bytes: include_bytes!("assets/console-b2fc96cc94.css"),
+        bytes: include_bytes!("assets/console-379514d576.css"),
     },
     File {
         path: "/console/assets/icon-22de4ba081.svg",
@@ -24,7 +24,7 @@
     File {
         path: "/console/",
         media_type: "text/html; charset=utf-8",
-        etag: "\"ca64339274bd40058e2a1caa6221ba34\"",
+        etag: "\"5ce663f6d0aed156c3f6a8448ae2153a\"",
         kind: FileKind::Page,
         bytes: include_bytes!("index.html"),
     },

@@ -107,6 +107,18 @@ const probes = (isDown, now) => Array.from({ length: 50 }, (_, at) => ({
   time: now - at * 2_000, latency_us: 1_200 + (at % 7) * 300, ok: !isDown || at > 9, output: 'db-primary.chat.example:5432: connection refused (os error 111)',
 }));
 
+const group = (now, more = {}) => ({
+  fingerprint: '9f2c41d0', name: 'TypeError', message: "Cannot read properties of undefined (reading 'aPropertyWithQuiteALongNameThatNoLineHolds')", levels: ['message', 'thread'],
+  count: 1_420, users: 64, users_more: true, releases: ['web 1.4.1', 'web 1.4.2'], since: now - 1.1e7, seen: now - 4_000,
+  hours: Array.from({ length: 24 }, (_, at) => (at < 20 ? 0 : 30 * at)), muted_until: null, ...more,
+});
+
+const sample = () => ({
+  message: "Cannot read properties of undefined (reading 'text')", component: 'Row\nList\nThread',
+  stack: `TypeError: Cannot read properties of undefined (reading 'text')\n${Array.from({ length: 12 }, (_, at) => `    at Row (https://chat.example/assets/app-4f2a91c0.js:${at + 1}:5)`).join('\n')}`,
+  context: { release: 'web 1.4.2', phase: 'online', route: '/rooms/:id/messages/:message' },
+});
+
 const ANSWERS = {
   '/slo': (state, now) => ({ judged: now, instance: 'gw-1', instances: state === 'several' ? 3 : 1, stored: true, objectives: objectives(state === 'down') }),
   '/alerts': (state, now) => ({
@@ -124,6 +136,26 @@ const ANSWERS = {
     probes: probes(state === 'down', now),
     outages: [{ reference: 'k1x2aa', since: now - 3e7, lasted_ms: 360_000, fault: 'timeout', output: 'no answer within 1000 ms', look_at: 'See whether the server is stopped or overloaded.' }],
   }),
+  '/client-errors': (state, now) => ({
+    groups: state === 'empty' ? [] : [group(now), group(now, { fingerprint: '00c0ffee', name: 'ChunkLoadError', message: 'Loading chunk 17 failed.', levels: ['app', 'other'], count: 3, users: 2, users_more: false, muted_until: now + 8e7 })],
+    groups_max: 512, dropped: { client: 12, new_groups: 0 },
+  }),
+  '/client-errors/9f2c41d0': (_, now) => ({ ...group(now), first: sample(), newest: sample() }),
+  '/flags': (state) => ({
+    flags: [
+      { name: 'markdown', rollout: 25, users: ['ada', 'a-user-with-a-very-long-name-without-a-blank@chat.example'], clients: ['web >=1.4.0'], off: state === 'down' },
+      { name: 'seawall.move', rollout: 100, users: [], clients: [], off: false },
+    ],
+  }),
+  '/settings': (state) => ({
+    file: '/etc/seawall/seawall.toml',
+    settings: [
+      { section: 'server', key: 'listen', value: '"[::]:8080"', origin: '/etc/seawall/seawall.toml:3', applies: 'restart' },
+      { section: 'store', key: 'url', value: '"postgres://chat:(hidden)@db-primary.chat.example:5432/chat?sslmode=verify-full"', origin: 'variable SEAWALL_STORE_URL', applies: 'restart' },
+      { section: 'limits', key: 'connections', value: '20000', origin: state === 'empty' ? 'default' : '/etc/seawall/seawall.toml:12', applies: 'reload' },
+      { section: 'admin', key: 'url', value: null, origin: 'default', applies: 'restart' },
+    ],
+  }),
   '/lookup/user/ann': (_, now) => ({
     instance: 'gw-1',
     sessions: [
@@ -136,6 +168,7 @@ const ANSWERS = {
 
 /** A few lines of /metrics. */
 const METRICS = [
+  'seawall_flag_clients{flag="markdown"} 1930',
   ...['lost', 'restart', 'silent'].map((cause, at) => `seawall_client_returns_total{cause="${cause}"} ${[41_200, 9_100, 700][at]}`),
   'seawall_client_returns_unproven_total 12', 'seawall_clients_not_returned_total 311',
   ...[['0.5', 9_000], ['1', 22_000], ['2', 39_000], ['5', 47_000], ['10', 49_500], ['30', 50_600], ['60', 50_800], ['300', 50_950], ['+Inf', 51_000]].map(([le, count]) => `seawall_client_return_seconds_bucket{le="${le}"} ${count}`),
