@@ -34,6 +34,11 @@ impl Rate {
         Rate { period_us, tolerance_us: period_us * u64::from(burst.max(1) - 1) }
     }
 
+    /// One event in each `period`, and at most `burst` at once after a pause.
+    pub fn every(period: Duration, burst: u32) -> Rate {
+        Rate::of(u64::try_from(period.as_micros()).unwrap_or(u64::MAX >> 32).max(1), burst)
+    }
+
     /// `count` events per hour, all of them at once after a pause of an hour. At least one.
     pub fn per_hour(count: u32) -> Rate {
         let count = u64::from(count.max(1));
@@ -119,6 +124,11 @@ impl SharedMeter {
     /// Counts one event, or refuses it and returns the wait. A refused event is not counted.
     pub fn admit(&self, rate: Rate, now: Moment) -> Result<(), Duration> {
         self.advance(|at| next_arrival(at, rate.tolerance_us, rate.period_us, now))
+    }
+
+    /// The wait until an event would be admitted; zero if it would be now. Counts nothing.
+    pub fn wait(&self, rate: Rate, now: Moment) -> Duration {
+        next_arrival(self.0.load(Ordering::Relaxed), rate.tolerance_us, 0, now).err().unwrap_or_default()
     }
 
     /// Releases an event that was admitted and did not happen.

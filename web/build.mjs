@@ -25,7 +25,7 @@ const TYPES = {
   svg: 'image/svg+xml',
 };
 
-/** The library's modules beside its core: the name in `seawall-client/NAME`, and the source. */
+/** The library's modules besides its core: the name in `seawall-client/NAME`, and the source. */
 const MODULES = { flags: 'flags', outbox: 'durable', presence: 'presence', reports: 'reports', telemetry: 'telemetry', timeline: 'timeline' };
 const modules = Object.entries(MODULES);
 /** The libraries' sources, not built copies. */

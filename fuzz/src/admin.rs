@@ -6,6 +6,7 @@
 
 use seawall::admin::access::AdminAccess;
 use seawall::admin::alert_path::AlertQuestion;
+use seawall::admin::client_error_path::ErrorQuestion;
 use seawall::admin::flag_path::FlagQuestion;
 use seawall::admin::order_path::OrderQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
@@ -67,13 +68,16 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Progress
         | AdminTask::Cluster
         | AdminTask::Objectives(_)
+        | AdminTask::Settings
         | AdminTask::Flags(FlagQuestion::All)
+        | AdminTask::ClientErrors(ErrorQuestion::All | ErrorQuestion::One(_))
         | AdminTask::Alerts(AlertQuestion::All | AlertQuestion::One(_) | AlertQuestion::Silences)
         | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
             false
         }
         AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
         AdminTask::Alerts(AlertQuestion::Order(_)) | AdminTask::Flags(FlagQuestion::Switch(..)) => true,
+        AdminTask::ClientErrors(ErrorQuestion::Forget(_) | ErrorQuestion::Mute(..)) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies

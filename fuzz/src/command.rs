@@ -7,7 +7,7 @@
 use seawall::id::Epoch;
 use seawall::wire::command::{
     Command, CommandBounds, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish,
-    RosterUse, StartAt, WatchDetail, parse,
+    ReportedError, RosterUse, StartAt, WatchDetail, parse,
 };
 use serde_json::value::RawValue;
 use std::fmt::Write;
@@ -115,8 +115,33 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "limit", limit);
             "presence"
         }
+        Command::Report(report) => {
+            put(&mut text, "dropped", report.dropped);
+            let errors: Vec<String> = report.errors.iter().map(error).collect();
+            put(&mut text, "errors", format!("[{}]", errors.join(",")));
+            "report"
+        }
     };
     (name, text + "}")
+}
+
+fn error(error: &ReportedError<'_>) -> String {
+    let mut text = String::from("{");
+    let texts = [
+        ("name", &error.name),
+        ("message", &error.message),
+        ("stack", &error.stack),
+        ("component", &error.component),
+    ];
+    for (name, value) in texts {
+        put(&mut text, name, string(value));
+    }
+    put(&mut text, "level", string(error.level.as_str()));
+    put(&mut text, "count", error.count);
+    let context: Vec<String> =
+        error.context.iter().map(|(key, value)| format!("{}:{}", string(key), string(value))).collect();
+    put(&mut text, "context", format!("{{{}}}", context.join(",")));
+    text + "}"
 }
 
 fn put_roster(text: &mut String, roster: &RosterUse) {

@@ -9,6 +9,8 @@ pub mod access;
 pub mod alert_path;
 mod alerts;
 mod bodies;
+pub mod client_error_path;
+mod client_errors;
 pub mod console;
 mod exchange;
 pub mod flag_path;
@@ -195,6 +197,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Ok(AdminTask::Cluster) => {
                 tell(out, method, 200, "application/json", &self.cluster.report().json(None));
             }
+            Ok(AdminTask::Settings) => {
+                tell(out, method, 200, "application/json", &format!("{}\n", self.vitals.settings.read()));
+            }
             Ok(AdminTask::Rebalance(wish)) => self.rebalance(out, method, wish, peer),
             Ok(AdminTask::LookUp(wanted)) => self.look_up(out, method, wanted),
             Ok(AdminTask::User(user)) => self.user(out, method, user),
@@ -213,6 +218,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Ok(AdminTask::Orders(question)) => self.order(out, method, question, peer),
             Ok(AdminTask::Objectives(question)) => self.objectives(out, method, question, peer),
             Ok(AdminTask::Flags(question)) => self.flags(out, method, question, peer),
+            Ok(AdminTask::ClientErrors(question)) => self.client_errors(out, method, question, peer),
             Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {

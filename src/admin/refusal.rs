@@ -98,6 +98,12 @@ impl AdminRefusal {
         AdminRefusal::new(404, "not_found", format!("no flag has this name; there are: {known}"))
     }
 
+    pub(super) fn unknown_error() -> AdminRefusal {
+        let message =
+            "no group of errors has this name here: GET /client-errors lists them; they end with the process";
+        AdminRefusal::new(404, "not_found", message)
+    }
+
     pub(super) fn unknown_objective(known: &[&str]) -> AdminRefusal {
         let known = known.join(", ");
         AdminRefusal::new(404, "not_found", format!("no objective has this name; there are: {known}"))

@@ -2,6 +2,7 @@
 
 use super::alert_path::{AlertPath, AlertQuestion};
 use super::bodies::{force, mode, rebalance};
+use super::client_error_path::{ErrorPath, ErrorQuestion};
 use super::flag_path::{FlagPath, FlagQuestion};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
@@ -43,6 +44,10 @@ pub enum AdminTask {
     Alerts(AlertQuestion),
     /// The flags, or a switch of one.
     Flags(FlagQuestion),
+    /// Errors of clients, or an order about a group.
+    ClientErrors(ErrorQuestion),
+    /// The effective configuration.
+    Settings,
 }
 
 /// A view that any thread can render.
@@ -62,6 +67,7 @@ enum AdminPath<'a> {
     Probe(&'a str),
     Force(&'a str),
     Admission,
+    Settings,
     Cluster,
     Rebalance,
     Drain,
@@ -78,6 +84,7 @@ enum AdminPath<'a> {
     Objectives(SloPath<'a>),
     Alerts(AlertPath<'a>),
     Flags(FlagPath<'a>),
+    ClientErrors(ErrorPath<'a>),
 }
 
 /// Reads a request; `path` with its query.
@@ -105,6 +112,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         (AdminPath::Force(name), Method::Delete) => act(AdminAction::Release(name.to_owned())),
         (AdminPath::Admission, Method::Get | Method::Head) => Ok(AdminTask::Ask(AdminQuestion::Admission)),
         (AdminPath::Admission, Method::Put) => act(AdminAction::Admission(mode(body)?)),
+        (AdminPath::Settings, Method::Get | Method::Head) => Ok(AdminTask::Settings),
         (AdminPath::Cluster, Method::Get | Method::Head) => Ok(AdminTask::Cluster),
         (AdminPath::Rebalance, Method::Post) => rebalance(body).map(AdminTask::Rebalance),
         (AdminPath::Drain, Method::Get | Method::Head) => Ok(AdminTask::Progress),
@@ -126,6 +134,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             path.question(method, query, body).map(AdminTask::Objectives)
         }
         (AdminPath::Flags(path), method) => path.question(method, body).map(AdminTask::Flags),
+        (AdminPath::ClientErrors(path), method) => path.question(method, body).map(AdminTask::ClientErrors),
         (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (
@@ -133,6 +142,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
             | AdminPath::Dependencies
             | AdminPath::Dependency(_)
             | AdminPath::Cluster
+            | AdminPath::Settings
             | AdminPath::Connection(_)
             | AdminPath::Reference(_)
             | AdminPath::Sessions(_)
@@ -156,6 +166,7 @@ impl AdminPath<'_> {
             "/metrics" => AdminPath::Shown(AdminView::Metrics),
             "/health/dependencies" => AdminPath::Dependencies,
             "/health/admission" => AdminPath::Admission,
+            "/settings" => AdminPath::Settings,
             "/cluster" => AdminPath::Cluster,
             "/cluster/rebalance" => AdminPath::Rebalance,
             "/drain" => AdminPath::Drain,
@@ -179,6 +190,9 @@ impl AdminPath<'_> {
         }
         if let Some(path) = FlagPath::of(path) {
             return Some(AdminPath::Flags(path));
+        }
+        if let Some(path) = ErrorPath::of(path) {
+            return Some(AdminPath::ClientErrors(path));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
@@ -222,6 +236,7 @@ pub(super) mod tests {
         ("/health/dependencies/store/probe", "POST"),
         ("/health/dependencies/store/force", "POST, DELETE"),
         ("/health/admission", "GET, HEAD, PUT"),
+        ("/settings", "GET, HEAD"),
         ("/cluster", "GET, HEAD"),
         ("/cluster/rebalance", "POST"),
         ("/drain", "GET, HEAD, POST"),
@@ -252,6 +267,9 @@ pub(super) mod tests {
         ("/alerts/resend", "POST"),
         ("/flags", "GET, HEAD"),
         ("/flags/new-list", "PUT"),
+        ("/client-errors", "GET, HEAD"),
+        ("/client-errors/9f2c41d0", "GET, HEAD, DELETE"),
+        ("/client-errors/9f2c41d0/mute", "PUT"),
     ];
 
     fn refused(method: Method, path: &str, body: &str) -> AdminRefusal {

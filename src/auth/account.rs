@@ -24,6 +24,8 @@ pub struct Account {
     pub channels: SharedMeter,
     /// `presence.commands_per_s`
     pub rosters: SharedMeter,
+    /// Reports of errors.
+    pub reports: SharedMeter,
     /// Subscriptions of all connections.
     subscriptions: AtomicU32,
     /// Rosters that all connections are on or watch.
@@ -41,10 +43,11 @@ impl Account {
             read_bytes,
             channels,
             rosters,
+            reports,
             subscriptions: _,
             held_rosters: _,
         } = self;
-        let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels, rosters];
+        let meters = [publishes, publish_bytes, refreshes, signals, read_bytes, channels, rosters, reports];
         meters.iter().all(|meter| meter.at_rest(now))
     }
 }

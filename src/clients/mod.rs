@@ -3,6 +3,10 @@
 //! Reactors share nothing, and a client mostly returns to another one than it left, so one thread compares them. Nothing waits for
 //! it: an event that finds no room in its queue is dropped.
 
+mod errors;
+
+pub use errors::start as start_errors;
+
 use crate::clock::{Moment, Now};
 use crate::drain::DrainCause;
 use crate::job::clients::ClientEvent;

@@ -6,6 +6,7 @@ use super::pending::{Request, Unanswered};
 use super::promises::MessageName;
 use super::recover::{Recovery, Retry};
 use super::slots::SlotId;
+use crate::client_error::ReportOutcome;
 use crate::clock::Moment;
 use crate::hub::ChannelId;
 use crate::id::CommandId;
@@ -112,6 +113,12 @@ impl Engine {
                     self.presence_read(slot, id, PresenceOutcome::Page(&page));
                 }
             }
+            Completion::ReportTaken { ticket, outcome } => {
+                if let Some(Request::Report { slot, id, asked }) = self.pending.take(ticket) {
+                    self.count_reply(asked);
+                    self.report_taken(slot, id, Some(outcome));
+                }
+            }
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -161,6 +168,10 @@ impl Engine {
         }
     }
 
+    fn report_taken(&mut self, slot: SlotId, id: CommandId, outcome: Option<ReportOutcome>) {
+        self.with_session(slot, |session, cx| session.report_taken(id, outcome, cx));
+    }
+
     fn awaits_address(&mut self, id: SlotId) -> bool {
         let peer = self.peers.get_mut(id).filter(|peer| peer.reading != Reading::Dead);
         peer.is_some_and(|peer| matches!(peer.stage, Stage::Address(_)))
@@ -186,6 +197,7 @@ impl Engine {
                 Request::Append { .. }
                 | Request::Token { .. }
                 | Request::Presence { .. }
+                | Request::Report { .. }
                 | Request::Recheck { .. }
                 | Request::Address { .. }
                 | Request::Follow(_)
@@ -249,6 +261,12 @@ impl Engine {
                     self.count_no_reply();
                 }
                 self.presence_read(slot, id, why.into());
+            }
+            Request::Report { slot, id, asked: _ } => {
+                if why == Unanswered::Late {
+                    self.count_no_reply();
+                }
+                self.report_taken(slot, id, None);
             }
             Request::Recheck { slot } => {
                 self.with_session(slot, |session, cx| session.rechecked(None, cx));

@@ -4,6 +4,7 @@ use super::slots::SlotId;
 use crate::close::CloseReason;
 use crate::id::{ChannelName, UserName};
 use crate::job::bus::Interest;
+use crate::job::client_errors::ReportJob;
 use crate::job::presence::PresenceJob;
 use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
@@ -25,6 +26,8 @@ pub enum Job {
     Admit(AuthJob),
     /// For the thread that owns the rosters. If an event does not fit, the engine repeats everything.
     Presence(PresenceJob),
+    /// For the thread that groups errors of applications.
+    Report(Box<ReportJob>),
     /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
     /// left and followed again would end up left.
     Interest(Interest),

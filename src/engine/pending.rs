@@ -45,6 +45,13 @@ pub enum Request {
         /// The moment at which the command was read.
         asked: Moment,
     },
+    /// Errors of the client's application.
+    Report {
+        slot: SlotId,
+        id: CommandId,
+        /// The moment at which the command was read.
+        asked: Moment,
+    },
     /// A repeated check of the token of an open session.
     Recheck {
         slot: SlotId,
@@ -75,7 +82,8 @@ impl Request {
             Request::Append { slot, id, .. }
             | Request::History { slot, id, .. }
             | Request::Token { slot, id, .. }
-            | Request::Presence { slot, id, .. } => Some((*slot, *id)),
+            | Request::Presence { slot, id, .. }
+            | Request::Report { slot, id, .. } => Some((*slot, *id)),
             Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Replay { .. }
@@ -100,6 +108,7 @@ impl Request {
             | Request::History { .. }
             | Request::Token { .. }
             | Request::Presence { .. }
+            | Request::Report { .. }
             | Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Fill(_)
@@ -159,6 +168,7 @@ impl Counts {
             Request::Replay { .. } | Request::Position(_) | Request::Older(_) => Some(&mut self.recoveries),
             Request::Token { .. } | Request::Address { .. } => Some(&mut self.arrivals),
             Request::Presence { .. }
+            | Request::Report { .. }
             | Request::Recheck { .. }
             | Request::Fill(_)
             | Request::Follow(_)

@@ -14,10 +14,11 @@ use crate::health::snapshot::Availability;
 use crate::health::template::Template;
 use crate::hub::SubscriptionId;
 use crate::job::bus::Interest;
+use crate::job::client_errors::ReportJob;
 use crate::job::presence::{PageReply, PresenceJob};
 use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
-use crate::session::{AppendEffect, AppendOutcome, Effect};
+use crate::session::{AppendEffect, AppendOutcome, Effect, ReportEffect};
 use crate::slo::{BadCause, SloOutcome};
 use crate::wire::push;
 use crate::wire::server_frame::{self, Opcode};
@@ -59,6 +60,7 @@ impl Engine {
                 self.out.jobs.push(Job::Signal { channel, frame });
             }
             Effect::Roster(effect) => self.perform_roster(id, *effect),
+            Effect::Report(effect) => self.report_errors(id, *effect),
             Effect::Replay(subscription) => self.step(subscription),
             Effect::Replied { asked } => self.count_reply(asked),
             Effect::ReplyLate => self.count_no_reply(),
@@ -91,6 +93,13 @@ impl Engine {
         });
     }
 
+    fn report_errors(&mut self, slot: SlotId, effect: ReportEffect) {
+        let ReportEffect { id, reporter, client, errors, dropped, asked } = effect;
+        self.ask(Request::Report { slot, id, asked }, asked, |ticket| {
+            Job::Report(Box::new(ReportJob { ticket, reporter, client, errors, dropped }))
+        });
+    }
+
     /// Asks a worker. If too many requests are outstanding, the request is answered at once.
     pub(super) fn ask(&mut self, request: Request, asked: Moment, job: impl FnOnce(Ticket) -> Job) {
         let recoveries = u64::from(request.is_recovery());
@@ -107,7 +116,7 @@ impl Engine {
         match job {
             Job::Append(_) => self.tally.publishes.add(1),
             Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
-            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } | Job::Presence(_) => {}
+            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } | Job::Presence(_) | Job::Report(_) => {}
         }
         self.out.jobs.push(job);
     }
@@ -144,6 +153,7 @@ impl Engine {
                 self.out.releases.push(release);
             }
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => self.refuse(ticket),
+            Job::Report(job) => self.refuse(job.ticket),
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
             Job::Presence(PresenceJob::Event(event)) => self.roster_event_lost(&event),
             // A survey is the bus's, a page for a thread is not the engine's, a signal may be lost, and the next publication

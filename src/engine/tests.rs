@@ -36,6 +36,7 @@ mod outage;
 mod promises;
 mod rebalance;
 mod recover;
+mod reports;
 mod returns;
 mod rosters;
 mod stage;

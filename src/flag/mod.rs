@@ -19,8 +19,14 @@ const BUCKETS: u64 = 10_000;
 const BUCKETS_PER_PERCENT: u16 = 100;
 
 /// Flags of the browser library, which are on unless the configuration says otherwise.
-pub const BUILT_IN: [&str; 5] =
-    ["seawall.durable", "seawall.hurry", "seawall.move", "seawall.previous", "seawall.probe"];
+pub const BUILT_IN: [&str; 6] = [
+    "seawall.durable",
+    "seawall.hurry",
+    "seawall.move",
+    "seawall.previous",
+    "seawall.probe",
+    "seawall.report",
+];
 /// The beginning of their names.
 pub const BUILT_IN_PREFIX: &str = "seawall.";
 
@@ -250,9 +256,12 @@ mod tests {
             let names: Vec<&str> = flags.names(flags.on(FlagKey::Anonymous, "")).collect();
             names.join(" ")
         };
-        assert_eq!(on(&flags), "markdown seawall.durable seawall.hurry seawall.previous seawall.probe");
+        assert_eq!(
+            on(&flags),
+            "markdown seawall.durable seawall.hurry seawall.previous seawall.probe seawall.report"
+        );
         let off = flags.with("markdown", Switch::Off).expect("known");
-        assert_eq!(on(&off), "seawall.durable seawall.hurry seawall.previous seawall.probe");
+        assert_eq!(on(&off), "seawall.durable seawall.hurry seawall.previous seawall.probe seawall.report");
         let again = off.with("markdown", Switch::AsConfigured).expect("known");
         assert_eq!((again.all(), again.revision()), (flags.all(), 2));
         assert!(flags.with("other", Switch::Off).is_none());
@@ -276,7 +285,7 @@ mod tests {
         let flags = Flags::new((0..FLAGS_MAX).map(|number| flag(&format!("f{number:02}"), 100)).collect());
         let set = flags.on(FlagKey::User("ada"), "");
         assert_eq!(flags.names(set).count(), FLAGS_MAX + BUILT_IN.len());
-        assert_eq!(flags.names(set).last(), Some("seawall.probe"));
+        assert_eq!(flags.names(set).last(), Some("seawall.report"));
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(super) fn policy(
     Policy::new(&config.limits, auth, instance)
         .with_trust(rules, recheck)
         .with_presence(presence::policy(config))
+        .with_reports(config.clients.reports)
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {

@@ -12,6 +12,7 @@ use super::auth::AuthLinks;
 use super::capacity::ProcessBounds;
 use super::config::Config;
 use super::config::reload::{Reload, SettingChange, reread};
+use super::config::show::settings;
 use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
@@ -146,7 +147,10 @@ impl Reloader {
         }
         if taken.is_empty() && self.handover == Handover::Complete {
             // A switch of an operator lasts until here.
-            self.setups.load().engine.vitals.flags.revise(&flags(&config));
+            let setup = self.setups.load();
+            setup.engine.vitals.flags.revise(&flags(&config));
+            // Lines of the file may have moved.
+            setup.engine.vitals.settings.publish(settings(&config));
             self.mailboxes.iter().for_each(wake);
             tracing::info!(needs_restart = waiting.len(), "reload found no changes");
             return ReloadOutcome::Unchanged;
@@ -274,6 +278,7 @@ impl Reloader {
         }
         let setup = self.setups.load();
         setup.engine.vitals.flags.revise(&flags(config));
+        setup.engine.vitals.settings.publish(settings(config));
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);
         setup.engine.vitals.drain.revise(config.drain);
         setup.engine.vitals.rebalance.revise(config.cluster);

@@ -8,6 +8,7 @@ use super::bus::PreparedBus;
 use super::capacity::{self, ProcessBounds};
 use super::config::Config;
 use super::config::error::ConfigError;
+use super::config::show::settings;
 use super::config::sources::ConfigSources;
 use super::greeting::{Greeting, OtherListeners};
 use super::registry::{PreparedRegistry, PreparedThread};
@@ -247,6 +248,7 @@ fn vitals(config: &Config, bounds: &ProcessBounds, reactors: usize, clock: Clock
     vitals.drain.revise(config.drain);
     vitals.rebalance.revise(config.cluster);
     vitals.flags.revise(&reload::flags(config));
+    vitals.settings.publish(settings(config));
     Arc::new(vitals)
 }
 

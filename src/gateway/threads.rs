@@ -16,6 +16,7 @@ use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
 use crate::job::callers::Callers;
+use crate::job::client_errors::ReportJob;
 use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
@@ -184,7 +185,7 @@ impl Threads {
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
         let rebalance = start_rebalance(&setup.engine, &registry, mailboxes, clock)?;
         let AlertLinks { requests, plan, ends, threads } = job::alerts::links(alerts::plan(config));
-        let clients = start_clients(&setup.engine, jobs.clients, clock)?;
+        let clients = start_clients(&setup.engine, (jobs.clients, jobs.reports), mailboxes, clock)?;
         let (slo_requests, asks) = job::slo::questions();
         let judge = judge::start(config, &setup.engine, &registry, (ends, threads, shared, asks), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
@@ -307,12 +308,17 @@ fn start_rebalance(
     rebalance::start(parts, move || clock.read())
 }
 
+/// Starts the thread that counts clients, and the one that groups their errors. The latter ends with the reactors, which have the
+/// senders of its queue.
 fn start_clients(
     setup: &Setup,
-    events: Receiver<ClientEvent>,
+    (events, reports): (Receiver<ClientEvent>, Receiver<Box<ReportJob>>),
+    mailboxes: &Arc<[Mailbox]>,
     clock: Clock,
 ) -> std::io::Result<RunningClients> {
     let (metrics, vitals) = (Arc::clone(&setup.metrics), Arc::clone(&setup.vitals));
+    let errors = metrics.client_errors.clone();
+    clients::start_errors(reports, errors, Arc::clone(mailboxes), move || clock.read())?;
     clients::start(ClientParts { events, metrics, vitals }, move || clock.read())
 }
 
@@ -337,6 +343,7 @@ pub(super) struct Jobs {
     admit: Receiver<AuthJob>,
     presence: PresenceInbox,
     clients: Receiver<ClientEvent>,
+    reports: Receiver<Box<ReportJob>>,
 }
 
 /// Creates the queues. The auth worker always has one, because a reload may turn its bounds on.
@@ -346,15 +353,17 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
     let (clients, client_jobs) = job::clients::client_events();
+    let (reports, report_jobs) = job::client_errors::reports();
     let jobs = Jobs {
         append: append_jobs,
         read: read_jobs,
         admit: admit_jobs,
         presence: presence_jobs,
         clients: client_jobs,
+        reports: report_jobs,
     };
     let bus = bus.map(|prepared| prepared.bus.clone());
-    (Queues { append, read, bus, admit, presence, clients }, jobs)
+    (Queues { append, read, bus, admit, presence, clients, reports }, jobs)
 }
 
 fn start_reactors(

@@ -107,7 +107,8 @@ impl Callers {
             | Completion::Followed { .. }
             | Completion::TokenChecked { .. }
             | Completion::AddressChecked { .. }
-            | Completion::Presence { .. } => return,
+            | Completion::Presence { .. }
+            | Completion::ReportTaken { .. } => return,
         };
         let request = ticket.request;
         let Some(seat) = self.seats.get((request >> 48) as usize) else { return };

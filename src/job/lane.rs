@@ -5,6 +5,7 @@
 //! never wait for reactors.
 
 use super::bus;
+use super::client_errors::ReportQueue;
 use super::clients::ClientEvent;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use super::presence::PresenceQueue;
@@ -135,6 +136,7 @@ pub struct Queues {
     pub admit: Sender<AuthJob>,
     pub presence: PresenceQueue,
     pub clients: Sender<ClientEvent>,
+    pub reports: ReportQueue,
 }
 
 impl Queues {

@@ -1,5 +1,6 @@
 //! Jobs, their completions, and broadcasts.
 
+use crate::client_error::ReportOutcome;
 use crate::hub::Contradiction;
 use crate::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use crate::job::lookup::Lookup;
@@ -146,6 +147,8 @@ pub enum Completion {
     TokenChecked { ticket: Ticket, outcome: Result<Identity, Denied> },
     /// Answers [`AuthJob::AdmitAddress`]. If the request no longer waits, an address that was counted must be released.
     AddressChecked { ticket: Ticket, address: IpAddr, outcome: Result<(), AddressDenied> },
+    /// Answers [`ReportJob`](super::client_errors::ReportJob).
+    ReportTaken { ticket: Ticket, outcome: ReportOutcome },
     /// Answers [`PresenceJob::Page`](super::presence::PresenceJob::Page) with the object `presence`.
     Presence { ticket: Ticket, page: Arc<[u8]> },
 }

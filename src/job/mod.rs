@@ -5,6 +5,7 @@ pub mod admin;
 pub mod alerts;
 pub mod bus;
 pub mod callers;
+pub mod client_errors;
 pub mod clients;
 pub mod delivery;
 pub mod directory;

@@ -3,8 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The actions that are counted separately, in the order of [`AdminCounters::actions`].
-pub const ACTIONS: [&str; 10] =
-    ["probe", "force", "release", "admission", "drain", "order", "rebalance", "alert", "exclusion", "flag"];
+pub const ACTIONS: [&str; 11] = [
+    "probe",
+    "force",
+    "release",
+    "admission",
+    "drain",
+    "order",
+    "rebalance",
+    "alert",
+    "exclusion",
+    "flag",
+    "client-error",
+];
 
 /// Totals since the start.
 #[derive(Debug, Default)]

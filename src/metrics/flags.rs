@@ -140,7 +140,7 @@ mod tests {
         boards[0].publish(counts.clone());
         boards[1].publish(counts);
         let clients = merge(&flags, boards.iter());
-        assert_eq!((clients.len(), clients[0]), (6, ("markdown", 2)));
+        assert_eq!((clients.len(), clients[0]), (7, ("markdown", 2)));
         assert!(merge(&Flags::default(), boards.iter()).is_empty(), "clients are not notified");
     }
 }

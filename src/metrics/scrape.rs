@@ -4,6 +4,7 @@ mod alerts;
 mod api;
 mod auth;
 mod bus;
+mod client_errors;
 mod clients;
 mod cluster;
 mod connections;
@@ -28,6 +29,7 @@ use super::alerts::AlertBoard;
 use super::api::ApiCounters;
 use super::auth::AuthCounters;
 use super::bus::BusCounters;
+use super::client_errors::ErrorBoard;
 use super::clients::ClientCells;
 use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
@@ -72,6 +74,8 @@ pub struct Metrics {
     pub canary: Arc<SloCells>,
     pub alerts: Arc<AlertBoard>,
     pub clients: Arc<ClientCells>,
+    /// Which the thread `client-errors` fills.
+    pub client_errors: ErrorBoard,
     bus: Option<Arc<BusCounters>>,
     cluster: Arc<ClusterCounters>,
     api: Option<Arc<ApiCounters>>,
@@ -111,6 +115,7 @@ impl Metrics {
             canary: Arc::default(),
             alerts: Arc::default(),
             clients: Arc::default(),
+            client_errors: ErrorBoard::default(),
             bus,
             cluster,
             api,
@@ -210,6 +215,7 @@ impl Metrics {
             canary: Arc::clone(&self.canary),
             alerts: Arc::clone(&self.alerts),
             clients: Arc::clone(&self.clients),
+            client_errors: self.client_errors.clone(),
             bus: self.bus.clone(),
             cluster: Arc::clone(&self.cluster),
             api: self.api.clone(),
@@ -298,6 +304,7 @@ impl Collector for Scrape {
         self.slo(&mut sheet)?;
         self.alerts(&mut sheet)?;
         self.clients(&mut sheet)?;
+        client_errors::encode(&self.client_errors, &mut sheet)?;
         self.store(&mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;

@@ -5,6 +5,7 @@ use super::drain::Drain;
 use super::flags::FlagBoard;
 use super::latency::LatencyCells;
 use super::rebalance::Rebalance;
+use super::settings::SettingsBoard;
 use crate::clock::Moment;
 use crate::drain::{DrainPhase, Plan};
 use crate::health::report::{DrainSummary, Readings};
@@ -131,6 +132,7 @@ pub struct Vitals {
     pub drain: Drain,
     pub rebalance: Rebalance,
     pub flags: FlagBoard,
+    pub settings: SettingsBoard,
 }
 
 impl Vitals {
@@ -150,6 +152,7 @@ impl Vitals {
             drain: Drain::new(reactors.len(), Plan::default()),
             rebalance: Rebalance::new(reactors.len()),
             flags: FlagBoard::default(),
+            settings: SettingsBoard::default(),
             reactors,
             connections_max: AtomicU64::new(connections_max),
             descriptors_max,

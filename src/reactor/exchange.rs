@@ -78,6 +78,7 @@ impl Reactor {
                 self.queues.admit.try_send(admit).map_err(|full| Job::Admit(full.into_inner()))
             }
             Job::Presence(job) => self.queues.presence.send(job).map_err(Job::Presence),
+            Job::Report(report) => self.queues.reports.send(report).map_err(Job::Report),
             Job::Interest(interest) => self.send_interest(interest, lane).map_err(Job::Interest),
             Job::Signal { channel, frame } => {
                 if let Some(bus) = &self.queues.bus {

@@ -8,6 +8,7 @@ use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::id::InstanceName;
 use crate::job::Outlook;
+use crate::job::client_errors::reports;
 use crate::job::presence::presence;
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::metrics::scrape::{MetricSources, Metrics};
@@ -65,7 +66,8 @@ impl Stage {
         let (read, _) = bounded(OUTSTANDING_MAX);
         let (admit, _) = bounded(OUTSTANDING_MAX);
         let (clients, _) = bounded(OUTSTANDING_MAX);
-        let queues = Queues { append, read, bus: None, admit, presence: presence(1).0, clients };
+        let queues =
+            Queues { append, read, bus: None, admit, presence: presence(1).0, clients, reports: reports().0 };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor =
             Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, OrderBoard::alone(mailboxes).0);

@@ -1,12 +1,14 @@
 //! Orders from a session to its reactor, to be carried out in order.
 
+use super::life::ClientText;
 use super::outcome::{AppendChange, Creation, Occasion};
+use crate::client_error::Reporter;
 use crate::clock::Moment;
 use crate::close::CloseReason;
 use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, Key, PresenceState, UserName};
 use crate::roster::{Departure, PageWish, Shown};
-use crate::wire::command::{HistoryRange, WatchDetail};
+use crate::wire::command::{HistoryRange, ReportedError, WatchDetail};
 use std::sync::Arc;
 
 /// One order.
@@ -38,6 +40,8 @@ pub enum Effect {
     Signal { channel: ChannelName, frame: Arc<[u8]> },
     /// Tell the rosters, or read one.
     Roster(Box<RosterEffect>),
+    /// Group errors of the client's application, and answer with [`super::Session::report_taken`].
+    Report(Box<ReportEffect>),
     /// Start catching up, now that the reply is written.
     Replay(SubscriptionId),
     /// Count a reply to a command that arrived at `asked` and was answered without a request of its own.
@@ -72,6 +76,19 @@ pub enum RosterEffect {
         /// The time at which the command arrived.
         asked: Moment,
     },
+}
+
+/// Errors of a client's application to count.
+#[derive(Debug, PartialEq)]
+pub struct ReportEffect {
+    pub id: CommandId,
+    pub reporter: Reporter,
+    pub client: ClientText,
+    pub errors: Vec<ReportedError<'static>>,
+    /// Groups that the client left out.
+    pub dropped: u32,
+    /// The time at which the command arrived.
+    pub asked: Moment,
 }
 
 /// A publication to commit.

@@ -147,6 +147,7 @@ impl Member {
             (Command::Presence { channel, after, limit }, Some(id)) => {
                 self.presence(id, PageWish { channel, after, limit }, cx);
             }
+            (Command::Report(report), Some(id)) => self.report(id, *report, cx),
             // The parser rejects these without an id.
             (
                 Command::Refresh { .. }
@@ -156,7 +157,8 @@ impl Member {
                 | Command::History { .. }
                 | Command::Present { .. }
                 | Command::Absent { .. }
-                | Command::Presence { .. },
+                | Command::Presence { .. }
+                | Command::Report(_),
                 None,
             ) => {}
         }
@@ -253,7 +255,6 @@ impl Member {
         }
     }
 
-    /// The facts that outlive the session.
     /// Decides which flags are on, and returns their names to be sent.
     pub(super) fn take_flags<'a>(&mut self, flags: &'a Flags) -> Vec<&'a str> {
         let key = match self.user.is_anonymous() {
@@ -264,6 +265,7 @@ impl Member {
         flags.names(self.flags).collect()
     }
 
+    /// The facts that outlive the session.
     pub(super) fn into_life(self) -> Life {
         Life { user: self.user, client: self.client, opened: self.opened, flags: self.flags }
     }
@@ -331,6 +333,6 @@ impl Member {
 }
 
 /// Milliseconds, rounded up: a client that waits exactly this long is admitted.
-fn whole_ms(wait: Duration) -> u32 {
+pub(super) fn whole_ms(wait: Duration) -> u32 {
     u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
 }

@@ -11,6 +11,13 @@ use crate::wire::push::ReportedLimits;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The time between reports of one user, all connections together.
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
+/// The time between reports of one connection without a user's name: a tenth of the rate. Those of an address have another one.
+const REPORT_PERIOD_UNNAMED: Duration = Duration::from_secs(100);
+/// Reports at once: as many as a client needs for its full queue of 50 groups.
+const REPORT_BURST: u32 = 4;
+
 /// A rate of `[limits]` that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceededRate {
@@ -128,7 +135,10 @@ impl Meters {
                 }
                 self.admit_other(policy, now)
             }
-            Command::Connect(_) | Command::Unsubscribe { .. } => self.admit_other(policy, now),
+            // The rate of reports is another matter, because over it there is no error.
+            Command::Connect(_) | Command::Unsubscribe { .. } | Command::Report(_) => {
+                self.admit_other(policy, now)
+            }
         }
     }
 
@@ -156,6 +166,23 @@ impl Meters {
                     (ExceededRate::RostersOfAddress, wait)
                 })
             }
+        }
+    }
+
+    /// Counts a report, or returns the wait.
+    pub(super) fn admit_report(&self, now: Moment) -> Result<(), Duration> {
+        self.account().reports.admit(self.report_rate(), now)
+    }
+
+    /// The wait until the next report is admitted.
+    pub(super) fn next_report(&self, now: Moment) -> Duration {
+        self.account().reports.wait(self.report_rate(), now)
+    }
+
+    fn report_rate(&self) -> Rate {
+        match &self.account {
+            Owner::User(_) => Rate::every(REPORT_PERIOD, REPORT_BURST),
+            Owner::Connection(_) => Rate::every(REPORT_PERIOD_UNNAMED, REPORT_BURST),
         }
     }
 

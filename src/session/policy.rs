@@ -83,6 +83,8 @@ pub struct Policy {
     /// The limits that `connected` reports.
     pub reported_limits: ReportedLimits,
     pub presence: PresencePolicy,
+    /// `clients.reports`: errors of applications are counted.
+    pub reports: bool,
     pub auth: AuthMode,
     pub instance: InstanceName,
     /// The sources of rights that are trusted; `None` if auth is off.
@@ -118,6 +120,7 @@ impl Policy {
                 subscriptions: limits.subscriptions,
             },
             presence: PresencePolicy::default(),
+            reports: true,
             auth,
             instance,
             trust: None,
@@ -160,6 +163,13 @@ impl Policy {
     #[must_use]
     pub fn with_presence(self, presence: PresencePolicy) -> Policy {
         Policy { presence, ..self }
+    }
+
+    /// Decides whether errors of applications are counted.
+    #[must_use]
+    #[expect(clippy::fn_params_excessive_bools, reason = "it is the setting, not a mode")]
+    pub fn with_reports(self, reports: bool) -> Policy {
+        Policy { reports, ..self }
     }
 
     /// True exactly when a session with this origin may go on.

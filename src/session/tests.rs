@@ -2,6 +2,7 @@
 
 mod commands;
 mod rates;
+mod reports;
 mod tokens;
 
 use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, Occasion};

@@ -7,6 +7,7 @@ mod arguments;
 mod parse;
 mod previous;
 mod rejected;
+mod report;
 mod request;
 mod roster;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use previous::{
     FailedAttempt, FailedAttempts, PREVIOUS_ATTEMPTS_MAX, PREVIOUS_BYTES_MAX, PREVIOUS_MS_MAX, Previous,
 };
 pub use rejected::{CommandFault, Rejected};
+pub use report::{ClientReport, ErrorLevel, REPORT_BYTES_MAX, REPORT_ERRORS_MAX, ReportedError};
 pub use request::{
     Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,
     WatchDetail,

@@ -23,6 +23,7 @@ pub mod presence;
 pub mod proxy;
 pub mod publication;
 pub mod push;
+pub mod reported;
 pub mod request;
 pub mod response;
 pub mod scan;

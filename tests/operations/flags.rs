@@ -4,8 +4,14 @@ use super::reload::{hang_up, reload, says};
 use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
 use serde_json::{Value, json};
 
-const LIBRARY: [&str; 5] =
-    ["seawall.durable", "seawall.hurry", "seawall.move", "seawall.previous", "seawall.probe"];
+const LIBRARY: [&str; 6] = [
+    "seawall.durable",
+    "seawall.hurry",
+    "seawall.move",
+    "seawall.previous",
+    "seawall.probe",
+    "seawall.report",
+];
 
 /// The flags of the library and these.
 fn with_library(names: &[&str]) -> Value {

@@ -145,7 +145,8 @@ impl Rig {
                 | Completion::Followed { ticket }
                 | Completion::TokenChecked { ticket, .. }
                 | Completion::AddressChecked { ticket, .. }
-                | Completion::Presence { ticket, .. } => *ticket,
+                | Completion::Presence { ticket, .. }
+                | Completion::ReportTaken { ticket, .. } => *ticket,
             };
             self.early.insert(ticket.request, completion);
         }

@@ -3,8 +3,8 @@
 use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key, PresenceState, UserName};
 use seawall::wire::command::{
-    Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance, HistoryRange, RosterUse, StartAt,
-    WatchDetail, parse,
+    ClientReport, Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance, HistoryRange,
+    ReportedError, RosterUse, StartAt, WatchDetail, parse,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ fn frame_is_parsed_as_in_the_examples() {
         "present",
         "publish",
         "refresh",
+        "report",
         "signal",
         "subscribe",
         "unsubscribe",
@@ -137,6 +138,7 @@ fn described(request: &CommandFrame<'_>) -> Value {
             let after = after.as_ref().map(UserName::as_str);
             ("presence", json!({ "channel": name(channel), "after": after, "limit": limit }))
         }
+        Command::Report(report) => ("report", report_value(report)),
         Command::Unsubscribe { channel } => ("unsubscribe", json!({ "channel": name(channel) })),
         Command::Publish(publish) => {
             let channel = name(&publish.channel);
@@ -168,6 +170,18 @@ fn described(request: &CommandFrame<'_>) -> Value {
         }
     };
     json!({ "id": request.id.map(|id| id.0), verb: arguments })
+}
+
+fn report_value(report: &ClientReport<'_>) -> Value {
+    let error = |error: &ReportedError<'_>| {
+        let context: serde_json::Map<String, Value> =
+            error.context.iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
+        json!({
+            "name": error.name, "message": error.message, "stack": error.stack, "component": error.component,
+            "level": error.level.as_str(), "count": error.count, "context": context,
+        })
+    };
+    json!({ "errors": report.errors.iter().map(error).collect::<Vec<_>>(), "dropped": report.dropped })
 }
 
 fn name(channel: &ChannelName) -> &str {

@@ -6,6 +6,7 @@
 mod client;
 mod closes;
 mod commands;
+mod errors;
 mod flags;
 mod presence;
 mod pushes;
@@ -15,11 +16,12 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "backoff.json",
     "closes.json",
     "commands.json",
     "cursor.json",
+    "errors.json",
     "flags.json",
     "personal.json",
     "presence.json",

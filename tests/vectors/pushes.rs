@@ -5,6 +5,7 @@ use seawall::id::{ChannelName, CommandId, Epoch, Offset};
 use seawall::wire::presence;
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, *};
+use seawall::wire::reported::{ReportReply, reported};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -86,6 +87,12 @@ enum FrameValue {
     },
     PresenceEnded {
         channel: String,
+    },
+    Reported {
+        id: u64,
+        accepted: u16,
+        dropped: u16,
+        next_ms: u32,
     },
     Lag {
         channel: String,
@@ -207,7 +214,7 @@ fn frame_is_encoded_as_in_the_examples() {
         }
     }
     let every = "absent beat connected drain error flags history lag presence present publication published refreshed \
-                 signal status subscribed synced unsubscribed";
+                 reported signal status subscribed synced unsubscribed";
     assert_eq!(Vec::from_iter(kinds).join(" "), every, "every frame has an example");
     assert_eq!(codes, CODES.map(|code| code.as_str().to_owned()).into(), "every error has an example");
 }
@@ -272,6 +279,10 @@ impl FrameValue {
                 push::beat(out, *revision, heads.iter().map(|(channel, head)| (channel, *head)));
             }
             FrameValue::Flags { on } => push::flags(out, &on.iter().map(String::as_str).collect::<Vec<_>>()),
+            FrameValue::Reported { id, accepted, dropped, next_ms } => {
+                let value = ReportReply { accepted: *accepted, dropped: *dropped, next_ms: *next_ms };
+                reported(out, CommandId(*id), value);
+            }
             FrameValue::Present { id, channel } => {
                 presence::done(out, CommandId(*id), "present", &name(channel));
             }

@@ -325,5 +325,6 @@ fn name(job: &Job) -> &'static str {
         Job::Interest(_) => "interest",
         Job::Signal { .. } => "signal",
         Job::Presence(_) => "presence",
+        Job::Report(_) => "report",
     }
 }

@@ -107,7 +107,8 @@ impl View {
                 | Command::History { .. }
                 | Command::Present { .. }
                 | Command::Absent { .. }
-                | Command::Presence { .. },
+                | Command::Presence { .. }
+                | Command::Report(_),
             )
             | None => {}
         }

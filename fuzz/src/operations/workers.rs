@@ -4,6 +4,7 @@
 use super::store::Store;
 use seawall::auth::permission::Permissions;
 use seawall::auth::token::TokenFault;
+use seawall::client_error::ReportOutcome;
 use seawall::engine::Job;
 use seawall::id::{ChannelName, UserName};
 use seawall::job::bus::Interest;
@@ -82,7 +83,7 @@ impl Workers {
             Job::Admit(_) => 4,
             Job::Interest(_) => 8,
             Job::Signal { .. } | Job::Presence(PresenceJob::Event(_)) => return Ok(()),
-            Job::Presence(PresenceJob::Page { .. }) => 32,
+            Job::Presence(PresenceJob::Page { .. }) | Job::Report(_) => 32,
         };
         if self.full.0 & queue != 0 {
             return Err(job);
@@ -139,6 +140,11 @@ impl Workers {
             Job::Interest(Interest::Follow { ticket, .. }) => Completion::Followed { ticket },
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => {
                 Completion::Presence { ticket, page: Arc::from(&b"{}"[..]) }
+            }
+            Job::Report(report) => {
+                let outcome =
+                    ReportOutcome { accepted: report.errors.len() as u16, ..ReportOutcome::default() };
+                Completion::ReportTaken { ticket: report.ticket, outcome }
             }
             job @ (Job::Read(Read::Survey(_) | Read::Contradicted(_))
             | Job::Admit(

@@ -22,6 +22,8 @@ pub(super) fn text(method: Method, path: &str, status: u16) -> Option<String> {
         (_, ["users", _, "erase"]) => "a user erased".into(),
         (_, ["tokens", "revoke"]) => "tokens revoked".into(),
         (_, ["flags", name]) => format!("flag {name} switched"),
+        (_, ["client-errors", name, "mute"]) => format!("client error {name} muted or logged again"),
+        (_, ["client-errors", name]) => format!("client error {name} forgotten"),
         (_, ["alerts", "test"]) => "test notice requested".into(),
         (_, ["alerts", "resend"]) => "undelivered notices sent again".into(),
         (_, ["alerts", number, "ack"]) => format!("incident {number} acknowledged"),

@@ -6,7 +6,7 @@ use crate::limits::TELLS_PER_TURN;
 use crate::metrics::flags::{FlagClientsBoard, merge};
 
 const BUILT_IN: &str =
-    r#""seawall.durable","seawall.hurry","seawall.move","seawall.previous","seawall.probe""#;
+    r#""seawall.durable","seawall.hurry","seawall.move","seawall.previous","seawall.probe","seawall.report""#;
 
 fn configure(stage: &Stage, rollout: u8) {
     let flag = Flag { name: "markdown".into(), rollout, users: Vec::new(), clients: Vec::new() };

@@ -1,6 +1,7 @@
 //! An engine on a virtual clock: its sockets are memory, and the test plays its workers.
 
 use super::*;
+use crate::job::client_errors::ReportJob;
 use crate::job::presence::PresenceJob;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -33,6 +34,8 @@ pub(super) struct Stage {
     pub(super) presence: VecDeque<PresenceJob>,
     /// Jobs that fit into the queue of the rosters.
     pub(super) presence_room: usize,
+    /// Reports of errors; `None` refuses them as a full queue does.
+    pub(super) reports: Option<VecDeque<Box<ReportJob>>>,
     /// Events on rosters that no client causes and that the queue has room for, each turn.
     pub(super) roster_share: usize,
     pub(super) answers: VecDeque<Completion>,
@@ -95,6 +98,7 @@ impl Stage {
             admits: VecDeque::new(),
             presence: VecDeque::new(),
             presence_room: usize::MAX,
+            reports: Some(VecDeque::new()),
             roster_share: 100,
             answers: VecDeque::new(),
             broadcasts: VecDeque::new(),
@@ -214,6 +218,10 @@ impl Stage {
                         self.presence.push_back(job);
                     }
                     None => self.engine.handle_refused(Job::Presence(job)),
+                },
+                Job::Report(report) => match &mut self.reports {
+                    Some(reports) => reports.push_back(report),
+                    None => self.engine.handle_refused(Job::Report(report)),
                 },
                 Job::Interest(_) | Job::Signal { .. } => {}
             }

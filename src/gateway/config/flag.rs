@@ -10,7 +10,7 @@ use crate::id::UserName;
 pub const FIELDS: [(&str, &str); 4] = [
     (
         "name",
-        "1 to 40 of `a-z 0-9 _ .`. `seawall.` begins the flags of the browser library: `seawall.durable`, `seawall.hurry`, `seawall.move`, `seawall.previous`, `seawall.probe`. Required.",
+        "1 to 40 of `a-z 0-9 _ .`. `seawall.` begins the flags of the browser library: `seawall.durable`, `seawall.hurry`, `seawall.move`, `seawall.previous`, `seawall.probe`, `seawall.report`. Required.",
     ),
     (
         "rollout",

@@ -36,6 +36,7 @@ pub struct Config {
     pub admin: AdminSection,
     pub api: ApiSection,
     pub presence: PresenceSection,
+    pub clients: ClientsSection,
     pub registry: RegistrySection,
     pub cluster: RebalanceSettings,
     pub drain: Plan,
@@ -196,6 +197,18 @@ impl Default for AdminSection {
             hosts: Vec::new(),
             url: None,
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientsSection {
+    /// Reports of errors are counted.
+    pub reports: bool,
+}
+
+impl Default for ClientsSection {
+    fn default() -> ClientsSection {
+        ClientsSection { reports: true }
     }
 }
 

@@ -11,11 +11,12 @@ use super::dependency;
 use super::flag::FlagConfig;
 use super::raw::quoted;
 use super::sections::Config;
-use super::setting::Setting;
+use super::setting::{Applies, Setting};
 use super::table::{SECTIONS, of_section};
 use super::value::ShownValue;
 use crate::auth::api_key::Authorship;
 use crate::auth::key::KeyMaterial;
+use serde_json::json;
 use std::fmt::{self, Write};
 
 /// The comments of one section start in the same column, except after values longer than this.
@@ -27,6 +28,25 @@ pub fn listing(config: &Config) -> String {
     // Writing to a String cannot fail.
     let _infallible = write_listing(&mut text, config);
     text
+}
+
+/// The table of settings with values and origins, as JSON for the admin listener: what the listing has, without its other tables.
+pub fn settings(config: &Config) -> String {
+    let rows = SECTIONS.iter().flat_map(|(section, _)| of_section(section)).map(|setting| {
+        let value = match setting.show(config) {
+            ShownValue::Value(value) => Some(value),
+            ShownValue::Unset => None,
+            ShownValue::Hidden => Some("(hidden)".to_owned()),
+        };
+        let applies = match setting.applies {
+            Applies::Reload => "reload",
+            Applies::Restart => "restart",
+        };
+        let origin = config.origins.of(setting.name).to_string();
+        json!({"section": setting.section, "key": setting.key, "value": value, "origin": origin, "applies": applies})
+    });
+    let file = config.origins.file().map(|file| file.display().to_string());
+    json!({"file": file, "settings": rows.collect::<Vec<_>>()}).to_string()
 }
 
 fn write_listing(out: &mut String, config: &Config) -> fmt::Result {
@@ -127,7 +147,6 @@ mod tests {
     // a difference is a failure.
     use super::super::flag;
     use super::super::ready_made::READY_MADE;
-    use super::super::setting::Applies;
     use super::super::sources::{ConfigSources, FileSource, load};
     use super::super::{api, auth};
     use super::*;
@@ -244,6 +263,28 @@ mod tests {
             .map(|line| line.split("  #").next().unwrap_or(line).trim_end().to_owned())
             .skip(3)
             .collect()
+    }
+
+    #[test]
+    fn settings_have_values_and_origins_and_no_secrets() {
+        let secret = "0123456789012345678901234567890123456789";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("seawall.toml");
+        fs::write(&path, format!("[limits]\nconnections = 7\n[admin]\ntoken = \"{secret}\"\n"))
+            .expect("written");
+        let text = settings(&load_file(&path));
+        assert!(!text.contains(secret), "{text}");
+        let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let of = |section: &str, key: &str| {
+            let rows = found["settings"].as_array().expect("rows");
+            let row = rows.iter().find(|row| row["section"] == section && row["key"] == key).expect("a row");
+            [&row["value"], &row["origin"], &row["applies"]]
+                .map(|value| value.as_str().unwrap_or("-").to_owned())
+        };
+        let file = |line| format!("{}:{line}", path.display());
+        assert_eq!(of("limits", "connections"), ["7".into(), file(2), "reload".into()]);
+        assert_eq!(of("admin", "token"), ["(hidden)".into(), file(4), "restart".into()]);
+        assert_eq!(of("admin", "url"), ["-", "default", "restart"]);
     }
 
     #[test]

@@ -328,6 +328,9 @@ settings! {
     presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
         "Memory for members at other instances, of the channels that are watched or asked for here. Over it, the largest gives numbers alone until there is room for its members again.";
 
+    clients.reports = true, Switch, Reload:
+        "Counts the errors of applications that clients report (`report`), in groups and in memory. `false`: they are dropped.";
+
     registry.users = true, Switch, Restart:
         "Registers in Redis which users are connected to this instance, so that every instance knows which are online. It needs auth and `bus.url`. `false`: an instance knows its own users alone, and answers that it is not complete while there are others.";
 

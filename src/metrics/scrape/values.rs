@@ -7,6 +7,7 @@ use crate::metrics::alerts::AlertBoard;
 use crate::metrics::api::ApiCounters;
 use crate::metrics::auth::AuthCounters;
 use crate::metrics::bus::BusCounters;
+use crate::metrics::client_errors::ErrorBoard;
 use crate::metrics::clients::ClientCells;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::presence::PresenceCounters;
@@ -39,6 +40,7 @@ pub(super) struct Scrape {
     pub(super) canary: Arc<SloCells>,
     pub(super) alerts: Arc<AlertBoard>,
     pub(super) clients: Arc<ClientCells>,
+    pub(super) client_errors: ErrorBoard,
     pub(super) bus: Option<Arc<BusCounters>>,
     pub(super) cluster: Arc<ClusterCounters>,
     pub(super) api: Option<Arc<ApiCounters>>,

@@ -216,6 +216,23 @@ pub fn key(path: Path, raw: Raw<'_>) -> Result<Key, Complaint> {
     })
 }
 
+/// A number that fits; a greater one counts as `most`.
+pub fn clamped(value: u64, most: u32) -> u32 {
+    u32::try_from(value).map_or(most, |value| value.min(most))
+}
+
+/// The elements of an array.
+pub fn elements(raw: Raw<'_>) -> Result<Vec<Raw<'_>>, Complaint> {
+    let mut entries = Vec::new();
+    Scanner::new(raw.text)
+        .array(|scanner| {
+            entries.push(scanner.value()?);
+            Ok(())
+        })
+        .map_err(|broken| Complaint::malformed(broken.to_string()))?;
+    Ok(entries)
+}
+
 /// The complaint about a value of the wrong type.
 pub fn wrong_type(path: impl fmt::Display, wanted: &str, got: JsonKind) -> Complaint {
     let hint = if got == JsonKind::Null { "; omit fields that you do not set" } else { "" };

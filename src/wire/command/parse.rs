@@ -1,8 +1,9 @@
 //! Finds the command of a frame and reads its arguments.
 
-use super::arguments::{self, Arguments, Complaint, Path, shortened, wrong_type};
+use super::arguments::{self, Arguments, Complaint, Path, clamped, elements, shortened, wrong_type};
 use super::previous::previous;
 use super::rejected::{CommandFault, Rejected};
+use super::report::report;
 use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
 use super::roster::{absent, presence, present, roster_use};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
@@ -58,6 +59,7 @@ enum Verb {
     Present,
     Absent,
     Presence,
+    Report,
 }
 
 impl Verb {
@@ -73,6 +75,7 @@ impl Verb {
             "present" => Some(Verb::Present),
             "absent" => Some(Verb::Absent),
             "presence" => Some(Verb::Presence),
+            "report" => Some(Verb::Report),
             _ => None,
         }
     }
@@ -89,6 +92,7 @@ impl Verb {
             Verb::Present => "present",
             Verb::Absent => "absent",
             Verb::Presence => "presence",
+            Verb::Report => "report",
         }
     }
 
@@ -104,6 +108,7 @@ impl Verb {
             Verb::Signal => &["channel", "data"],
             Verb::Present => &["channel", "state"],
             Verb::Presence => &["channel", "after", "limit"],
+            Verb::Report => &["errors", "dropped"],
         }
     }
 }
@@ -205,6 +210,7 @@ impl<'a> ParsedFrame<'a> {
             Verb::Present => present(arguments),
             Verb::Absent => absent(arguments),
             Verb::Presence => presence(arguments),
+            Verb::Report => Ok(Command::Report(Box::new(report(arguments)?))),
         }
     }
 
@@ -227,7 +233,7 @@ impl<'a> ParsedFrame<'a> {
             }
             (None, _, _) => {
                 let message = "the frame has no command; send one of connect, refresh, subscribe, unsubscribe, \
-                               publish, history, signal, present, absent and presence";
+                               publish, history, signal, present, absent, presence and report";
                 Err(Complaint::malformed(message.to_owned()))
             }
         }
@@ -301,10 +307,6 @@ fn signal<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     Ok(Command::Signal { channel, data: arguments.required("data", arguments::json)? })
 }
 
-fn clamped(value: u64, most: u32) -> u32 {
-    u32::try_from(value).map_or(most, |value| value.min(most))
-}
-
 fn token<'a>(path: Path, raw: Raw<'a>) -> Result<Cow<'a, str>, Complaint> {
     let token = arguments::string(path, raw)?;
     if token.len() > TOKEN_BYTES_MAX {
@@ -363,17 +365,6 @@ fn cursors(path: Path, raw: Raw<'_>, bounds: CommandBounds) -> Result<Vec<Cursor
         }
         None => Ok(cursors),
     }
-}
-
-fn elements(raw: Raw<'_>) -> Result<Vec<Raw<'_>>, Complaint> {
-    let mut entries = Vec::new();
-    Scanner::new(raw.text)
-        .array(|scanner| {
-            entries.push(scanner.value()?);
-            Ok(())
-        })
-        .map_err(|broken| Complaint::malformed(broken.to_string()))?;
-    Ok(entries)
 }
 
 fn cursor(raw: Raw<'_>) -> Result<Cursor, Complaint> {

@@ -1,6 +1,7 @@
 //! The commands of a client, as parsed: slices of the received text where possible.
 
 use super::previous::Previous;
+use super::report::ClientReport;
 use crate::id::{ChannelName, CommandId, Epoch, Key, Offset, PresenceState, UserName};
 use std::borrow::Cow;
 
@@ -60,6 +61,8 @@ pub enum Command<'a> {
         /// Already clamped to 1–100.
         limit: u32,
     },
+    /// Reports errors of the client's application.
+    Report(Box<ClientReport<'a>>),
 }
 
 /// The use of a channel's roster that comes with a subscription.

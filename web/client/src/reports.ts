@@ -18,7 +18,7 @@ const REPORT_MAX = 16;
 const BYTES_MAX = 30_000;
 /** Bytes of a command around the errors. */
 const AROUND_BYTES = 100;
-/** The first error waits so long for others. */
+/** The time for which the first error waits for others. */
 const GATHER_MS = 1_000;
 /** The wait after a report that was not answered. */
 const RETRY_MS = 10_000;
@@ -49,7 +49,7 @@ export interface ErrorDetails {
 
 /** Reports the errors of one client's app. */
 export interface Reporter {
-  /** The groups that are not reported yet, and the number of those that were dropped because there were too many. */
+  /** The groups that are not reported yet, and the number of groups that were dropped because there were too many. */
   readonly waiting: Observable<Errors>;
   /** Queues an error. Returns its reference, which people can quote: the fingerprint of its group. */
   report(error: unknown, details?: ErrorDetails): string;

@@ -25,7 +25,7 @@ export interface ErrorDetails {
 }
 /** Reports the errors of one client's app. */
 export interface Reporter {
-    /** The groups that are not reported yet, and the number of those that were dropped because there were too many. */
+    /** The groups that are not reported yet, and the number of groups that were dropped because there were too many. */
     readonly waiting: Observable<Errors>;
     /** Queues an error. Returns its reference, which people can quote: the fingerprint of its group. */
     report(error: unknown, details?: ErrorDetails): string;

@@ -3,7 +3,7 @@ import { Card, Fault, Table, useAnswer } from '../parts.tsx';
 import type { Setting } from '../types.ts';
 import type { PageProps } from './overview.tsx';
 
-/** Settings whose name, value or origin has all words of a text; without one, those that differ from the default. */
+/** Settings whose name, value or origin has all words of a text; without one, all that differ from the default. */
 export function matching(settings: Setting[], text: string): Setting[] {
   const words = text.toLowerCase().split(/\s+/).filter((word) => word !== '');
   if (words.length === 0) return settings.filter(({ origin }) => origin !== 'default');
