@@ -24,7 +24,7 @@ for (const [name, most] of Object.entries(GZIP_MAX)) {
 for (const folder of ['client/src', 'page/src']) {
   test(`${folder} has no file with more than ${LINES_MAX} lines`, () => {
     const sources = new URL(`../../../${folder}/`, import.meta.url);
-    const files = readdirSync(sources).filter((name) => name.endsWith('.ts'));
+    const files = readdirSync(sources).filter((name) => /\.tsx?$/.test(name));
     assert.ok(files.length > 5);
     for (const name of files) {
       const lines = readFileSync(new URL(name, sources), 'utf8').split('\n').length - 1;
