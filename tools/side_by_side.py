@@ -3,9 +3,10 @@
 
 Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. The target with the
 most servers and deadlines runs last, and no other target with deadlines at the same time. IDLE is a command that runs another one only
-while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs, and
-BUILDER names a process group of a build that runs so from then on. Without it, they end before the last target begins, and the
-group is stopped meanwhile.
+while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs.
+Without it, they end before the last target begins. BUILDER names a process group of a build: from then on it has the lowest priority, which
+is still above IDLE, because the end of a build uses one processor, and computing targets can use the other. Without IDLE, it is stopped
+meanwhile.
 
 A test that cannot run prints a line that begins with SKIPPED. These lines are listed at the end; if SEAWALL_TEST_ALL is set, they fail
 the run, because a check that checks nothing must not look like one that passed.
@@ -61,13 +62,15 @@ class Job:
     def run(self):
         start = time.monotonic()
         with tempfile.TemporaryFile() as output:
-            status = subprocess.call(
+            process = subprocess.Popen(
                 self.command, cwd=self.folder, env=os.environ | self.settings, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output,
             )
+            _, raw, used = os.wait4(process.pid, 0)
+            status = process.returncode = os.waitstatus_to_exitcode(raw)
             output.seek(0)
             text = output.read().decode(errors="replace")
-        took = f"{time.monotonic() - start:4.0f} s"
+        took = f"{time.monotonic() - start:4.0f} s, {used.ru_utime + used.ru_stime:4.0f} s of a processor"
         if status != 0:
             print(f"{text}\n{panics(text)}\n{took}  {self.name}: FAILED (status {status})", flush=True)
             # Not an exception, which would wait for the other targets.
@@ -132,13 +135,12 @@ def documentation():
 
 @contextlib.contextmanager
 def builder_held_back():
-    """Leaves the processors to the tests: the process group of a build, if there is one, becomes idle, or is stopped."""
+    """Leaves the processors to the tests: the process group of a build, if there is one, gets the lowest priority, or is stopped."""
     group = int(os.environ.get("BUILDER") or 0)
     if IDLE:
-        # Processes that these start inherit it.
-        script = f"for process in $(pgrep -g {group}); do chrt --all-tasks --idle --pid 0 $process; done"
         if group:
-            subprocess.call(["sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # Processes that these start inherit it.
+            subprocess.call(["renice", "-n", "19", "-g", str(group)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         yield
         return
 
@@ -160,8 +162,8 @@ def main():
     with pool(AT_ONCE) as waiting, pool(1) as computing, pool(1) as page:
         build = subprocess.Popen(["nice", "-n", str(NICE), *BUILD], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         jobs, computed, last, after_build = [], [], [], []
-        # Test targets that may start the gateway wait for it: cargo reports them as soon as they are linked themselves.
-        held, gateway_is_built = [], False
+        # Test targets may start their package's program, and wait for it: cargo reports them as soon as they are linked themselves.
+        held, built = [], set()
         for line in build.stdout:
             message = json.loads(line)
             if not message.get("executable"):
@@ -175,13 +177,16 @@ def main():
                     last.append(job)
                 elif kind == "test" and name == BUILDS:
                     after_build.append(job)
-                elif kind == "test" and not gateway_is_built:
+                elif kind == "test" and job.folder not in built:
                     held.append(job)
                 else:
                     jobs.append(waiting.submit(job.run))
-            elif kind == "bin" and name == "seawall":
-                gateway_is_built = True
-                jobs += [waiting.submit(job.run) for job in held]
+            elif kind == "bin":
+                folder = pathlib.Path(message["manifest_path"]).parent
+                built.add(folder)
+                jobs += [waiting.submit(job.run) for job in held if job.folder == folder]
+                held = [job for job in held if job.folder != folder]
+            if kind == "bin" and name == "seawall" and not message["profile"]["test"]:
                 job = Job("web", ["tools/web", "--test"], pathlib.Path.cwd(), {"SEAWALL_BINARY": message["executable"]})
                 jobs.append(page.submit(job.run))
                 command = [sys.executable, "-m", "unittest", "discover", "-v", "-s", "tests/shipped"]
@@ -189,7 +194,7 @@ def main():
                 jobs.append(waiting.submit(job.run))
         if build.wait() != 0:
             os._exit(build.returncode)
-        jobs += [waiting.submit(job.run) for job in after_build]
+        jobs += [waiting.submit(job.run) for job in held + after_build]
         computed.append(computing.submit(documentation().run))
         count = len(jobs) + len(computed) + len(last)
         print(f"{count} targets, built in {time.monotonic() - START:.0f} s", flush=True)
