@@ -123,14 +123,10 @@ export abstract class Boundary<P extends BoundaryProps = BoundaryProps> extends 
       return this.props.fallback ? this.props.fallback(failure) : this.plain(failure, kit);
     }
     this.#decision = undefined;
-    const { children } = this.props;
-    const within = this.#key;
-    const { client, row } = this.context;
-    const last = this.#inner;
-    if (last.kit !== kit || last.client !== client || last.within !== within || last.row !== row) {
-      this.#inner = { kit, within, ...(client && { client }), ...(row !== undefined && { row }) };
-    }
-    return <Context.Provider value={this.#inner}>{children}</Context.Provider>;
+    const inner: Surroundings = { ...this.context, kit, within: this.#key };
+    // The same object while nothing in it changed, so that the content is not drawn again for it.
+    if ((Object.keys(inner) as (keyof Surroundings)[]).some((name) => inner[name] !== this.#inner[name])) this.#inner = inner;
+    return <Context.Provider value={this.#inner}>{this.props.children}</Context.Provider>;
   }
 }
 

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState, type ReactNode } from 'react';
 import type { Client } from 'seawall-client';
 import type { Fallback } from './boundaries.js';
 import { useValue } from './value.js';
-import { lineOf, textOf, userOf } from './text.js';
+import { lineOf, stateText, textOf, userOf } from './text.js';
 import type { Words } from './words.js';
 
 type Shown = Fallback & { readonly words: Words };
@@ -12,29 +12,27 @@ type Shown = Fallback & { readonly words: Words };
 /** The last messages that the plain form of a thread shows. */
 const PLAIN_MAX = 100;
 
-function Details({ reference, words }: Shown): ReactNode {
-  return <details><summary>{words.details}</summary>{words.reference(reference)}</details>;
-}
-
-function Retry({ retry, label }: { readonly retry: (() => void) | undefined; readonly label: string }): ReactNode {
-  return retry && <button type="button" onClick={retry}>{label}</button>;
-}
-
-export function PlainMessage({ text, ...shown }: Shown & { readonly text: string }): ReactNode {
-  const { words, retry } = shown;
+/** The line below a fallback: the button, and the reference on demand. */
+function note({ reference, retry, words }: Shown, label = words.tryAgain, text?: string): ReactNode {
   return (
-    <div className="sw-plain">
-      <p dir="auto">{text}</p>
-      <div className="sw-note"><span>{words.failed.message}</span><Retry retry={retry} label={words.showAgain} /><Details {...shown} /></div>
+    <div className="sw-note">
+      {text && <span>{text}</span>}
+      {retry && <button type="button" onClick={retry}>{label}</button>}
+      <details><summary>{words.details}</summary>{words.reference(reference)}</details>
     </div>
   );
 }
 
+export function PlainMessage({ text, ...shown }: Shown & { readonly text: string }): ReactNode {
+  const { words } = shown;
+  return <div className="sw-plain"><p dir="auto">{text}</p>{note(shown, words.showAgain, words.failed.message)}</div>;
+}
+
 export function PlainThread({ items, text, ...shown }: Shown & { readonly items: readonly unknown[]; readonly text: ((item: never) => string) | undefined }): ReactNode {
-  const { words, retry } = shown;
+  const { words } = shown;
   return (
     <div className="sw-thread">
-      <div className="sw-card"><p>{words.failed.thread}</p><div className="sw-note"><Retry retry={retry} label={words.tryAgain} /><Details {...shown} /></div></div>
+      <div className="sw-card"><p>{words.failed.thread}</p>{note(shown)}</div>
       <div className="sw-scroll" role="log" aria-label={words.messages} aria-live="off" tabIndex={0}>
         <ol>{items.slice(-PLAIN_MAX).map((item, index) => (
           <li key={(item as { id?: string } | null)?.id ?? index}>
@@ -65,18 +63,17 @@ function Copy({ text, label, words }: { readonly text: string; readonly label: s
 function Waiting({ client, words }: { readonly client: Client; readonly words: Words }): ReactNode {
   const { phase } = useValue(client.state);
   const entries = useValue(client.outbox).filter(({ state }) => state !== 'sent');
-  const state = phase === 'online' || phase === 'moving' ? words.online : phase === 'closed' ? words.stopped : phase === 'offline' ? words.offline : words.reconnecting;
-  const text = entries.map((entry) => textOf(entry)).filter(Boolean).join('\n\n');
-  return <><p>{state}</p>{text && <><p>{words.unsent(entries.length)}</p><Copy text={text} label={words.copy} words={words} /></>}</>;
+  const text = entries.map(textOf).filter(Boolean).join('\n\n');
+  return <><p>{stateText(phase, words)}</p>{text && <><p>{words.unsent(entries.length)}</p><Copy text={text} label={words.copy} words={words} /></>}</>;
 }
 
 export function ChatCard({ client, ...shown }: Shown & { readonly client: Client | undefined }): ReactNode {
-  const { words, retry } = shown;
+  const { words } = shown;
   return (
     <div className="sw-card" role="group" aria-label={words.failed.chat}>
       <p><strong>{words.failed.chat}</strong></p>
       {client && <Waiting client={client} words={words} />}
-      <div className="sw-note"><Retry retry={retry} label={words.tryAgain} /><Details {...shown} /></div>
+      {note(shown)}
     </div>
   );
 }

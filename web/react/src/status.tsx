@@ -3,6 +3,7 @@ import { banner, CALM, type BannerView } from './banner.js';
 import { Context } from './context.js';
 import { useConnection, useStatus } from './hooks.js';
 import { spareKit } from './kit.js';
+import { stateText } from './text.js';
 import type { Words } from './words.js';
 
 const clockTime = (at: number): string => new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
@@ -38,7 +39,7 @@ export function StatusBanner(): ReactNode {
     look();
     return () => clearTimeout(timer);
   }, [kit, input.online, input.hasFailed, input.closed, input.unwell]);
-  const cause = phase === 'offline' ? words.offline : `${phase === 'closed' ? words.stopped : words.reconnecting} ${because?.message ?? ''}`;
+  const cause = phase === 'offline' ? words.offline : `${stateText(phase, words)} ${because?.message ?? ''}`;
   const text = { nothing: '', text: words.reconnecting, card: cause, status: message ?? words.unwell(lost), back: words.back }[view];
   // A short line comes and goes: a screen reader reads the rest only.
   const spoken = view === 'text' ? '' : text;

@@ -1,5 +1,6 @@
 /** Messages as plain text. */
 
+import type { State } from 'seawall-client';
 import type { TimelineItem } from 'seawall-client/timeline';
 import { WORDS, type Words } from './words.js';
 
@@ -30,3 +31,7 @@ export function plainText(item: unknown, words: Words = WORDS): string {
   const user = userOf(item);
   return `${user && `${user}: `}${lineOf(item, words)}`;
 }
+
+/** Says how the connection is. */
+export const stateText = (phase: State['phase'], words: Words): string =>
+  ({ online: words.online, moving: words.online, closed: words.stopped, offline: words.offline } as { readonly [P in State['phase']]?: string })[phase] ?? words.reconnecting;
