@@ -34,6 +34,8 @@ pub enum CloseReason {
         retry_ms: u32,
         /// The reference of the outage in the log.
         reference: String,
+        /// The dependency's sentence for users: the loss. Empty if there is none. It is in `bye` alone.
+        message: Arc<str>,
     },
     /// The process drains or ends.
     Restart { retry_ms: u32 },
@@ -182,6 +184,14 @@ impl CloseReason {
             | CloseReason::NoSignOfLife
             | CloseReason::MessageTimeout
             | CloseReason::WriteStalled => None,
+        }
+    }
+
+    /// The text of `bye`: the detail or, in an outage, what users lost.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            CloseReason::Unavailable { message, .. } => Some(&**message).filter(|text| !text.is_empty()),
+            other => other.detail(),
         }
     }
 
@@ -342,13 +352,18 @@ mod tests {
 
     #[test]
     fn close_text_follows_the_protocol_and_fits_a_close_frame() {
-        let reason =
-            CloseReason::Unavailable { dependency: "store".into(), retry_ms: 5200, reference: "k3f9".into() };
+        let reason = CloseReason::Unavailable {
+            dependency: "store".into(),
+            retry_ms: 5200,
+            reference: "k3f9".into(),
+            message: "Messages cannot be sent.".into(),
+        };
         assert_eq!(reason.text(), "unavailable; dependency=store; retry_ms=5200; ref=k3f9");
         let long = CloseReason::Unavailable {
             dependency: "é".repeat(100),
             retry_ms: u32::MAX,
             reference: "k3f9".into(),
+            message: "".into(),
         };
         assert!(long.text().len() <= CLOSE_REASON_BYTES_MAX);
     }

@@ -179,8 +179,12 @@ mod tests {
     }
 
     fn push(ended: &mut Ended, connection: u64) {
-        let reason =
-            CloseReason::Unavailable { dependency: "store".into(), retry_ms: 1, reference: "a1b2c3".into() };
+        let reason = CloseReason::Unavailable {
+            dependency: "store".into(),
+            retry_ms: 1,
+            reference: "a1b2c3".into(),
+            message: "".into(),
+        };
         let address = IpAddr::from([192, 0, 2, 7]);
         ended.push(connection, &life("demo/1"), address, EndCause::of(&reason), now(3_500));
     }

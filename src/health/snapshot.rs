@@ -155,7 +155,8 @@ impl Snapshot {
 /// The outages of all dependencies that are down, in the order of the configuration.
 fn outages(dependencies: &[Dependency]) -> Arc<[Arc<Template>]> {
     let template = |dependency: &Dependency| {
-        Some(Arc::new(Template::new(&dependency.definition().name, dependency.outage()?)))
+        let definition = dependency.definition();
+        Some(Arc::new(Template::new(&definition.name, &definition.sentence, dependency.outage()?)))
     };
     dependencies.iter().filter_map(template).collect()
 }

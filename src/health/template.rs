@@ -20,6 +20,8 @@ const WIDE: u32 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     dependency: Arc<str>,
+    /// The loss as a sentence for users.
+    sentence: Arc<str>,
     reference: Reference,
     began: Moment,
     four: EncodedRefusal,
@@ -34,15 +36,17 @@ struct EncodedRefusal {
 }
 
 impl Template {
-    /// Prepares the refusal for an outage of this dependency.
-    pub fn new(dependency: &Arc<str>, outage: &Outage) -> Template {
+    /// Prepares the refusal for an outage of this dependency, with the sentence for users.
+    pub fn new(dependency: &Arc<str>, sentence: &Arc<str>, outage: &Outage) -> Template {
         let reason = |retry_ms| CloseReason::Unavailable {
             dependency: dependency.to_string(),
             retry_ms,
             reference: outage.reference.to_string(),
+            message: Arc::clone(sentence),
         };
         Template {
             dependency: Arc::clone(dependency),
+            sentence: Arc::clone(sentence),
             reference: outage.reference,
             began: outage.began.at,
             four: EncodedRefusal::new(&reason(RETRY_MS_MIN)),
@@ -91,6 +95,7 @@ impl Template {
             dependency: self.dependency.to_string(),
             retry_ms,
             reference: self.reference.to_string(),
+            message: Arc::clone(&self.sentence),
         }
     }
 }
@@ -107,8 +112,8 @@ impl EncodedRefusal {
     }
 }
 
-/// The position after the first `needle`. The name of a dependency contains neither quotes nor `=`, so the first
-/// match is the right one.
+/// The position after the first `needle`. The name of a dependency contains neither quotes nor `=`, and the quotes of a sentence
+/// are escaped, so the first match is the right one.
 fn after(bytes: &[u8], needle: &[u8]) -> usize {
     let found = bytes.windows(needle.len()).position(|window| window == needle);
     found.map_or(bytes.len(), |at| at + needle.len())
@@ -124,10 +129,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prepared_bytes_equal_those_of_the_encoders(retry_ms in RETRY_MS_MIN..=RETRY_MS_MAX, name in "[a-z][a-z0-9._-]{0,31}") {
+        fn prepared_bytes_equal_those_of_the_encoders(retry_ms in RETRY_MS_MIN..=RETRY_MS_MAX, name in "[a-z][a-z0-9._-]{0,31}", sentence in "(\"retry_ms\":|.){0,40}") {
             let cause = Cause::new(Fault::Refused, "", "");
             let outage = Outage::begin(cause, Now::default(), &mut Draw::new(7));
-            let template = Template::new(&Arc::from(name), &outage);
+            let template = Template::new(&Arc::from(name), &Arc::from(sentence), &outage);
             let mut out = b"before".to_vec();
             template.write(&mut out, retry_ms);
             let mut expected = b"before".to_vec();

@@ -81,6 +81,7 @@ impl Session {
                     dependency: "auth".into(),
                     retry_ms: AUTH_RETRY_MS,
                     reference: "auth-worker".into(),
+                    message: "".into(),
                 }),
             },
             SessionStage::Open(mut member) => {
@@ -207,6 +208,7 @@ fn close_reason(denied: Denied) -> CloseReason {
             dependency: "store".into(),
             retry_ms: NOT_READY_RETRY_MS,
             reference: "orders-unread".into(),
+            message: "".into(),
         },
         Denied::TooManyOfUser => {
             CloseReason::OverCapacity { bound: "limits.connections_per_user", retry_ms: USER_RETRY_MS }
@@ -216,6 +218,7 @@ fn close_reason(denied: Denied) -> CloseReason {
             dependency: "auth".into(),
             retry_ms,
             reference: reference.map_or_else(|| UNANSWERED.into(), |reference| reference.to_string()),
+            message: "".into(),
         },
         Denied::TooManyWaiting => {
             CloseReason::OverCapacity { bound: "auth.waiting", retry_ms: WAITING_RETRY_MS }

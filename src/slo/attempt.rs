@@ -132,6 +132,7 @@ mod tests {
             dependency: dependency.into(),
             retry_ms: 1_000,
             reference: "k3f9x2".into(),
+            message: "".into(),
         }
     }
 

@@ -340,8 +340,8 @@ pub fn bye(out: &mut Vec<u8>, reason: &CloseReason) {
     push(out, "bye", |out| {
         json::integer(out, "code", reason.code().into());
         json::text(out, "reason", reason.word());
-        if let Some(detail) = reason.detail() {
-            json::text(out, "message", detail);
+        if let Some(message) = reason.message() {
+            json::text(out, "message", message);
         }
         if let Some(dependency) = reason.dependency() {
             json::text(out, "dependency", dependency);

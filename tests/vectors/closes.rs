@@ -49,16 +49,36 @@ enum ReasonValue {
     ProtocolError(String),
     InvalidUtf8,
     TooBig(String),
-    Unavailable { dependency: String, retry_ms: u32, reference: String },
-    Restart { retry_ms: u32 },
-    OverCapacity { bound: String, retry_ms: u32 },
+    Unavailable {
+        dependency: String,
+        retry_ms: u32,
+        reference: String,
+        #[serde(default)]
+        message: String,
+    },
+    Restart {
+        retry_ms: u32,
+    },
+    OverCapacity {
+        bound: String,
+        retry_ms: u32,
+    },
     ConnectTimeout,
     NoSignOfLife,
     MessageTimeout,
     WriteStalled,
-    TooEarly { text: String, retry_ms: u32 },
-    RateLimited { bound: String, retry_ms: u32 },
-    Disconnected { message: String, reconnect: bool },
+    TooEarly {
+        text: String,
+        retry_ms: u32,
+    },
+    RateLimited {
+        bound: String,
+        retry_ms: u32,
+    },
+    Disconnected {
+        message: String,
+        reconnect: bool,
+    },
     Misuse(String),
     Unauthenticated(String),
     Blocked { text: String, retry_ms: u32 },
@@ -76,8 +96,8 @@ impl ReasonValue {
             ReasonValue::ProtocolError(text) => CloseReason::ProtocolError(text.leak()),
             ReasonValue::InvalidUtf8 => CloseReason::InvalidUtf8,
             ReasonValue::TooBig(text) => CloseReason::TooBig(text.leak()),
-            ReasonValue::Unavailable { dependency, retry_ms, reference } => {
-                CloseReason::Unavailable { dependency, retry_ms, reference }
+            ReasonValue::Unavailable { dependency, retry_ms, reference, message } => {
+                CloseReason::Unavailable { dependency, retry_ms, reference, message: message.into() }
             }
             ReasonValue::Restart { retry_ms } => CloseReason::Restart { retry_ms },
             ReasonValue::OverCapacity { bound, retry_ms } => {

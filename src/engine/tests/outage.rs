@@ -47,7 +47,8 @@ fn connected_client_is_notified_and_newcomer_is_turned_away() {
 
     let newcomer = stage.chat(&[CONNECT]);
     stage.turn_until(|stage| {
-        stage.has(newcomer, r#"{"bye":{"code":1011,"reason":"unavailable","dependency":"store""#)
+        let bye = r#"{"bye":{"code":1011,"reason":"unavailable","message":"Messages cannot be sent.","dependency":"store""#;
+        stage.has(newcomer, bye)
     });
     assert!(stage.has(newcomer, "101 Switching Protocols"));
     assert!(!stage.has(newcomer, r#""connected""#), "it was admitted");

@@ -91,10 +91,16 @@ proptest! {
             "code": "unavailable", "dependency": text, "retry_ms": u32::MAX, "message": text,
         }});
         prop_assert_eq!(encoded(|out| error(out, None, &error_frame)), wanted);
-        let reason = CloseReason::Unavailable { dependency: text.clone(), retry_ms: 1, reference: text.clone() };
+        let reason = CloseReason::Unavailable {
+            dependency: text.clone(),
+            retry_ms: 1,
+            reference: text.clone(),
+            message: text.as_str().into(),
+        };
         let said = encoded(|out| bye(out, &reason));
         prop_assert_eq!(&said["bye"]["dependency"], &text);
         prop_assert_eq!(&said["bye"]["reference"], &text);
+        prop_assert_eq!(said["bye"]["message"].as_str().unwrap_or_default(), &text);
         let said = encoded(|out| signal(out, &name("c1"), &text, "[null]"));
         prop_assert_eq!(&said["signal"]["user"], &text);
         let said = encoded(|out| drain(out, &text, 1, 2, Some(&text)));

@@ -75,7 +75,7 @@ test('while a critical dependency is down, open tabs stay connected and new ones
   await stays.state(/online/);
   const comes = await Tab.open(t, await person(t), gateway);
   await comes.state(/reconnecting: backend is unavailable.*reference/s);
-  const card = /Since[^]*sent when the chat is back\.[^]*Next try in \d+ s[^]*Connect now[^]*Reference: \w+/;
+  const card = /The service behind this chat is not available at the moment\.[^]*Since[^]*sent when the chat is back\.[^]*Next try in \d+ s[^]*Connect now[^]*Reference: \w+/;
   await comes.sees('the card', () => comes.page.locator('#outage').innerText(), (text) => card.test(text));
   await comes.picture('newcomer');
   await comes.say('from outside');
