@@ -4,19 +4,23 @@
 //   node build.mjs --check    writes nothing; fails if dist differs from the build
 //
 // The output depends only on the sources and the versions pinned in package-lock.json, not on the time, paths or the
-// environment. So it can be committed, embedded in the binary, and verified by building it again.
+// environment. So it can be committed, embedded in the binary, and verified by building it again. Files over a kilobyte have a
+// compressed twin. Its bytes depend on zlib as well, so a twin is kept while its content is right, and --check unpacks it.
 
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import ts from 'typescript';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
 const source = (path) => readFileSync(join(here, path), 'utf8');
-const digest = (text) => createHash('sha256').update(text).digest('hex').slice(0, 32);
+const digest = (bytes) => createHash('sha256').update(bytes).digest('hex').slice(0, 32);
+/** Shorter files are sent in one packet anyway. */
+const TWIN_OVER = 1024;
 
 const TYPES = {
   html: 'text/html; charset=utf-8',
@@ -81,12 +85,31 @@ async function outputs() {
   files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
   files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
   for (const [name, source] of modules) files.set(`seawall-client-${name}.js`, await bundle(`client/src/${source}.ts`, { banner }));
+  compress(files, '');
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
   for (const [name, source] of modules) files.set(`seawall-client-${name}.d.ts`, `export * from './types/${source}.js';\n`);
   for (const [path, text] of declarations()) files.set(`types/${path}`, text);
   for (const [path, text] of await consoleFiles()) files.set(`console/${path}`, text);
   return files;
+}
+
+/** Adds the compressed twins. `folder` is where the files are in `dist`. */
+function compress(files, folder) {
+  for (const [path, text] of [...files]) {
+    const content = Buffer.from(text);
+    if (content.length > TWIN_OVER) files.set(`${path}.gz`, packed(join(dist, folder, `${path}.gz`), content) ?? gzipSync(content, { level: 9 }));
+  }
+}
+
+/** Returns the bytes of a twin in `dist`, if it unpacks to this content. */
+function packed(path, content) {
+  try {
+    const bytes = readFileSync(path);
+    return gunzipSync(bytes, { maxOutputLength: content.length + 1 }).equals(content) ? bytes : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Builds the console. It has a table of its own, because the admin listener serves it, and the public one must not. */
@@ -103,6 +126,7 @@ async function consoleFiles() {
     .replace('{{style}}', named('console', 'css', await bundle('console/src/console.css')))
     .replace('{{icon}}', named('icon', 'svg', source('page/src/icon.svg')));
   files.set('index.html', page);
+  compress(files, 'console/');
   files.set('files.rs', table(files, '/console/'));
   return files;
 }
@@ -144,18 +168,16 @@ function kindOf(path) {
 
 /** Writes a table of files that the gateway embeds: `src/wire/page.rs` or `src/admin/console/files.rs` includes it. */
 function table(files, base = '/') {
-  const rows = [...files.keys()].sort().map((path) => {
-    const text = files.get(path);
-    return [
-      '    File {',
-      `        path: "${address(path, base)}",`,
-      `        media_type: "${TYPES[path.split('.').pop()]}",`,
-      `        etag: "\\"${digest(text)}\\"",`,
-      `        kind: FileKind::${kindOf(path)},`,
-      `        bytes: include_bytes!("${path}"),`,
-      '    },',
-    ].join('\n');
-  });
+  const form = (path) => `FileForm { etag: "\\"${digest(files.get(path))}\\"", bytes: include_bytes!("${path}") }`;
+  const rows = [...files.keys()].filter((path) => !path.endsWith('.gz')).sort().map((path) => [
+    '    File {',
+    `        path: "${address(path, base)}",`,
+    `        media_type: "${TYPES[path.split('.').pop()]}",`,
+    `        kind: FileKind::${kindOf(path)},`,
+    `        plain: ${form(path)},`,
+    `        gzip: ${files.has(`${path}.gz`) ? `Some(${form(`${path}.gz`)})` : 'None'},`,
+    '    },',
+  ].join('\n'));
   return `// Written by web/build.mjs.\n&[\n${rows.join('\n')}\n]\n`;
 }
 
@@ -176,7 +198,7 @@ function write(files) {
 
 function differences(files) {
   const found = filesUnder(dist);
-  const same = (path) => found.includes(path) && readFileSync(join(dist, path), 'utf8') === files.get(path);
+  const same = (path) => found.includes(path) && readFileSync(join(dist, path)).equals(Buffer.from(files.get(path)));
   return [
     ...[...files.keys()].filter((path) => !same(path)).map((path) => `${path}: ${found.includes(path) ? 'differs' : 'is missing'}`),
     ...found.filter((path) => !files.has(path)).map((path) => `${path}: is not part of the build`),

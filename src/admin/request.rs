@@ -3,6 +3,7 @@
 use super::access::AdminAccess;
 use super::refusal::AdminRefusal;
 use crate::metrics::scrape::MetricsFormat;
+use crate::wire::coding::Coding;
 use crate::wire::request::{Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
 
 /// The longest body, in bytes. A disconnect that spares a hundred connections has about 2,000.
@@ -17,6 +18,8 @@ pub struct ReceivedRequest {
     pub body: Vec<u8>,
     /// The format in which it reads metrics.
     pub metrics: MetricsFormat,
+    /// The form in which it takes files.
+    pub coding: Coding,
     pub access: AdminAccess,
 }
 
@@ -81,6 +84,7 @@ pub fn read(
         path: format!("{}{query}", head.path),
         body: body.to_vec(),
         metrics,
+        coding: Coding::accepted(head.values("accept-encoding")),
         access,
     })
 }

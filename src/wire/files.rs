@@ -1,17 +1,40 @@
 //! The embedded files of the page at `/` and of the client library, found by path.
 //!
 //! `web/dist` is built from `web/` and committed, so that this crate builds without Node. Its table gives each file's
-//! path, type and validator, so that nothing is computed at request time.
+//! path, type and validators, so that nothing is computed at request time.
+
+use crate::wire::coding::Coding;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
     /// The request path, compared byte for byte.
     pub path: &'static str,
     pub media_type: &'static str,
+    pub kind: FileKind,
+    pub plain: FileForm,
+    /// The same compressed. Absent if the file is small.
+    pub gzip: Option<FileForm>,
+}
+
+/// One form of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileForm {
     /// A strong validator with its quotes (RFC 9110 section 8.8.3): a digest of the bytes.
     pub etag: &'static str,
-    pub kind: FileKind,
     pub bytes: &'static [u8],
+}
+
+impl File {
+    /// The form for a client that accepts this coding, with the headers that name it. A cache must not give one client's form to another.
+    pub fn form(&self, coding: Coding) -> (FileForm, &'static [(&'static str, &'static str)]) {
+        match (self.gzip, coding) {
+            (None, Coding::Identity | Coding::Gzip) => (self.plain, &[]),
+            (Some(_), Coding::Identity) => (self.plain, &[("Vary", "Accept-Encoding")]),
+            (Some(gzip), Coding::Gzip) => {
+                (gzip, &[("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip")])
+            }
+        }
+    }
 }
 
 /// The role of a file. It decides how long a cache may serve it without revalidating it, and which sites may load it.

@@ -4,6 +4,7 @@
 
 mod after;
 pub mod api;
+pub mod coding;
 pub mod command;
 pub mod envelope;
 pub mod fault;

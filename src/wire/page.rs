@@ -1,8 +1,9 @@
 //! Answers requests for the embedded files: the page at `/` and the client library. A file's bytes are copied only
 //! into the answer.
 
-pub use crate::wire::files::{File, FileKind, find, without_link_tokens};
+pub use crate::wire::files::{File, FileForm, FileKind, find, without_link_tokens};
 
+use crate::wire::coding::Coding;
 use crate::wire::request::Head;
 use crate::wire::response::{self, ResponseOptions};
 
@@ -20,16 +21,17 @@ pub fn answer(out: &mut Vec<u8>, file: &File, head: &Head<'_>, options: &Respons
         FileKind::Part => ("same-origin", &[]),
         FileKind::Module => ("cross-origin", &[("Access-Control-Allow-Origin", "*")]),
     };
+    let (form, coding) = file.form(Coding::accepted(head.values("accept-encoding")));
     let common = [
-        ("ETag", file.etag),
+        ("ETag", form.etag),
         ("Content-Security-Policy", POLICY),
         ("Cross-Origin-Resource-Policy", sites),
         ("Referrer-Policy", "no-referrer"),
     ];
-    let headers = [&common, more, options.headers].concat();
+    let headers = [&common, coding, more, options.headers].concat();
     let options = ResponseOptions { cache_control: file.kind.cache_control(), headers: &headers, ..*options };
-    let status = if has(head, file.etag) { 304 } else { 200 };
-    response::answer(out, status, file.media_type, file.bytes, &options);
+    let status = if has(head, form.etag) { 304 } else { 200 };
+    response::answer(out, status, file.media_type, form.bytes, &options);
 }
 
 /// True exactly when `If-None-Match` names this validator (RFC 9110 section 13.1.2, weak comparison).

@@ -81,7 +81,10 @@ enum ReasonValue {
     },
     Misuse(String),
     Unauthenticated(String),
-    Blocked { text: String, retry_ms: u32 },
+    Blocked {
+        text: String,
+        retry_ms: u32,
+    },
     Forbidden(String),
     UnsupportedVersion,
     OriginForbidden(String),

@@ -1,6 +1,7 @@
 //! The files of the console, embedded in the program. The public listener has a table of its own, so it cannot serve them.
 
-use crate::wire::page::{File, FileKind, POLICY};
+use crate::wire::coding::Coding;
+use crate::wire::page::{File, FileForm, FileKind, POLICY};
 use crate::wire::request::{After, Method};
 use crate::wire::response::{self, ResponseOptions};
 
@@ -17,20 +18,22 @@ pub(super) fn leads_to_page(path: &str) -> bool {
 }
 
 /// Appends a file. Only its own page may load it, and no site gets a reference to the page's window.
-pub(super) fn answer(out: &mut Vec<u8>, method: Method, file: &File) {
+pub(super) fn answer(out: &mut Vec<u8>, method: Method, coding: Coding, file: &File) {
+    let (form, coding) = file.form(coding);
     let headers = [
-        ("ETag", file.etag),
+        ("ETag", form.etag),
         ("Content-Security-Policy", POLICY),
         ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Cross-Origin-Opener-Policy", "same-origin"),
         ("Referrer-Policy", "no-referrer"),
     ];
+    let headers = [&headers, coding].concat();
     let options = ResponseOptions {
         cache_control: file.kind.cache_control(),
         headers: &headers,
         ..ResponseOptions::plain(method, After::Close)
     };
-    response::answer(out, 200, file.media_type, file.bytes, &options);
+    response::answer(out, 200, file.media_type, form.bytes, &options);
 }
 
 /// Appends the way to the page. It is relative, so that it works under any prefix of a proxy.

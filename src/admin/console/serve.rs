@@ -59,7 +59,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         let (method, (path, query)) = (request.method, request.parts());
         if is_public(method, path) {
             match files::find(path) {
-                Some(file) => files::answer(out, method, file),
+                Some(file) => files::answer(out, method, request.coding, file),
                 None => files::lead(out, method),
             }
             return true;

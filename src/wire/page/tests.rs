@@ -22,9 +22,10 @@ fn every_file_has_a_unique_well_formed_path() {
     for (index, file) in FILES.iter().enumerate() {
         assert_eq!(FILES.iter().position(|other| other.path == file.path), Some(index), "{}", file.path);
         assert!(file.path.starts_with('/') && file.path.is_ascii(), "{}", file.path);
-        assert!(!file.bytes.is_empty(), "{}", file.path);
-        let digits = file.etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
-        assert!(digits.len() >= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{}", file.etag);
+        assert!(!file.plain.bytes.is_empty(), "{}", file.path);
+        let digits =
+            file.plain.etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");
+        assert!(digits.len() >= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{}", file.plain.etag);
     }
     for path in [
         "/seawall-client.js",
@@ -42,10 +43,58 @@ fn every_file_has_a_unique_well_formed_path() {
 #[test]
 fn validator_is_a_digest_of_the_bytes() {
     for file in FILES {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, file.bytes);
-        let digits: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(file.etag, format!("\"{digits}\""), "{}", file.path);
+        for form in [Some(file.plain), file.gzip].into_iter().flatten() {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, form.bytes);
+            let digits: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(form.etag, format!("\"{digits}\""), "{}", file.path);
+        }
     }
+}
+
+#[test]
+fn files_over_a_kilobyte_have_a_compressed_twin_of_the_same_content() {
+    for file in FILES {
+        let Some(gzip) = file.gzip else {
+            assert!(file.plain.bytes.len() <= 1_024, "{}", file.path);
+            continue;
+        };
+        assert!(
+            gzip.bytes.len() < file.plain.bytes.len() && gzip.bytes.starts_with(&[0x1f, 0x8b, 8]),
+            "{}",
+            file.path
+        );
+        // A member ends with the checksum and the length of what it holds (RFC 1952 section 2.3.1).
+        let (_, end) = gzip.bytes.split_at(gzip.bytes.len() - 8);
+        let length = u32::try_from(file.plain.bytes.len()).expect("small").to_le_bytes();
+        assert_eq!(end, [crc32fast::hash(file.plain.bytes).to_le_bytes(), length].concat(), "{}", file.path);
+    }
+}
+
+#[test]
+fn each_form_has_its_validator_and_caches_keep_both_apart() {
+    let file = find("/seawall-client.js").expect("the module");
+    let (plain, gzip) = (file.plain, file.gzip.expect("it is large"));
+    let head = |lines: &str| asked(&format!("HEAD / HTTP/1.1\r\nHost: x\r\n{lines}\r\n"), file);
+    for (lines, form, status) in [
+        ("", plain, 200),
+        ("Accept-Encoding: br, gzip\r\n", gzip, 200),
+        (&format!("Accept-Encoding: gzip\r\nIf-None-Match: {}\r\n", gzip.etag), gzip, 304),
+        (&format!("Accept-Encoding: gzip\r\nIf-None-Match: {}\r\n", plain.etag), gzip, 200),
+        (&format!("If-None-Match: {}\r\n", gzip.etag), plain, 200),
+    ] {
+        let answer = head(lines);
+        for line in [
+            format!("HTTP/1.1 {status} "),
+            format!("ETag: {}\r\n", form.etag),
+            "Vary: Accept-Encoding\r\n".into(),
+            format!("Content-Length: {}\r\n", form.bytes.len()),
+        ] {
+            assert!(answer.contains(&line), "{lines} {line} {answer}");
+        }
+        assert_eq!(answer.contains("Content-Encoding: gzip\r\n"), form == gzip, "{lines}");
+    }
+    let icon = FILES.iter().find(|file| file.gzip.is_none()).expect("a small file");
+    assert!(!asked("GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n", icon).contains("Vary"));
 }
 
 #[test]
@@ -53,7 +102,7 @@ fn only_files_named_for_their_bytes_are_immutable() {
     for file in FILES {
         let named = file.path.starts_with("/assets/");
         assert_eq!(file.kind == FileKind::Part, named, "{}", file.path);
-        assert!(!named || file.path.contains(&file.etag[1..11]), "{}", file.path);
+        assert!(!named || file.path.contains(&file.plain.etag[1..11]), "{}", file.path);
     }
 }
 
@@ -71,8 +120,8 @@ fn other_sites_may_load_the_modules_alone() {
 #[test]
 fn page_that_ignores_link_tokens_differs_in_its_mark_alone_and_has_no_path_of_its_own() {
     let other = without_link_tokens(page());
-    let text = |file: &File| String::from_utf8(file.bytes.to_vec()).expect("text");
-    assert_ne!(other.etag, page().etag);
+    let text = |file: &File| String::from_utf8(file.plain.bytes.to_vec()).expect("text");
+    assert_ne!(other.plain.etag, page().plain.etag);
     assert_eq!(text(other).replace("link-tokens=\"off\"", "link-tokens=\"on\""), text(page()));
     let module = find("/seawall-client.js").expect("the module");
     assert_eq!(without_link_tokens(module), module);
@@ -88,7 +137,7 @@ fn page_that_ignores_link_tokens_differs_in_its_mark_alone_and_has_no_path_of_it
 
 #[test]
 fn page_loads_only_embedded_files_and_has_no_inline_code() {
-    let text = std::str::from_utf8(page().bytes).expect("text");
+    let text = std::str::from_utf8(page().plain.bytes).expect("text");
     let loaded: Vec<&str> = text
         .split(['"', '\''])
         .filter(|part| part.starts_with('/') && !part.contains(char::is_whitespace))
@@ -104,10 +153,10 @@ fn page_loads_only_embedded_files_and_has_no_inline_code() {
 
 #[test]
 fn client_that_has_the_file_gets_304() {
-    let etag = page().etag;
+    let etag = page().plain.etag;
     let status = |lines: &str| {
         let answer = asked(&format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n"), page());
-        let whole = answer.ends_with(std::str::from_utf8(page().bytes).expect("text"));
+        let whole = answer.ends_with(std::str::from_utf8(page().plain.bytes).expect("text"));
         let status: u16 = answer[9..12].parse().expect("a status");
         assert_eq!(whole, status == 200, "{lines}");
         status
@@ -134,8 +183,8 @@ fn answer_has_the_cache_and_security_headers() {
     let answer = asked("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", page());
     assert!(answer.ends_with("\r\n\r\n"), "HEAD has no body");
     for line in [
-        format!("Content-Length: {}", page().bytes.len()),
-        format!("ETag: {}", page().etag),
+        format!("Content-Length: {}", page().plain.bytes.len()),
+        format!("ETag: {}", page().plain.etag),
         "Content-Type: text/html; charset=utf-8".into(),
         "Cache-Control: no-cache".into(),
         "X-Content-Type-Options: nosniff".into(),
