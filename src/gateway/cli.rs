@@ -10,6 +10,7 @@ use super::alert_command::{AlertArguments, AlertCommand};
 use super::cluster_command::ClusterArguments;
 use super::config::{self, show};
 use super::console_command::ConsoleArguments;
+use super::demo::DemoArguments;
 use super::doctor_command;
 use super::drain_command::{self, DrainAction};
 use super::exclusion_command;
@@ -45,6 +46,7 @@ Examples:
   seawall check-config > effective.toml    save it as a file to start from
   seawall doctor                           show every dependency as the running gateway sees it, or probe each once
   seawall health                           exit with 0 if the running gateway is alive
+  seawall demo                             chat with robots, and pull the plug on what they need
   seawall console                          print a link to the console, which works once
   seawall user sessions ann                show why ann was disconnected
   seawall presence lobby                   show which users are present in a channel
@@ -119,6 +121,11 @@ enum CliCommand {
         arguments: ConsoleArguments,
         #[command(flatten)]
         which: Which,
+    },
+    /// Run a gateway with three robots, a service and a network that a button in the page unplugs; Ctrl-C removes all of it
+    Demo {
+        #[command(flatten)]
+        arguments: DemoArguments,
     },
     /// Spread the clients of all instances evenly for 15 minutes: full instances ask clients to move, and close none
     Rebalance {
@@ -285,6 +292,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Console { arguments, which }) => {
             operating(settings, &which, |config, running| arguments.run(&config, running))
         }
+        Some(CliCommand::Demo { arguments }) => arguments.run(),
         Some(CliCommand::Rebalance { arguments, which }) => {
             operating(settings, &which, |config, running| arguments.run(&config, running))
         }

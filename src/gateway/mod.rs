@@ -13,6 +13,7 @@ pub mod cli;
 mod cluster_command;
 pub mod config;
 mod console_command;
+mod demo;
 mod doctor_command;
 mod drain;
 mod drain_command;

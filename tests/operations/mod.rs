@@ -1,5 +1,6 @@
 //! Operation of a gateway: reloads, systemd's protocol, a successor on the same port, and proxies in front of it.
 
+mod demo;
 mod flags;
 mod hints;
 mod proxies;
