@@ -80,6 +80,12 @@ fn a_link_to_nowhere() {
 }
 
 #[test]
+fn an_unresolved_merge() {
+    let text = format!("a\n{} HEAD\nb\n=======\nc\n{} main\n", "<".repeat(7), ">".repeat(7));
+    assert_eq!(lines(&check_conflicts("a.md", &text)), [2, 6]);
+}
+
+#[test]
 fn a_path_of_one_machine() {
     let text = format!(
         "cd {}main\nhttps://a.b{}c\n{}\n",

@@ -17,7 +17,9 @@ use circles::{SPREAD_TYPES, check_circles};
 use finding::Finding;
 use floors::{Floors, check_floors, floors};
 use phrases::{EXCEPTIONS, check_phrases};
-use rules::{check_comments, check_links, check_machine_paths, check_names, check_shape, check_words};
+use rules::{
+    check_comments, check_conflicts, check_links, check_machine_paths, check_names, check_shape, check_words,
+};
 use std::path::Path;
 use std::process::Command;
 use types::{SHARED_NAMES, check_types};
@@ -147,6 +149,12 @@ fn links_between_documents_arrive() {
     let pages = tracked().into_iter().filter(|path| path.ends_with(".md"));
     let texts = pages.filter_map(|path| read(&path).map(|text| (path, text)));
     report(texts.flat_map(|(path, text)| check_links(&path, &text, |to| root().join(to).exists())).collect());
+}
+
+#[test]
+fn no_merge_is_unresolved() {
+    let texts = tracked().into_iter().filter_map(|path| read(&path).map(|text| (path, text)));
+    report(texts.flat_map(|(path, text)| check_conflicts(&path, &text)).collect());
 }
 
 #[test]

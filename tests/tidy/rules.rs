@@ -113,6 +113,13 @@ pub fn check_comments(path: &str, text: &str) -> Vec<Finding> {
         .collect()
 }
 
+/// The marks of a merge without a decision.
+pub fn check_conflicts(path: &str, text: &str) -> Vec<Finding> {
+    let is_mark = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    let marks = text.lines().enumerate().filter(|(_, line)| is_mark(line));
+    marks.map(|(index, _)| finding(path, index + 1, "the mark of a merge: resolve it")).collect()
+}
+
 /// Paths of somebody's machine: they mean nothing to a reader elsewhere.
 pub fn check_machine_paths(path: &str, text: &str) -> Vec<Finding> {
     let needles =
