@@ -66,3 +66,26 @@ fn hours(body: &[u8]) -> Result<u64, AdminRefusal> {
     let hours = members.get("hours").and_then(Value::as_u64).filter(|hours| *hours <= HOURS_MAX);
     hours.ok_or_else(|| AdminRefusal::body_wrong("hours must be a whole number from 0 to 168", MUTE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_and_method_asks_what_its_documentation_says() {
+        let ask =
+            |method, path, body: &str| ErrorPath::of(path).expect(path).question(method, body.as_bytes());
+        let name = Fingerprint(0x9f2c_41d0);
+        let (one, mute) = ("/client-errors/9f2c41d0", "/client-errors/9f2c41d0/mute");
+        assert_eq!(ask(Method::Get, "/client-errors", "").ok(), Some(ErrorQuestion::All));
+        assert_eq!(ask(Method::Get, one, "").ok(), Some(ErrorQuestion::One(name)));
+        assert_eq!(ask(Method::Delete, one, "").ok(), Some(ErrorQuestion::Forget(name)));
+        let hours = |text: &str| ask(Method::Put, mute, text).ok();
+        assert_eq!(hours(r#"{"hours":168}"#), Some(ErrorQuestion::Mute(name, 168)));
+        assert_eq!(hours(r#"{"hours":0}"#), Some(ErrorQuestion::Mute(name, 0)));
+        assert!([r#"{"hours":169}"#, r#"{"hours":"1"}"#, "{}", ""].iter().all(|text| hours(text).is_none()));
+        assert!(ask(Method::Delete, "/client-errors", "").is_err());
+        assert!(ask(Method::Get, "/client-errors/x", "").is_err() && ask(Method::Get, mute, "").is_err());
+        assert!(ErrorPath::of("/client-errorsx").is_none() && ErrorPath::of("/client-errors/a/b").is_none());
+    }
+}

@@ -90,21 +90,29 @@ fn words(message: &str) -> String {
 fn without_quoted(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
+    // False after a quote without an end: then no other quote of its line has one.
+    let mut may_end = true;
     while let Some(open) = rest.chars().next() {
         let after = rest.get(open.len_utf8()..).unwrap_or_default();
-        let end = after.find(|char: char| is_quote_end(char) || is_line_end(char));
-        let close = end.and_then(|at| after.get(at..)).and_then(|tail| tail.chars().next());
-        match (is_quote_start(open), end, close) {
-            (true, Some(at), Some(close)) if is_quote_end(close) => {
-                rest = after.get(at + close.len_utf8()..).unwrap_or_default();
+        may_end |= is_line_end(open);
+        if may_end && is_quote_start(open) {
+            if let Some(length) = end_of_quoted(after) {
+                rest = after.get(length..).unwrap_or_default();
+                continue;
             }
-            _ => {
-                plain.push(open);
-                rest = after;
-            }
+            may_end = false;
         }
+        plain.push(open);
+        rest = after;
     }
     plain
+}
+
+/// The bytes to the end of a quoted part, whose quote included; `None` if the line ends before.
+fn end_of_quoted(text: &str) -> Option<usize> {
+    let at = text.find(|char: char| is_quote_end(char) || is_line_end(char))?;
+    let close = text.get(at..)?.chars().next().filter(|close| is_quote_end(*close))?;
+    Some(at + close.len_utf8())
 }
 
 /// One frame of a stack without the host, the query and the column.

@@ -93,10 +93,17 @@ pub struct ErrorGroup {
     pub since_unix_ms: u64,
     pub seen_unix_ms: u64,
     pub mute: Mute,
+    /// The party that reported it, as long as no other one did.
+    pub(super) holder: Option<u64>,
 }
 
 impl ErrorGroup {
-    pub(super) fn new(fingerprint: Fingerprint, error: &ReportedError<'_>, unix_ms: u64) -> ErrorGroup {
+    pub(super) fn new(
+        fingerprint: Fingerprint,
+        error: &ReportedError<'_>,
+        reporter: Reporter,
+        unix_ms: u64,
+    ) -> ErrorGroup {
         let sample = ErrorSample::of(error);
         ErrorGroup {
             fingerprint,
@@ -112,6 +119,7 @@ impl ErrorGroup {
             since_unix_ms: unix_ms,
             seen_unix_ms: unix_ms,
             mute: Mute::Off,
+            holder: Some(reporter.party),
         }
     }
 
@@ -123,6 +131,7 @@ impl ErrorGroup {
         client: &str,
         unix_ms: u64,
     ) -> u64 {
+        self.holder = self.holder.filter(|party| *party == reporter.party);
         let before = self.count;
         self.count = before.saturating_add(error.count.into());
         self.hours.add(unix_ms, error.count);

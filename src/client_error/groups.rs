@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Groups that are kept. With one more, the group that was seen least recently goes.
 pub const GROUPS_MAX: usize = 512;
+/// Groups that one party alone has reported. With one more, its own that was seen least recently goes.
+const GROUPS_OF_PARTY: usize = GROUPS_MAX / 8;
 /// Reporters with a share. Without room a report is refused for [`NO_ROOM`].
 const SHARES_MAX: usize = 4_096;
 const NO_ROOM: Duration = Duration::from_secs(10);
@@ -95,9 +97,9 @@ impl ClientErrors {
                     self.dropped.new_groups = self.dropped.new_groups.saturating_add(error.count.into());
                     continue;
                 }
-                self.make_room();
+                self.make_room(reporter.party);
             }
-            let new = || ErrorGroup::new(name, error, now.unix_ms);
+            let new = || ErrorGroup::new(name, error, reporter, now.unix_ms);
             let group = self.groups.entry(name).or_insert_with(new);
             let before = group.add(error, reporter, client, now.unix_ms);
             if is_worth_logging(before, group.count) && !group.is_muted(now.unix_ms) {
@@ -140,12 +142,13 @@ impl ClientErrors {
         is_admitted
     }
 
-    fn make_room(&mut self) {
-        if self.groups.len() >= GROUPS_MAX
-            && let Some(least) = self.groups.values().min_by_key(|group| group.seen_unix_ms)
-        {
-            let least = least.fingerprint;
-            self.groups.remove(&least);
+    fn make_room(&mut self, party: u64) {
+        let is_own = |group: &&ErrorGroup| group.holder == Some(party);
+        let uses_share = self.groups.values().filter(is_own).count() >= GROUPS_OF_PARTY;
+        if uses_share || self.groups.len() >= GROUPS_MAX {
+            let may_go = self.groups.values().filter(|group| !uses_share || is_own(group));
+            let least = may_go.min_by_key(|group| group.seen_unix_ms).map(|group| group.fingerprint);
+            least.and_then(|least| self.groups.remove(&least));
         }
     }
 
@@ -270,6 +273,17 @@ mod tests {
         assert_eq!(take(&mut errors, "bob", &names[200..250], at(60)).outcome.accepted, 20, "20 a minute");
         assert_eq!(take(&mut errors, "bob", &names[..1], at(60)).outcome.accepted, 1, "a known one");
         assert_eq!(errors.dropped().new_groups, 36 + 36 + 30);
+    }
+
+    #[test]
+    fn one_user_replaces_its_own_groups_and_none_of_others() {
+        let mut errors = ClientErrors::default();
+        take(&mut errors, "ann", &["of ann"], at(0));
+        for number in 0..600 {
+            take(&mut errors, "mallory", &[&name(number)], at(10 + number as u64 * 10));
+        }
+        assert!(errors.get(fingerprint("of ann", "m", "")).is_some());
+        assert_eq!(errors.groups().len(), 1 + GROUPS_OF_PARTY);
     }
 
     #[test]

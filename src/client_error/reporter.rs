@@ -25,7 +25,7 @@ impl Reporter {
 
     /// A client without a user's name. `address` is `None` behind a proxy that reports none: such clients are one party.
     pub fn anonymous(connection: u64, address: Option<IpAddr>) -> Reporter {
-        let party = match address {
+        let party = match address.map(|address| address.to_canonical()) {
             Some(IpAddr::V4(address)) => digest(b'4', &address.octets()),
             // The network of an IPv6 client is its first half.
             Some(IpAddr::V6(address)) => digest(b'6', address.octets().get(..8).unwrap_or_default()),
@@ -43,4 +43,18 @@ fn digest(kind: u8, bytes: &[u8]) -> u64 {
 /// 32 bits: of 64 users, two look like one in two million groups.
 fn folded(digest: u64) -> u32 {
     (digest ^ (digest >> 32)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn ipv4_clients_of_a_listener_for_both_families_are_different_parties() {
+        let party = |address: IpAddr| Reporter::anonymous(1, Some(address)).party;
+        let mapped = |last| IpAddr::V6(Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped());
+        assert_ne!(party(mapped(1)), party(mapped(2)));
+        assert_eq!(party(mapped(1)), party(Ipv4Addr::new(10, 0, 0, 1).into()));
+    }
 }

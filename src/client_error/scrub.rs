@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 /// The beginning of a JWT: `{"` in base64url (RFC 7519 section 3, RFC 7515 section 7.1).
 const START: &str = "eyJ";
+/// The shortest header of a JWT that is looked for inside a word, as after `%3D`: `surveyJs.core.model` has none.
+const HEAD_MIN: usize = 16;
 /// Replaces a token.
 const TOKEN: &str = "[token]";
 
@@ -14,9 +16,11 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find(START) {
         let from = text.len() - rest.len() + at;
         let candidate = text.get(from..).unwrap_or_default();
+        let head = run(candidate, 0);
         let is_inside =
             text.get(..from).is_some_and(|before| before.bytes().next_back().is_some_and(is_word));
-        match length(candidate).filter(|_| !is_inside) {
+        let is_other_word = is_inside && head < HEAD_MIN;
+        match length(candidate, head).filter(|_| !is_other_word) {
             Some(length) => {
                 let out = clean.get_or_insert_with(String::new);
                 out.push_str(text.get(copied..from).unwrap_or_default());
@@ -24,7 +28,11 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
                 copied = from + length;
                 rest = text.get(copied..).unwrap_or_default();
             }
-            None => rest = candidate.get(START.len()..).unwrap_or_default(),
+            // Whatever begins in the same run ends where it ends, so it is no token either, and each byte is read once.
+            None => {
+                let over = if is_other_word { START.len() } else { head };
+                rest = candidate.get(over..).unwrap_or_default();
+            }
         }
     }
     match clean {
@@ -36,17 +44,18 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The bytes of the token at the beginning of a text; `None` if there is none.
-fn length(text: &str) -> Option<usize> {
-    let part = |from: usize| {
-        let bytes = text.as_bytes().get(from..).unwrap_or_default();
-        bytes.iter().take_while(|byte| is_word(**byte) || **byte == b'-').count()
-    };
+/// The bytes of base64url from `from` on.
+fn run(text: &str, from: usize) -> usize {
+    let bytes = text.as_bytes().get(from..).unwrap_or_default();
+    bytes.iter().take_while(|byte| is_word(**byte) || **byte == b'-').count()
+}
+
+/// The bytes of the token at the beginning of a text, whose first part has `head` bytes; `None` if there is none.
+fn length(text: &str, head: usize) -> Option<usize> {
     let dot = |at: usize| text.as_bytes().get(at) == Some(&b'.');
-    let head = part(0);
-    let body = if head > START.len() && dot(head) { part(head + 1) } else { 0 };
+    let body = if head > START.len() && dot(head) { run(text, head + 1) } else { 0 };
     let second = head + 1 + body;
-    (body > 0 && dot(second)).then(|| second + 1 + part(second + 1))
+    (body > 0 && dot(second)).then(|| second + 1 + run(text, second + 1))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -68,6 +77,8 @@ mod tests {
             ("eyJ.b.c", "eyJ.b.c"),
             ("eyJa.b", "eyJa.b"),
             ("keyJa.b.c", "keyJa.b.c"),
+            ("surveyJs.core.model", "surveyJs.core.model"),
+            ("x%3DeyJhbGciOiJIUzI1NiJ9.b.c", "x%3D[token]"),
             ("eyJeyJa.b.c", "[token]"),
             ("é eyJa.b.cé", "é [token]é"),
         ] {

@@ -5,6 +5,7 @@ use crate::clock::Now;
 use crate::job::client_errors::ReportJob;
 use crate::job::wake::wake;
 use crate::job::{Completion, Mailbox};
+use crate::limits::REPLY_TIMEOUT;
 use crate::metrics::client_errors::ErrorBoard;
 use crossbeam_channel::Receiver;
 use std::io;
@@ -23,9 +24,14 @@ pub fn start(
 ) -> io::Result<JoinHandle<()>> {
     let run = move || {
         for job in jobs {
-            let ReportJob { ticket, reporter, client, errors, dropped } = *job;
+            let ReportJob { ticket, reporter, client, errors, dropped, asked } = *job;
+            let now = clock();
+            // It was answered as not read, and comes again.
+            if now.at.since(asked) >= REPLY_TIMEOUT {
+                continue;
+            }
             let TakenReport { outcome, logs } =
-                board.lock().take(reporter, client.as_str(), (&errors, dropped), clock());
+                board.lock().take(reporter, client.as_str(), (&errors, dropped), now);
             if let Some(mailbox) = mailboxes.get(usize::from(ticket.reactor.0)) {
                 mailbox.answer(Completion::ReportTaken { ticket, outcome });
                 wake(mailbox);
@@ -39,10 +45,11 @@ pub fn start(
 fn write(board: &ErrorBoard, WorthLogging { fingerprint, count }: WorthLogging) {
     let groups = board.lock();
     let Some(group) = groups.get(fingerprint) else { return };
-    let message: String = group.newest.message.chars().take(MESSAGE_CHARS).collect();
+    let text: String = group.newest.message.chars().take(MESSAGE_CHARS).collect();
     let release = group.releases.last().map_or("", |release| release).to_owned();
     let (name, (users, more)) = (group.name.clone(), group.users());
     drop(groups);
+    // Not `message`, which is the name of the event's own text.
     let users = format!("{users}{}", if more { "+" } else { "" });
-    tracing::warn!(%fingerprint, count, users, %name, message, release, "client error");
+    tracing::warn!(%fingerprint, count, users, %name, text, release, "client error");
 }

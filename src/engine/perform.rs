@@ -96,7 +96,7 @@ impl Engine {
     fn report_errors(&mut self, slot: SlotId, effect: ReportEffect) {
         let ReportEffect { id, reporter, client, errors, dropped, asked } = effect;
         self.ask(Request::Report { slot, id, asked }, asked, |ticket| {
-            Job::Report(Box::new(ReportJob { ticket, reporter, client, errors, dropped }))
+            Job::Report(Box::new(ReportJob { ticket, reporter, client, errors, dropped, asked }))
         });
     }
 

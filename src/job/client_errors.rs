@@ -2,6 +2,7 @@
 
 use super::message::Ticket;
 use crate::client_error::Reporter;
+use crate::clock::Moment;
 use crate::session::ClientText;
 use crate::wire::command::ReportedError;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -18,6 +19,8 @@ pub struct ReportJob {
     pub errors: Vec<ReportedError<'static>>,
     /// Groups that the client left out.
     pub dropped: u32,
+    /// The time at which the command arrived.
+    pub asked: Moment,
 }
 
 /// Sends to the thread. Cloned freely.
