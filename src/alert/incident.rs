@@ -88,7 +88,7 @@ impl Incident {
             at_ms: now_ms,
             reference: self.reference.clone(),
             all_clear: self.end.map(|end| end.all_clear),
-            is_perhaps_repeated: self.is_perhaps_sent,
+            is_perhaps_repeated: self.is_perhaps_sent && event == NoticeEvent::Began,
         }
     }
 

@@ -73,7 +73,7 @@ fn capacity(name: &str, stats: &InstanceStats) -> AlertReading {
         (false, false) => AlertCondition::Clear,
     };
     reading.text = format!(
-        "{connections} of {connections_max} connections (limits.connections) are open. All further clients are refused: add an instance, or raise the bound."
+        "{connections} of {connections_max} connections (limits.connections) are open. At the bound further clients are refused: add an instance, or raise the bound."
     );
     reading
 }

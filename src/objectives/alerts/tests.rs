@@ -368,6 +368,7 @@ fn incident_that_the_last_leader_sent_alone_is_sent_once_more_and_marked_by_the_
     assert_eq!(pair.messages.len(), 2);
     pair.run(LONG, InstanceVerdict::Well, &[0, 1]);
     assert_eq!(pair.sent[2..], [(0, NoticeEvent::Ended)], "one end for both");
+    assert_eq!(pair.messages[2..], [(1, false)], "only the begin may be a repeat");
     let open = pair.rows.lock().incidents.values().filter(|(open, _)| *open).count();
     assert_eq!(open, 0);
 }
