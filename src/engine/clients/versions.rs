@@ -25,7 +25,7 @@ pub(in crate::engine) enum VersionPlace {
 #[derive(Debug, Default)]
 struct KeptVersion {
     count: VersionCount,
-    /// `None` once a client of another party has it, or if the first one shares with no other.
+    /// `None` if it shares with no other. It stays with the first one: two parties with the same invented names use the share of one.
     holder: Option<Party>,
 }
 
@@ -60,9 +60,6 @@ impl ClientVersions {
         let is_it = |one: &KeptVersion| one.count.clients > 0 && one.count.version.as_str() == client;
         if let Some((place, one)) = self.kept.iter_mut().enumerate().find(|(_, one)| is_it(one)) {
             one.count.clients += 1;
-            if one.holder.is_some() && one.holder != party() {
-                one.holder = None;
-            }
             return VersionPlace::Kept(place as u8);
         }
         match self.place(party()) {
@@ -178,9 +175,8 @@ mod tests {
             assert_eq!(kept, VERSIONS_PER_PARTY, "{party:?}");
             assert_ne!(enter("web 1", &user("ada")), VersionPlace::Other);
             assert_eq!(enter("own 99", &party), VersionPlace::Other);
-            // A name that others have as well is not the party's own any more.
+            // A name that another party has as well makes no room for more.
             enter("own 0", &address(8));
-            assert_ne!(enter("own 99", &party), VersionPlace::Other);
             assert_eq!(enter("own 98", &party), VersionPlace::Other);
             versions.leave(places[1]);
             assert_eq!(versions.enter("own 98", || party.clone()), places[1], "its place is free again");
