@@ -34,6 +34,7 @@ fn conversation_has_every_documented_kind_of_frame() {
         json!({"refresh": {"token": token_of("ann")}}),
         json!({"subscribe": {"channel": "d", "recover": {"epoch": "zzz", "offset": 1}}}),
         json!({"unsubscribe": {"channel": "d"}}),
+        json!({"report": {"errors": [{"name": "TypeError", "message": "m", "level": "message"}], "dropped": 1}}),
     ];
     let mut kinds = BTreeSet::new();
     for (index, command) in commands.into_iter().enumerate() {
