@@ -75,7 +75,7 @@ class Shell implements Client, Owner {
     const { token, user: account, affinity, telemetry, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, account, affinity, watcher: telemetry as unknown as Watcher, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, affinity, watcher: (telemetry || undefined) as unknown as Watcher, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = new Cell<Status>(this.#s.status);
     this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {

@@ -48,9 +48,9 @@ export function hash(text: string): string {
 /** Removes what may be secret or personal: tokens, mail addresses, queries and long numbers. */
 export function scrub(text: string): string {
   return text
-    .replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, '[token]')
+    .replace(/(\b|%[\dA-Fa-f]{2})eyJ[\w-]{8,}(?:\.[\w-]*){0,2}/g, '$1[token]')
     .replace(/\b(Bearer|Basic) +[^\s,;"']+/gi, '$1 [token]')
-    .replace(/[\w.+-]+@[\w-]+\.[\w.-]+/g, '[mail]')
+    .replace(/[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]+/g, '[mail]')
     .replace(/\?[\w%.~-]+=[^\s)"']*/g, '?[query]')
     .replace(/\d{7,}/g, '[number]');
 }
@@ -66,7 +66,8 @@ export function fingerprint(name: string, message: string, stack: string): strin
 /** Describes an error as a group of one, scrubbed and cut to its bounds. */
 export function describe(error: Error, level: ErrorLevel, component: string, context: Readonly<Record<string, unknown>>, clean: (text: string) => string, now: number): ErrorGroup {
   // Half a surrogate pair, at the cut or before, is no text on the wire.
-  const safe = (text: unknown, most: number) => clean(scrub(String(text ?? ''))).slice(0, most).replace(/\p{Cs}/gu, '');
+  // The first cut bounds the work. A token that it halves is known by its begin.
+  const safe = (text: unknown, most: number) => clean(scrub(String(text ?? '').slice(0, 2 * most))).slice(0, most).replace(/\p{Cs}/gu, '');
   const name = safe(error.name, NAME_MAX);
   const message = safe(error.message, MESSAGE_MAX);
   const stack = safe(error.stack, STACK_MAX);

@@ -74,8 +74,12 @@ class Queue implements Reporter {
   readonly #clock: Clock;
   readonly #stop: (() => void)[] = [];
   #shelf: Shelf | undefined;
-  /** Changes of the shelf, one after the other. */
-  #kept: Promise<unknown> = Promise.resolve();
+  /** The groups as they are in the storage. */
+  #stored: readonly ErrorGroup[] = [];
+  /** One change of the storage at a time: those that come meanwhile are the next one. */
+  #isStoring = false;
+  /** True after a failure of the storage: it then only removes. */
+  #isBroken = false;
   /** The next report is sent at this time, if all else allows it. */
   #at = 0;
   #timer: unknown;
@@ -95,14 +99,28 @@ class Queue implements Reporter {
 
   #open(url: string, locks: Locks | null | undefined): void {
     this.#shelf = new Shelf(url, locks);
-    this.#keep((shelf) => shelf.takeOver(this.#clock.now()).then((groups) => this.#set(groups.reduce(add, this.waiting.value))));
+    this.#isStoring = true;
+    this.#shelf.takeOver(this.#clock.now()).then((groups) => {
+      this.#stored = groups;
+      this.#set(groups.reduce(add, this.waiting.value));
+    }).catch(() => { this.#isBroken = true; }).finally(() => {
+      this.#isStoring = false;
+      void this.#store();
+    });
   }
 
   report(thrown: unknown, { level = 'message', context }: ErrorDetails = {}): string {
     const { release, context: more, scrub = String } = this.#options;
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    const { component, ...rest } = { release, phase: this.#client.state.value.phase, ...more?.(), ...context } as Record<string, unknown>;
-    const one = describe(error, level, String(component ?? ''), rest, scrub, this.#clock.now());
+    const now = this.#clock.now();
+    let one: ErrorGroup;
+    try {
+      const { component, ...rest } = { release, phase: this.#client.state.value.phase, ...more?.(), ...context } as Record<string, unknown>;
+      one = describe(error, level, String(component ?? ''), rest, scrub, now);
+    } catch {
+      // A hook of the app, or a getter of the error, threw: the error counts all the same.
+      one = describe(new Error('An error that cannot be described'), level, '', {}, String, now);
+    }
     this.add(one);
     return one.fingerprint;
   }
@@ -121,22 +139,34 @@ class Queue implements Reporter {
     this.#over = true;
     this.#clock.clearTimeout(this.#timer as never);
     for (const stop of this.#stop) stop();
-    this.#keep((shelf) => shelf.close());
+    void this.#store();
   }
 
   /** Stores the difference, and reports when that is possible. */
   #set(next: Errors): void {
-    const before = this.waiting.value;
-    const put = next.groups.filter((group) => !before.groups.includes(group));
-    const left = new Set(next.groups.map((group) => group.fingerprint));
-    const gone = before.groups.map((group) => group.fingerprint).filter((one) => !left.has(one));
-    if (put.length || gone.length) this.#keep((shelf) => shelf.change(put, gone));
     this.waiting.set(next);
+    void this.#store();
     this.#look();
   }
 
-  #keep(run: (shelf: Shelf) => Promise<unknown>): void {
-    this.#kept = this.#kept.then(() => this.#shelf && run(this.#shelf)).catch(() => { this.#shelf = undefined; });
+  /** Makes the storage like the queue. After the end, and the answer to the last report, it is closed. */
+  async #store(): Promise<void> {
+    if (!this.#shelf || this.#isStoring) return;
+    this.#isStoring = true;
+    for (let groups; this.#stored !== (groups = this.waiting.value.groups);) {
+      const put = this.#isBroken ? [] : groups.filter((group) => !this.#stored.includes(group));
+      const left = new Set(groups.map((group) => group.fingerprint));
+      const gone = this.#stored.map((group) => group.fingerprint).filter((one) => !left.has(one));
+      try {
+        if (put.length || gone.length) await this.#shelf.change(put, gone);
+        this.#stored = groups;
+      } catch {
+        if (this.#isBroken) break;
+        this.#isBroken = true;
+      }
+    }
+    this.#isStoring = false;
+    if (this.#over && !this.#isSending) await this.#shelf.close().catch(() => {});
   }
 
   /** Reports if there is something to report and a connection that has nothing better to do. */
@@ -174,6 +204,8 @@ class Queue implements Reporter {
     this.#at = this.#clock.now() + wait;
     if (isTaken) this.#set(without(this.waiting.value, sent, dropped));
     else this.#look();
+    // After the end this closes the storage.
+    if (this.#over) void this.#store();
   }
 }
 

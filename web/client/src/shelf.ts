@@ -22,22 +22,28 @@ const done = <T>(request: IDBRequest<T>): Promise<T> => new Promise((resolve, re
   request.onerror = () => reject(request.error);
 });
 
-/** The groups of one page. After a failure of the storage it keeps nothing. */
+/** The groups of one page. Each method fails if the storage does. */
 export class Shelf {
   readonly #owner = newKey();
   readonly #end = new AbortController();
   readonly #store: Promise<IDBDatabase>;
 
   constructor(readonly url: string, readonly locks: Locks | null | undefined) {
+    this.#store = this.#begin();
+    // Each use of it sees the failure.
+    this.#store.catch(() => {});
+  }
+
+  /** Fails in a frame without an origin of its own, which has neither storage nor locks. */
+  async #begin(): Promise<IDBDatabase> {
+    // While the page lives it holds this lock, which the browser releases however the page ends.
+    this.locks?.request(this.#lock(this.#owner), {}, () => new Promise((end) => { this.#end.signal.addEventListener('abort', end); })).catch(() => {});
     const request = indexedDB.open('seawall-reports', 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: ['url', 'owner', 'fingerprint'] });
-    this.#store = done(request).then((database) => {
-      // A deletion of the database waits until it is closed.
-      database.onversionchange = () => database.close();
-      return database;
-    });
-    // While the page lives it holds this lock, which the browser releases however the page ends.
-    void locks?.request(this.#lock(this.#owner), {}, () => new Promise((end) => { this.#end.signal.addEventListener('abort', end); }));
+    const database = await done(request);
+    // A deletion of the database waits until it is closed.
+    database.onversionchange = () => database.close();
+    return database;
   }
 
   #lock(owner: string): string {
@@ -76,12 +82,12 @@ export class Shelf {
           const own = IDBKeyRange.bound([this.url, owner], [this.url, owner, []]);
           const request = store.getAll(own);
           request.onsuccess = () => {
-            found.push(...request.result as Kept[]);
+            found.push(...(request.result as Kept[]).filter(({ group }) => now - group.last < AGE_MAX_MS));
             store.delete(own);
             for (const one of found) store.put({ ...one, owner: this.#owner });
           };
         });
-        for (const { group } of found) if (now - group.last < AGE_MAX_MS) taken.push(group);
+        for (const { group } of found) taken.push(group);
       };
       if (this.locks) await this.locks.request(this.#lock(owner), { ifAvailable: true }, take);
       else await take(true);

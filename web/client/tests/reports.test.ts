@@ -32,6 +32,16 @@ test('secrets and personal data are removed', () => {
   assert.equal(scrub(`${jwt} ann.b+c@mail.example Bearer abc-123 /rooms?token=1&x=2 call 0041791234567`), '[token] [mail] Bearer [token] /rooms?[query] call [number]');
 });
 
+test('a token after an escape or cut in half is removed, and a text of any length is described at once', () => {
+  assert.equal(scrub('/a?b%3DeyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln keyJson.a.b'), '/a?b%3D[token] keyJson.a.b');
+  const described = (text: string) => describe(new Error(text), 'message', '', { value: text }, String, 1);
+  const long = described(`eyJ${'a'.repeat(400)}.eyJ${'b'.repeat(900)}.c`);
+  assert.deepEqual([long.message, long.context['value']], ['[token]', '[token]']);
+  const begin = performance.now();
+  for (const part of ['a', 'a.', 'eyJ', '?a', '1', 'a@a.', '“', 'Bearer ']) described(part.repeat(200_000));
+  assert.ok(performance.now() - begin < 1_000, `${performance.now() - begin} ms`);
+});
+
 test('groups, their texts and their context are bounded', () => {
   const long = new Error('x '.repeat(1_000));
   const one = describe(long, 'message', 'c'.repeat(9_000), Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`k${at}`, 'v '.repeat(200)])), String, 1);
@@ -111,6 +121,23 @@ test('without seawall.report nothing is kept or sent', async (t) => {
   assert.equal(errors.waiting.value.groups.length, 0);
 });
 
+/** The groups in the storage. */
+async function kept(): Promise<{ group: ErrorGroup }[]> {
+  const database = await new Promise<IDBDatabase>((done) => { const request = indexedDB.open('seawall-reports'); request.onsuccess = () => done(request.result); });
+  const request = database.transaction('groups', 'readwrite').objectStore('groups').getAll();
+  return new Promise((done) => { request.onsuccess = () => { database.close(); done(request.result); }; });
+}
+
+/** `since`: only groups from this time on count. */
+async function untilKept(count: number, since = 0): Promise<void> {
+  let [found, isOver] = [-1, false];
+  const look = async () => {
+    while (found !== count && !isOver) found = (await kept()).filter(({ group }) => group.last >= since).length;
+  };
+  void look();
+  await until(`${count} groups are kept`, () => found === count).finally(() => { isOver = true; });
+}
+
 test('fifty kinds of errors made offline arrive once, from the next page, and no living page is robbed', async (t) => {
   const [server, locks] = [new Server(), new Locks()];
   server.accepts = false;
@@ -118,13 +145,7 @@ test('fifty kinds of errors made offline arrive once, from the next page, and no
   const offline = reports(client(t, server), { locks: tab.locks });
   for (let at = 0; at < GROUPS_MAX; at += 1) offline.report(error(at));
   offline.report(error(0));
-  const kept = async () => {
-    const database = await new Promise<IDBDatabase>((done) => { const request = indexedDB.open('seawall-reports'); request.onsuccess = () => done(request.result); });
-    const request = database.transaction('groups').objectStore('groups').getAll();
-    return new Promise<unknown[]>((done) => { request.onsuccess = () => { database.close(); done(request.result); }; });
-  };
-  let all = 0;
-  while (all < GROUPS_MAX) all = (await kept()).length;
+  await untilKept(GROUPS_MAX);
   const early = reporter(t, client(t, server), { durable: true, locks: locks.tab().locks });
   await new Promise((resolve) => { setTimeout(resolve, 50); });
   assert.equal(early.waiting.value.groups.length, 0, 'the page lives');
@@ -135,7 +156,93 @@ test('fifty kinds of errors made offline arrive once, from the next page, and no
   await until('all are sent', () => names(server).flat().length >= GROUPS_MAX && next.waiting.value.groups.length === 0);
   const sent = names(server).flat();
   assert.deepEqual([sent.length, new Set(sent).size, sent.includes('Ea 2'), server.reports.length], [GROUPS_MAX, GROUPS_MAX, true, 4]);
-  while (all > 0) all = (await kept()).length;
+  await untilKept(0);
+});
+
+/** Opens a page like any other, and expects that it reports one error of its own and nothing else. */
+async function nextPage(t: TestContext, server: Server): Promise<void> {
+  const before = names(server).flat().length;
+  const next = reporter(t, client(t, server), { durable: true, locks: null });
+  next.report(error(999));
+  await until('its own error is sent', () => names(server).flat().length > before && next.waiting.value.groups.length === 0);
+  assert.deepEqual(names(server).flat().slice(before), ['Ejjj 1']);
+  await untilKept(0);
+  next.close();
+}
+
+test('what was sent is not sent again after the storage failed once', async (t) => {
+  const server = new Server();
+  server.accepts = false;
+  const page = reporter(t, client(t, server), { durable: true, locks: null });
+  page.report(error(1));
+  await untilKept(1);
+  const { put } = IDBObjectStore.prototype;
+  let failures = 0;
+  t.after(() => { IDBObjectStore.prototype.put = put; });
+  IDBObjectStore.prototype.put = function fail() {
+    IDBObjectStore.prototype.put = put;
+    failures += 1;
+    throw new Error('the disk is full');
+  };
+  page.report(error(1));
+  await until('the failure', () => failures === 1);
+  server.accepts = true;
+  await until('it is sent', () => server.reports.length > 0 && page.waiting.value.groups.length === 0);
+  await untilKept(0);
+  page.close();
+  assert.deepEqual(names(server), [['Eb 2']]);
+  await nextPage(t, server);
+});
+
+test('groups that are too old or too many leave the storage', async (t) => {
+  const server = new Server();
+  server.accepts = false;
+  for (const [from, age] of [[0, 8 * 86_400_000], [100, 0]] as const) {
+    const page = reporter(t, client(t, server), { durable: true, locks: null, clock: { ...fast(), now: () => Date.now() - age } });
+    for (let at = 0; at < GROUPS_MAX; at += 1) page.report(error(from + at));
+    await untilKept(GROUPS_MAX, Date.now() - age - 3_600_000);
+    page.close();
+  }
+  const page = reporter(t, client(t, server), { durable: true, locks: null });
+  for (let at = 0; at < 10; at += 1) page.report(error(200 + at));
+  await until('the groups of before', () => page.waiting.value.dropped === 10);
+  await untilKept(GROUPS_MAX);
+  assert.ok((await kept()).every(({ group }) => Date.now() - group.last < 86_400_000));
+  server.accepts = true;
+  await until('all are sent', () => page.waiting.value.groups.length === 0);
+  await untilKept(0);
+});
+
+test('a page that ends before the answer to its report leaves nothing that was taken', async (t) => {
+  const server = new Server();
+  let answer = (_: object) => {};
+  server.handle = ((handle) => function hold(socket, frame) {
+    if (!frame['report']) return handle.call(server, socket, frame);
+    server.reports.push(frame['report']);
+    answer = (reported) => socket.deliver({ id: frame['id'], reported });
+  } as Server['handle'])(server.handle);
+  const page = reporter(t, client(t, server), { durable: true, locks: null });
+  page.report(error(1));
+  await until('the report', () => server.reports.length === 1);
+  await untilKept(1);
+  page.close();
+  await untilKept(1);
+  answer({ accepted: 1, dropped: 0, next_ms: 0 });
+  await untilKept(0);
+  delete (server as Partial<Server>).handle;
+  await nextPage(t, server);
+});
+
+test('without storage, and with hooks that throw, errors are reported', async (t) => {
+  const { open } = indexedDB;
+  t.after(() => { indexedDB.open = open; });
+  indexedDB.open = () => { throw new DOMException('an opaque origin', 'SecurityError'); };
+  const locks = { request: () => Promise.reject(new DOMException('an opaque origin', 'SecurityError')) };
+  const server = new Server();
+  const page = reporter(t, client(t, server), { durable: true, locks, context: () => { throw new Error('a fault of the app'); } });
+  page.report(error(1));
+  await until('it is sent', () => server.reports.length === 1 && page.waiting.value.groups.length === 0);
+  assert.equal(server.reports[0]!.errors[0]!['message'], 'An error that cannot be described');
 });
 
 test('a report has at most 16 errors and fits, and what was sent is removed while new ones stay', () => {

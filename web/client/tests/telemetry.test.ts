@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { telemetry } from '../src/telemetry.js';
 import { Bench as Plain } from './bench.js';
+import { client, online, Server } from './fakes.js';
 
 const watcher = telemetry as never;
 
@@ -37,6 +38,10 @@ test('the reference of a bye is reported, and the waits that refusals of attempt
   bench.closed(1013, 'over_capacity; retry_ms=3000').pass(3000);
   const { reason, reference, waited_ms, failed, attempts } = report(bench) as Record<string, unknown>;
   assert.deepEqual([reason, reference, waited_ms, failed, attempts], ['unavailable', 'k3f9', 3000, { bye_1013: 1 }, 2]);
+});
+
+test('a client can be made without telemetry: undefined or false', async (t) => {
+  for (const none of [undefined, false] as const) await online(client(t, new Server(), { telemetry: none as false }));
 });
 
 test('a wait that a person cut short counts as far as it was kept', () => {
