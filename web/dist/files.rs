@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/page-64e7fb5654.js",
+        path: "/assets/page-358a589449.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"64e7fb5654b1a98bdd7b8eb8a098c044\"", bytes: include_bytes!("assets/page-64e7fb5654.js") },
-        gzip: Some(FileForm { etag: "\"1bab508a6c4adee6cefabdea20e0e49b\"", bytes: include_bytes!("assets/page-64e7fb5654.js.gz") }),
+        plain: FileForm { etag: "\"358a589449ef1019584287af94cf4f33\"", bytes: include_bytes!("assets/page-358a589449.js") },
+        gzip: Some(FileForm { etag: "\"222cbabdbe48b9ae5e3faa6261546a79\"", bytes: include_bytes!("assets/page-358a589449.js.gz") }),
     },
     File {
         path: "/assets/page-f3273b522e.css",
@@ -25,14 +25,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"ec4808dd33da81cc730f1e1f9f387949\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"5d00c2beafc6dfb6579d059988718598\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"e25661a5acc99c403cf1b36d67e0a395\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"ed73f8a2487fee9302b07d4da0e24d97\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -60,8 +60,8 @@
         path: "/seawall-client-reports.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"a5ee4e0fc2ec3f3ea5b7c4727f424f11\"", bytes: include_bytes!("seawall-client-reports.js") },
-        gzip: Some(FileForm { etag: "\"2e3f67335d4d1f4ccd81cc4138b74acf\"", bytes: include_bytes!("seawall-client-reports.js.gz") }),
+        plain: FileForm { etag: "\"bb50cb4c28b12bb2d06652f7319186dc\"", bytes: include_bytes!("seawall-client-reports.js") },
+        gzip: Some(FileForm { etag: "\"9c62594c9abd466a5a2c4c5f096f5b80\"", bytes: include_bytes!("seawall-client-reports.js.gz") }),
     },
     File {
         path: "/seawall-client-telemetry.js",
@@ -81,7 +81,7 @@
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"31a9ebca6682af05f2e50324dfd8b45b\"", bytes: include_bytes!("seawall-client.js") },
-        gzip: Some(FileForm { etag: "\"1ba780cd4a3aaf9d38e65ce1b5afbff7\"", bytes: include_bytes!("seawall-client.js.gz") }),
+        plain: FileForm { etag: "\"7f13cdc30c2f5af376abe5272765eaa0\"", bytes: include_bytes!("seawall-client.js") },
+        gzip: Some(FileForm { etag: "\"c6c51cfe9be025237283f5a3e386d812\"", bytes: include_bytes!("seawall-client.js.gz") }),
     },
 ]

@@ -1,18 +1,18 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-09221d794d.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"09221d794db9b12fbdb543e90745e507\"", bytes: include_bytes!("assets/console-09221d794d.js") },
-        gzip: Some(FileForm { etag: "\"b0b37fe748ce8546d6844c744147dfb3\"", bytes: include_bytes!("assets/console-09221d794d.js.gz") }),
-    },
-    File {
         path: "/console/assets/console-379514d576.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
         plain: FileForm { etag: "\"379514d576bf8b0eabc2ea1dcfce5580\"", bytes: include_bytes!("assets/console-379514d576.css") },
         gzip: Some(FileForm { etag: "\"3edad1064321e56fb1c4b8f0fdeddc4b\"", bytes: include_bytes!("assets/console-379514d576.css.gz") }),
+    },
+    File {
+        path: "/console/assets/console-b3046de045.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"b3046de0451896d0abda68131f58c29e\"", bytes: include_bytes!("assets/console-b3046de045.js") },
+        gzip: Some(FileForm { etag: "\"cba768332c175275d326988a107c016f\"", bytes: include_bytes!("assets/console-b3046de045.js.gz") }),
     },
     File {
         path: "/console/assets/icon-22de4ba081.svg",
@@ -25,7 +25,7 @@
         path: "/console/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"5ce663f6d0aed156c3f6a8448ae2153a\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"b51e1e05f8ab428ec25490868fd6e515\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
 ]

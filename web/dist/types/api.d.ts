@@ -319,9 +319,9 @@ export interface Options {
     readonly affinity?: boolean;
     /**
      * Reports to the gateway how the last connection ended and how long the client was away: `telemetry` from `seawall-client/telemetry`.
-     * Default: nothing is reported.
+     * Default, and with `false`: nothing is reported.
      */
-    readonly telemetry?: Telemetry;
+    readonly telemetry?: Telemetry | false;
     /** Default: `globalThis.WebSocket`. */
     readonly WebSocket?: SocketClass;
     /** Keeps the outbox across reloads and crashes: `durable()` from `seawall-client/outbox`. Default: memory only. */

@@ -3,8 +3,8 @@
 import { useEffect, useRef, useState, type ReactNode } from 'react';
 import type { Client } from 'seawall-client';
 import { durable } from 'seawall-client/outbox';
-import { SeawallProvider, StatusBanner, useConnection, useSeawall, type Kit } from 'seawall-react';
-import { useChannel } from 'seawall-react/chat';
+import { ChatBoundary, SeawallProvider, StatusBanner, useConnection, useSeawall, type Kit } from 'seawall-react';
+import { clearDrafts, useChannel } from 'seawall-react/chat';
 import { FindDialog, KeysDialog, ProfileDialog, SignIn } from './dialogs.tsx';
 import { readLink, writeLink } from './link.ts';
 import * as memory from './memory.ts';
@@ -12,7 +12,7 @@ import { Face } from './parts.tsx';
 import { Plugs } from './plugs.tsx';
 import { OPENED, OutageCard, Room } from './room.tsx';
 import { Channels, People, Works } from './sidebar.tsx';
-import { connection, type ShownConnection } from './words.ts';
+import { accountOf, connection, type ShownConnection } from './words.ts';
 
 const LOBBY = 'lobby';
 /** Between two subscriptions of all channels: a subscription is over one turn after its last component. */
@@ -25,6 +25,8 @@ export function App({ kit }: { readonly kit: Kit }): ReactNode {
   const [link] = useState(readLink);
   const [token, setToken] = useState(() => memory.token.read() || link.token);
   const use = (next: string) => {
+    // The drafts of a guest who signs in stay: they are the same person's.
+    if (token !== '' && accountOf(next) !== accountOf(token)) clearDrafts(kit);
     memory.token.write(next);
     setToken(next);
   };
@@ -78,6 +80,12 @@ function Page(props: PageProps): ReactNode {
   useEffect(() => memory.channels.write(names), [names]);
   // This also removes a token from the address, so that it does not stay in the browser's history.
   useEffect(() => writeLink(channel, isDemo), [channel]);
+  const opened = useRef(channel);
+  useEffect(() => {
+    if (opened.current === channel) return;
+    opened.current = channel;
+    document.getElementById('draft')?.focus();
+  }, [channel]);
   useEvent('hashchange', () => {
     const link = readLink();
     open(link.channel || channel);
@@ -102,10 +110,12 @@ function Page(props: PageProps): ReactNode {
       <aside id="sidebar" aria-label="Seawall">
         <p id="brand"><span className="mark" aria-hidden="true" />Seawall</p>
         {profile}
-        {roster !== 'changing' && <Channels names={names} open={channel} onOpen={open} onLeave={leave} onFind={() => setPanel('find')} onUnread={setUnread} isRosterShown={roster === 'shown'} onNoRoster={hideRoster} />}
-        {roster === 'shown' && <People key={channel} channel={channel} />}
-        <Works />
-        {isDemo && <Plugs />}
+        <ChatBoundary name="sidebar">
+          {roster !== 'changing' && <Channels names={names} open={channel} onOpen={open} onLeave={leave} onFind={() => setPanel('find')} onUnread={setUnread} isRosterShown={roster === 'shown'} onNoRoster={hideRoster} />}
+          {roster === 'shown' && <People key={channel} channel={channel} />}
+          <Works />
+          {isDemo && <Plugs />}
+        </ChatBoundary>
       </aside>
       {panel === 'menu' && <div id="shade" onClick={close} />}
       <div id="main">
@@ -123,7 +133,7 @@ function Page(props: PageProps): ReactNode {
           </form>
         )}
         {roster !== 'changing' && <Open channel={channel} instead={instead} room={(inner) => (
-          <Room key={channel} channel={channel} name={author} token={token} needsToken={shown.needsToken} keys={keys} instead={inner} notice={notice} />
+          <Room key={`${channel} ${accountOf(token)}`} channel={channel} name={author} token={token} needsToken={shown.needsToken} keys={keys} instead={inner} notice={notice} />
         )} />}
       </div>
       {panel === 'profile' && <ProfileDialog name={name} user={user} token={token} onClose={close} onSave={(newName, newToken) => {

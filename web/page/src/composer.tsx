@@ -16,7 +16,7 @@ interface ComposerProps {
   readonly readOnly: boolean;
   /** The line above it: a fault, or the users that are typing. */
   readonly hint: string;
-  /** A text that could not be sent. It becomes the draft, unless there is one. */
+  /** A text that could not be sent. It becomes the draft, before the one that there is. */
   readonly restored: { readonly text: string } | undefined;
   readonly isFault: boolean;
   readonly onSend: (text: string, editing: Editing | undefined) => void;
@@ -36,8 +36,8 @@ export function Composer({ channel, editing, readOnly, hint, isFault, restored, 
   const area = useRef<HTMLTextAreaElement>(null);
   const text = editing ? (edited.editing === editing ? edited.text : editing.text) : draft;
   useEffect(() => {
-    if (!restored || draft !== '') return;
-    setDraft(restored.text);
+    if (!restored) return;
+    setDraft(draft === '' ? restored.text : `${restored.text}\n\n${draft}`);
     area.current!.focus();
   }, [restored]);
   useEffect(() => { if (editing) area.current!.focus(); }, [editing]);

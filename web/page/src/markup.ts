@@ -9,7 +9,7 @@ const LONGEST = 20_000;
 /** In this order at each place: a block of code, code, bold, italic, an address. None spans lines except the first. */
 const MARKUP = /```(?:[a-z]*\n)?([^]*?)```|`([^`\n]+)`|\*\*(?=\S)([^*\n]+)(?<=\S)\*\*|(?<![\w*])([*_])(?=\S)([^*_\n]+)(?<=\S)\4(?![\w*])|(https?:\/\/[^\s<>"'`]+)/g;
 /** Ends a sentence rather than an address. */
-const AFTER = /[.,:;!?)\]}*_]+$/;
+const AFTER = '.,:;!?)]}*_';
 
 /** Reads a text. The pieces together are the text without its marks. */
 export function markup(text: string): readonly Piece[] {
@@ -37,7 +37,10 @@ export function markup(text: string): readonly Piece[] {
 
 /** Cuts punctuation off the end of an address, but not the bracket that belongs to one in it. */
 function balanced(address: string): string {
-  const end = address.replace(AFTER, '');
+  // Not a regular expression: one that ends in `$` is tried at each character.
+  let to = address.length;
+  while (to > 0 && AFTER.includes(address[to - 1]!)) to -= 1;
+  const end = address.slice(0, to);
   return address[end.length] === ')' && end.includes('(') && !end.includes(')') ? `${end})` : end;
 }
 

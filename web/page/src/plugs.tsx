@@ -4,26 +4,21 @@ import { useEffect, useRef, type ReactNode } from 'react';
 import type { Channel } from 'seawall-client';
 import { useConnection, useSeawall } from 'seawall-react';
 import { useChannel } from 'seawall-react/chat';
+import { plugsOf } from './plug.ts';
 
 /** The channel on which the demo says what is unplugged, and takes signals. */
 const CHANNEL = 'demo';
 
-interface Plug {
-  readonly name: string;
-  readonly out: boolean;
-}
-
 export function Plugs(): ReactNode {
   const { client } = useSeawall();
   const { online } = useConnection();
-  const { messages } = useChannel<{ readonly plugs?: readonly Plug[] }>(CHANNEL, { last: 1 });
+  const { messages } = useChannel(CHANNEL, { last: 20 });
   const channel = useRef<Channel>(undefined);
   useEffect(() => {
     channel.current = client.channel(CHANNEL);
     return () => channel.current!.leave();
   }, [client]);
-  const last = messages.at(-1);
-  const plugs = (last?.kind === 'message' && !last.deleted && last.data.plugs) || [];
+  const plugs = plugsOf(messages);
   if (plugs.length === 0) return null;
   return (
     <section id="plugs" aria-label="Demo">

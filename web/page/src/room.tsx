@@ -1,6 +1,7 @@
 // The open channel: its log, or a card in its place, and the composer.
 
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
+import { newKey } from 'seawall-client';
 import { ChatBoundary, MessageBoundary, plainText, ThreadBoundary, useAnnounce, useConnection, useOutbox, useSeawall } from 'seawall-react';
 import { MessageList, useChannel, usePublish, type UsedChannel } from 'seawall-react/chat';
 import { Composer, type Editing } from './composer.tsx';
@@ -57,9 +58,8 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
   });
 
   function report(error: unknown): void {
-    // A queued message shows its own result in the log.
     const { code = '', message = String(error) } = error as { code?: string; message?: string };
-    if (code === 'invalid' || code === 'too_large' || code === 'outbox_full') say(failure({ code, message }));
+    if (isNeverQueued(code)) say(failure({ code, message }));
   }
   function say(text: string): void {
     setFault(text);
@@ -74,10 +74,13 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
     }
     setEditing(undefined);
     firstNew.forget();
-    publish({ ...(name !== undefined && { name }), text }, edit && { edits: edit.offset }).catch((error: unknown) => {
+    const key = newKey();
+    publish({ ...(name !== undefined && { name }), text }, { key, ...(edit && { edits: edit.offset }) }).catch((error: unknown) => {
+      // A message that was queued shows its own result in the log.
+      if (client.outbox.value.some((one) => one.key === key)) return;
       report(error);
       const { code = '' } = error as { code?: string };
-      if (!['invalid', 'too_large', 'outbox_full'].includes(code)) return;
+      if (!isNeverQueued(code)) return;
       if (edit) setEditing({ ...edit, text });
       else setRestored({ text });
     });
@@ -120,6 +123,9 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
     </>
   );
 }
+
+/** True for the failures of a publication that the outbox did not take. */
+const isNeverQueued = (code: string): code is 'invalid' | 'too_large' | 'outbox_full' => ['invalid', 'too_large', 'outbox_full'].includes(code);
 
 /** Moves the focus to the first message that is not sent. */
 function review(): void {
@@ -173,6 +179,8 @@ function Empty({ channel }: { readonly channel: string }): ReactNode {
 export function OutageCard(): ReactNode {
   const { because, retryAt, reconnect } = useConnection();
   const [since] = useState(Date.now);
+  const announce = useAnnounce();
+  useEffect(() => { if (because) announce(outage(because), true); }, [because?.reason]);
   if (!because) return null;
   return (
     <div id="outage" className="card" role="group" aria-label="No connection">
@@ -193,12 +201,13 @@ function useFirstNew(view: UsedChannel<unknown>): { readonly id: string | undefi
   latest.current = view;
   /** True once the messages that the channel had were seen. After that, each is read when it arrives while the page is in front. */
   const begun = useRef(false);
-  const last = view.messages.at(-1);
+  const last = view.messages.filter((one) => one.kind === 'message' && one.offset !== undefined).at(-1);
+  const isLive = view.state.phase === 'live';
   useEffect(() => {
     if (view.unread > 0 && (document.hidden || !begun.current)) setId((known) => known ?? firstUnread(view.messages, view.unread));
-    begun.current ||= last !== undefined;
+    begun.current ||= last !== undefined || isLive;
     if (!document.hidden) view.read();
-  }, [last?.id]);
+  }, [last?.id, isLive]);
   useEffect(() => {
     const change = () => {
       if (document.hidden) setId(undefined);
@@ -210,7 +219,7 @@ function useFirstNew(view: UsedChannel<unknown>): { readonly id: string | undefi
   return { id, forget: () => setId(undefined) };
 }
 
-/** Deletes after {@link UNDO_MS}, or when the channel or the page is left. Returns what is going, `remove` and `undo`. */
+/** Deletes after {@link UNDO_MS}, or when the channel or the page is left or hidden. Returns what is going, `remove` and `undo`. */
 function useUndo(erase: (offset: number) => void): [ReadonlySet<number>, (offset: number) => void, (offset: number) => void] {
   const [going, setGoing] = useState<ReadonlySet<number>>(new Set());
   const timers = useRef(new Map<number, ReturnType<typeof setTimeout>>()).current;
@@ -223,10 +232,18 @@ function useUndo(erase: (offset: number) => void): [ReadonlySet<number>, (offset
     latest.current(offset);
   };
   useEffect(() => {
-    const all = () => [...timers.keys()].forEach(end);
+    const all = () => {
+      if (timers.size === 0) return;
+      [...timers.keys()].forEach(end);
+      change();
+    };
+    // A page that is in the background may end without a word.
+    const onHidden = () => { if (document.hidden) all(); };
     addEventListener('pagehide', all);
+    document.addEventListener('visibilitychange', onHidden);
     return () => {
       removeEventListener('pagehide', all);
+      document.removeEventListener('visibilitychange', onHidden);
       all();
     };
   }, []);

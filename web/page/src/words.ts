@@ -127,10 +127,22 @@ export function works(lost: readonly string[]): readonly { readonly name: string
 /** True for a channel name that clients may use. Names with `$` are reserved for the gateway. */
 export const isChannelName = (text: string): boolean => /^[A-Za-z0-9_.:-]{1,128}$/.test(text);
 
+const claimsOf = (token: string): unknown => JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/')));
+
+/** Whose token it is: its claim `sub`, as far as it can be read here, else the token itself. */
+export function accountOf(token: string): string {
+  try {
+    const { sub } = claimsOf(token) as { sub?: unknown };
+    return typeof sub === 'string' && sub !== '' ? sub : token;
+  } catch {
+    return token;
+  }
+}
+
 /** True if a token grants to publish on a channel. Unknown if the token cannot be read here or does not list channels: the gateway decides. */
 export function mayPublish(token: string, channel: string): boolean | undefined {
   try {
-    const claims = JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/'))) as { channels?: { pattern: string; rights: string[] }[] };
+    const claims = claimsOf(token) as { channels?: { pattern: string; rights: string[] }[] };
     const matches = (pattern: string) => (pattern.endsWith('*') ? channel.startsWith(pattern.slice(0, -1)) : channel === pattern);
     return claims.channels?.some(({ pattern, rights }) => matches(pattern) && rights.includes('publish'));
   } catch {

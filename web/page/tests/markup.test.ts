@@ -43,6 +43,9 @@ test('a text made to be slow is read at once', () => {
     markup(part.repeat(Math.floor(19_000 / part.length)));
     assert.ok(performance.now() - begin < 200, part);
   }
+  const begin = performance.now();
+  markup(`https://a${'.'.repeat(19_000)}x`);
+  assert.ok(performance.now() - begin < 200, 'an address of dots');
 });
 
 test('a long text is one of many lines or letters', () => {

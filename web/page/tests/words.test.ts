@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ending, OutboxEntry } from 'seawall-client';
-import { connection, mayPublish, outage, progress, unsent, works } from '../src/words.ts';
+import { plugsOf } from '../src/plug.ts';
+import { accountOf, connection, mayPublish, outage, progress, unsent, works } from '../src/words.ts';
 
 const lost: Ending = { code: 1006, reason: 'lost', message: '' };
 const entry = (state: OutboxEntry['state'], more: Partial<OutboxEntry> = {}): OutboxEntry =>
@@ -67,6 +68,18 @@ test('a token that lists its channels says where the user may write; any other l
   const own = token({ channels: [{ pattern: 'room.*', rights: ['subscribe', 'publish'] }, { pattern: 'lobby', rights: ['subscribe'] }] });
   assert.deepEqual(['room.1', 'lobby', 'other'].map((name) => mayPublish(own, name)), [true, false, false]);
   assert.deepEqual(['', 'opaque', token({ sub: 'ann' }), 'a.b.c'].map((one) => mayPublish(one, 'lobby')), [undefined, undefined, undefined, undefined]);
+});
+
+test('an account is the subject of its token, or the token', () => {
+  const token = (claims: unknown) => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
+  assert.deepEqual(['', 'opaque', token(null), token({ sub: 1 }), token({ sub: 'ann', exp: 2 })].map(accountOf), ['', 'opaque', token(null), token({ sub: 1 }), 'ann']);
+});
+
+test('the plugs are those of the newest message that has any, whatever others write', () => {
+  const plugs = [{ name: 'network', out: false }];
+  assert.deepEqual(plugsOf([{ data: { plugs } }, { data: { plugs: [null, 1, { name: {} }] } }, { data: { plugs: 'x' } }, { data: null }, {}]), plugs);
+  assert.equal(plugsOf([{ data: { plugs: Array(99).fill(plugs[0]) } }]).length, 8);
+  assert.deepEqual(plugsOf([{ data: 'x' }]), []);
 });
 
 test('each outbox state has its progress text', () => {

@@ -6,6 +6,7 @@ import type { Channel, Cursor, DeleteOptions, Published, PublishOptions } from '
 import { presence, type PresenceState } from 'seawall-client/presence';
 import { draftsOf } from './drafts.js';
 import { useSeawall } from './hooks.js';
+import type { Kit } from './kit.js';
 import { EMPTY, NO_ROSTER, roomOf, type ChannelView, type RoomOptions } from './rooms.js';
 import { useValue } from './value.js';
 
@@ -60,6 +61,9 @@ export function usePresence(name: string, options: RoomOptions = {}): PresenceSt
   useEffect(room.use, [room]);
   return useValue(room.roster, NO_ROSTER);
 }
+
+/** Removes the drafts of all channels. Call it when a user signs out: the next user of the tab would find them. */
+export const clearDrafts = (kit: Kit): void => draftsOf(kit).clear();
 
 /** Keeps the draft of a channel in `sessionStorage`, so that it survives boundaries and a reload. Returns it, and a function that sets it. */
 export function useDraft(name: string): [string, (text: string) => void] {

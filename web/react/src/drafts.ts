@@ -30,6 +30,14 @@ class Drafts {
     for (const listener of [...this.#listeners]) listener();
   }
 
+  clear(): void {
+    this.#texts.clear();
+    try {
+      for (const key of Object.keys(sessionStorage)) if (key.startsWith(PREFIX)) sessionStorage.removeItem(key);
+    } catch { /* No storage. */ }
+    for (const listener of [...this.#listeners]) listener();
+  }
+
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => { this.#listeners.delete(listener); };

@@ -15,7 +15,7 @@ export interface KitOptions {
   readonly onError?: (error: unknown, report: ErrorGroup) => void;
   /** Reports errors to the gateway: `reports` of `seawall-client/reports`. Default: they stay in the page. */
   readonly reports?: (client: Client) => Pick<Reporter, 'add' | 'raise' | 'close'>;
-  /** Adds to the context of an error, such as the route: at most 8 values of 120 characters, none of them secret. */
+  /** Adds to the context of an error, such as the route: at most 8 values of 96 characters, none of them secret. */
   readonly context?: () => Readonly<Record<string, string>>;
   /** Removes more from the texts of an error, after tokens, mail addresses, queries and long numbers were removed. */
   readonly scrub?: (text: string) => string;

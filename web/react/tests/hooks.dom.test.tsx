@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import * as React from 'react';
 import { StrictMode, type ReactNode } from 'react';
-import { useChannel, useDraft, usePresence, usePublish } from '../src/chat.js';
+import { clearDrafts, useChannel, useDraft, usePresence, usePublish } from '../src/chat.js';
 import { createKit, SeawallProvider, useConnection, useErrors, useFlag, useLost, useOutbox, useSeawall, useStatus, type KitOptions } from '../src/index.js';
 import { Echo } from './gateway.js';
 
@@ -207,6 +207,10 @@ on('a draft survives that its component is mounted again, and belongs to its cha
   await it.sees('the other', () => it.all('s')[0]!.textContent === '');
   const reloaded = app(t, new Echo(), <Composer name="lobby" />);
   await reloaded.sees('after a reload', () => reloaded.all('s')[0]?.textContent === 'x');
+  sessionStorage.setItem('seawall.draft.harbour', 'of before');
+  clearDrafts(reloaded.kit);
+  await reloaded.sees('nothing after the end of the session', () => reloaded.all('s')[0]!.textContent === '');
+  assert.deepEqual([sessionStorage.getItem('seawall.draft.lobby'), sessionStorage.getItem('seawall.draft.harbour')], [null, null]);
 });
 
 function Failing(): ReactNode {

@@ -138,6 +138,7 @@ test('a refused message shows the reason and can be retried, edited or discarded
     await tab.keeps(text);
   }
   await tab.sees('how many wait', tab.shown, (text) => text.includes('3 waiting'));
+  await tab.page.fill('#draft', 'half a thought');
   await tab.become({ token: reads });
   link.release();
   await tab.state(/online as ann/);
@@ -152,11 +153,15 @@ test('a refused message shows the reason and can be retried, edited or discarded
   await tab.sees('the message is gone', tab.texts, (all) => !all.includes('two'));
   await tab.press('three', 'Edit');
   await tab.sees('the edited message is only in the draft', tab.texts, (all) => !all.includes('three'));
-  assert.equal(await tab.page.inputValue('#draft'), 'three');
+  assert.equal(await tab.page.inputValue('#draft'), 'three\n\nhalf a thought', 'the draft is kept as well');
   await tab.become({ token: all });
   await tab.state(/online as ann/);
   await tab.page.getByRole('button', { name: 'Retry all' }).click();
   await tab.reads(['one']);
   await tab.say('three, better');
   await tab.reads(['one', 'three, better']);
+  await tab.page.fill('#draft', 'private');
+  await tab.become({ token: token('bob') });
+  await tab.state(/online as bob/);
+  assert.equal(await tab.page.inputValue('#draft'), '', 'the next user does not see what the last one began');
 });

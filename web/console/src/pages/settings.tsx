@@ -3,6 +3,9 @@ import { Card, Fault, Table, useAnswer } from '../parts.tsx';
 import type { Setting } from '../types.ts';
 import type { PageProps } from './overview.tsx';
 
+/** Between two questions: a reload of the configuration changes settings. */
+const SETTINGS_MS = 10_000;
+
 /** Settings whose name, value or origin has all words of a text; without one, all that differ from the default. */
 export function matching(settings: Setting[], text: string): Setting[] {
   const words = text.toLowerCase().split(/\s+/).filter((word) => word !== '');
@@ -13,8 +16,8 @@ export function matching(settings: Setting[], text: string): Setting[] {
   });
 }
 
-export function Settings({ answer }: PageProps) {
-  const { answer: found, fault } = useAnswer<{ file: string | null; settings: Setting[] }>('../settings', answer.boot);
+export function Settings({ live }: PageProps) {
+  const { answer: found, fault } = useAnswer<{ file: string | null; settings: Setting[] }>('../settings', Math.floor(live.at / SETTINGS_MS));
   const [text, setText] = useState('');
   const shown = found === undefined ? [] : matching(found.settings, text);
   return (
