@@ -1,4 +1,4 @@
-// What the demo says of its plugs. Pure functions.
+// The plugs that the demo announces. Pure functions.
 
 export interface Plug {
   readonly name: string;

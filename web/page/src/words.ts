@@ -129,7 +129,7 @@ export const isChannelName = (text: string): boolean => /^[A-Za-z0-9_.:-]{1,128}
 
 const claimsOf = (token: string): unknown => JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/')));
 
-/** Whose token it is: its claim `sub`, as far as it can be read here, else the token itself. */
+/** Returns the account of a token: its claim `sub`, as far as it can be read here, else the token itself. */
 export function accountOf(token: string): string {
   try {
     const { sub } = claimsOf(token) as { sub?: unknown };
