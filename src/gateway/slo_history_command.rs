@@ -58,19 +58,24 @@ fn table(history: &Value) -> Option<String> {
         let is_empty = worst["good_ppm"].is_null();
         let bad = if is_empty { "-".to_owned() } else { worst["bad"].as_u64()?.to_string() };
         let part = if is_empty { "-" } else { worst["part"].as_str()? };
-        let so_far = if week["complete"] == true { "" } else { "so far" };
+        let note = match (week["complete"] == true, week["utc"] == true) {
+            (false, _) => "so far",
+            (true, true) => "of UTC",
+            (true, false) => "",
+        };
         rows.push([
             week["week"].as_str()?.to_owned(),
             part.to_owned(),
             percent_or_dash(&worst["good_ppm"]),
             bad,
             percent_or_dash(&worst["used_ppm"]),
-            so_far.to_owned(),
+            note.to_owned(),
         ]);
     }
     let promised = percent(1_000_000 - history["allowed_ppm"].as_i64()?);
     let (name, instance) = (history["name"].as_str()?, history["instance"].as_str()?);
-    Some(format!("{name}: {promised} promised, {instance}, weeks in UTC\n{}", aligned(&rows)))
+    let zone = history["timezone"].as_str()?;
+    Some(format!("{name}: {promised} promised, {instance}, weeks in {zone}\n{}", aligned(&rows)))
 }
 
 /// A line for each part of each week.
@@ -96,17 +101,17 @@ mod tests {
     fn week_is_a_line_by_its_worst_part_and_part_is_a_line_of_values() {
         let part = |name, bad, good_ppm: Option<u32>, used_ppm: Option<u32>| json!({"part": name, "good": 999, "bad": bad, "excluded": 0, "good_ppm": good_ppm, "used_ppm": used_ppm});
         let history = json!({
-            "name": "delivery", "allowed_ppm": 1_000, "period_days": 7, "instance": "gw-1",
+            "name": "delivery", "allowed_ppm": 1_000, "period_days": 7, "instance": "gw-1", "timezone": "Europe/Berlin",
             "weeks": [
-                {"week": "2026-W47", "from": 1_794_787_200_000_u64, "complete": true,
+                {"week": "2026-W47", "from": 1_794_787_200_000_u64, "complete": true, "utc": true,
                  "parts": [part("publish", 2, Some(998_000), Some(2_000_000)), part("fanout", 1, Some(999_000), Some(1_000_000))]},
-                {"week": "2026-W48", "from": 1_795_392_000_000_u64, "complete": false,
+                {"week": "2026-W48", "from": 1_795_392_000_000_u64, "complete": false, "utc": false,
                  "parts": [part("publish", 0, None, None), part("fanout", 0, None, None)]},
             ],
         });
         let text = table(&history).expect("a table");
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[2], ["2026-W47", "publish", "99.8", "%", "2", "200", "%"], "{text}");
+        assert_eq!(lines[2], ["2026-W47", "publish", "99.8", "%", "2", "200", "%", "of", "UTC"], "{text}");
         assert_eq!(lines[3], ["2026-W48", "-", "-", "-", "-", "so", "far"], "{text}");
         let values = values(&history).expect("values");
         assert!(

@@ -27,6 +27,7 @@ pub mod registry;
 pub mod segments;
 pub mod shared_alerts;
 pub mod shared_counts;
+pub mod shared_questions;
 pub mod slo;
 pub mod users;
 pub mod wake;

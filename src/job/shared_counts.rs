@@ -1,6 +1,7 @@
 //! The counts of objectives on their way between the thread `slo` and the store that all instances share.
 
 use super::shared_alerts::{AlertsEnds, SharedAlerts, shared_alerts};
+use super::shared_questions::{ExclusionRow, StoreQuestionEnds, StoreQuestions, store_questions};
 use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Measured;
@@ -57,7 +58,7 @@ pub enum QuarterWork {
         closed: Vec<(u64, AllCounts)>,
         days: u32,
     },
-    /// Reads all closed quarters, and how much of the last days was measured.
+    /// Reads the closed quarters of these days, and how much of them was measured.
     Read {
         days: u32,
     },
@@ -77,6 +78,8 @@ pub struct CountsCall {
     /// Reads rows that changed after this one.
     pub after: RowPlace,
     pub quarters: QuarterWork,
+    /// Exclusions that only this instance has: an earlier release kept them for itself.
+    pub exclusions: Vec<ExclusionRow>,
 }
 
 /// A run as its row shows it.
@@ -101,6 +104,8 @@ pub struct CountsAnswer {
     pub runs: Vec<SharedRun>,
     pub quarters: Vec<(u64, AllCounts)>,
     pub measured: Option<Measured>,
+    /// The exclusions of all instances: numbers, and bodies as JSON.
+    pub exclusions: Vec<(u64, String)>,
 }
 
 /// The end of the thread `slo`. It has at most one call in progress.
@@ -109,6 +114,8 @@ pub struct SharedCounts {
     calls: Sender<CountsCall>,
     /// `None` in the queue: the store could not be reached. Nothing is known of what was written.
     pub answers: Receiver<Option<CountsAnswer>>,
+    /// For rows that are not kept in memory.
+    pub questions: StoreQuestions,
 }
 
 /// The ways of the thread `slo` to the counts and the alerts that instances share.
@@ -119,8 +126,9 @@ pub type SharedWays = (SharedCounts, SharedAlerts);
 pub struct CountsEnds {
     pub calls: Receiver<CountsCall>,
     pub answers: Sender<Option<CountsAnswer>>,
-    /// The same thread carries out the calls about alerts.
+    /// The same thread carries out the calls about alerts, and answers questions.
     pub alerts: AlertsEnds,
+    pub questions: StoreQuestionEnds,
 }
 
 /// Makes both ends, with those of alerts.
@@ -128,8 +136,9 @@ pub fn shared_counts() -> (SharedCounts, SharedAlerts, CountsEnds) {
     let (calls, call_jobs) = bounded(1);
     let (answers_in, answers) = bounded(1);
     let (shared_alerts, alerts) = shared_alerts();
-    let ends = CountsEnds { calls: call_jobs, answers: answers_in, alerts };
-    (SharedCounts { calls, answers }, shared_alerts, ends)
+    let (questions, question_ends) = store_questions();
+    let ends = CountsEnds { calls: call_jobs, answers: answers_in, alerts, questions: question_ends };
+    (SharedCounts { calls, answers, questions }, shared_alerts, ends)
 }
 
 impl SharedCounts {

@@ -3,8 +3,10 @@
 //! It is not the store: a lost row costs a figure, so nothing is synced. A killed process loses at most ten seconds.
 
 use super::alerts::rows;
-use super::{exclusion_rows, journal, report_rows};
+use super::report_rows::QUARTERS_KEPT;
+use super::{exclusion_rows, journal, report_rows, week_rows};
 use crate::slo::SloPart;
+use crate::slo::calendar::ReportZone;
 use crate::slo::counts_row;
 use crate::slo::exclusion::ExclusionList;
 use crate::slo::run_counts::{AllCounts, MINUTES_PER_QUARTER, RunCounts, add_all};
@@ -21,7 +23,6 @@ const VERSION: i64 = 1;
 /// How long another process may hold the file.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 const MINUTES_KEPT: u64 = 4 * 1_440;
-const QUARTERS_KEPT: u64 = 100 * 96;
 const DAY_MS: u64 = 86_400_000;
 
 /// `counts` is the text of [`counts_row`], with the totals of the run in this minute or quarter. A run has at most
@@ -96,6 +97,7 @@ impl SloDatabase {
         transaction.execute_batch(journal::TABLES)?;
         transaction.execute_batch(report_rows::TABLES)?;
         transaction.execute_batch(exclusion_rows::TABLES)?;
+        transaction.execute_batch(week_rows::TABLES)?;
         let killed = count_killed(&transaction, run)?;
         transaction.commit()?;
         Ok(SloDatabase { connection, run, killed })
@@ -201,11 +203,12 @@ impl SloDatabase {
         })
     }
 
-    /// Sums quarters as days, and deletes rows that no window and no period needs any more.
-    pub(super) fn forget_old(&self, minute: u64) -> rusqlite::Result<()> {
+    /// Sums quarters as days and as weeks of the calendar of reports, and deletes rows that no window and no period needs any more.
+    pub(super) fn forget_old(&self, minute: u64, zone: &ReportZone) -> rusqlite::Result<()> {
         let quarter = (minute / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_KEPT);
         let last_ms = quarter * MINUTES_PER_QUARTER * 60_000;
         report_rows::sum_days(&self.connection, minute / MINUTES_PER_QUARTER)?;
+        week_rows::sum_weeks(&self.connection, zone, minute / MINUTES_PER_QUARTER)?;
         let delete = |text: &str, before: u64| self.connection.execute(text, [signed(before)]);
         delete("DELETE FROM minutes WHERE minute < ?", minute.saturating_sub(MINUTES_KEPT))?;
         delete("DELETE FROM quarters WHERE quarter < ?", quarter)?;
@@ -378,10 +381,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut database = SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         database.write(&counted(MINUTE, 1), NOW_MS, 0, RunEnd::Clean).expect("written");
-        database.forget_old(MINUTE + MINUTES_KEPT + 1).expect("deleted");
+        database.forget_old(MINUTE + MINUTES_KEPT + 1, &ReportZone::default()).expect("deleted");
         assert_eq!(database.minutes(0).expect("readable").len(), 0);
         assert_eq!(sum(&database, SloPart::Publish).good, 1, "the quarter is kept longer");
-        database.forget_old(MINUTE + (QUARTERS_KEPT + 1) * MINUTES_PER_QUARTER).expect("deleted");
+        database
+            .forget_old(MINUTE + (QUARTERS_KEPT + 1) * MINUTES_PER_QUARTER, &ReportZone::default())
+            .expect("deleted");
         assert_eq!(sum(&database, SloPart::Publish).good, 0);
         assert_eq!(database.measured(NOW_MS, 90).expect("readable"), Measured { known_s: 0, up_s: 0 });
     }
@@ -392,11 +397,11 @@ mod tests {
         let open = || SloDatabase::open(folder.path(), ProcessRun::begin(NOW_MS)).expect("opened");
         let mut database = open();
         database.write(&counted(MINUTE, 5), NOW_MS, 0, RunEnd::Clean).expect("written");
-        let tables = "DROP TABLE days; DROP TABLE reports; DROP TABLE numbers;";
+        let tables = "DROP TABLE days; DROP TABLE weeks; DROP TABLE reports; DROP TABLE numbers;";
         database.connection().execute_batch(tables).expect("as before");
         drop(database);
         let mut database = open();
-        database.forget_old(MINUTE).expect("summed");
+        database.forget_old(MINUTE, &ReportZone::default()).expect("summed");
         let day = database.connection().query_row("SELECT day, counts FROM days", [], |row| {
             Ok((unsigned(row.get(0)?), counts_at(row, 1)?))
         });

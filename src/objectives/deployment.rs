@@ -6,7 +6,9 @@ use crate::job::shared_counts::{
     CountsAnswer, CountsCall, CountsRow, QuarterWork, ROWS_READ, ROWS_WRITTEN, RowPlace, SharedCounts,
     SharedRun, SharedRunEnd,
 };
+use crate::job::shared_questions::{ExclusionRow, StoreQuestions};
 use crate::slo::SloPart;
+use crate::slo::calendar::QuarterSpan;
 use crate::slo::deployment::{DeploymentCounts, QUARTERS_SHARED};
 use crate::slo::exclusion::ExclusionList;
 use crate::slo::minute_row::MinuteRow;
@@ -22,6 +24,8 @@ use std::time::Duration;
 
 const MINUTE_MS: u64 = 60_000;
 const SLOT_MS: u64 = 10_000;
+/// Quarters that are known and read all the same.
+const QUARTERS_READ_TWICE: u64 = 4;
 /// Without an answer for this long, the own counts are judged alone.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// The process ends after this wait for its last row to be written.
@@ -42,6 +46,18 @@ struct RowsCall {
     closed: usize,
     /// The quarter of an hour whose work it does.
     quarter: Option<u64>,
+    /// Own exclusions that it shares.
+    exclusions: Vec<ExclusionRow>,
+    /// An order has changed the exclusions since it began.
+    list: ExclusionAge,
+}
+
+/// The age of a list of exclusions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExclusionAge {
+    New,
+    /// It may be from before an order.
+    Old,
 }
 
 /// The deployment's counts, and the way to them.
@@ -50,6 +66,8 @@ pub(super) struct Deployment {
     shared: SharedCounts,
     instance: Arc<str>,
     counts: DeploymentCounts,
+    /// The longest period.
+    days: u32,
     clock: StoreClock,
     pub(super) journal: CountsJournal,
     /// The row that is being counted.
@@ -72,15 +90,27 @@ pub(super) struct Deployment {
     answered: Option<Moment>,
     runs: Vec<SharedRun>,
     measured: Option<(Measured, Moment)>,
+    /// Exclusions that only this instance has.
+    pub(super) unshared: Vec<ExclusionRow>,
+    /// The exclusions of all instances, if they were read since [`Deployment::take_exclusions`].
+    exclusions: Option<Vec<(u64, String)>>,
 }
 
 impl Deployment {
-    pub(super) fn new(shared: SharedCounts, instance: Arc<str>, now: Moment, now_ms: u64) -> Deployment {
+    /// `days` is the longest period.
+    pub(super) fn new(
+        shared: SharedCounts,
+        instance: Arc<str>,
+        days: u32,
+        now: Moment,
+        now_ms: u64,
+    ) -> Deployment {
         Deployment {
             began: now,
             shared,
             instance,
-            counts: DeploymentCounts::new(now_ms / MINUTE_MS),
+            counts: DeploymentCounts::new(now_ms / MINUTE_MS, days),
+            days,
             clock: StoreClock::default(),
             journal: CountsJournal::default(),
             row: None,
@@ -95,6 +125,8 @@ impl Deployment {
             answered: None,
             runs: Vec::new(),
             measured: None,
+            unshared: Vec::new(),
+            exclusions: None,
         }
     }
 
@@ -140,30 +172,24 @@ impl Deployment {
         }
     }
 
-    /// Writes the rows that the store does not have, and reads changed ones. `days` is the longest period.
-    pub(super) fn begin_turn(
-        &mut self,
-        run: (i64, SharedRunEnd),
-        sessions: u64,
-        days: u32,
-        now: Moment,
-        now_ms: u64,
-    ) {
+    /// Writes the rows that the store does not have, and reads changed ones.
+    pub(super) fn begin_turn(&mut self, run: (i64, SharedRunEnd), sessions: u64, now: Moment, now_ms: u64) {
         let minute = self.store_ms(now_ms) / MINUTE_MS;
         self.journal.forget_old(minute);
         self.closed.extend(self.counts.advance(minute));
         // A store that is away for months.
         self.closed.truncate(QUARTERS_SHARED as usize);
         self.waits = self.counts.is_complete().then_some(now + ANSWER_WAIT);
-        self.send(run, sessions, days, now, now_ms);
+        self.send(run, sessions, now, now_ms);
     }
 
-    fn send(&mut self, run: (i64, SharedRunEnd), sessions: u64, days: u32, now: Moment, now_ms: u64) {
+    fn send(&mut self, run: (i64, SharedRunEnd), sessions: u64, now: Moment, now_ms: u64) {
         if self.call.is_some() {
             return;
         }
         let minute = self.store_ms(now_ms) / MINUTE_MS;
         let quarter = minute / MINUTES_PER_QUARTER;
+        let days = self.days;
         let quarters = match self.turned {
             None => QuarterWork::Read { days },
             Some(turned) if turned < quarter => QuarterWork::Turn { closed: self.closed.clone(), days },
@@ -181,6 +207,7 @@ impl Deployment {
             rows: written.clone(),
             after: self.after,
             quarters,
+            exclusions: self.unshared.clone(),
         };
         if self.shared.call(call) {
             self.call = Some(RowsCall {
@@ -190,6 +217,8 @@ impl Deployment {
                 killed,
                 closed: self.closed.len(),
                 quarter: does_quarter,
+                exclusions: self.unshared.clone(),
+                list: ExclusionAge::New,
             });
         }
     }
@@ -218,6 +247,10 @@ impl Deployment {
         self.clock.note(answer.store_ms, call.asked_ms, call.asked_ms + took);
         self.journal.confirm(&call.written, self.store_ms(now_ms) / MINUTE_MS);
         self.killed.retain(|run| !call.killed.contains(run));
+        self.unshared.retain(|row| !call.exclusions.contains(row));
+        if call.list == ExclusionAge::New {
+            self.exclusions = Some(answer.exclusions);
+        }
         if let Some(quarter) = call.quarter {
             match self.turned.replace(quarter) {
                 None => self.counts.restore_quarters(answer.quarters),
@@ -239,7 +272,7 @@ impl Deployment {
         self.answered = Some(now);
         if self.counts.is_in_doubt(minute) {
             // They are read again at once.
-            self.counts = DeploymentCounts::new(minute);
+            self.counts = DeploymentCounts::new(minute, self.days);
             (self.after, self.turned) = (RowPlace::default(), None);
             self.seen.clear();
         } else if let (Some(last), ROWS_READ..) = (last, answer.rows.len()) {
@@ -257,16 +290,9 @@ impl Deployment {
     }
 
     /// Goes on at once while there are more rows than one call reads or writes.
-    pub(super) fn go_on(
-        &mut self,
-        run: (i64, SharedRunEnd),
-        sessions: u64,
-        days: u32,
-        now: Moment,
-        now_ms: u64,
-    ) {
+    pub(super) fn go_on(&mut self, run: (i64, SharedRunEnd), sessions: u64, now: Moment, now_ms: u64) {
         if std::mem::take(&mut self.is_behind) {
-            self.send(run, sessions, days, now, now_ms);
+            self.send(run, sessions, now, now_ms);
         }
     }
 
@@ -295,9 +321,39 @@ impl Deployment {
         self.counts.minutes().collect()
     }
 
-    /// The counts of these quarters of an hour.
-    pub(super) fn quarters(&self, span: Range<u64>) -> QuarterRows {
-        self.counts.quarters(span)
+    /// The closed quarters of these that have to be read from the store. A few that are known are among them, because time passes until
+    /// the answer.
+    pub(super) fn unknown_quarters(&self, span: QuarterSpan) -> Range<u64> {
+        let known = self.counts.first_quarter() + QUARTERS_READ_TWICE;
+        span.from..span.until.min(known).max(span.from)
+    }
+
+    /// The counts of these quarters of an hour, with rows that were read from the store.
+    pub(super) fn quarters(&self, span: QuarterSpan, stored: Vec<(u64, AllCounts)>) -> QuarterRows {
+        let span = span.from..span.until;
+        let mut quarters: QuarterRows = self.closed.iter().copied().collect();
+        quarters.extend(stored);
+        quarters.retain(|quarter, _| span.contains(quarter));
+        quarters.extend(self.counts.quarters(span));
+        quarters
+    }
+
+    /// The exclusions of all instances, if they were read since the last call.
+    pub(super) fn take_exclusions(&mut self) -> Option<Vec<(u64, String)>> {
+        self.exclusions.take()
+    }
+
+    /// Ignores the exclusions that a call in progress reads, because an order has changed them.
+    pub(super) fn note_order(&mut self) {
+        self.exclusions = None;
+        if let Some(call) = &mut self.call {
+            call.list = ExclusionAge::Old;
+        }
+    }
+
+    /// Questions about rows that are not in memory, and orders.
+    pub(super) fn questions(&mut self) -> &mut StoreQuestions {
+        &mut self.shared.questions
     }
 
     /// The counts of each part from its quarter on, without the ones that exclusions keep out.
@@ -336,12 +392,12 @@ impl Deployment {
     }
 
     /// Writes the last row of a process that ends.
-    pub(super) fn finish(&mut self, run: i64, sessions: u64, days: u32, now: Moment, now_ms: u64) {
+    pub(super) fn finish(&mut self, run: i64, sessions: u64, now: Moment, now_ms: u64) {
         // Only one call can be in progress, and the answer to it says nothing about the next.
         if self.call.take().is_some() && self.shared.wait(ANSWER_WAIT).is_none() {
             return;
         }
-        self.send((run, SharedRunEnd::Clean), sessions, days, now, now_ms);
+        self.send((run, SharedRunEnd::Clean), sessions, now, now_ms);
         if let (Some(call), Some(_)) = (self.call.take(), self.shared.wait(LAST_WAIT)) {
             self.journal.confirm(&call.written, self.store_ms(now_ms) / MINUTE_MS);
         }

@@ -9,12 +9,18 @@ mod database;
 mod deployment;
 mod exclusion_rows;
 mod exclusions;
+mod history;
 mod journal;
+mod published;
 mod questions;
 mod report_rows;
+mod shared_state;
 mod shared_turn;
 #[cfg(test)]
 mod tests;
+mod waiting;
+mod week_alerts;
+mod week_rows;
 
 use crate::clock::{Moment, Now};
 use crate::job::alerts::AlertRequest;
@@ -25,15 +31,15 @@ use crate::slo::calendar::{IsoWeek, ReportZone, WeekTime};
 use crate::slo::exclusion::ExclusionList;
 use crate::slo::history::SLOT_S;
 use crate::slo::part::PartTotals;
-use crate::slo::report::{ObjectiveReport, SloReport};
 use crate::slo::run_counts::{Advance, AllCounts, MINUTES_PER_QUARTER, RunCounts};
-use crate::slo::scoreboard::{Measured, PartCounts, Scoreboard};
+use crate::slo::scoreboard::{PartCounts, Scoreboard};
 use crate::slo::{Objective, SloPart};
 use alerts::AlertDesk;
 pub use alerts::AlertParts;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use database::{ProcessRun, RunEnd, SloDatabase};
 use deployment::Deployment;
+use shared_state::{ExclusionSource, WaitingQuestion, WeekClosing};
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -120,6 +126,8 @@ struct Keeper<C> {
     counts: RunCounts,
     /// The quarter of an hour in which the sums of the periods were last read.
     summed: u64,
+    /// The minute in which those of all instances were.
+    summed_shared: u64,
     /// `None` while it cannot be used.
     database: Option<SloDatabase>,
     /// The last try to open it.
@@ -131,9 +139,14 @@ struct Keeper<C> {
     deployment: Option<Deployment>,
     reports: ReportPlan,
     exclusions: ExclusionList,
+    exclusion_source: ExclusionSource,
+    /// The weeks that the shared store keeps.
+    closing: WeekClosing,
     /// The last week that was reported, or that needs no report.
     reported: Option<IsoWeek>,
     questions: Receiver<SloRequest>,
+    /// The question that waits for the store.
+    waiting: Option<WaitingQuestion>,
     /// The end of the last slot with an event of each part; the start without one.
     counted: [Moment; SloPart::ALL.len()],
     /// The store that other instances share cannot be reached.
@@ -152,8 +165,11 @@ impl<C: Fn() -> Now> Keeper<C> {
             run: ProcessRun::begin(now.unix_ms),
             counts: RunCounts::new(now.unix_ms / MINUTE_MS),
             summed: 0,
-            deployment: shared
-                .map(|shared| Deployment::new(shared, Arc::clone(&instance), now.at, now.unix_ms)),
+            summed_shared: 0,
+            deployment: shared.map(|shared| {
+                let days = board.period_days_max();
+                Deployment::new(shared, Arc::clone(&instance), days, now.at, now.unix_ms)
+            }),
             counted: [now.at; SloPart::ALL.len()],
             is_alone: false,
             database: None,
@@ -166,8 +182,11 @@ impl<C: Fn() -> Now> Keeper<C> {
             clock,
             reports,
             exclusions: ExclusionList::default(),
+            exclusion_source: ExclusionSource::File,
+            closing: WeekClosing::default(),
             reported: None,
             questions,
+            waiting: None,
         };
         match keeper.open(now) {
             Ok(database) => keeper.database = Some(database),
@@ -183,7 +202,9 @@ impl<C: Fn() -> Now> Keeper<C> {
         loop {
             let (orders, results) = (self.alerts.ends.orders.clone(), self.alerts.ends.results.clone());
             let answers = self.deployment.as_ref().map_or_else(never, Deployment::answers);
-            let questions = self.questions.clone();
+            let (stored, late) = self.waits();
+            // The next ones stay in their queue while one waits.
+            let questions = if self.waiting.is_some() { never() } else { self.questions.clone() };
             select! {
                 recv(over) -> _ => break,
                 recv(orders) -> request => match request {
@@ -206,9 +227,13 @@ impl<C: Fn() -> Now> Keeper<C> {
                 },
                 recv(answers) -> answer => match answer {
                     Ok(answer) => self.take_answer(answer),
-                    // The store has ended: the own counts are judged alone.
-                    Err(_) => self.deployment = None,
+                    Err(_) => self.leave_store(),
                 },
+                recv(stored) -> answer => match answer {
+                    Ok(answer) => self.take_store_answer(answer),
+                    Err(_) => self.leave_store(),
+                },
+                recv(late) -> _ => self.give_up_waiting(),
                 default(TICK) => {}
             }
             if (self.clock)().at.since(self.slot_ended) >= PERIOD {
@@ -254,7 +279,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let now_ms = self.now_ms(now);
         let opened = SloDatabase::open(&self.folder, self.run).and_then(|mut database| {
             self.alerts.load(database.connection(), &mut self.board, now_ms)?;
-            self.exclusions = exclusion_rows::read(database.connection())?;
+            self.load_exclusions(database.connection())?;
             if let Some(deployment) = &mut self.deployment {
                 deployment.note_killed(&database.take_killed());
             }
@@ -271,7 +296,7 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// Opens the database, and restores the minutes that windows look back on.
     fn open(&mut self, now: Now) -> rusqlite::Result<SloDatabase> {
         let mut database = SloDatabase::open(&self.folder, self.run)?;
-        self.exclusions = exclusion_rows::read(database.connection())?;
+        self.load_exclusions(database.connection())?;
         let (minute, nothing) = (now.unix_ms / MINUTE_MS, AllCounts::default());
         let minutes = database.minutes(minute.saturating_sub(RESTORED_MINUTES))?;
         // A minute without events has no row. Before the first row there was nothing.
@@ -342,6 +367,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let judged = self.exclusions.judged(self.minute(now) / MINUTES_PER_QUARTER, slot);
         self.alerts.judge(&mut self.board, (&judged, instances), &objectives, now_ms);
         self.report_week(now);
+        self.close_weeks(now);
     }
 
     /// A thread that was late closes several slots: the last one has the counts.
@@ -369,8 +395,10 @@ impl<C: Fn() -> Now> Keeper<C> {
                 return Ok(());
             }
             self.summed = quarter;
-            database.forget_old(minute)?;
-            self.exclusions = exclusion_rows::read(database.connection())?;
+            database.forget_old(minute, &self.reports.zone)?;
+            if self.exclusion_source == ExclusionSource::File {
+                self.exclusions = exclusion_rows::read(database.connection())?.0;
+            }
             if self.deployment.as_ref().is_some_and(Deployment::is_complete) {
                 return Ok(());
             }
@@ -382,45 +410,6 @@ impl<C: Fn() -> Now> Keeper<C> {
         });
         if let Err(error) = stored {
             self.report_loss(&error);
-        }
-    }
-
-    fn publish(&mut self, now: Now) -> Vec<ObjectiveReport> {
-        let complete = self.deployment.as_ref().filter(|deployment| deployment.is_complete());
-        let of_file = || self.database.as_ref()?.measured(now.unix_ms, self.board.period_days_max()).ok();
-        let measured = match complete {
-            Some(deployment) => deployment.measured(now.at),
-            None => of_file(),
-        };
-        let own = now.at.since(self.began.at).as_secs();
-        let measured = measured.unwrap_or(Measured { known_s: own, up_s: own });
-        let objectives = self.board.report(measured);
-        let since = |(part, at): (SloPart, Moment)| (part, now.at.since(at).as_secs());
-        let is_alone = self.deployment.as_ref().is_some_and(|deployment| deployment.is_alone(now.at));
-        self.metrics.slo.publish(SloReport {
-            signs: self.signs(now),
-            stale_s: SloPart::ALL.into_iter().zip(self.counted).map(since).collect(),
-            judged: now.unix_ms,
-            exclusions: self.exclusions.between(now.unix_ms, now.unix_ms + 1),
-            instance: self.instance.to_string(),
-            instances: complete.map_or(1, |deployment| deployment.instances(now.at)),
-            unshared_rows: self.deployment.as_ref().map_or(0, |deployment| deployment.journal.len()),
-            stored: self.database.is_some(),
-            objectives: objectives.clone(),
-        });
-        if std::mem::replace(&mut self.is_alone, is_alone) != is_alone {
-            self.log_alone();
-        }
-        objectives
-    }
-
-    fn log_alone(&self) {
-        if self.is_alone {
-            let effect =
-                "this instance judges what it counts, and keeps it in slo.db until the store is back";
-            tracing::warn!(effect, "objectives judged alone");
-        } else {
-            tracing::info!("objectives judged with other instances");
         }
     }
 

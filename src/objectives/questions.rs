@@ -1,40 +1,121 @@
-//! Operators' questions that need the rows of `slo.db`.
+//! Operators' questions that need the rows of `slo.db`, or those of all instances; and the report of a week.
 
 use super::alerts::reports::ReportDuty;
-use super::report_rows::{StoredReport, days, sent_report, sum_days, week_rows};
+use super::deployment::Deployment;
+use super::report_rows::{StoredReport, sent_report, week_rows};
+use super::shared_state::StoreAsker;
+use super::waiting::{reply, unread};
+use super::week_alerts::alerts_of_week;
 use super::{Keeper, ReportPlan};
 use crate::clock::Now;
+use crate::job::shared_questions::{PastRows, PastSpan, StoreAnswer, StoreQuestion};
 use crate::job::slo::{SloAnswer, SloProblem, SloQuestion, SloRequest};
-use crate::slo::calendar::{IsoWeek, QUARTER_MS, QUARTERS_PER_DAY};
-use crate::slo::trend::{days_of, objective_trend};
+use crate::slo::calendar::{IsoWeek, QuarterSpan};
 use crate::slo::weekly::{WeekRequest, WeeklyReport, needed, weekly_report};
+use crate::slo::weekly_rows::{RunSpan, WeekRows};
 use crate::slo::weekly_text::ReportFormat;
 
-const DAYS_PER_WEEK: u64 = 7;
+/// The step after a question.
+pub(super) enum QuestionStep {
+    Answer(SloAnswer),
+    /// The store is asked, and answers.
+    Ask(StoreQuestion),
+}
 
 impl<C: Fn() -> Now> Keeper<C> {
-    /// Answers a question.
+    /// Answers a question, or lets it wait for the store.
     pub(super) fn answer(&mut self, request: SloRequest) {
-        let answer = match request.question {
-            SloQuestion::Report { week, format } => self.report_as(week, format),
-            SloQuestion::History { name, weeks } => self.history_of(&name, weeks),
-            SloQuestion::Exclusions => self.list_exclusions(),
+        match self.step(&request.question) {
+            QuestionStep::Answer(answer) => reply(&request, answer),
+            QuestionStep::Ask(question) => self.ask_store(question, StoreAsker::Operator(request)),
+        }
+    }
+
+    fn step(&mut self, question: &SloQuestion) -> QuestionStep {
+        let step = match question {
+            SloQuestion::Report { week, format } => self.report_step(*week, *format),
+            SloQuestion::History { name, weeks } => self.history_step(name, *weeks),
+            SloQuestion::Exclusions => self.list_exclusions().map(Ok).map(QuestionStep::Answer),
             SloQuestion::Exclude(wish, by) => self.exclude(wish, by),
-            SloQuestion::EndExclusion(number, by) => self.end_exclusion(number, &by),
+            SloQuestion::EndExclusion(number, by) => self.end_exclusion(*number, by),
         };
-        // An operator who does not wait any more has no use for it.
-        let _ = request.reply.try_send(answer);
+        step.unwrap_or_else(|problem| QuestionStep::Answer(Err(problem)))
+    }
+
+    /// Answers a question with what the store has answered.
+    pub(super) fn finish_answer(
+        &mut self,
+        question: &SloQuestion,
+        asked: &StoreQuestion,
+        answer: StoreAnswer,
+    ) -> SloAnswer {
+        if let (StoreAnswer::Excluded(_) | StoreAnswer::Ended(_), Some(deployment)) =
+            (&answer, &mut self.deployment)
+        {
+            deployment.note_order();
+        }
+        match (question, asked, answer) {
+            (SloQuestion::Report { week, format }, _, StoreAnswer::Past(rows)) => {
+                self.report_of(*week, Some(rows)).map(|report| report.render(*format, &self.reports.zone))
+            }
+            (SloQuestion::History { name, weeks }, _, StoreAnswer::Past(rows)) => {
+                self.history_of(name, *weeks, Some(rows))
+            }
+            (_, StoreQuestion::Exclude(row), StoreAnswer::Excluded(number)) => {
+                self.finish_exclude(row, number)
+            }
+            (SloQuestion::EndExclusion(number, by), _, StoreAnswer::Ended(body)) => {
+                self.finish_end(*number, by, body.as_deref())
+            }
+            // An answer is one to its question.
+            (_, _, _) => Err(unreadable()),
+        }
+    }
+
+    /// The counts of all instances, if they are known.
+    pub(super) fn shared(&self) -> Option<&Deployment> {
+        self.deployment.as_ref().filter(|deployment| deployment.is_complete())
+    }
+
+    /// The same; `None` if this is the only instance, and refused until they are known.
+    pub(super) fn rows_of_all(&self) -> Result<Option<&Deployment>, SloProblem> {
+        match &self.deployment {
+            Some(deployment) if !deployment.is_complete() => Err(unread()),
+            deployment => Ok(deployment.as_ref()),
+        }
     }
 
     /// The report of a week in a form: as it was sent, or made now.
-    fn report_as(&mut self, week: Option<IsoWeek>, format: ReportFormat) -> Result<String, SloProblem> {
+    fn report_step(
+        &mut self,
+        week: Option<IsoWeek>,
+        format: ReportFormat,
+    ) -> Result<QuestionStep, SloProblem> {
         if let (Some(week), Some(database)) = (week, self.database.as_mut()) {
             let sent = sent_report(database.connection(), &self.alerts.deployment(), week, format);
             if let Some(report) = sent.map_err(|_| unreadable())? {
-                return Ok(report);
+                return Ok(QuestionStep::Answer(Ok(report)));
             }
         }
-        self.report_of(week).map(|report| report.render(format, &self.reports.zone))
+        if let Some(question) = self.rows_of_week(week)? {
+            return Ok(QuestionStep::Ask(question));
+        }
+        let report = self.report_of(week, None)?;
+        Ok(QuestionStep::Answer(Ok(report.render(format, &self.reports.zone))))
+    }
+
+    /// The question for the rows of all instances that a report needs; `None` if this is the only instance.
+    fn rows_of_week(&self, week: Option<IsoWeek>) -> Result<Option<StoreQuestion>, SloProblem> {
+        let ReportedWeek { span, needed, .. } = self.week(week)?;
+        let question = |deployment: &Deployment| {
+            let week_ms = Some(span.from_ms()..span.until_ms());
+            StoreQuestion::Past(PastSpan {
+                quarters: deployment.unknown_quarters(needed),
+                week_ms,
+                zone: None,
+            })
+        };
+        Ok(self.rows_of_all()?.map(question))
     }
 
     /// Makes the report of the last week when it is due, if this instance leads. A report that was missed, because no process ran, is sent
@@ -66,11 +147,30 @@ impl<C: Fn() -> Now> Keeper<C> {
             }
             Err(error) => return self.report_loss(&error),
         }
-        match self.report_of(Some(week)) {
+        match self.rows_of_week(Some(week)) {
+            // It is made when the store has answered; without an answer it is asked again.
+            Ok(Some(question)) if self.waiting.is_none() => {
+                self.ask_store(question, StoreAsker::Report(week));
+            }
+            Ok(Some(_)) => {}
+            // They are being read. It is tried again after the next judgement.
+            Err(SloProblem::Unreadable(_)) => {}
+            Ok(None) | Err(SloProblem::Unknown(_) | SloProblem::Refused(_)) => self.send_week(week, None),
+        }
+    }
+
+    /// Makes the report of a week, and sends it if that is still due. `past`: the rows of all instances.
+    pub(super) fn send_week(&mut self, week: IsoWeek, past: Option<PastRows>) {
+        let now = (self.clock)();
+        let from_ms = self.reports.zone.week(week).map_or(0, |span| span.from_ms());
+        if self.alerts.reports(from_ms) != ReportDuty::Due {
+            return;
+        }
+        match self.report_of(Some(week), past) {
             Ok(report) => {
                 let render = |format| report.render(format, &self.reports.zone);
                 let stored = StoredReport {
-                    deployment,
+                    deployment: self.alerts.deployment(),
                     week: week.to_string(),
                     from_ms: report.from,
                     made_ms: now.unix_ms,
@@ -89,54 +189,47 @@ impl<C: Fn() -> Now> Keeper<C> {
         self.reported = Some(week);
     }
 
-    /// The history of an objective, up to the last row.
-    fn history_of(&mut self, name: &str, weeks: u16) -> SloAnswer {
-        let now_ms = (self.clock)().unix_ms;
-        let objectives = &self.reports.objectives;
-        let Some(objective) = objectives.iter().find(|(known, _)| *known == name).copied() else {
-            let known: Vec<&str> = objectives.iter().map(|(known, _)| *known).collect();
-            let why = format!("there is no objective {name:?}; there are: {}", known.join(", "));
-            return Err(SloProblem::Unknown(why));
-        };
-        let quarter = now_ms / QUARTER_MS;
-        let first = (quarter / QUARTERS_PER_DAY).saturating_sub((u64::from(weeks) + 1) * DAYS_PER_WEEK);
-        let days = match self.deployment.as_ref().filter(|deployment| deployment.is_complete()) {
-            Some(deployment) => days_of(&deployment.quarters(first * QUARTERS_PER_DAY..quarter + 1)),
-            None => {
-                let database = self.database.as_mut().ok_or_else(unreadable)?;
-                let connection = database.connection();
-                let days = sum_days(connection, quarter).and_then(|()| days(connection, first));
-                days.map_err(|_| unreadable())?
-            }
-        };
-        let history = objective_trend(objective, &days, &self.instance, weeks, now_ms);
-        let text = history.and_then(|history| serde_json::to_string(&history).ok());
-        text.map_or_else(|| Err(unreadable()), |text| Ok(text + "\n"))
-    }
-
-    /// The report of a week; of this one without a week.
-    fn report_of(&mut self, week: Option<IsoWeek>) -> Result<WeeklyReport, SloProblem> {
-        let now = (self.clock)();
-        let now_ms = now.unix_ms;
+    /// A week that can be reported; this one without a week.
+    fn week(&self, week: Option<IsoWeek>) -> Result<ReportedWeek, SloProblem> {
         let ReportPlan { zone, objectives, .. } = &self.reports;
         let no_week = || SloProblem::Unknown("the calendar has no such week".into());
-        let this = zone.week_of(now_ms).ok_or_else(no_week)?;
+        let this = zone.week_of((self.clock)().unix_ms).ok_or_else(no_week)?;
         let week = week.unwrap_or(this);
         if week > this {
             return Err(SloProblem::Unknown(format!("{week} has not begun: this week is {this}")));
         }
         let days = objectives.iter().map(|(_, objective)| objective.period_days).max().unwrap_or(1);
-        let spans = zone.week(week).zip(needed(week, zone, days));
-        let (span, needed) = spans.ok_or_else(no_week)?;
+        let (span, needed) = zone.week(week).zip(needed(week, zone, days)).ok_or_else(no_week)?;
+        Ok(ReportedWeek { week, span, needed })
+    }
+
+    /// The report of a week; of this one without a week. `past`: the rows of all instances; `None` if this is the only one.
+    fn report_of(
+        &mut self,
+        week: Option<IsoWeek>,
+        past: Option<PastRows>,
+    ) -> Result<WeeklyReport, SloProblem> {
+        if past.is_some() && self.shared().is_none() {
+            return Err(unread());
+        }
+        let now = (self.clock)();
+        let now_ms = now.unix_ms;
+        let ReportedWeek { week, span, needed } = self.week(week)?;
         let deployment = self.alerts.deployment();
         let database = self.database.as_mut().ok_or_else(unreadable)?;
         let mut rows = week_rows(database.connection(), &self.exclusions, span, needed, now_ms)
             .map_err(|_| unreadable())?;
-        let complete = self.deployment.as_ref().filter(|deployment| deployment.is_complete());
-        if let Some(deployment) = complete {
-            rows.quarters = deployment.quarters(needed.from..needed.until);
+        if let Some((past, deployment)) = past.zip(self.shared()) {
+            let PastRows { quarters, runs, incidents, notices, weeks: _ } = past;
+            rows = WeekRows {
+                quarters: deployment.quarters(needed, quarters),
+                // A run that ended while the store was down is known here only.
+                runs: in_order(rows.runs, runs),
+                exclusions: rows.exclusions,
+                ..alerts_of_week(&incidents, &notices, span, now_ms)
+            };
         }
-        let instances = complete.map_or(1, |deployment| deployment.instances(now.at));
+        let instances = self.shared().map_or(1, |deployment| deployment.instances(now.at));
         let kept = rows.quarters.range(span.from..span.until).next().is_some();
         let was_there = rows.runs.iter().any(|run| run.last_ms >= span.from_ms());
         if !kept && !was_there {
@@ -144,11 +237,26 @@ impl<C: Fn() -> Now> Keeper<C> {
                 "no counts of {week} are kept: a report is made of the last 100 days in which a gateway ran"
             )));
         }
-        let instance = &self.instance;
-        let deployment = &deployment;
+        let (instance, deployment) = (&self.instance, &deployment);
+        let ReportPlan { zone, objectives, .. } = &self.reports;
         let request = WeekRequest { week, zone, now_ms, deployment, instance, instances, objectives };
-        weekly_report(&request, &rows).ok_or_else(no_week)
+        weekly_report(&request, &rows)
+            .ok_or_else(|| SloProblem::Unknown("the calendar has no such week".into()))
     }
+}
+
+/// A week with its quarters, and the ones whose rows its report needs.
+struct ReportedWeek {
+    week: IsoWeek,
+    span: QuarterSpan,
+    needed: QuarterSpan,
+}
+
+/// Runs in the order of their begins.
+fn in_order(mut runs: Vec<RunSpan>, others: Vec<RunSpan>) -> Vec<RunSpan> {
+    runs.extend(others);
+    runs.sort_by_key(|run| run.began_ms);
+    runs
 }
 
 pub(super) fn unreadable() -> SloProblem {

@@ -1,33 +1,30 @@
 //! Rows of `slo.db` for reports: quarters of an hour and days, runs, outages and notices.
 //!
-//! A day in UTC is the sum of its quarters. Quarters are kept for 100 days, days for 800.
+//! A day in UTC is the sum of its quarters. Quarters are kept for 100 days, days for 800: histories use them where no week of their time zone
+//! is kept.
 
-use crate::alert::incident::Incident;
-use crate::alert::key::{AlertKind, AlertSeverity};
-use crate::alert::notice::{AlertNotice, NoticeEvent};
+use super::week_alerts::alerts_of_week;
 use crate::slo::calendar::{IsoWeek, QUARTERS_PER_DAY, QuarterSpan};
 use crate::slo::counts_row;
 use crate::slo::exclusion::ExclusionList;
 use crate::slo::run_counts::add_all;
 use crate::slo::trend::{DayRows, days_of};
-use crate::slo::weekly_rows::{NoticeTally, OutageSpan, QuarterRows, RunEnding, RunSpan, WeekRows};
+use crate::slo::weekly_rows::{QuarterRows, RunEnding, RunSpan, WeekRows};
 use crate::slo::weekly_text::ReportFormat;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use std::collections::BTreeMap;
 
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS days (day INTEGER PRIMARY KEY, counts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reports (deployment TEXT, week TEXT, made_ms INTEGER NOT NULL, text TEXT NOT NULL, markdown TEXT NOT NULL,
     json TEXT NOT NULL, PRIMARY KEY (deployment, week));
 ";
+pub(super) const QUARTERS_KEPT: u64 = 100 * QUARTERS_PER_DAY;
 const DAYS_KEPT: u64 = 800;
 /// Three years.
 const REPORT_DAYS_KEPT: u64 = 1_096;
 const DAY_MS: u64 = 86_400_000;
 /// The days before the last one that are summed again, because rows may be added to them later.
 const DAYS_OPEN: u64 = 4;
-/// An incident that ended sooner, and that no operator acknowledged, was brief, in milliseconds.
-const BRIEF_MS: u64 = 600_000;
 
 /// A report that was sent, in each of its forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +71,12 @@ pub(super) fn week_rows(
 ) -> rusqlite::Result<WeekRows> {
     let (from_ms, until_ms) = (week.from_ms(), week.until_ms());
     let incidents = incidents(connection, from_ms, until_ms)?;
+    let notices = notices(connection, from_ms, until_ms)?;
     Ok(WeekRows {
         quarters: quarters(connection, needed)?,
         runs: runs(connection, until_ms)?,
-        outages: outages(&incidents, now_ms),
-        notices: notices(connection, &incidents, from_ms, until_ms)?,
         exclusions: exclusions.clone(),
+        ..alerts_of_week(&incidents, &notices, week, now_ms)
     })
 }
 
@@ -120,75 +117,24 @@ fn runs(connection: &Connection, before_ms: u64) -> rusqlite::Result<Vec<RunSpan
 }
 
 /// The incidents that were open at any time between these.
-fn incidents(connection: &Connection, from_ms: u64, until_ms: u64) -> rusqlite::Result<Vec<Incident>> {
+fn incidents(connection: &Connection, from_ms: u64, until_ms: u64) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare_cached(
         "SELECT body FROM incidents WHERE json_extract(body, '$.since_ms') < ?2
          AND coalesce(json_extract(body, '$.end.at_ms'), ?1 + 1) > ?1",
     )?;
-    let rows =
-        statement.query_map(params![signed(from_ms), signed(until_ms)], |row| row.get::<_, String>(0))?;
-    let mut found = Vec::new();
-    for body in rows {
-        // One of a newer version is left out.
-        found.extend(serde_json::from_str::<Incident>(&body?).ok());
-    }
-    Ok(found)
+    let rows = statement.query_map(params![signed(from_ms), signed(until_ms)], |row| row.get(0))?;
+    rows.collect()
 }
 
-/// The time from the first failure to the last: an incident ends when the dependency was up for a while.
-fn outages(incidents: &[Incident], now_ms: u64) -> Vec<OutageSpan> {
-    let of_dependencies = incidents.iter().filter(|incident| incident.key.kind == AlertKind::Dependency);
-    let outage = |incident: &Incident| OutageSpan {
-        dependency: incident.key.name.to_string(),
-        reference: incident.reference.clone(),
-        from_ms: incident.since_ms,
-        until_ms: incident.end.map_or(now_ms, |end| end.at_ms),
-    };
-    of_dependencies.map(outage).collect()
-}
-
-fn notices(
-    connection: &Connection,
-    incidents: &[Incident],
-    from_ms: u64,
-    until_ms: u64,
-) -> rusqlite::Result<NoticeTally> {
-    let mut tally = NoticeTally::default();
-    let mut by_alert: BTreeMap<String, u64> = BTreeMap::new();
+/// The notices of a time that channels accepted, or that were given up: the fate and the body of each.
+fn notices(connection: &Connection, from_ms: u64, until_ms: u64) -> rusqlite::Result<Vec<(String, String)>> {
     let mut statement = connection.prepare_cached(
         "SELECT fate, body FROM notices WHERE fate IN ('sent', 'dead')
          AND json_extract(body, '$.content.at_ms') >= ? AND json_extract(body, '$.content.at_ms') < ?",
     )?;
-    let rows = statement.query_map(params![signed(from_ms), signed(until_ms)], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-    })?;
-    for row in rows {
-        let (fate, body) = row?;
-        let Ok(AlertNotice { content, .. }) = serde_json::from_str(&body) else { continue };
-        if fate == "dead" {
-            tally.dead += 1;
-        } else if content.event == NoticeEvent::Began {
-            let count = match (content.key.kind, content.severity) {
-                (AlertKind::Test, _) => &mut tally.test,
-                (_, AlertSeverity::Critical) => &mut tally.critical,
-                (_, AlertSeverity::Warning | AlertSeverity::Info) => &mut tally.warning,
-            };
-            *count += 1;
-            if content.key.kind != AlertKind::Test {
-                *by_alert.entry(content.key.to_string()).or_default() += 1;
-            }
-        }
-    }
-    let is_brief = |incident: &&Incident| {
-        let lasted = incident.end.map(|end| end.at_ms.saturating_sub(incident.since_ms));
-        incident.key.kind != AlertKind::Test
-            && incident.acknowledged_ms.is_none()
-            && incident.since_ms >= from_ms
-            && lasted.is_some_and(|lasted| lasted < BRIEF_MS)
-    };
-    tally.brief = incidents.iter().filter(is_brief).count() as u64;
-    tally.noisiest = by_alert.into_iter().rev().max_by_key(|(_, count)| *count);
-    Ok(tally)
+    let rows = statement
+        .query_map(params![signed(from_ms), signed(until_ms)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
 }
 
 /// Sums the quarters of the last days, of all days if none was summed yet, and deletes days and reports that are too old.

@@ -32,21 +32,23 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// Adds the own counts of a slot to the row of this minute, and begins a call of the store.
     pub(super) fn share(&mut self, now: Now, slot: &AllCounts) {
         let (now_ms, sessions) = (self.now_ms(now), self.metrics.sessions_open());
-        let (run, minute, days) = (self.run.number(), self.counts.minute(), self.board.period_days_max());
+        let (run, minute) = (self.run.number(), self.counts.minute());
         if let Some(deployment) = &mut self.deployment {
             deployment.add(run, minute, slot, now_ms);
-            deployment.begin_turn((run, SharedRunEnd::Runs), sessions, days, now.at, now_ms);
+            deployment.begin_turn((run, SharedRunEnd::Runs), sessions, now.at, now_ms);
         }
     }
 
     pub(super) fn take_answer(&mut self, answer: Option<CountsAnswer>) {
         let now = (self.clock)();
         let now_ms = self.now_ms(now);
-        let (run, sessions, days) =
-            (self.run.number(), self.metrics.sessions_open(), self.board.period_days_max());
+        let (run, sessions) = (self.run.number(), self.metrics.sessions_open());
         if let Some(deployment) = &mut self.deployment {
             deployment.take(answer, now.at, now_ms);
-            deployment.go_on((run, SharedRunEnd::Runs), sessions, days, now.at, now_ms);
+            deployment.go_on((run, SharedRunEnd::Runs), sessions, now.at, now_ms);
+            if let Some(rows) = deployment.take_exclusions() {
+                self.take_exclusions(&rows);
+            }
         }
     }
 
@@ -74,10 +76,13 @@ impl<C: Fn() -> Now> Keeper<C> {
                 self.fill_windows(&minutes, minute);
                 let now_ms = self.now_ms(now);
                 self.alerts.mark_closed(&mut self.board, now_ms);
+                self.summed_shared = 0;
                 slot
             }
         };
-        if let Some(deployment) = &self.deployment {
+        // In between they grow with each slot.
+        if let (Some(deployment), true) = (&self.deployment, self.summed_shared != minute) {
+            self.summed_shared = minute;
             let sums = deployment.sums(&periods(&self.board, minute), &self.exclusions);
             for (part, counts) in SloPart::ALL.into_iter().zip(sums) {
                 self.board.set_period(part, counts);
@@ -115,10 +120,9 @@ impl<C: Fn() -> Now> Keeper<C> {
     pub(super) fn finish(&mut self) {
         let now = (self.clock)();
         let now_ms = self.now_ms(now);
-        let (run, sessions, days) =
-            (self.run.number(), self.metrics.sessions_open(), self.board.period_days_max());
+        let (run, sessions) = (self.run.number(), self.metrics.sessions_open());
         if let Some(deployment) = &mut self.deployment {
-            deployment.finish(run, sessions, days, now.at, now_ms);
+            deployment.finish(run, sessions, now.at, now_ms);
             self.store(now, RunEnd::Clean);
         }
     }

@@ -1,3 +1,6 @@
+mod month;
+mod store;
+
 use super::*;
 use crate::alert::channel::AlertChannel;
 use crate::alert::incident::Incident;

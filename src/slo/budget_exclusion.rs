@@ -16,7 +16,7 @@ const BACK_MS_MAX: u64 = 35 * DAY_MS;
 /// A time whose events do not count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetExclusion {
-    /// 1, 2, 3 … of this data folder.
+    /// 1, 2, 3 … of the data folder, or of the store that instances share.
     pub number: u64,
     /// `None`: of all objectives.
     pub objective: Option<String>,

@@ -2,8 +2,9 @@
 //!
 //! Every instance reads the rows that changed, so all have the same counts. The rows of the last hour are kept one by one, because they may
 //! come again with more in them; those of three days as sums of a minute; older ones as sums of a quarter of an hour, which no row
-//! changes any more.
+//! changes any more. Only quarters of the longest period are kept: reports and histories read earlier ones from the store.
 
+use super::calendar::QUARTERS_PER_DAY;
 use super::exclusion::ExclusionList;
 use super::minute_row::MinuteRow;
 use super::part::SloPart;
@@ -21,12 +22,19 @@ pub const MINUTES_SHARED: u64 = 3 * 1_440;
 const RECENT_MINUTES: u64 = 60;
 /// A row of an earlier minute is late: what it adds did not happen now.
 const LATE_MINUTES: u64 = 2;
-/// The quarters of an hour that are kept. The longest period and the history of an objective need them.
-pub const QUARTERS_SHARED: u64 = 100 * 96;
+/// The quarters of an hour that the store keeps.
+pub const QUARTERS_SHARED: u64 = 100 * QUARTERS_PER_DAY;
 /// The greatest number of rows of earlier minutes.
 const MINUTES_KEPT: usize = (MINUTES_SHARED + MINUTES_PER_QUARTER) as usize;
-/// The greatest number of rows of quarters. One more may come before the first one leaves.
-const QUARTERS_KEPT: usize = QUARTERS_SHARED as usize + 2;
+/// Days whose quarters are kept if the longest period is shorter: closed ones are in the store a day later at most.
+const DAYS_KEPT_MIN: u32 = 7;
+/// Quarters before the longest period, so that the one that leaves it is there until it has.
+const QUARTERS_SPARE: u64 = 4;
+
+/// The first closed quarter that an instance reads when it starts in the quarter `now`. `days` is the longest period.
+pub fn first_quarter_read(now: u64, days: u32) -> u64 {
+    now.saturating_sub((u64::from(days.max(DAYS_KEPT_MIN)) + 1) * QUARTERS_PER_DAY)
+}
 
 /// The knowledge of earlier rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +55,8 @@ pub struct DeploymentCounts {
     /// Sums of all runs, in minutes before the recent ones.
     minutes: Timeline<SmallMinute>,
     quarters: Timeline<SmallRow>,
+    /// The number of quarters that are kept.
+    kept: u64,
     /// Rows of earlier minutes that were read: minutes and runs. Empty once all were.
     read: BTreeSet<(u64, i64)>,
     /// The counts that came since the last slot.
@@ -59,13 +69,17 @@ pub struct DeploymentCounts {
 }
 
 impl DeploymentCounts {
-    /// Counts of which nothing is known, in a minute since 1970.
-    pub fn new(now: u64) -> DeploymentCounts {
+    /// Counts of which nothing is known, in a minute since 1970. `days` is the longest period, at most the 100 days of the store.
+    pub fn new(now: u64, days: u32) -> DeploymentCounts {
+        let kept =
+            (u64::from(days.max(DAYS_KEPT_MIN)) * QUARTERS_PER_DAY).min(QUARTERS_SHARED) + QUARTERS_SPARE;
         DeploymentCounts {
             knowledge: RowsKnown::Reading,
             recent: BTreeMap::new(),
             minutes: Timeline::with_capacity(MINUTES_KEPT),
-            quarters: Timeline::with_capacity(QUARTERS_KEPT),
+            // One more may come before the first one leaves.
+            quarters: Timeline::with_capacity(kept as usize + 2),
+            kept,
             read: BTreeSet::new(),
             slot: AllCounts::default(),
             run_slots: BTreeMap::new(),
@@ -85,13 +99,19 @@ impl DeploymentCounts {
     }
 
     fn forget_old(&mut self) {
-        let oldest = (self.now / MINUTES_PER_QUARTER).saturating_sub(QUARTERS_SHARED);
+        let oldest = self.first_quarter();
         drop(self.quarters.take_before(oldest));
     }
 
-    /// Takes the sums of closed quarters.
+    /// The first quarter that is kept.
+    pub fn first_quarter(&self) -> u64 {
+        (self.now / MINUTES_PER_QUARTER).saturating_sub(self.kept)
+    }
+
+    /// Takes the sums of closed quarters, as far as they are kept.
     pub fn restore_quarters(&mut self, quarters: impl IntoIterator<Item = (u64, AllCounts)>) {
-        for (quarter, counts) in quarters {
+        let first = self.first_quarter();
+        for (quarter, counts) in quarters.into_iter().filter(|(quarter, _)| *quarter >= first) {
             if let Some(row) = self.quarters.row(quarter) {
                 *row = SmallRow::default();
                 row.add(&counts);
@@ -200,7 +220,7 @@ impl DeploymentCounts {
         earlier.chain(recent).map(|(minute, row)| (minute, row.deployment()))
     }
 
-    /// The counts of these quarters of an hour, as far as they had events.
+    /// The counts of these quarters of an hour, as far as they had events and are kept.
     pub fn quarters(&self, span: Range<u64>) -> QuarterRows {
         let mut quarters: QuarterRows =
             self.quarters.range(span.clone()).map(|(at, row)| (at, row.counts())).collect();
@@ -238,6 +258,8 @@ mod tests {
 
     const START: u64 = 30_000_000;
     const DAY: u64 = 1_440;
+    /// The longest usual period.
+    const DAYS: u32 = 30;
 
     /// The rows of two runs over some minutes, each in three versions, with more in each.
     fn rows(minutes: u64) -> Vec<(i64, u64, MinuteRow)> {
@@ -260,7 +282,7 @@ mod tests {
     }
 
     fn read(rows: &[(i64, u64, MinuteRow)], now: u64) -> DeploymentCounts {
-        let mut counts = DeploymentCounts::new(now);
+        let mut counts = DeploymentCounts::new(now, DAYS);
         rows.iter().for_each(|(run, minute, row)| counts.take(*run, *minute, row));
         counts
     }
@@ -277,7 +299,7 @@ mod tests {
     fn three_days_of_two_instances_replayed_twice_and_shuffled_count_once() {
         let random = &mut Random::seeded(20_261_128);
         let rows = rows(3 * DAY);
-        let mut counts = DeploymentCounts::new(START);
+        let mut counts = DeploymentCounts::new(START, DAYS);
         counts.note_complete();
         // Each row comes up to half an hour late, three times, in any order.
         for hour in rows.chunks(30 * 2 * 3) {
@@ -305,16 +327,25 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_ten_instances_is_below_five_and_a_half_mebibytes() {
-        let counts = DeploymentCounts::new(START);
+    fn all_quarters_that_count_as_known_are_read_at_a_start() {
+        for days in 1..=100 {
+            let counts = DeploymentCounts::new(START, days);
+            let read = first_quarter_read(START / MINUTES_PER_QUARTER, days);
+            assert!(read <= counts.first_quarter(), "{days} days");
+        }
+    }
+
+    #[test]
+    fn memory_of_ten_instances_is_below_four_mebibytes() {
+        let counts = DeploymentCounts::new(START, DAYS);
         let recent = 10 * RECENT_MINUTES as usize * size_of::<((u64, i64), MinuteRow)>();
         let bytes = counts.minutes.bytes() + counts.quarters.bytes() + 2 * recent;
-        assert!(bytes < 11 << 19, "{bytes} bytes");
+        assert!(bytes < 4 << 20, "{bytes} bytes");
     }
 
     #[test]
     fn rows_of_now_are_a_slot_and_late_ones_are_not() {
-        let mut counts = DeploymentCounts::new(START + 2);
+        let mut counts = DeploymentCounts::new(START + 2, DAYS);
         counts.note_complete();
         assert!(counts.take_late(), "windows are empty at first");
         let rows = rows(3);
@@ -334,12 +365,12 @@ mod tests {
         counts.advance(START + 6 + 61);
         counts.take(run, minute, &row);
         assert!(counts.is_in_doubt(START + 67), "it may have been counted");
-        let mut counts = DeploymentCounts::new(START + 100);
+        let mut counts = DeploymentCounts::new(START + 100, DAYS);
         counts.take(run, minute, &row);
         assert!(!counts.is_in_doubt(START + 100));
         counts.take(run, minute, &row);
         assert!(counts.is_in_doubt(START + 100), "it changed while all were read");
-        let counts = DeploymentCounts::new(START + 100);
+        let counts = DeploymentCounts::new(START + 100, DAYS);
         assert!(counts.is_in_doubt(START), "the clock was far ahead");
     }
 
@@ -358,15 +389,17 @@ mod tests {
         counts.take(run, minute, &row);
         assert_eq!(all(&counts), before, "its quarter is closed");
         // Another instance takes the closed quarters from the store, and no rows of them.
-        let mut other = DeploymentCounts::new(START + MINUTES_SHARED + 30);
+        let mut other = DeploymentCounts::new(START + MINUTES_SHARED + 30, DAYS);
         other.restore_quarters(closed);
         rows.iter().for_each(|(run, minute, row)| other.take(*run, *minute, row));
         other.note_complete();
         assert_eq!(all(&other), before);
-        let eldest = START + QUARTERS_SHARED * MINUTES_PER_QUARTER;
-        other.advance(eldest - MINUTES_PER_QUARTER);
+        let eldest = START + u64::from(DAYS) * DAY;
+        other.advance(eldest + MINUTES_PER_QUARTER);
         assert_eq!(all(&other), before);
-        other.advance(eldest + 4 * MINUTES_PER_QUARTER);
-        assert_eq!(all(&other), [(0, 0, 0); 2], "they are older than a hundred days");
+        other.advance(eldest + 8 * MINUTES_PER_QUARTER);
+        assert_eq!(all(&other), [(0, 0, 0); 2], "they are older than the longest period");
+        other.restore_quarters([(first, AllCounts::default())]);
+        assert_eq!(other.quarters(0..u64::MAX).len(), 0, "the store has them");
     }
 }

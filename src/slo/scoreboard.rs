@@ -410,6 +410,15 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_all_objectives_is_below_two_thirds_of_a_mebibyte() {
+        let objectives: Vec<_> = USUAL.into_iter().chain([EXPLAINED, RECOVERY]).collect();
+        let board = Scoreboard::new(&objectives).expect("a board");
+        let bytes: usize =
+            board.objectives.iter().flat_map(|it| &it.parts).map(|part| part.history.bytes()).sum();
+        assert!(bytes < (2 << 20) / 3, "{bytes} bytes");
+    }
+
+    #[test]
     fn sessions_are_judged_by_ten_seconds_and_no_millisecond_is_lost() {
         let mut board = board();
         (0..8).for_each(|_| board.close_slot(SloPart::Session, totals(2_500, 1_250)));

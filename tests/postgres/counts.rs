@@ -9,12 +9,14 @@ use seawall::job::shared_alerts::SharedAlerts;
 use seawall::job::shared_counts::{
     CountsAnswer, CountsCall, CountsRow, QuarterWork, RowPlace, SharedCounts, SharedRunEnd, shared_counts,
 };
+use seawall::job::shared_questions::{ClosedWeek, ExclusionRow, PastSpan, StoreAnswer, StoreQuestion};
 use seawall::job::{Append, Read, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::slo::SloPart;
 use seawall::slo::minute_row::MinuteRow;
 use seawall::slo::run_counts::AllCounts;
 use seawall::slo::scoreboard::PartCounts;
+use seawall::slo::weekly_rows::{RunEnding, RunSpan};
 use seawall::store::postgres::{PostgresStore, RunningPostgres};
 use seawall::store::{OrderEnds, StoreEnds};
 use std::sync::Arc;
@@ -57,6 +59,12 @@ impl Counts {
         answer.expect("just seen")
     }
 
+    fn ask(&mut self, question: StoreQuestion) -> StoreAnswer {
+        assert!(self.shared.questions.ask(question), "no question is in progress");
+        let answer = self.shared.questions.answers().recv_timeout(PATIENCE).expect("an answer");
+        answer.expect("the store works")
+    }
+
     fn close(self) {
         drop((self.shared, self.alerts, self.jobs));
         self.running.join();
@@ -93,6 +101,7 @@ fn call(run: i64, rows: Vec<CountsRow>) -> CountsCall {
         rows,
         after: RowPlace::default(),
         quarters: QuarterWork::None,
+        exclusions: Vec::new(),
     }
 }
 
@@ -128,7 +137,7 @@ fn rows_that_are_written_again_late_or_in_an_older_version_count_once() {
 #[test]
 fn closed_quarters_keep_their_first_sums_and_old_rows_are_deleted() {
     let server = Postgres::start();
-    let counts = Counts::start(&server);
+    let mut counts = Counts::start(&server);
     let now = counts.call(&call(1, Vec::new())).store_ms / 60_000;
     server.sql(&format!(
         "INSERT INTO seawall.slo_rows SELECT 7, {now} - 5800 - each, '{{}}', clock_timestamp() FROM generate_series(1, 5000) AS each;
@@ -150,5 +159,68 @@ fn closed_quarters_keep_their_first_sums_and_old_rows_are_deleted() {
     assert_eq!(read.quarters, [(quarter, messages(4)), (quarter - 1, messages(1))]);
     assert_eq!(server.sql("SELECT count(*) FROM seawall.slo_rows"), "0");
     assert_eq!(server.sql("SELECT count(*) FROM seawall.slo_runs WHERE run = 7"), "0");
+    check_past(&mut counts, &server, quarter);
+    check_exclusions(&mut counts, &server);
     counts.close();
+}
+
+/// Rows of the past are read as they are, and times in which any run went on as one.
+fn check_past(counts: &mut Counts, server: &Postgres, quarter: u64) {
+    server.sql(
+        r#"INSERT INTO seawall.incidents VALUES (1, false, '{"since_ms":10,"end":{"at_ms":20}}'), (2, true, '{"since_ms":30,"end":null}'),
+            (3, false, '{"since_ms":99,"end":{"at_ms":100}}');
+         INSERT INTO seawall.notices VALUES (1, 'sent', '{"content":{"at_ms":25}}'), (2, 'waiting', '{"content":{"at_ms":25}}'),
+            (3, 'dead', '{"content":{"at_ms":40}}');
+         INSERT INTO seawall.slo_runs SELECT 20 + each, 'gw', timestamptz 'epoch' + began * interval '1 second',
+            timestamptz 'epoch' + last * interval '1 second', 0, ended
+            FROM (VALUES (1, 100, 200, ''), (2, 150, 170, 'clean'), (3, 205, 300, 'clean'), (4, 340, 400, 'killed')) AS run (each, began, last, ended)"#,
+    );
+    let span = PastSpan { quarters: quarter..quarter + 1, week_ms: Some(20..40), zone: None };
+    let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
+    assert_eq!(rows.quarters, [(quarter, messages(4))]);
+    assert_eq!(rows.incidents, [r#"{"since_ms":30,"end":null}"#]);
+    assert_eq!(rows.notices, [("sent".to_owned(), r#"{"content":{"at_ms":25}}"#.to_owned())]);
+    assert_eq!(rows.runs, [], "none began before");
+    let span = PastSpan { quarters: 0..0, week_ms: Some(20..500_000), zone: None };
+    let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
+    let run = |began_ms, last_ms, ending| RunSpan { began_ms, last_ms, ending };
+    let runs = [run(100_000, 300_000, RunEnding::Stopped), run(340_000, 400_000, RunEnding::Killed)];
+    assert_eq!(rows.runs, runs);
+
+    let week =
+        |good| vec![ClosedWeek { week: "2026-W48".into(), from_ms: u64::MAX >> 8, counts: messages(good) }];
+    for good in [4, 9] {
+        assert_eq!(counts.ask(StoreQuestion::Close("UTC".into(), week(good))), StoreAnswer::Closed);
+    }
+    let span = PastSpan { quarters: 0..0, week_ms: None, zone: Some("UTC".into()) };
+    let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
+    assert_eq!(rows.weeks, week(4), "the first sum is kept");
+}
+
+/// An exclusion is one row, however often it is added, and no more than a hundred are.
+fn check_exclusions(counts: &mut Counts, server: &Postgres) {
+    let row = |name: &str| ExclusionRow {
+        identity: name.into(),
+        until_ms: u64::MAX >> 8,
+        body: format!(r#"{{"why":"{name}"}}"#),
+    };
+    let list = |counts: &Counts| counts.call(&call(1, Vec::new())).exclusions;
+    for name in ["one", "one", "two"] {
+        let number = if name == "one" { 1 } else { 2 };
+        assert_eq!(counts.ask(StoreQuestion::Exclude(row(name))), StoreAnswer::Excluded(Some(number)));
+    }
+    let ended = StoreAnswer::Ended(Some(row("two").body));
+    assert_eq!(counts.ask(StoreQuestion::EndExclusion(2)), ended);
+    assert_eq!(counts.ask(StoreQuestion::EndExclusion(2)), StoreAnswer::Ended(None));
+    let own = CountsCall { exclusions: vec![row("one"), row("own")], ..call(1, Vec::new()) };
+    assert_eq!(
+        counts.call(&own).exclusions,
+        [(1, row("one").body), (3, row("own").body)],
+        "no number is used twice"
+    );
+    server.sql("INSERT INTO seawall.slo_exclusions (identity, until_ms, body) SELECT each::text, 1, '' FROM generate_series(3, 100) AS each");
+    assert_eq!(counts.ask(StoreQuestion::Exclude(row("many"))), StoreAnswer::Excluded(None));
+    let quarters = QuarterWork::Turn { closed: Vec::new(), days: 7 };
+    counts.call(&CountsCall { quarters, ..call(1, Vec::new()) });
+    assert_eq!(list(counts).len(), 2, "old ones are deleted");
 }

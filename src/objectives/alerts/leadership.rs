@@ -2,12 +2,17 @@
 
 use super::shared_log::SharedLog;
 use crate::alert::hold::SenderRole;
+use crate::alert::notice::AlertNotice;
+use crate::alert::order::NoticeFate;
 use crate::job::registry::ClusterBoard;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Without a leader for this long, the last one sends although the store does not answer, in milliseconds. An instance that was stopped and
 /// goes on has read by then who leads.
 pub(super) const ALONE_MS: u64 = 8_000;
+/// Notices that are over and not in the store yet; the oldest go.
+const UNSHARED_MAX: usize = 1_000;
 
 /// The right of this instance to send for all, and the leader as far as it knows.
 pub(super) struct AlertLeadership {
@@ -25,6 +30,8 @@ pub(super) struct AlertLeadership {
     pub(super) unled_ms: u64,
     /// The closed incidents are those of another leader, and not marked in the counts yet.
     pub(super) is_unmarked: bool,
+    /// Notices that are over since the store stopped answering. Their numbers mean them only in this term.
+    pub(super) over_unshared: VecDeque<(AlertNotice, NoticeFate)>,
 }
 
 impl AlertLeadership {
@@ -43,6 +50,7 @@ impl AlertLeadership {
             knew_leader: false,
             unled_ms: 0,
             is_unmarked: false,
+            over_unshared: VecDeque::new(),
         }
     }
 
@@ -52,6 +60,14 @@ impl AlertLeadership {
             self.unled_ms = now_ms;
         }
         (self.led_ms, self.knew_leader) = (now_ms, true);
+    }
+
+    /// Keeps the ones among these notices that are over, until the store has them.
+    pub(super) fn keep_over(&mut self, notices: &[(AlertNotice, NoticeFate)]) {
+        let over = notices.iter().filter(|(_, fate)| *fate != NoticeFate::Waits);
+        self.over_unshared.extend(over.cloned());
+        let excess = self.over_unshared.len().saturating_sub(UNSHARED_MAX);
+        drop(self.over_unshared.drain(..excess));
     }
 
     /// True exactly if this instance sends without the rows of the earlier leaders.

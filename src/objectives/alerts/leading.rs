@@ -54,6 +54,8 @@ impl AlertDesk {
         let mut stored = StoredAlerts::of(&rows);
         let recent = stored.recent(now_ms);
         let last_silence = stored.silence;
+        // Notices of other leaders have their numbers.
+        self.leadership.over_unshared.clear();
         self.leadership.reported_ms = self.leadership.reported_ms.max(stored.reported_ms);
         let (open, silences) = (mem::take(&mut stored.open), mem::take(&mut stored.silences));
         let mut before = mem::replace(
@@ -125,7 +127,9 @@ impl AlertDesk {
             None => return ShareOutcome::Shared,
             Some(shared) if shared.leads() && shared.is_behind() => {
                 let mut all = self.everything();
-                all.notices.splice(0..0, writes.notices.iter().cloned());
+                // The last version of each counts.
+                let over = self.leadership.over_unshared.iter().chain(&writes.notices).cloned();
+                all.notices.splice(0..0, over);
                 Some(all)
             }
             Some(_) => None,
@@ -140,14 +144,19 @@ impl AlertDesk {
         }
         match outcome {
             ShareOutcome::Shared => {
+                self.leadership.over_unshared.clear();
                 self.incidents.mark_shared();
                 for incident in self.closed.iter_mut().filter(|incident| incident.is_unshared) {
                     incident.is_unshared = false;
                     writes.incidents.push(incident.clone());
                 }
             }
-            ShareOutcome::Alone => self.incidents.mark_unshared(due),
-            ShareOutcome::Unsure | ShareOutcome::Deposed => {}
+            ShareOutcome::Alone => {
+                self.incidents.mark_unshared(due);
+                self.leadership.keep_over(&writes.notices);
+            }
+            ShareOutcome::Unsure => self.leadership.keep_over(&writes.notices),
+            ShareOutcome::Deposed => {}
         }
         // The mark must survive this process.
         writes.incidents.extend(self.incidents.take_changed());

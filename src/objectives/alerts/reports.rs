@@ -28,6 +28,11 @@ impl AlertDesk {
         }
     }
 
+    /// True exactly if this instance sends for all.
+    pub(in crate::objectives) fn sends(&self) -> bool {
+        self.leadership.role == SenderRole::Sends
+    }
+
     /// Keeps a report and sends it to the channels of `info`. Both are written in one transaction, so a week has at most one.
     pub(in crate::objectives) fn send_report(&mut self, report: StoredReport, title: String, now_ms: u64) {
         let content = NoticeContent {

@@ -347,6 +347,21 @@ fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
 }
 
 #[test]
+fn notice_that_was_accepted_while_the_store_was_away_is_a_sent_row_when_it_is_back() {
+    let mut pair = Pair::new();
+    pair.lead(Some(0));
+    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair.lead(None);
+    pair.run(40, InstanceVerdict::Ill, &[0, 1]);
+    assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
+    pair.lead(Some(0));
+    pair.run(15, InstanceVerdict::Ill, &[0, 1]);
+    let fates: Vec<&str> = pair.rows.lock().notices.values().map(|(fate, _)| *fate).collect();
+    assert_eq!((fates, pair.sent.len()), (vec!["sent"], 1));
+    assert!(pair.instances[0].desk.leadership.over_unshared.is_empty(), "they are not written again");
+}
+
+#[test]
 fn incident_that_the_last_leader_sent_alone_is_sent_once_more_and_marked_by_the_next() {
     let mut pair = Pair::new();
     pair.lead(Some(0));

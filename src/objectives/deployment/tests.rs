@@ -18,9 +18,9 @@ fn slot() -> AllCounts {
 fn deployment() -> (Deployment, CountsEnds, Moment, u64) {
     let (shared, _, ends) = shared_counts();
     let (now, now_ms) = (Moment::from_micros(1_000_000), MINUTE * MINUTE_MS);
-    let mut deployment = Deployment::new(shared, Arc::from("gw-1"), now, now_ms);
+    let mut deployment = Deployment::new(shared, Arc::from("gw-1"), 30, now, now_ms);
     deployment.add(RUN, MINUTE, &slot(), now_ms);
-    deployment.begin_turn((RUN, SharedRunEnd::Runs), 1, 30, now, now_ms);
+    deployment.begin_turn((RUN, SharedRunEnd::Runs), 1, now, now_ms);
     // Counted after the call began.
     deployment.add(RUN, MINUTE, &slot(), now_ms);
     (deployment, ends, now, now_ms)
@@ -43,7 +43,7 @@ fn last_row_is_written_after_an_earlier_answer_and_confirmed_by_its_own() {
             answers.send(Some(answer)).ok()?;
             Some(call)
         });
-        deployment.finish(RUN, 1, 30, now, now_ms);
+        deployment.finish(RUN, 1, now, now_ms);
         // The store has answered, or it never will.
         drop(deployment.shared);
         let last = store.join().expect("the store");

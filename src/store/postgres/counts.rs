@@ -1,16 +1,21 @@
 //! The thread `store-slo`: it writes what this instance counted for its objectives, and reads what the others did.
 //!
-//! It has a connection of its own, so that nothing that holds these tables up delays messages or the renewal of the leader's duty.
+//! It also writes and reads the alerts of the leader, and reads rows of the past for reports. It has a connection of its own, so that nothing
+//! that holds these tables up delays messages or the renewal of the leader's duty.
 
 use super::alerts::{self, AlertsWorker};
 use super::connection::StoreConnection;
+use super::exclusions;
 use super::fault::CallFault;
+use super::past;
 use crate::job::shared_counts::{
     CountsAnswer, CountsCall, CountsEnds, QuarterWork, ROWS_READ, RowPlace, SharedRun,
 };
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
+use crate::slo::calendar::QUARTER_MS;
 use crate::slo::counts_row;
+use crate::slo::deployment::first_quarter_read;
 use crate::slo::minute_row::MinuteRow;
 use crate::slo::run_counts::AllCounts;
 use crate::slo::scoreboard::Measured;
@@ -35,6 +40,7 @@ impl CountsWorker {
     /// Runs until the thread `slo` has ended.
     pub(super) fn run(mut self) {
         let (calls, alert_calls) = (self.ends.calls.clone(), self.ends.alerts.calls.clone());
+        let questions = self.ends.questions.calls.clone();
         loop {
             select! {
                 recv(calls) -> call => match call {
@@ -46,6 +52,10 @@ impl CountsWorker {
                         let worker = AlertsWorker { ends: &self.ends.alerts, origin: self.origin };
                         worker.answer(&mut self.connection, &call);
                     }
+                    Err(_) => return,
+                },
+                recv(questions) -> question => match question {
+                    Ok(question) => past::answer(&mut self.connection, &self.ends.questions, &question),
                     Err(_) => return,
                 },
                 default(self.connection.patience()) => {
@@ -68,6 +78,7 @@ impl CountsWorker {
 
     fn carry_out(&mut self, call: &CountsCall) -> Result<CountsAnswer, CallFault> {
         let mut answer = CountsAnswer { store_ms: self.write(call)?, ..CountsAnswer::default() };
+        let now = answer.store_ms / QUARTER_MS;
         match &call.quarters {
             QuarterWork::None => {}
             QuarterWork::Turn { closed, days } => {
@@ -79,12 +90,14 @@ impl CountsWorker {
                 }
             }
             QuarterWork::Read { days } => {
-                answer.quarters = self.quarters()?;
+                let first = first_quarter_read(now, *days);
+                answer.quarters = past::quarters(&mut self.connection, &(first..now + 1))?;
                 answer.measured = Some(self.measured(*days)?);
             }
         }
         answer.rows = self.changed(call.after)?;
         answer.runs = self.runs()?;
+        answer.exclusions = exclusions::share(&mut self.connection, &call.exclusions)?;
         Ok(answer)
     }
 
@@ -150,17 +163,6 @@ impl CountsWorker {
         garbled(rows.iter().map(read).collect())
     }
 
-    fn quarters(&mut self) -> Result<Vec<(u64, AllCounts)>, CallFault> {
-        let rows = self.connection.read(
-            "SELECT quarter, counts::text FROM seawall.slo_quarters ORDER BY quarter DESC LIMIT 10000",
-            &[],
-        )?;
-        let read = |row: &Row| -> Result<(u64, AllCounts), Trouble> {
-            Ok((natural(row.try_get(0)?), counts_row::read(row.try_get(1)?)))
-        };
-        garbled(rows.iter().map(read).collect())
-    }
-
     /// Every instance closes the same quarters with the same sums, so the first one is enough.
     fn close(&mut self, closed: &[(u64, AllCounts)]) -> Result<(), CallFault> {
         let quarters: Vec<i64> = closed.iter().map(|(quarter, _)| integer(*quarter)).collect();
@@ -197,12 +199,14 @@ impl CountsWorker {
         Ok(Measured { known_s: natural(known_s), up_s: natural(up_s) })
     }
 
-    /// Deletes rows of more than four days ago, and runs and quarters of more than a hundred.
+    /// Deletes rows of more than four days ago, runs, quarters and exclusions of more than a hundred, and weeks of more than 800.
     fn sweep(&mut self) -> Result<(), CallFault> {
         let epoch = "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())";
         let old = [
             ("slo_rows", format!("minute < {epoch} / 60 - 5760")),
             ("slo_quarters", format!("quarter < {epoch} / 900 - 9600")),
+            ("slo_exclusions", format!("until_ms < ({epoch} - 8640000) * 1000")),
+            ("slo_weeks", format!("from_ms < ({epoch} - 69120000) * 1000")),
             ("slo_runs", "last < pg_catalog.clock_timestamp() - interval '100 days'".to_owned()),
         ];
         for (table, condition) in old {

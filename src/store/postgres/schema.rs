@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 10] = [
+const STEPS: [&[&str]; 11] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -30,6 +30,7 @@ const STEPS: [&[&str]; 10] = [
     &[include_str!("sql/8_erasures.sql")],
     &[include_str!("sql/9_counts.sql")],
     &[include_str!("sql/10_alerts.sql")],
+    &[include_str!("sql/11_exclusions.sql")],
 ];
 
 /// The version that this program migrates to.
