@@ -76,7 +76,7 @@ class Queue implements Reporter {
   #shelf: Shelf | undefined;
   /** The groups as they are in the storage. */
   #stored: readonly ErrorGroup[] = [];
-  /** One change of the storage at a time: those that come meanwhile are the next one. */
+  /** One change of the storage at a time; what comes meanwhile is in the next one. */
   #isStoring = false;
   /** True after a failure of the storage: it then only removes. */
   #isBroken = false;
