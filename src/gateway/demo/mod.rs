@@ -47,6 +47,12 @@ impl DemoArguments {
     }
 
     fn play(&self) -> Result<(), String> {
+        if !self.at.ip().is_loopback() {
+            return Err(format!(
+                "--at {} is not an address of this machine alone, and the demo asks for no sign-in: use one like 127.0.0.1:8090",
+                self.at
+            ));
+        }
         let signals = signals()?;
         let folder = Folder::create()?;
         let assistant =

@@ -59,7 +59,8 @@ impl<'a> Robots<'a> {
             ada: RobotLink::open(port, &[LOBBY])?,
             grace: RobotLink::open(port, &[LOBBY])?,
             third,
-            network_back: None,
+            // The connections of before may have ended while it was out.
+            network_back: network.is_out().then(|| now() + NETWORK_OUT),
             answer: None,
             answered: 0,
         })
