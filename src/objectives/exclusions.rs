@@ -72,7 +72,7 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Lets the periods be summed again after this slot.
     fn sum_again(&mut self) {
-        (self.summed, self.summed_shared) = (0, 0);
+        (self.summed.own, self.summed.shared) = (0, 0);
     }
 
     /// Removes an exclusion: its events count again.

@@ -104,14 +104,14 @@ impl<C: Fn() -> Now> Keeper<C> {
         // A closed week is final, and the clock of this machine may be wrong.
         let store_ms = self.minute(now) * MINUTE_MS;
         let quarter = store_ms / QUARTER_MS;
-        if self.closing.tried == quarter || self.waiting.is_some() || !self.alerts.sends() {
+        if self.weeks.tried == quarter || self.asked.waiting.is_some() || !self.alerts.sends() {
             return;
         }
         let Ok(Some(span)) = self.kept_rows() else { return };
-        self.closing.tried = quarter;
+        self.weeks.tried = quarter;
         let last = self.reports.zone.week_of(store_ms.saturating_sub(OPEN_MS));
         let last = last.and_then(|week| week.before(1));
-        if let Some(last) = last.filter(|last| self.closing.closed != Some(*last)) {
+        if let Some(last) = last.filter(|last| self.weeks.closed != Some(*last)) {
             self.ask_store(StoreQuestion::Past(span), StoreAsker::Weeks(last));
         }
     }
@@ -124,7 +124,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let PastRows { quarters, weeks, .. } = match answer {
             StoreAnswer::Past(rows) => rows,
             StoreAnswer::Closed | StoreAnswer::Excluded(_) | StoreAnswer::Ended(_) => {
-                self.closing.closed = Some(last);
+                self.weeks.closed = Some(last);
                 return;
             }
         };
@@ -138,7 +138,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let closed: Vec<ClosedWeek> = self.kept_weeks(quarters).into_iter().filter_map(closed).collect();
         let zone = zone.name().to_owned();
         if closed.is_empty() {
-            self.closing.closed = Some(last);
+            self.weeks.closed = Some(last);
         } else {
             self.ask_store(StoreQuestion::Close(zone, closed), StoreAsker::Weeks(last));
         }

@@ -11,6 +11,7 @@ mod exclusion_rows;
 mod exclusions;
 mod history;
 mod journal;
+mod keeper_state;
 mod published;
 mod questions;
 mod report_rows;
@@ -22,12 +23,12 @@ mod waiting;
 mod week_alerts;
 mod week_rows;
 
-use crate::clock::{Moment, Now};
+use crate::clock::Now;
 use crate::job::alerts::AlertRequest;
 use crate::job::shared_counts::SharedCounts;
 use crate::job::slo::SloRequest;
 use crate::metrics::scrape::Metrics;
-use crate::slo::calendar::{IsoWeek, ReportZone, WeekTime};
+use crate::slo::calendar::{ReportZone, WeekTime};
 use crate::slo::exclusion::ExclusionList;
 use crate::slo::history::SLOT_S;
 use crate::slo::part::PartTotals;
@@ -39,7 +40,8 @@ pub use alerts::AlertParts;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use database::{ProcessRun, RunEnd, SloDatabase};
 use deployment::Deployment;
-use shared_state::{ExclusionSource, WaitingQuestion, WeekClosing};
+use keeper_state::{LastSlot, OpenQuestions, ScoreFile, SumTimes, WeekDuties};
+use shared_state::ExclusionSource;
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -116,22 +118,15 @@ struct Keeper<C> {
     board: Scoreboard,
     metrics: Arc<Metrics>,
     instance: Arc<str>,
-    folder: PathBuf,
+    file: ScoreFile,
     clock: C,
-    /// The counts at the end of the last slot, and its end.
-    before: [PartTotals; SloPart::ALL.len()],
-    slot_ended: Moment,
+    slot: LastSlot,
     began: Now,
     run: ProcessRun,
     counts: RunCounts,
-    /// The quarter of an hour in which the sums of the periods were last read.
-    summed: u64,
-    /// The minute in which those of all instances were.
-    summed_shared: u64,
+    summed: SumTimes,
     /// `None` while it cannot be used.
     database: Option<SloDatabase>,
-    /// The last try to open it.
-    tried: Moment,
     /// Slots of the deployment that are over and not judged yet, and what this instance counted in them.
     unjudged: (u64, AllCounts),
     alerts: AlertDesk,
@@ -140,15 +135,8 @@ struct Keeper<C> {
     reports: ReportPlan,
     exclusions: ExclusionList,
     exclusion_source: ExclusionSource,
-    /// The weeks that the shared store keeps.
-    closing: WeekClosing,
-    /// The last week that was reported, or that needs no report.
-    reported: Option<IsoWeek>,
-    questions: Receiver<SloRequest>,
-    /// The question that waits for the store.
-    waiting: Option<WaitingQuestion>,
-    /// The end of the last slot with an event of each part; the start without one.
-    counted: [Moment; SloPart::ALL.len()],
+    weeks: WeekDuties,
+    asked: OpenQuestions,
     /// The store that other instances share cannot be reached.
     is_alone: bool,
 }
@@ -159,34 +147,32 @@ impl<C: Fn() -> Now> Keeper<C> {
         let ObjectiveParts { board, metrics, instance, folder, alerts, shared, reports, questions } = parts;
         let mut keeper = Keeper {
             alerts: AlertDesk::new(alerts, &metrics, &instance, board.names(), now.unix_ms),
-            before: Default::default(),
-            slot_ended: now.at,
+            slot: LastSlot {
+                before: Default::default(),
+                ended: now.at,
+                counted: [now.at; SloPart::ALL.len()],
+            },
             began: now,
             run: ProcessRun::begin(now.unix_ms),
             counts: RunCounts::new(now.unix_ms / MINUTE_MS),
-            summed: 0,
-            summed_shared: 0,
+            summed: SumTimes::default(),
             deployment: shared.map(|shared| {
                 let days = board.period_days_max();
                 Deployment::new(shared, Arc::clone(&instance), days, now.at, now.unix_ms)
             }),
-            counted: [now.at; SloPart::ALL.len()],
             is_alone: false,
             database: None,
-            tried: now.at,
             unjudged: (0, AllCounts::default()),
             board,
             metrics,
             instance,
-            folder,
+            file: ScoreFile { folder, tried: now.at },
             clock,
             reports,
             exclusions: ExclusionList::default(),
             exclusion_source: ExclusionSource::File,
-            closing: WeekClosing::default(),
-            reported: None,
-            questions,
-            waiting: None,
+            weeks: WeekDuties::default(),
+            asked: OpenQuestions { queue: questions, waiting: None },
         };
         match keeper.open(now) {
             Ok(database) => keeper.database = Some(database),
@@ -204,7 +190,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             let answers = self.deployment.as_ref().map_or_else(never, Deployment::answers);
             let (stored, late) = self.waits();
             // The next ones stay in their queue while one waits.
-            let questions = if self.waiting.is_some() { never() } else { self.questions.clone() };
+            let questions = if self.asked.waiting.is_some() { never() } else { self.asked.queue.clone() };
             select! {
                 recv(over) -> _ => break,
                 recv(orders) -> request => match request {
@@ -215,7 +201,7 @@ impl<C: Fn() -> Now> Keeper<C> {
                 recv(questions) -> request => match request {
                     Ok(request) => self.answer(request),
                     // The admin listener ends with the process.
-                    Err(_) => self.questions = never(),
+                    Err(_) => self.asked.queue = never(),
                 },
                 recv(results) -> result => match result {
                     Ok(result) => {
@@ -236,7 +222,7 @@ impl<C: Fn() -> Now> Keeper<C> {
                 recv(late) -> _ => self.give_up_waiting(),
                 default(TICK) => {}
             }
-            if (self.clock)().at.since(self.slot_ended) >= PERIOD {
+            if (self.clock)().at.since(self.slot.ended) >= PERIOD {
                 self.turn(RunEnd::Runs);
             }
             self.tick();
@@ -262,7 +248,7 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// Looks at everything but the objectives, and sends what is due.
     fn tick(&mut self) {
         let now = (self.clock)();
-        if self.database.is_none() && now.at.since(self.tried) >= REOPEN {
+        if self.database.is_none() && now.at.since(self.file.tried) >= REOPEN {
             self.reopen(now);
         }
         self.judge_deployment(now);
@@ -275,9 +261,9 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Opens the database after it could not be used. The board has its own counts.
     fn reopen(&mut self, now: Now) {
-        self.tried = now.at;
+        self.file.tried = now.at;
         let now_ms = self.now_ms(now);
-        let opened = SloDatabase::open(&self.folder, self.run).and_then(|mut database| {
+        let opened = SloDatabase::open(&self.file.folder, self.run).and_then(|mut database| {
             self.alerts.load(database.connection(), &mut self.board, now_ms)?;
             self.load_exclusions(database.connection())?;
             if let Some(deployment) = &mut self.deployment {
@@ -286,8 +272,8 @@ impl<C: Fn() -> Now> Keeper<C> {
             Ok(database)
         });
         if let Ok(database) = opened {
-            tracing::info!(folder = %self.folder.display(), "slo.db available");
-            (self.database, self.summed) = (Some(database), 0);
+            tracing::info!(folder = %self.file.folder.display(), "slo.db available");
+            (self.database, self.summed.own) = (Some(database), 0);
             // The rows of the start were not read until now.
             self.alerts.end_unknown(now_ms);
         }
@@ -295,7 +281,7 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Opens the database, and restores the minutes that windows look back on.
     fn open(&mut self, now: Now) -> rusqlite::Result<SloDatabase> {
-        let mut database = SloDatabase::open(&self.folder, self.run)?;
+        let mut database = SloDatabase::open(&self.file.folder, self.run)?;
         self.load_exclusions(database.connection())?;
         let (minute, nothing) = (now.unix_ms / MINUTE_MS, AllCounts::default());
         let minutes = database.minutes(minute.saturating_sub(RESTORED_MINUTES))?;
@@ -327,17 +313,17 @@ impl<C: Fn() -> Now> Keeper<C> {
         let now = (self.clock)();
         let totals = self.metrics.slo_totals();
         let mut slot = AllCounts::default();
-        for ((counts, now), before) in slot.iter_mut().zip(totals).zip(self.before) {
+        for ((counts, now), before) in slot.iter_mut().zip(totals).zip(self.slot.before) {
             *counts = PartCounts::of_slot(now.since(before));
         }
-        self.before = totals;
-        for (at, counts) in self.counted.iter_mut().zip(&slot) {
+        self.slot.before = totals;
+        for (at, counts) in self.slot.counted.iter_mut().zip(&slot) {
             if *counts != PartCounts::default() {
                 *at = now.at;
             }
         }
-        let passed = now.at.since(self.slot_ended).as_secs() / u64::from(SLOT_S);
-        self.slot_ended = now.at;
+        let passed = now.at.since(self.slot.ended).as_secs() / u64::from(SLOT_S);
+        self.slot.ended = now.at;
         let quarter = self.minute(now) / MINUTES_PER_QUARTER;
         let is_shared = self.deployment.as_ref().is_some_and(Deployment::is_complete);
         if !is_shared {
@@ -345,7 +331,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
         if self.counts.add(self.minute(now), &slot) == Advance::OtherRun {
             self.run = ProcessRun::begin(now.unix_ms);
-            self.summed = 0;
+            self.summed.own = 0;
             if let Some(database) = &mut self.database {
                 database.begin_other_run(self.run);
             }
@@ -391,10 +377,10 @@ impl<C: Fn() -> Now> Keeper<C> {
                 deployment.journal.store(database.connection())?;
             }
             let quarter = minute / MINUTES_PER_QUARTER;
-            if self.summed == quarter {
+            if self.summed.own == quarter {
                 return Ok(());
             }
-            self.summed = quarter;
+            self.summed.own = quarter;
             database.forget_old(minute, &self.reports.zone)?;
             if self.exclusion_source == ExclusionSource::File {
                 self.exclusions = exclusion_rows::read(database.connection())?.0;
@@ -415,10 +401,10 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     fn report_loss(&mut self, error: &rusqlite::Error) {
         self.database = None;
-        self.tried = (self.clock)().at;
+        self.file.tried = (self.clock)().at;
         tracing::warn!(
             %error,
-            folder = %self.folder.display(),
+            folder = %self.file.folder.display(),
             effect = "objectives are judged, and their counts end with this process",
             "slo.db unavailable"
         );

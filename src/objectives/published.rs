@@ -22,7 +22,7 @@ impl<C: Fn() -> Now> Keeper<C> {
         let is_alone = self.deployment.as_ref().is_some_and(|deployment| deployment.is_alone(now.at));
         self.metrics.slo.publish(SloReport {
             signs: self.signs(now),
-            stale_s: SloPart::ALL.into_iter().zip(self.counted).map(since).collect(),
+            stale_s: SloPart::ALL.into_iter().zip(self.slot.counted).map(since).collect(),
             judged: now.unix_ms,
             exclusions: self.exclusions.between(now.unix_ms, now.unix_ms + 1),
             instance: self.instance.to_string(),

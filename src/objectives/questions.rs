@@ -126,14 +126,16 @@ impl<C: Fn() -> Now> Keeper<C> {
         }
         let ReportPlan { zone, at, .. } = &self.reports;
         let last = zone.week_of(now.unix_ms).and_then(|week| week.before(1));
-        let Some((week, at)) = last.zip(*at).filter(|(week, _)| self.reported != Some(*week)) else { return };
+        let Some((week, at)) = last.zip(*at).filter(|(week, _)| self.weeks.reported != Some(*week)) else {
+            return;
+        };
         let is_due = zone.after_week_ms(week, at).is_some_and(|due_ms| now.unix_ms >= due_ms);
         let from_ms = zone.week(week).map_or(0, |span| span.from_ms());
         match self.alerts.reports(from_ms) {
             ReportDuty::Due if is_due => {}
             ReportDuty::Due | ReportDuty::OfAnother => return,
             ReportDuty::Done => {
-                self.reported = Some(week);
+                self.weeks.reported = Some(week);
                 return;
             }
         }
@@ -142,14 +144,14 @@ impl<C: Fn() -> Now> Keeper<C> {
         match sent_report(database.connection(), &deployment, week, ReportFormat::Text) {
             Ok(None) => {}
             Ok(Some(_)) => {
-                self.reported = Some(week);
+                self.weeks.reported = Some(week);
                 return;
             }
             Err(error) => return self.report_loss(&error),
         }
         match self.rows_of_week(Some(week)) {
             // It is made when the store has answered; without an answer it is asked again.
-            Ok(Some(question)) if self.waiting.is_none() => {
+            Ok(Some(question)) if self.asked.waiting.is_none() => {
                 self.ask_store(question, StoreAsker::Report(week));
             }
             Ok(Some(_)) => {}
@@ -186,7 +188,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             Err(SloProblem::Unknown(_)) => {}
             Err(SloProblem::Unreadable(_) | SloProblem::Refused(_)) => return,
         }
-        self.reported = Some(week);
+        self.weeks.reported = Some(week);
     }
 
     /// A week that can be reported; this one without a week.

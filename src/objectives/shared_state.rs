@@ -1,4 +1,4 @@
-//! The state of the thread `slo` about the store that instances share: a question that waits, the source of its exclusions, and the weeks it closed.
+//! The state of the thread `slo` about the store that instances share: a question that waits, and the source of its exclusions.
 
 use crate::job::shared_questions::StoreQuestion;
 use crate::job::slo::SloRequest;
@@ -31,13 +31,4 @@ pub(super) enum ExclusionSource {
     File,
     /// Those of all instances.
     Store,
-}
-
-/// The weeks that the shared store keeps.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct WeekClosing {
-    /// The last one.
-    pub(super) closed: Option<IsoWeek>,
-    /// The quarter of an hour of the last try.
-    pub(super) tried: u64,
 }

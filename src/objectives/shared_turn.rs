@@ -21,7 +21,7 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Faults of this instance that its counts do not show.
     pub(super) fn signs(&self, now: Now) -> InstanceSigns {
-        let rounds = self.counted.get(SloPart::ConnectionCanary.index()).copied().unwrap_or(now.at);
+        let rounds = self.slot.counted.get(SloPart::ConnectionCanary.index()).copied().unwrap_or(now.at);
         let store_ms = self.deployment.as_ref().and_then(|it| it.known_store_ms(self.now_ms(now)));
         InstanceSigns {
             clock_ms: clock_skew(now.unix_ms, store_ms),
@@ -76,13 +76,13 @@ impl<C: Fn() -> Now> Keeper<C> {
                 self.fill_windows(&minutes, minute);
                 let now_ms = self.now_ms(now);
                 self.alerts.mark_closed(&mut self.board, now_ms);
-                self.summed_shared = 0;
+                self.summed.shared = 0;
                 slot
             }
         };
         // In between they grow with each slot.
-        if let (Some(deployment), true) = (&self.deployment, self.summed_shared != minute) {
-            self.summed_shared = minute;
+        if let (Some(deployment), true) = (&self.deployment, self.summed.shared != minute) {
+            self.summed.shared = minute;
             let sums = deployment.sums(&periods(&self.board, minute), &self.exclusions);
             for (part, counts) in SloPart::ALL.into_iter().zip(sums) {
                 self.board.set_period(part, counts);

@@ -9,6 +9,7 @@ use crate::alert::machine::AllClear;
 use crate::alert::notice::NoticeEvent;
 use crate::alert::retry::{AttemptOutcome, RetryAdvice, outcome};
 use crate::alert::routing::{AlertMode, AlertRouting};
+use crate::clock::Moment;
 use crate::health::breaker::Forced;
 use crate::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate};
 use crate::health::dependency::{Dependency, ForcedOrder};
@@ -24,6 +25,7 @@ use crate::job::alerts::{
 use crate::job::registry::ClusterBoard;
 use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem, SloQuestion};
 use crate::metrics::scrape::MetricSources;
+use crate::slo::calendar::IsoWeek;
 use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
 use crate::slo::weekly_text::ReportFormat;
 use parking_lot::Mutex;
@@ -194,7 +196,7 @@ impl Rig {
         let now = Arc::clone(&self.now);
         let clock: Clock = Box::new(move || *now.lock());
         let mut keeper = Keeper::new(parts, clock);
-        keeper.before = self.metrics.slo_totals();
+        keeper.slot.before = self.metrics.slo_totals();
         self.keeper = Some(keeper);
         self.links = Some((requests, threads));
     }
@@ -226,7 +228,7 @@ impl Rig {
             publish.good.add(self.traffic.0);
             publish.bad[0].add(self.traffic.1);
             let keeper = self.keeper();
-            if at.since(keeper.slot_ended) >= PERIOD {
+            if at.since(keeper.slot.ended) >= PERIOD {
                 keeper.turn(RunEnd::Runs);
             }
             keeper.tick();

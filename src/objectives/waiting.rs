@@ -19,7 +19,7 @@ impl<C: Fn() -> Now> Keeper<C> {
     pub(super) fn ask_store(&mut self, question: StoreQuestion, asker: StoreAsker) {
         let is_asked = self.deployment.as_mut().is_some_and(|it| it.questions().ask(question.clone()));
         if is_asked {
-            self.waiting = Some(WaitingQuestion { asker, question, late: after(WAIT) });
+            self.asked.waiting = Some(WaitingQuestion { asker, question, late: after(WAIT) });
         } else {
             refuse(asker);
         }
@@ -28,14 +28,14 @@ impl<C: Fn() -> Now> Keeper<C> {
     /// The answers of the store, and the end of the wait for one.
     pub(super) fn waits(&mut self) -> (Receiver<Option<StoreAnswer>>, Receiver<Instant>) {
         let answers = self.deployment.as_mut().map_or_else(never, |it| it.questions().answers());
-        let late = self.waiting.as_ref().map_or_else(never, |waiting| waiting.late.clone());
+        let late = self.asked.waiting.as_ref().map_or_else(never, |waiting| waiting.late.clone());
         (answers, late)
     }
 
     pub(super) fn take_store_answer(&mut self, answer: Option<StoreAnswer>) {
         let questions = self.deployment.as_mut().map(Deployment::questions);
         let answer = questions.and_then(|questions| questions.take(answer));
-        let Some((answer, waiting)) = answer.zip(self.waiting.take()) else { return };
+        let Some((answer, waiting)) = answer.zip(self.asked.waiting.take()) else { return };
         let WaitingQuestion { asker, question, .. } = waiting;
         match (answer, asker) {
             (None, asker) => refuse(asker),
@@ -58,7 +58,7 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     /// Refuses the question that waits, because the store has not answered in time.
     pub(super) fn give_up_waiting(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
+        if let Some(waiting) = self.asked.waiting.take() {
             if let Some(deployment) = &mut self.deployment {
                 deployment.questions().give_up();
             }

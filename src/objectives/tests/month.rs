@@ -7,6 +7,7 @@ use super::super::*;
 use super::store::StoreRows;
 use super::{Clock, plan};
 use crate::alert::routing::{AlertMode, AlertRouting};
+use crate::clock::Moment;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
 use crate::id::ReactorId;
@@ -17,6 +18,7 @@ use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem, SloQuestion};
 use crate::metrics::scrape::MetricSources;
 use crate::random::Random;
 use crate::slo::budget_exclusion::BudgetExclusion;
+use crate::slo::calendar::IsoWeek;
 use crate::slo::calendar::{QUARTER_MS, QuarterSpan};
 use crate::slo::objective::{EXPLAINED, RECOVERY, USUAL};
 use crate::slo::weekly_text::ReportFormat;
@@ -121,7 +123,7 @@ impl Instance {
             Now { unix_ms: now.unix_ms.saturating_add_signed(*wrong_ms.lock()), ..now }
         });
         let mut keeper = Keeper::new(parts, clock);
-        keeper.before = self.metrics.slo_totals();
+        keeper.slot.before = self.metrics.slo_totals();
         (self.keeper, self.ends, self.channels) = (Some(keeper), Some(store_ends), threads);
         self.turn(store);
     }
@@ -141,7 +143,7 @@ impl Instance {
     fn turn(&mut self, store: &mut StoreRows) {
         // Windows are not looked at here, so slots without events are left out.
         let now = *self.now.lock();
-        self.keeper().slot_ended = now.at - PERIOD;
+        self.keeper().slot.ended = now.at - PERIOD;
         self.keeper().turn(RunEnd::Runs);
         self.serve(store);
         self.keeper().tick();
