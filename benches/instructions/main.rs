@@ -63,6 +63,7 @@ const COUNTED: &[Counted] = &[
     counted::<handshake::Upgrade>("upgrade", 1_000),
     counted::<handshake::Handshake<true>>("handshake", 1_000),
     counted::<handshake::Handshake<false>>("handshake_unwatched", 1_000),
+    counted::<session::SignIn>("sign_in", 1_000),
     counted::<availability::AvailabilityVerdict>("availability", 2_000),
     counted::<availability::Refusal>("refusal", 2_000),
     counted::<bounds::Admit>("rate_admit", 2_000),

@@ -5,7 +5,7 @@ use super::bounds::HandshakeVerdict;
 use super::session::Surroundings;
 use super::{Path, text_frame};
 use seawall::limits::Limits;
-use seawall::session::Session;
+use seawall::session::{AuthMode, Session};
 use seawall::wire::frames::Decoder;
 use seawall::wire::origin::{HostRule, Scheme};
 use seawall::wire::request::{self, HeadLimits, Parsed};
@@ -57,7 +57,7 @@ impl<const WATCHED: bool> Path for Handshake<WATCHED> {
             upgrade: Upgrade::prepare(),
             availability: AvailabilityVerdict::prepare(),
             verdict: HandshakeVerdict::prepare(),
-            surroundings: Surroundings::new(),
+            surroundings: Surroundings::new(AuthMode::Off),
             connect: text_frame(r#"{"id":1,"connect":{"client":"seawall-js/1.0"}}"#),
         }
     }

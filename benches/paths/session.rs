@@ -2,14 +2,16 @@
 
 use super::command::PUBLISH;
 use super::{Path, text_frame};
+use seawall::auth::permission::Permissions;
 use seawall::clock::{Moment, Now};
 use seawall::flag::Flags;
 use seawall::health::snapshot::Snapshot;
 use seawall::hub::{Hub, Slot};
-use seawall::id::InstanceName;
+use seawall::id::{CommandId, InstanceName, UserName};
 use seawall::limits::Limits;
 use seawall::rate::address_meters::AddressMeters;
 use seawall::roster::Departure;
+use seawall::session::outcome::{Counted, Identity};
 use seawall::session::{AddressShare, AuthMode, Context, Effect, Policy, Session};
 use seawall::wire::frames::{Decoder, Frame, FrameLimits, Input};
 use std::hint::black_box;
@@ -34,12 +36,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Uses default limits with auth off. Commands are never answered, so as many may be pending as the counter holds.
-    pub fn new() -> Surroundings {
+    /// Uses default limits. Commands are never answered, so as many may be pending as the counter holds.
+    pub fn new(auth: AuthMode) -> Surroundings {
         let limits = Limits { pending: u32::from(u16::MAX), ..Limits::default() };
         Surroundings {
             now: Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_123 },
-            policy: Policy::new(&limits, AuthMode::Off, InstanceName(Arc::from("gw-1"))),
+            policy: Policy::new(&limits, auth, InstanceName(Arc::from("gw-1"))),
             hub: Hub::new(10, 1 << 20, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             rosters: AddressMeters::default(),
             snapshot: Snapshot::ok(),
@@ -95,7 +97,7 @@ pub struct PublishToEffect {
 
 impl Path for PublishToEffect {
     fn prepare() -> PublishToEffect {
-        let mut surroundings = Surroundings::new();
+        let mut surroundings = Surroundings::new(AuthMode::Off);
         let mut session = Session::new(None);
         let mut decoder = Decoder::default();
         surroundings.receive(&mut session, &mut decoder, &mut text_frame(r#"{"id":1,"connect":{}}"#));
@@ -106,5 +108,41 @@ impl Path for PublishToEffect {
     fn once(&mut self) {
         self.surroundings.receive(&mut self.session, &mut self.decoder, black_box(&mut self.bytes));
         assert!(matches!(self.surroundings.effects.pop(), Some(Effect::Append(_))));
+    }
+}
+
+/// From `connect` with a token to `connected` and the end of the session, without the check of the token.
+pub struct SignIn {
+    surroundings: Surroundings,
+    identity: Identity,
+    connect: Vec<u8>,
+}
+
+impl Path for SignIn {
+    fn prepare() -> SignIn {
+        let user = UserName::parse("alice@example.com").expect("a name");
+        let identity = Identity {
+            expires_unix_ms: Some(1_763_780_000_000),
+            counted: Counted::Yes,
+            account: Some(Arc::default()),
+            ..Identity::new(user, Arc::new(Permissions::everything()))
+        };
+        let connect = text_frame(r#"{"id":1,"connect":{"client":"seawall-js/1.0","token":"e30.e30.e30"}}"#);
+        SignIn { surroundings: Surroundings::new(AuthMode::Required), identity, connect }
+    }
+
+    fn once(&mut self) {
+        let SignIn { surroundings, identity, connect } = self;
+        surroundings.out.clear();
+        let mut session = Session::new(None);
+        surroundings.receive(&mut session, &mut Decoder::default(), black_box(connect));
+        assert!(matches!(surroundings.effects.pop(), Some(Effect::CheckToken { .. })));
+        let identity = identity.clone();
+        surroundings.call(&mut session, |session, cx| {
+            session.token_checked(CommandId(1), Some(Ok(identity)), cx);
+        });
+        assert!(session.is_open() && !surroundings.out.is_empty());
+        surroundings.end(&mut session);
+        surroundings.effects.clear();
     }
 }
