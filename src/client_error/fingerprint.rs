@@ -189,6 +189,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quote_without_an_end_hides_no_quoted_part_of_the_next_line() {
+        assert_eq!(without_quoted("it's one\n'two' three"), "it's one\n three");
+    }
+
+    #[test]
     fn changing_parts_do_not_change_the_fingerprint() {
         let one = fingerprint(
             "TypeError",
