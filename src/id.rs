@@ -362,6 +362,14 @@ pub struct CommandId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReactorId(pub u16);
 
+/// The connection of a stream's producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProducerId {
+    pub reactor: ReactorId,
+    /// A number that no other connection of the reactor has or had.
+    pub connection: u64,
+}
+
 /// The number of an order to all instances; 0 is before the first. A higher number was committed later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(pub u64);

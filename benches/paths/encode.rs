@@ -5,6 +5,7 @@ use seawall::health::snapshot::Snapshot;
 use seawall::id::{ChannelName, CommandId, Epoch, Offset};
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, Connected, PublishedReply, ReportedLimits};
+use seawall::wire::stream::StreamMark;
 use std::hint::black_box;
 
 const KEY: &str = "01J9ZK5M7Q8R3S6T4V2W1X0Y9Z";
@@ -22,6 +23,7 @@ pub const STORED: Stored<'static> = Stored {
     user: "alice",
     time_ms: TIME_MS,
     change: Change::None,
+    stream: StreamMark::None,
     deleted_by: None,
     data: r#"{"text":"The quick brown fox jumps over the lazy dog."}"#,
 };

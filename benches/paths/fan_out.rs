@@ -8,6 +8,7 @@ use seawall::wire::command::StartAt;
 use seawall::wire::outbox::{Arena, Offer, Outbox};
 use seawall::wire::publication::{Change, Published};
 use seawall::wire::push::{self, LogPosition};
+use seawall::wire::stream::StreamMark;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
             offset: Offset(0),
             change: Change::None,
             time_ms: 1,
+            stream: StreamMark::None,
             frame: Arc::from(frame),
         };
         let mut path = FanOut {

@@ -116,6 +116,7 @@ impl Shelf {
             key: Some(Key::parse(&format!("01J9ZK5M7Q8R3S6T{number:010}")).expect("a key")),
             change: AppendChange::Original,
             creation: Creation::Free,
+            stream: None,
             data: Box::from(r#"{"text":"The quick brown fox jumps over the lazy dog."}"#),
         }
     }

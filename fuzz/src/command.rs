@@ -4,11 +4,12 @@
 //! error message is short and informative; a command written again from its parsed form parses to the same value, with
 //! exactly the same bytes of `data`.
 
-use seawall::id::Epoch;
+use seawall::id::{ChannelName, Epoch, Offset};
 use seawall::wire::command::{
-    Command, CommandBounds, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish,
-    ReportedError, RosterUse, StartAt, WatchDetail, parse,
+    AppendPiece, Command, CommandBounds, CommandFrame, Connect, Content, Cursor, EndStream, Entrance,
+    HistoryRange, Publish, ReportedError, RosterUse, StartAt, WatchDetail, parse,
 };
+use seawall::wire::stream::{Generation, Piece, Position};
 use serde_json::value::RawValue;
 use std::fmt::Write;
 
@@ -121,8 +122,68 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "errors", format!("[{}]", errors.join(",")));
             "report"
         }
+        Command::Append(append) => {
+            put_append(&mut text, append);
+            "append"
+        }
+        Command::Restart { channel, offset } => {
+            put_stream(&mut text, channel, *offset);
+            "restart"
+        }
+        Command::End(end) => {
+            put_end(&mut text, end);
+            "end"
+        }
+        Command::CancelStream { channel, offset } => {
+            put_stream(&mut text, channel, *offset);
+            "cancel"
+        }
+        Command::ReadStream { channel, offset, known } => {
+            put_stream(&mut text, channel, *offset);
+            if let Some((generation, after)) = known {
+                put(&mut text, "gen", generation);
+                put(&mut text, "after", after);
+            }
+            "stream"
+        }
     };
     (name, text + "}")
+}
+
+fn put_stream(text: &mut String, channel: &ChannelName, offset: Offset) {
+    put(text, "channel", string(channel.as_str()));
+    put(text, "offset", offset.0);
+}
+
+fn put_place(text: &mut String, generation: Option<Generation>, at: Option<Position>) {
+    if let Some(generation) = generation {
+        put(text, "gen", generation);
+    }
+    if let Some(at) = at {
+        put(text, "at", at);
+    }
+}
+
+fn put_append(text: &mut String, append: &AppendPiece) {
+    let AppendPiece { channel, offset, generation, at, piece } = append;
+    put_stream(text, channel, *offset);
+    put_place(text, *generation, *at);
+    match piece {
+        Piece::Text(piece) => put(text, "text", string(piece)),
+        Piece::Event { kind, data } => {
+            put(text, "event", format!("{{\"type\":{},\"data\":{data}}}", string(kind.as_str())));
+        }
+        Piece::Alive => {}
+    }
+}
+
+fn put_end(text: &mut String, end: &EndStream<'_>) {
+    put_stream(text, &end.channel, end.offset);
+    put_place(text, end.generation, end.at);
+    put(text, "state", string(end.end.word()));
+    if let Some(data) = end.data {
+        put(text, "data", data);
+    }
 }
 
 fn error(error: &ReportedError<'_>) -> String {
@@ -203,6 +264,17 @@ fn put_publish(text: &mut String, publish: &Publish<'_>) {
             put(text, "deletes", target.0);
             put(text, "data", data);
         }
+    }
+    if let Some(options) = &publish.stream {
+        let mut stream = String::from("{");
+        if let Some(asker) = &options.asker {
+            put(&mut stream, "for", string(asker.as_str()));
+        }
+        if let Some(idle_ms) = options.idle_ms {
+            put(&mut stream, "idle_ms", idle_ms);
+        }
+        put(&mut stream, "events", string(options.events.word()));
+        put(text, "stream", stream + "}");
     }
 }
 

@@ -371,6 +371,7 @@ mod tests {
     use crate::net::target::Target;
     use crate::wire::envelope::{BusKey, Origin};
     use crate::wire::publication::Change;
+    use crate::wire::stream::StreamMark;
 
     fn config() -> LinkSettings {
         LinkSettings {
@@ -389,7 +390,7 @@ mod tests {
     fn published(channel: usize, frame: &[u8]) -> Arc<[Published]> {
         let channel = ChannelName::parse(&format!("c{channel}")).expect("valid");
         let (offset, change, frame) = (crate::id::Offset(1), Change::None, Arc::from(frame));
-        Arc::from([Published { channel, offset, change, time_ms: 1, frame }])
+        Arc::from([Published { channel, offset, change, stream: StreamMark::None, time_ms: 1, frame }])
     }
 
     /// Runs a sender on queued messages without a server; returns the number of lost messages.

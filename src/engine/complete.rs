@@ -56,6 +56,8 @@ impl Engine {
                 self.ask_to_move(&targets);
                 targets.len()
             }
+            // Nothing here reads streams.
+            Broadcast::Streamed(_) => 0,
         };
         self.gathering.quota = self.gathering.quota.saturating_sub(cost);
     }
@@ -113,6 +115,8 @@ impl Engine {
                     self.presence_read(slot, id, PresenceOutcome::Page(&page));
                 }
             }
+            // Nothing here asks for them.
+            Completion::Stream { .. } | Completion::StreamRead { .. } | Completion::Producers(_) => {}
             Completion::ReportTaken { ticket, outcome } => {
                 if let Some(Request::Report { slot, id, asked }) = self.pending.take(ticket) {
                     self.count_reply(asked);

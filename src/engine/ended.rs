@@ -18,7 +18,7 @@ const _: () = assert!(ENDED_MAX * size_of::<EndedSession>() <= ENDED_BYTES_MAX);
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EndCause<'a> {
+pub(super) struct SessionEnding<'a> {
     /// The close code; 1006 if there was no close frame.
     pub(super) code: u16,
     pub(super) reason: &'static str,
@@ -28,17 +28,17 @@ pub(super) struct EndCause<'a> {
     pub(super) rule: EndingRule,
 }
 
-impl EndCause<'_> {
+impl SessionEnding<'_> {
     /// The connection broke, or its client left without a close frame.
-    pub(super) const LOST: EndCause<'static> =
-        EndCause { code: 1006, reason: "lost", reference: "", rule: EndingRule::Unreachable };
+    pub(super) const LOST: SessionEnding<'static> =
+        SessionEnding { code: 1006, reason: "lost", reference: "", rule: EndingRule::Unreachable };
 
-    pub(super) fn of(reason: &CloseReason) -> EndCause<'_> {
+    pub(super) fn of(reason: &CloseReason) -> SessionEnding<'_> {
         let reference = match reason {
             CloseReason::Unavailable { reference, .. } => reference,
             _ => "",
         };
-        EndCause { code: reason.code(), reason: reason.word(), reference, rule: ending::rule(reason) }
+        SessionEnding { code: reason.code(), reason: reason.word(), reference, rule: ending::rule(reason) }
     }
 }
 
@@ -61,7 +61,13 @@ pub struct EndedSession {
 }
 
 impl EndedSession {
-    fn new(connection: u64, life: &Life, address: IpAddr, ending: EndCause<'_>, now: Now) -> EndedSession {
+    fn new(
+        connection: u64,
+        life: &Life,
+        address: IpAddr,
+        ending: SessionEnding<'_>,
+        now: Now,
+    ) -> EndedSession {
         let lasted = now.at.since(life.opened);
         let address = match address {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -125,7 +131,7 @@ impl Ended {
         connection: u64,
         life: &Life,
         address: IpAddr,
-        ending: EndCause<'_>,
+        ending: SessionEnding<'_>,
         now: Now,
     ) {
         let session = EndedSession::new(connection, life, address, ending, now);
@@ -186,7 +192,7 @@ mod tests {
             message: "".into(),
         };
         let address = IpAddr::from([192, 0, 2, 7]);
-        ended.push(connection, &life("demo/1"), address, EndCause::of(&reason), now(3_500));
+        ended.push(connection, &life("demo/1"), address, SessionEnding::of(&reason), now(3_500));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Frames of an upgraded peer: a chat's go to its session, and an echo's are sent back.
 
 use super::Engine;
-use super::ended::EndCause;
+use super::ended::SessionEnding;
 use super::peer::{Arrival, Role, Stage, WebSocket};
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Ends the session of a peer that leaves: ends its subscriptions, releases its user, and records the end.
-    pub(super) fn end_session(&mut self, id: SlotId, ending: EndCause<'_>) {
+    pub(super) fn end_session(&mut self, id: SlotId, ending: SessionEnding<'_>) {
         self.leave_attempt(id);
         self.with_session(id, |session, cx| session.end(Departure::by_code(ending.code), cx));
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -152,7 +152,7 @@ impl Engine {
             && !life.user.is_canary()
         {
             self.ended.push(chat.name, &life, address, ending, self.now);
-            self.tally.lost.add(u64::from(ending.code == EndCause::LOST.code));
+            self.tally.lost.add(u64::from(ending.code == SessionEnding::LOST.code));
             if matches!(arrival, Arrival::Settling | Arrival::In) {
                 self.rounds.clients.versions.leave(chat.version);
                 self.rounds.clients.flags.clients.leave(life.flags);

@@ -99,7 +99,7 @@ use crate::wire::proxy::ProxyFault;
 use crate::wire::push::ErrorCode;
 use crate::wire::request::HeadLimits;
 use address_state::AddressCount;
-use ended::EndCause;
+use ended::SessionEnding;
 use order::Output;
 use peer::{Arrival, Chat, Listed, Peer, Queued, Reading, Role};
 use pending::Pending;
@@ -401,7 +401,7 @@ impl Engine {
     pub fn reap(&mut self) -> Vec<SlotId> {
         let dead = std::mem::take(&mut self.out.dead);
         for &id in &dead {
-            self.end_session(id, EndCause::LOST);
+            self.end_session(id, SessionEnding::LOST);
             self.drop_reason(id);
             self.admit_stranger(id);
             self.forget_inbound(id);

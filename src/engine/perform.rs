@@ -1,7 +1,7 @@
 //! Performs the effects of sessions: requests to workers, signals, and the end of a connection.
 
 use super::Engine;
-use super::ended::EndCause;
+use super::ended::SessionEnding;
 use super::order::Job;
 use super::peer::{Awaited, Closing, Stage};
 use super::pending::{Request, Unanswered};
@@ -16,7 +16,7 @@ use crate::hub::SubscriptionId;
 use crate::job::bus::Interest;
 use crate::job::client_errors::ReportJob;
 use crate::job::presence::{PageReply, PresenceJob};
-use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, Ticket};
+use crate::job::{Append, AppendError, AuthJob, Form, Occasion, PageRequest, Read, StreamRequest, Ticket};
 use crate::limits::{CLOSE_TIMEOUT, HISTORY_PAGE_BYTES_MAX};
 use crate::session::{AppendEffect, AppendOutcome, Effect, ReportEffect};
 use crate::slo::{BadCause, SloOutcome};
@@ -89,7 +89,7 @@ impl Engine {
         let (own_channel, own_user, own_key) = (channel.clone(), user.clone(), key.clone());
         let request = Request::Append { slot, id, channel: own_channel, user: own_user, key: own_key, asked };
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
-            Job::Append(Append { ticket, channel, user, key, change, creation, data })
+            Job::Append(Append { ticket, channel, user, key, change, creation, data, stream: None })
         });
     }
 
@@ -146,7 +146,11 @@ impl Engine {
                 self.tally.publishes.take_back(1);
                 self.refuse(ticket);
             }
-            Job::Read(Read::Page(PageRequest { ticket, .. }) | Read::Heads { ticket, .. })
+            Job::Read(
+                Read::Page(PageRequest { ticket, .. })
+                | Read::Heads { ticket, .. }
+                | Read::Stream(StreamRequest { ticket, .. }),
+            )
             | Job::Admit(AuthJob::CheckToken { ticket, .. } | AuthJob::AdmitAddress { ticket, .. })
             | Job::Interest(Interest::Follow { ticket, .. }) => self.refuse(ticket),
             Job::Admit(release @ (AuthJob::ReleaseUser { .. } | AuthJob::ReleaseAddress { .. })) => {
@@ -177,7 +181,7 @@ impl Engine {
         self.tally.turned_away.add(1);
         self.tally.count_close(UNAVAILABLE);
         self.end_attempt(id, SloOutcome::Bad(BadCause::Unavailable), Some(retry_ms));
-        self.end_session(id, EndCause::LOST);
+        self.end_session(id, SessionEnding::LOST);
         self.write(id, |out| outage.write(out, retry_ms));
         self.await_peer(id, Farewell::Bye);
     }
@@ -194,7 +198,7 @@ impl Engine {
         let says_bye = reason.farewell() == Farewell::Bye && peer.chat().is_some();
         self.tally.count_close(reason.code());
         self.close_attempt(id, &reason);
-        self.end_session(id, EndCause::of(&reason));
+        self.end_session(id, SessionEnding::of(&reason));
         if reason.farewell() == Farewell::None {
             return self.kill(id);
         }

@@ -1,7 +1,7 @@
 //! The readiness of sockets, and the bytes read from them.
 
 use super::Engine;
-use super::ended::EndCause;
+use super::ended::SessionEnding;
 use super::peer::{Awaited, Closing, Listed, Reading, Stage};
 use super::slots::SlotId;
 use crate::clock::Moment;
@@ -143,7 +143,7 @@ impl Engine {
         } else if !peer.wants_flush() && !peer.owes_done() {
             return self.kill(id);
         } else {
-            self.end_session(id, EndCause::LOST);
+            self.end_session(id, SessionEnding::LOST);
             self.end_when_sent(id);
         }
         self.finish_if_sent(id);
@@ -153,7 +153,7 @@ impl Engine {
     pub fn handle_tls_failure(&mut self, id: SlotId) {
         self.note_answer(id, crate::admission::handshakes::Done::Failed);
         self.settle_reason(id, ReasonFate::PeerGone);
-        self.end_session(id, EndCause::LOST);
+        self.end_session(id, SessionEnding::LOST);
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.outbox.clear();
         self.mark_dirty(id);

@@ -24,6 +24,7 @@ use crate::session::{AuthMode, Policy};
 use crate::wire::outbox::Outbox;
 use crate::wire::publication::{Change, Published, Stored};
 use crate::wire::push::{self, LogPosition};
+use crate::wire::stream::StreamMark;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -456,10 +457,26 @@ fn publication_under_a_delivered_offset_is_reported_to_the_store() {
     let channel = ChannelName::parse("c").expect("valid");
     for time_ms in [1_000, 2_000] {
         let (offset, change) = (Offset(10), Change::None);
-        let stored = Stored { offset, key: None, user: "u", time_ms, change, deleted_by: None, data: "1" };
+        let stored = Stored {
+            offset,
+            key: None,
+            user: "u",
+            time_ms,
+            change,
+            stream: StreamMark::None,
+            deleted_by: None,
+            data: "1",
+        };
         let mut frame = Vec::new();
         push::publication(&mut frame, &channel, &stored);
-        let published = Published { channel: channel.clone(), offset, change, time_ms, frame: frame.into() };
+        let published = Published {
+            channel: channel.clone(),
+            offset,
+            change,
+            stream: StreamMark::None,
+            time_ms,
+            frame: frame.into(),
+        };
         stage.broadcasts.push_back(Broadcast::Published(Arc::from([published])));
         stage.turn();
     }

@@ -5,7 +5,7 @@
 //! before a call and [`Board::record`] after it. All of these return [`Changes`]: events to log exactly once, and the
 //! new snapshot, if there is one to publish.
 
-use super::breaker::{BreakerTicket, Forced, Open, Position};
+use super::breaker::{BreakerPosition, BreakerTicket, Forced, Open};
 use super::definition::{Criticality, Definition, Use};
 use super::dependency::{CallResult, Dependency, ForcedOrder, State, StateChange, Trials};
 use super::draw::Draw;
@@ -56,12 +56,12 @@ pub struct Event {
     /// The name of the dependency.
     pub dependency: Arc<str>,
     pub criticality: Criticality,
-    pub what: EventKind,
+    pub what: HealthEventKind,
 }
 
 /// The change that an [`Event`] reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
+pub enum HealthEventKind {
     /// The dependency went down.
     Down { reference: Reference, cause: Cause },
     Recovered {
@@ -73,7 +73,7 @@ pub enum EventKind {
     /// Any other change of the state.
     Became { from: State, to: State },
     /// A breaker changed its position.
-    Breaker { of: Use, from: Position, to: Position },
+    Breaker { of: Use, from: BreakerPosition, to: BreakerPosition },
     /// An order of an operator began.
     Forced(Forced),
     /// An order of an operator ended.
@@ -327,7 +327,7 @@ const USES_MAX: usize = 2;
 
 /// The values before a call, for comparison. They are on the stack, because this runs for every call of every worker.
 struct Before {
-    breakers: [Option<(Use, Position)>; USES_MAX],
+    breakers: [Option<(Use, BreakerPosition)>; USES_MAX],
     forced: Option<Forced>,
 }
 
@@ -356,24 +356,24 @@ impl Before {
             });
         };
         match (self.forced, dependency.forced().map(|order| order.to)) {
-            (before, Some(to)) if before != Some(to) => report(EventKind::Forced(to)),
-            (Some(_), None) => report(EventKind::Released),
+            (before, Some(to)) if before != Some(to) => report(HealthEventKind::Forced(to)),
+            (Some(_), None) => report(HealthEventKind::Released),
             (None, None) | (_, Some(_)) => {}
         }
         for ((of, from), (_, to)) in self.breakers.into_iter().flatten().zip(dependency.breakers()) {
             if from != to {
-                report(EventKind::Breaker { of, from, to });
+                report(HealthEventKind::Breaker { of, from, to });
             }
         }
         match settled {
             Some(StateChange { to: State::Down, outage: Some(outage), .. }) => {
-                report(EventKind::Down { reference: outage.reference, cause: outage.cause });
+                report(HealthEventKind::Down { reference: outage.reference, cause: outage.cause });
             }
             Some(StateChange { from: State::Down, to, outage: Some(outage) }) => {
                 let lasted = now.at.since(outage.began.at);
-                report(EventKind::Recovered { reference: outage.reference, lasted, to });
+                report(HealthEventKind::Recovered { reference: outage.reference, lasted, to });
             }
-            Some(StateChange { from, to, .. }) => report(EventKind::Became { from, to }),
+            Some(StateChange { from, to, .. }) => report(HealthEventKind::Became { from, to }),
             None => {}
         }
     }

@@ -77,7 +77,7 @@ pub struct Open {
 
 /// The position of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Position {
+pub enum BreakerPosition {
     /// All calls pass.
     Closed,
     /// No calls pass.
@@ -86,13 +86,13 @@ pub enum Position {
     HalfOpen,
 }
 
-impl Position {
+impl BreakerPosition {
     /// The name in reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Position::Closed => "closed",
-            Position::Open => "open",
-            Position::HalfOpen => "half_open",
+            BreakerPosition::Closed => "closed",
+            BreakerPosition::Open => "open",
+            BreakerPosition::HalfOpen => "half_open",
         }
     }
 }
@@ -302,11 +302,13 @@ impl Breaker {
         }
     }
 
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> BreakerPosition {
         match self.state {
-            BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => Position::Closed,
-            BreakerState::Open { .. } | BreakerState::Forced { to: Forced::Open, .. } => Position::Open,
-            BreakerState::HalfOpen { .. } => Position::HalfOpen,
+            BreakerState::Closed | BreakerState::Forced { to: Forced::Closed, .. } => BreakerPosition::Closed,
+            BreakerState::Open { .. } | BreakerState::Forced { to: Forced::Open, .. } => {
+                BreakerPosition::Open
+            }
+            BreakerState::HalfOpen { .. } => BreakerPosition::HalfOpen,
         }
     }
 

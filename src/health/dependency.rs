@@ -6,7 +6,7 @@
 //! began: a probe's connection says nothing of the workers' connections. So faults that workers meet are detected without waiting for the next probe, and a single
 //! reset connection refuses no client.
 
-use super::breaker::{Breaker, BreakerTicket, CallOutcome, Forced, Open, Position};
+use super::breaker::{Breaker, BreakerPosition, BreakerTicket, CallOutcome, Forced, Open};
 use super::definition::{Definition, EndedBy, Use};
 use super::draw::Draw;
 use super::finding::{Cause, Fault, Finding, Suspicion};
@@ -314,7 +314,7 @@ impl Dependency {
     /// The trial calls that workers should make.
     pub fn trials(&self) -> Trials {
         let is_half_open =
-            |(of, breaker): &(Use, Breaker)| of.decides() && breaker.position() == Position::HalfOpen;
+            |(of, breaker): &(Use, Breaker)| of.decides() && breaker.position() == BreakerPosition::HalfOpen;
         match (self.definition.ended_by, self.state) {
             (EndedBy::Probes, _) | (EndedBy::Calls, State::Unknown | State::Ok | State::Degraded) => {
                 Trials::None
@@ -416,7 +416,7 @@ impl Dependency {
     }
 
     /// The position of each breaker.
-    pub fn breakers(&self) -> impl Iterator<Item = (Use, Position)> {
+    pub fn breakers(&self) -> impl Iterator<Item = (Use, BreakerPosition)> {
         self.breakers.iter().map(|(of, breaker)| (*of, breaker.position()))
     }
 }

@@ -217,6 +217,7 @@ impl Tails {
 mod tests {
     use super::*;
     use crate::id::ChannelName;
+    use crate::wire::stream::StreamMark;
 
     fn published(offset: u64, bytes: usize, change: Change) -> Published {
         Published {
@@ -224,6 +225,7 @@ mod tests {
             offset: Offset(offset),
             change,
             time_ms: 1,
+            stream: StreamMark::None,
             frame: Arc::from(vec![b'x'; bytes]),
         }
     }

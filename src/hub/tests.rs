@@ -5,6 +5,7 @@ mod world;
 use super::*;
 use crate::wire::publication::{Change, Stored, UNKNOWN_TIME};
 use crate::wire::push::{self, RecoveryOutcome};
+use crate::wire::stream::StreamMark;
 use proptest::prelude::*;
 use world::{Act, FromKind, Store, World, act, name};
 
@@ -64,11 +65,26 @@ fn signal_reaches_only_subscribers_that_are_live() {
 
 /// A publication that the store committed at this time.
 fn committed(offset: u64, time_ms: u64, change: Change) -> Published {
-    let stored =
-        Stored { offset: Offset(offset), key: None, user: "u", time_ms, change, deleted_by: None, data: "1" };
+    let stored = Stored {
+        offset: Offset(offset),
+        key: None,
+        user: "u",
+        time_ms,
+        change,
+        stream: StreamMark::None,
+        deleted_by: None,
+        data: "1",
+    };
     let mut frame = Vec::new();
     push::publication(&mut frame, &name(0), &stored);
-    Published { channel: name(0), offset: stored.offset, change, time_ms, frame: frame.into() }
+    Published {
+        channel: name(0),
+        offset: stored.offset,
+        change,
+        stream: StreamMark::None,
+        time_ms,
+        frame: frame.into(),
+    }
 }
 
 #[test]

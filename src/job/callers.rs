@@ -108,6 +108,9 @@ impl Callers {
             | Completion::TokenChecked { .. }
             | Completion::AddressChecked { .. }
             | Completion::Presence { .. }
+            | Completion::Stream { .. }
+            | Completion::StreamRead { .. }
+            | Completion::Producers(_)
             | Completion::ReportTaken { .. } => return,
         };
         let request = ticket.request;
@@ -189,7 +192,13 @@ mod tests {
     use std::time::Duration;
 
     fn stored(offset: u64) -> Result<Appended, AppendError> {
-        Ok(Appended { epoch: Epoch(1), offset: Offset(offset), time_ms: 0, attempt: Attempt::First })
+        Ok(Appended {
+            epoch: Epoch(1),
+            offset: Offset(offset),
+            time_ms: 0,
+            attempt: Attempt::First,
+            stream: None,
+        })
     }
 
     fn offsets(answers: &[Option<CallAnswer>]) -> Vec<Option<u64>> {

@@ -35,6 +35,7 @@ struct WakerState {
     woken: AtomicBool,
     missed: AtomicBool,
     missed_rosters: AtomicBool,
+    missed_streams: AtomicBool,
 }
 
 /// The reactor's end of its lanes.
@@ -49,7 +50,8 @@ pub fn inbox(waker: mio::Waker) -> (Mailbox, Inbox) {
     let (answers, answers_in) = bounded(ANSWERS_LANE);
     let (live, live_in) = bounded(LIVE_LANE);
     let no = || AtomicBool::new(false);
-    let state = Arc::new(WakerState { waker, woken: no(), missed: no(), missed_rosters: no() });
+    let state =
+        Arc::new(WakerState { waker, woken: no(), missed: no(), missed_rosters: no(), missed_streams: no() });
     (
         Mailbox { answers, live, state: Arc::clone(&state) },
         Inbox { answers: answers_in, live: live_in, state },
@@ -73,6 +75,10 @@ impl Mailbox {
             }
             Err(TrySendError::Full(Broadcast::Rosters(_))) => {
                 self.state.missed_rosters.store(true, Ordering::Release);
+                Offered::Missed
+            }
+            Err(TrySendError::Full(Broadcast::Streamed(_))) => {
+                self.state.missed_streams.store(true, Ordering::Release);
                 Offered::Missed
             }
             Err(
@@ -122,6 +128,12 @@ impl Inbox {
     /// True exactly when frames about rosters did not fit since the last call.
     pub fn take_missed_rosters(&self) -> bool {
         let missed = &self.state.missed_rosters;
+        missed.load(Ordering::Acquire) && missed.swap(false, Ordering::AcqRel)
+    }
+
+    /// True exactly when news of streams did not fit since the last call.
+    pub fn take_missed_streams(&self) -> bool {
+        let missed = &self.state.missed_streams;
         missed.load(Ordering::Acquire) && missed.swap(false, Ordering::AcqRel)
     }
 }

@@ -11,6 +11,9 @@ use crate::session::outcome::{
 };
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
+use crate::wire::stream::{
+    BeginStream, Generation, Position, ProducerNotice, StreamNews, StreamOutcome, WholeStream,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -42,6 +45,8 @@ pub struct Append {
     pub creation: Creation,
     /// JSON, byte for byte as received.
     pub data: Box<str>,
+    /// The stream that an original begins.
+    pub stream: Option<Box<BeginStream>>,
 }
 
 /// A read of the log.
@@ -57,6 +62,19 @@ pub enum Read {
     Survey(Arc<Slice>),
     /// Reads nothing: reports that a log lost publications. It is not answered.
     Contradicted(Box<Contradiction>),
+    /// The open streams of a channel, or one of them.
+    Stream(StreamRequest),
+}
+
+/// A read of open streams.
+#[derive(Debug)]
+pub struct StreamRequest {
+    pub ticket: Ticket,
+    pub channel: ChannelName,
+    /// The begin of the stream; `None`: all open streams of the channel, whole.
+    pub offset: Option<Offset>,
+    /// The generation that the client has, and the end of its text.
+    pub known: Option<(Generation, Position)>,
 }
 
 #[derive(Debug)]
@@ -102,6 +120,8 @@ pub struct Page {
     pub last: Offset,
     /// The publications in the requested [`Form`].
     pub body: Vec<u8>,
+    /// True if the channel has open streams: one who joins reads them ([`Read::Stream`]) before it is told to be up to date.
+    pub has_streams: bool,
 }
 
 /// Work for the auth worker.
@@ -151,6 +171,13 @@ pub enum Completion {
     ReportTaken { ticket: Ticket, outcome: ReportOutcome },
     /// Answers [`PresenceJob::Page`](super::presence::PresenceJob::Page) with the object `presence`.
     Presence { ticket: Ticket, page: Arc<[u8]> },
+    /// Answers a [`StreamJob`](super::stream::StreamJob) with a ticket.
+    Stream { ticket: Ticket, outcome: StreamOutcome },
+    /// Answers [`Read::Stream`]. A stream that is not open is not among them.
+    StreamRead { ticket: Ticket, outcome: Result<Vec<WholeStream>, ReadError> },
+    /// For connections of producers, by their number in [`ProducerId`](crate::id::ProducerId). It answers no job: there is at most one
+    /// for each reactor and flush, and the lane has places for them.
+    Producers(Box<[(u64, ProducerNotice)]>),
 }
 
 /// A message that answers no job. It may be lost on the way; the log then makes up for it, except for signals.
@@ -172,6 +199,8 @@ pub enum Broadcast {
     Recount,
     /// Asks the oldest connections to move, one for each of these instances.
     Move(Arc<[Arc<str>]>),
+    /// What one flush changed of open streams.
+    Streamed(Arc<[StreamNews]>),
 }
 
 /// A canary on its way to the reactors of this process.

@@ -29,6 +29,7 @@ pub mod shared_alerts;
 pub mod shared_counts;
 pub mod shared_questions;
 pub mod slo;
+pub mod stream;
 pub mod users;
 pub mod wake;
 

@@ -1,7 +1,7 @@
 //! Values of the dependencies and of the gateway itself. The watch worker writes them.
 
 use super::duration::DurationHistogram;
-use crate::health::breaker::{Forced, Position};
+use crate::health::breaker::{BreakerPosition, Forced};
 use crate::health::capacity::Depth;
 use crate::health::definition::{DependencyKind, Use};
 use crate::health::dependency::{Dependency, State};
@@ -148,9 +148,9 @@ impl DependencyCells {
         self.state.store(state as u64, Ordering::Relaxed);
         for ((_, cell), (_, position)) in self.breakers.iter().zip(dependency.breakers()) {
             let position = match position {
-                Position::Closed => 0,
-                Position::HalfOpen => 1,
-                Position::Open => 2,
+                BreakerPosition::Closed => 0,
+                BreakerPosition::HalfOpen => 1,
+                BreakerPosition::Open => 2,
             };
             cell.store(position, Ordering::Relaxed);
         }

@@ -148,6 +148,11 @@ impl Member {
                 self.presence(id, PageWish { channel, after, limit }, cx);
             }
             (Command::Report(report), Some(id)) => self.report(id, *report, cx),
+            (Command::Append(_), id) => self.unknown(id, "append", cx),
+            (Command::Restart { .. }, id) => self.unknown(id, "restart", cx),
+            (Command::End(_), id) => self.unknown(id, "end", cx),
+            (Command::CancelStream { .. }, id) => self.unknown(id, "cancel", cx),
+            (Command::ReadStream { .. }, id) => self.unknown(id, "stream", cx),
             // The parser rejects these without an id.
             (
                 Command::Refresh { .. }
@@ -162,6 +167,13 @@ impl Member {
                 None,
             ) => {}
         }
+    }
+
+    /// Refuses a command that this version does not have.
+    #[cold]
+    fn unknown(&mut self, id: Option<CommandId>, name: &str, cx: &mut Context<'_>) {
+        let message = format!("\"{name}\" is not a command");
+        self.rejected(&Rejected { id, fault: CommandFault::UnknownCommand, message }, cx);
     }
 
     fn refuse_rate(&mut self, id: Option<CommandId>, (rate, wait): Exceeded, cx: &mut Context<'_>) {

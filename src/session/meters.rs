@@ -139,6 +139,12 @@ impl Meters {
             Command::Connect(_) | Command::Unsubscribe { .. } | Command::Report(_) => {
                 self.admit_other(policy, now)
             }
+            // They are counted where they are refused.
+            Command::Append(_)
+            | Command::Restart { .. }
+            | Command::End(_)
+            | Command::CancelStream { .. }
+            | Command::ReadStream { .. } => Ok(()),
         }
     }
 

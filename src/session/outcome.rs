@@ -6,6 +6,7 @@ use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, OrderId, TokenStamp, UserName};
+use crate::wire::stream::BegunStream;
 use std::sync::Arc;
 
 /// The kind of change that an append makes.
@@ -147,6 +148,8 @@ pub struct Appended {
     /// The time of its commit, or of that earlier one, in Unix milliseconds.
     pub time_ms: u64,
     pub attempt: Attempt,
+    /// The stream that it began.
+    pub stream: Option<BegunStream>,
 }
 
 /// Says which append stored the publication.

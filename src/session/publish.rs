@@ -20,7 +20,7 @@ const READ_RETRY_MS: u32 = 1_000;
 
 impl Member {
     pub(super) fn publish(&mut self, id: CommandId, publish: Publish<'_>, cx: &mut Context<'_>) {
-        let Publish { channel, key, content } = publish;
+        let Publish { channel, key, content, stream: _ } = publish;
         if !self.may(Right::Publish, &channel, Some(id), cx) || !self.reserve(id, cx) {
             return;
         }

@@ -9,6 +9,7 @@ use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, 
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
+use crate::wire::stream::StreamMark;
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -111,12 +112,20 @@ fn publish<J: Borrow<Append>>(jobs: &[J], outcomes: &[Outcome]) -> Arc<[Publishe
             user: job.user.as_str(),
             time_ms: *time_ms,
             change,
+            stream: StreamMark::None,
             deleted_by: None,
             data: &job.data,
         };
         push::publication(&mut frame, &job.channel, &stored);
         let (channel, frame) = (job.channel.clone(), Arc::from(frame.as_slice()));
-        Some(Published { channel, offset: *offset, change, time_ms: *time_ms, frame })
+        Some(Published {
+            channel,
+            offset: *offset,
+            change,
+            stream: StreamMark::None,
+            time_ms: *time_ms,
+            frame,
+        })
     };
     jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode).collect()
 }

@@ -45,14 +45,14 @@ pub(crate) enum Doubt {
 /// The answer about one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Trusted(News),
+    Trusted(TrustNews),
     /// Deletions by age must rest.
-    Doubted(News, Doubt),
+    Doubted(TrustNews, Doubt),
 }
 
 /// The relation of a verdict to the one before: a changed one is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum TrustNews {
     Changed,
     Same,
 }
@@ -113,16 +113,16 @@ impl ClockTrust {
                 let doubt = Doubt::Stepped { by_ms: last.drift_ms(now) };
                 let state =
                     TrustState::Doubted { doubt, trusted: Landmark::Trusted(last), steady: now, last: now };
-                (state, Verdict::Doubted(News::Changed, doubt))
+                (state, Verdict::Doubted(TrustNews::Changed, doubt))
             }
-            TrustState::Trusted(_) => (TrustState::Trusted(now), Verdict::Trusted(News::Same)),
+            TrustState::Trusted(_) => (TrustState::Trusted(now), Verdict::Trusted(TrustNews::Same)),
             TrustState::Doubted { doubt, trusted, steady, last } => {
                 let steady = if is_step(last, now) { now } else { steady };
                 if trusted.agrees(now) || at.saturating_duration_since(steady.at) >= PROOF {
-                    (TrustState::Trusted(now), Verdict::Trusted(News::Changed))
+                    (TrustState::Trusted(now), Verdict::Trusted(TrustNews::Changed))
                 } else {
                     let state = TrustState::Doubted { doubt, trusted, steady, last: now };
-                    (state, Verdict::Doubted(News::Same, doubt))
+                    (state, Verdict::Doubted(TrustNews::Same, doubt))
                 }
             }
         };
@@ -148,9 +148,9 @@ fn first(last_use_ms: Option<u64>, now: BothClocks) -> (TrustState, Verdict) {
             let doubt = Doubt::FarPastLastUse { by_ms: now.wall_ms.saturating_sub(last_use_ms) };
             let trusted = Landmark::LastUse(last_use_ms);
             let state = TrustState::Doubted { doubt, trusted, steady: now, last: now };
-            (state, Verdict::Doubted(News::Changed, doubt))
+            (state, Verdict::Doubted(TrustNews::Changed, doubt))
         }
-        Some(_) | None => (TrustState::Trusted(now), Verdict::Trusted(News::Same)),
+        Some(_) | None => (TrustState::Trusted(now), Verdict::Trusted(TrustNews::Same)),
     }
 }
 
@@ -166,8 +166,8 @@ pub(crate) fn report(verdict: Verdict, counters: &StoreCounters) {
     };
     counters.retention_rests.store(rests, Ordering::Relaxed);
     match verdict {
-        Verdict::Trusted(News::Changed) => tracing::info!("retention by age continues"),
-        Verdict::Doubted(News::Changed, doubt) => {
+        Verdict::Trusted(TrustNews::Changed) => tracing::info!("retention by age continues"),
+        Verdict::Doubted(TrustNews::Changed, doubt) => {
             let (cause, by_ms) = match doubt {
                 Doubt::Stepped { by_ms } => ("the wall clock stepped", by_ms),
                 Doubt::FarPastLastUse { by_ms } => (
@@ -184,7 +184,7 @@ pub(crate) fn report(verdict: Verdict, counters: &StoreCounters) {
                 "retention by age rests"
             );
         }
-        Verdict::Trusted(News::Same) | Verdict::Doubted(News::Same, _) => {}
+        Verdict::Trusted(TrustNews::Same) | Verdict::Doubted(TrustNews::Same, _) => {}
     }
 }
 
@@ -231,12 +231,18 @@ mod tests {
     fn step_in_either_direction_rests_until_the_clock_is_back() {
         for days in [100, -100] {
             let mut bench = bench(Some(WALL_MS));
-            assert_eq!(bench.at(0, 0), Verdict::Trusted(News::Same));
+            assert_eq!(bench.at(0, 0), Verdict::Trusted(TrustNews::Same));
             let by_ms = days * 86_400_000;
-            assert_eq!(bench.at(1, days * 86_400), Verdict::Doubted(News::Changed, Doubt::Stepped { by_ms }));
-            assert_eq!(bench.at(15, days * 86_400), Verdict::Doubted(News::Same, Doubt::Stepped { by_ms }));
-            assert_eq!(bench.at(16, 2), Verdict::Trusted(News::Changed));
-            assert_eq!(bench.at(17, 2), Verdict::Trusted(News::Same));
+            assert_eq!(
+                bench.at(1, days * 86_400),
+                Verdict::Doubted(TrustNews::Changed, Doubt::Stepped { by_ms })
+            );
+            assert_eq!(
+                bench.at(15, days * 86_400),
+                Verdict::Doubted(TrustNews::Same, Doubt::Stepped { by_ms })
+            );
+            assert_eq!(bench.at(16, 2), Verdict::Trusted(TrustNews::Changed));
+            assert_eq!(bench.at(17, 2), Verdict::Trusted(TrustNews::Same));
         }
     }
 
@@ -256,7 +262,7 @@ mod tests {
     fn start_far_past_the_last_use_of_the_store_rests_for_an_hour() {
         let mut bench = bench(Some(WALL_MS - DAY_MS - 1));
         let doubt = Doubt::FarPastLastUse { by_ms: DAY_MS + 1 };
-        assert_eq!(bench.at(0, 0), Verdict::Doubted(News::Changed, doubt));
+        assert_eq!(bench.at(0, 0), Verdict::Doubted(TrustNews::Changed, doubt));
         assert!(bench.rests(3_599, 0));
         assert!(!bench.rests(3_600, 0));
     }
@@ -265,7 +271,7 @@ mod tests {
     fn clock_that_is_set_right_after_the_start_is_trusted_at_once() {
         let mut bench = bench(Some(WALL_MS));
         assert!(bench.rests(0, 8_640_000));
-        assert_eq!(bench.at(5, 0), Verdict::Trusted(News::Changed));
+        assert_eq!(bench.at(5, 0), Verdict::Trusted(TrustNews::Changed));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl PageBody<'_> {
             (Form::Frames, Span::After(_)) => self.bytes,
             (form, span) => join(&self.bytes, &ends, form, span),
         };
-        Page { position, count, first, last, body }
+        Page { position, count, first, last, body, has_streams: false }
     }
 }
 

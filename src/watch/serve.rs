@@ -2,7 +2,7 @@
 
 use super::thread::Watch;
 use crate::clock::Now;
-use crate::health::board::{Board, Changes, DependencyId, EventKind};
+use crate::health::board::{Board, Changes, DependencyId, HealthEventKind};
 use crate::health::capacity;
 use crate::health::dependency::ForcedOrder;
 use crate::health::report::Report;
@@ -88,7 +88,9 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     /// Orders or releases a state. The change was just logged with the operator's address, so its event is not logged again.
     fn order(&mut self, id: DependencyId, order: Option<ForcedOrder>, now: Now, random: u64) {
         let mut changes: Changes = self.board.order(id, order, now, random);
-        changes.events.retain(|event| !matches!(event.what, EventKind::Forced(_) | EventKind::Released));
+        changes
+            .events
+            .retain(|event| !matches!(event.what, HealthEventKind::Forced(_) | HealthEventKind::Released));
         self.apply(changes);
         self.show();
         self.report();

@@ -4,7 +4,7 @@ use super::log::{log, log_own};
 use super::news::WatchNews;
 use super::own::Own;
 use crate::clock::Now;
-use crate::health::board::{Board, Changes, DependencyId, DueProbe, EventKind, PermittedCall};
+use crate::health::board::{Board, Changes, DependencyId, DueProbe, HealthEventKind, PermittedCall};
 use crate::health::dependency::{CallResult, Work};
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
 use crate::health::report::dependencies::{ReportAudience, all};
@@ -183,9 +183,11 @@ impl<C: Fn() -> Now + Send + 'static> Watch<C> {
     }
 }
 
-fn is_change_of_state(what: &EventKind) -> bool {
+fn is_change_of_state(what: &HealthEventKind) -> bool {
     match what {
-        EventKind::Down { .. } | EventKind::Recovered { .. } | EventKind::Became { .. } => true,
-        EventKind::Breaker { .. } | EventKind::Forced(_) | EventKind::Released => false,
+        HealthEventKind::Down { .. } | HealthEventKind::Recovered { .. } | HealthEventKind::Became { .. } => {
+            true
+        }
+        HealthEventKind::Breaker { .. } | HealthEventKind::Forced(_) | HealthEventKind::Released => false,
     }
 }

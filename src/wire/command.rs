@@ -10,6 +10,7 @@ mod rejected;
 mod report;
 mod request;
 mod roster;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +24,4 @@ pub use request::{
     Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,
     WatchDetail,
 };
+pub use stream::{AppendPiece, EndStream};

@@ -20,6 +20,7 @@ use super::publication::{Change, Published, time_of};
 use super::segment::SegmentDelta;
 use super::server_frame;
 use crate::id::{ChannelName, Offset};
+use crate::wire::stream::StreamMark;
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -388,7 +389,7 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Env
         }
         let time_ms = time_of(frame);
         let (channel, offset, frame) = (channel.clone(), Offset(number(0)), Arc::from(frame));
-        publications.push(Published { channel, offset, change, time_ms, frame });
+        publications.push(Published { channel, offset, change, stream: StreamMark::None, time_ms, frame });
         body = rest;
     }
     Ok(publications)

@@ -33,5 +33,6 @@ pub mod server_frame;
 pub mod short_text;
 pub mod slot;
 pub mod stats;
+pub mod stream;
 pub mod upgrade;
 pub mod user_fields;

@@ -1,6 +1,7 @@
 //! A committed publication on its way from the store to subscribers: framed once, shared by all.
 
 use crate::id::{ChannelName, Offset};
+use crate::wire::stream::StreamMark;
 use std::sync::Arc;
 
 /// The effect of a publication on an earlier one.
@@ -21,6 +22,8 @@ pub struct Published {
     pub offset: Offset,
     /// The effect on an earlier publication; memory must drop an erased one.
     pub change: Change,
+    /// Its part in a stream.
+    pub stream: StreamMark,
     /// The time of the commit by the store's clock, in Unix milliseconds; [`UNKNOWN_TIME`] if it is not known.
     pub time_ms: u64,
     /// The frame, header included: the same bytes for every subscriber.
@@ -51,6 +54,8 @@ pub struct Stored<'a> {
     /// The time of the commit, in Unix milliseconds.
     pub time_ms: u64,
     pub change: Change,
+    /// Its part in a stream.
+    pub stream: StreamMark,
     /// The later publication that deleted this one; `data` is then `null`.
     pub deleted_by: Option<Offset>,
     /// The JSON as it was received, byte for byte.
@@ -72,7 +77,7 @@ mod tests {
         ) {
             let channel = ChannelName::parse("c").expect("valid");
             let stored = Stored {
-                offset: Offset(1), key: key.as_deref(), user: &user, time_ms, change: Change::None, deleted_by: None,
+                offset: Offset(1), key: key.as_deref(), user: &user, time_ms, change: Change::None, stream: StreamMark::None, deleted_by: None,
                 data: r#"{"a":1,"time":8}"#,
             };
             let mut frame = Vec::new();

@@ -7,6 +7,7 @@ use crate::support::wait::{SOON, until};
 use seawall::id::{ChannelName, Offset};
 use seawall::wire::envelope::{self, BusKey, OrderText, Origin};
 use seawall::wire::publication::{Change, Published};
+use seawall::wire::stream::StreamMark;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,7 +23,14 @@ fn frame(text: &str) -> Vec<u8> {
 
 fn forged(offset: u64, frame: &[u8]) -> Published {
     let channel = ChannelName::parse("c").expect("valid");
-    Published { channel, offset: Offset(offset), change: Change::None, time_ms: 1, frame: Arc::from(frame) }
+    Published {
+        channel,
+        offset: Offset(offset),
+        change: Change::None,
+        stream: StreamMark::None,
+        time_ms: 1,
+        frame: Arc::from(frame),
+    }
 }
 
 fn sealed(key: &BusKey, entry: &Published) -> Vec<u8> {

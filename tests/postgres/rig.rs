@@ -146,7 +146,10 @@ impl Rig {
                 | Completion::TokenChecked { ticket, .. }
                 | Completion::AddressChecked { ticket, .. }
                 | Completion::Presence { ticket, .. }
+                | Completion::Stream { ticket, .. }
+                | Completion::StreamRead { ticket, .. }
                 | Completion::ReportTaken { ticket, .. } => *ticket,
+                Completion::Producers(notices) => panic!("{notices:?}"),
             };
             self.early.insert(ticket.request, completion);
         }
@@ -278,6 +281,7 @@ pub fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -> Appen
         key: key.map(|key| Key::parse(key).expect("a key")),
         change: AppendChange::Original,
         creation: Creation::Free,
+        stream: None,
         data: data.into(),
     }
 }

@@ -7,7 +7,7 @@ use super::trace::Trace;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
 use seawall::health::board::{Board, Changes, DependencyId, DueProbe, PermittedCall};
-use seawall::health::breaker::{BreakerTicket, Position};
+use seawall::health::breaker::{BreakerPosition, BreakerTicket};
 use seawall::health::definition::{Criticality, Definition, DependencyKind, EndedBy, Gate, Use};
 use seawall::health::dependency::{CallResult, Work};
 use seawall::health::finding::{Cause, Fault, Finding};
@@ -245,15 +245,15 @@ impl Ground {
 
     fn begin_call(&mut self) {
         let id = self.one();
-        let breakers = |board: &Board| -> Vec<(Use, Position)> {
+        let breakers = |board: &Board| -> Vec<(Use, BreakerPosition)> {
             board.dependencies().nth(id.place()).expect("on the board").breakers().collect()
         };
         let which = self.rng.usize(..breakers(&self.board).len());
         let (of, random) = (breakers(&self.board)[which].0, self.rng.u64(..));
         let admitted = self.board.admit(id, of, self.now, random);
         let purpose = match breakers(&self.board)[which].1 {
-            Position::HalfOpen => Purpose::Trial,
-            Position::Open | Position::Closed => Purpose::Work,
+            BreakerPosition::HalfOpen => Purpose::Trial,
+            BreakerPosition::Open | BreakerPosition::Closed => Purpose::Work,
         };
         let is_same = |(other, call): &&(Purpose, Under<Call>)| {
             *other == Purpose::Trial && (call.what.0, call.what.1) == (id, of)

@@ -2,8 +2,8 @@
 
 use super::ground::{Purpose, Truth};
 use seawall::clock::{Moment, Now};
-use seawall::health::board::{Board, Changes, DependencyId, EventKind};
-use seawall::health::breaker::{BreakerTicket, Open, Position};
+use seawall::health::board::{Board, Changes, DependencyId, HealthEventKind};
+use seawall::health::breaker::{BreakerPosition, BreakerTicket, Open};
 use seawall::health::definition::Criticality;
 use seawall::health::dependency::{Dependency, State};
 use seawall::health::outage::Reference;
@@ -66,11 +66,11 @@ impl Promises {
     pub fn take(&mut self, changes: &Changes, board: &Board, now: Now) {
         for event in &changes.events {
             // Without calls, a breaker's trials take their time; users are not notified of them.
-            self.events += u64::from(!matches!(event.what, EventKind::Breaker { .. }));
+            self.events += u64::from(!matches!(event.what, HealthEventKind::Breaker { .. }));
             let place = board.id(&event.dependency).expect("on the board").place();
             let seen = &mut self.seen[place];
             match &event.what {
-                EventKind::Down { reference, cause } => {
+                HealthEventKind::Down { reference, cause } => {
                     assert!(self.references.insert(reference.to_string()), "{reference} is of two outages");
                     assert_eq!(seen.outage.replace(*reference), None, "down while down");
                     assert!(!cause.text.is_empty());
@@ -78,13 +78,15 @@ impl Promises {
                     assert!(lately, "{} is down, and was well for long: {cause:?}", event.dependency);
                     seen.down_at = Some(now.at);
                 }
-                EventKind::Recovered { reference, .. } => {
+                HealthEventKind::Recovered { reference, .. } => {
                     assert_eq!(seen.outage.take(), Some(*reference), "another outage ended than began");
                     seen.up_at = Some(now.at);
                 }
-                EventKind::Became { from, to } => assert!(*from != State::Down && *to != State::Down),
-                EventKind::Breaker { from, to, .. } => assert_ne!(from, to),
-                EventKind::Forced(_) | EventKind::Released => panic!("no operator forced anything"),
+                HealthEventKind::Became { from, to } => assert!(*from != State::Down && *to != State::Down),
+                HealthEventKind::Breaker { from, to, .. } => assert_ne!(from, to),
+                HealthEventKind::Forced(_) | HealthEventKind::Released => {
+                    panic!("no operator forced anything")
+                }
             }
         }
         if let Some(snapshot) = &changes.snapshot {
@@ -146,7 +148,7 @@ impl Promises {
         match admitted {
             Err(open) => assert!((100..=30_000).contains(&open.retry_ms), "{name}: {open:?}"),
             Ok(_) => {
-                let by_probe = dependency.breakers().all(|(_, position)| position == Position::Closed);
+                let by_probe = dependency.breakers().all(|(_, position)| position == BreakerPosition::Closed);
                 let down = dependency.state() == State::Down;
                 assert!(!(down && by_probe), "{name} is down, and work goes there");
                 assert!(purpose == Purpose::Work || trials == 0, "{name}: {trials} more try it at once");

@@ -9,6 +9,7 @@ use seawall::job::{
 };
 use seawall::wire::publication::{Change, Published, Stored};
 use seawall::wire::push::{self, LogPosition};
+use seawall::wire::stream::StreamMark;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -99,7 +100,13 @@ impl Store {
                 return Err(AppendError::KeyConflict);
             }
             let attempt = Attempt::Repeat;
-            return Ok(Appended { epoch, offset: Offset(offset), time_ms: entry.time_ms, attempt });
+            return Ok(Appended {
+                epoch,
+                offset: Offset(offset),
+                time_ms: entry.time_ms,
+                attempt,
+                stream: None,
+            });
         }
         self.check_target(channel, job)?;
         assert!(!self.refused.contains(&origin), "{origin:?} was answered as certainly not stored");
@@ -124,7 +131,7 @@ impl Store {
         if let Some(key) = &job.key {
             self.keys.insert((channel, job.user.as_str().into(), key.as_str().into()), offset);
         }
-        Ok(Appended { epoch, offset: Offset(offset), time_ms: now_ms, attempt: Attempt::First })
+        Ok(Appended { epoch, offset: Offset(offset), time_ms: now_ms, attempt: Attempt::First, stream: None })
     }
 
     fn check_target(&self, channel: Channel, job: &Append) -> Result<(), AppendError> {
@@ -153,7 +160,14 @@ impl Store {
         let stored = Stored { deleted_by: None, ..stored(entry, offset, &entry.data) };
         push::publication(&mut frame, name, &stored);
         let (time_ms, frame) = (stored.time_ms, Arc::from(frame));
-        Published { channel: name.clone(), offset, change: entry.change, time_ms, frame }
+        Published {
+            channel: name.clone(),
+            offset,
+            change: entry.change,
+            stream: StreamMark::None,
+            time_ms,
+            frame,
+        }
     }
 
     pub fn page(&self, request: &PageRequest) -> Page {
@@ -182,7 +196,7 @@ impl Store {
             Form::Json => pieces.join(&b","[..]),
             Form::Frames => pieces.concat(),
         };
-        Page { position, count, first, last, body }
+        Page { position, count, first, last, body, has_streams: false }
     }
 
     fn piece(&self, request: &PageRequest, offset: u64) -> Vec<u8> {
@@ -230,6 +244,7 @@ fn stored<'a>(entry: &'a Entry, offset: Offset, data: &'a str) -> Stored<'a> {
         user: &entry.user,
         time_ms: entry.time_ms,
         change: entry.change,
+        stream: StreamMark::None,
         deleted_by: entry.deleted_by.map(Offset),
         data,
     }

@@ -3,9 +3,10 @@
 use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key, PresenceState, UserName};
 use seawall::wire::command::{
-    ClientReport, Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance, HistoryRange,
-    ReportedError, RosterUse, StartAt, WatchDetail, parse,
+    AppendPiece, ClientReport, Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance,
+    HistoryRange, ReportedError, RosterUse, StartAt, WatchDetail, parse,
 };
+use seawall::wire::stream::{Generation, Piece, Position};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -156,6 +157,11 @@ fn described(request: &CommandFrame<'_>) -> Value {
                 }
             };
             publish_value["data_text"] = data.into();
+            if let Some(options) = &publish.stream {
+                let asker = options.asker.as_ref().map(UserName::as_str);
+                publish_value["stream"] =
+                    json!({ "for": asker, "idle_ms": options.idle_ms, "events": options.events.word() });
+            }
             ("publish", publish_value)
         }
         Command::History { channel, range, limit } => {
@@ -168,8 +174,44 @@ fn described(request: &CommandFrame<'_>) -> Value {
         Command::Signal { channel, data } => {
             ("signal", json!({ "channel": name(channel), "data_text": data }))
         }
+        Command::Append(append) => ("append", append_value(append)),
+        Command::Restart { channel, offset } => {
+            ("restart", json!({ "channel": name(channel), "offset": offset.0 }))
+        }
+        Command::End(end) => {
+            let mut value = json!({
+                "channel": name(&end.channel), "offset": end.offset.0, "state": end.end.word(), "data_text": end.data,
+            });
+            place(&mut value, end.generation, end.at);
+            ("end", value)
+        }
+        Command::CancelStream { channel, offset } => {
+            ("cancel", json!({ "channel": name(channel), "offset": offset.0 }))
+        }
+        Command::ReadStream { channel, offset, known } => {
+            let known = known.map(|(generation, after)| json!([generation.0, after.0]));
+            ("stream", json!({ "channel": name(channel), "offset": offset.0, "known": known }))
+        }
     };
     json!({ "id": request.id.map(|id| id.0), verb: arguments })
+}
+
+fn append_value(append: &AppendPiece) -> Value {
+    let mut value = json!({ "channel": name(&append.channel), "offset": append.offset.0 });
+    place(&mut value, append.generation, append.at);
+    match &append.piece {
+        Piece::Text(text) => value["text"] = (**text).into(),
+        Piece::Event { kind, data } => {
+            value["event"] = json!({ "type": kind.as_str(), "data_text": data });
+        }
+        Piece::Alive => {}
+    }
+    value
+}
+
+fn place(value: &mut Value, generation: Option<Generation>, at: Option<Position>) {
+    value["gen"] = json!(generation.map(|generation| generation.0));
+    value["at"] = json!(at.map(|at| at.0));
 }
 
 fn report_value(report: &ClientReport<'_>) -> Value {

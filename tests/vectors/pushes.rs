@@ -6,6 +6,7 @@ use seawall::wire::presence;
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, *};
 use seawall::wire::reported::{ReportReply, reported};
+use seawall::wire::stream::StreamMark;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -385,6 +386,7 @@ impl PublicationValue {
             user: &self.user,
             time_ms: self.time,
             change,
+            stream: StreamMark::None,
             deleted_by: self.deleted_by.map(Offset),
             data: &self.data_text,
         }

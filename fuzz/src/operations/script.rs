@@ -176,6 +176,7 @@ impl<'a> Script<'a> {
                 key: None,
                 change: AppendChange::Original,
                 creation: Creation::Free,
+                stream: None,
                 // The highest bits make them long.
                 data: format!("\"{number:0width$}\"", width = usize::from(count / 64) * 300).into(),
             };

@@ -6,6 +6,7 @@ use seawall::job::{
 };
 use seawall::wire::publication::{Change, Published, Stored};
 use seawall::wire::push::{self, LogPosition};
+use seawall::wire::stream::StreamMark;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -85,8 +86,14 @@ impl Store {
             }
         }
         let frame = Arc::from(self.piece(channel, offset, Form::Frames));
-        let published =
-            Published { channel: channel.clone(), offset: Offset(offset), change, time_ms: offset, frame };
+        let published = Published {
+            channel: channel.clone(),
+            offset: Offset(offset),
+            change,
+            stream: StreamMark::None,
+            time_ms: offset,
+            frame,
+        };
         Ok((appended(offset, Attempt::First), Some(published)))
     }
 
@@ -123,7 +130,7 @@ impl Store {
             Form::Json => pieces.join(&b","[..]),
             Form::Frames => pieces.concat(),
         };
-        Page { position, count, first, last, body }
+        Page { position, count, first, last, body, has_streams: false }
     }
 
     fn piece(&self, channel: &ChannelName, offset: u64, form: Form) -> Vec<u8> {
@@ -135,6 +142,7 @@ impl Store {
             user: entry.user.as_str(),
             time_ms: offset,
             change: entry.change,
+            stream: StreamMark::None,
             deleted_by: entry.deleted_by.map(Offset),
             data,
         };
@@ -169,5 +177,5 @@ impl Log {
 }
 
 fn appended(offset: u64, attempt: Attempt) -> Appended {
-    Appended { epoch: EPOCH, offset: Offset(offset), time_ms: offset, attempt }
+    Appended { epoch: EPOCH, offset: Offset(offset), time_ms: offset, attempt, stream: None }
 }

@@ -90,7 +90,7 @@ impl View {
         let Some(id) = id else { return };
         let mut is_answered = true;
         match request.map(|request| &request.command) {
-            Some(Command::Signal { .. }) => is_answered = false,
+            Some(Command::Signal { .. } | Command::Append(_)) => is_answered = false,
             Some(Command::Subscribe { channel, from, .. }) => {
                 self.begins.insert((id, channel.to_string()), *from);
             }
@@ -108,7 +108,11 @@ impl View {
                 | Command::Present { .. }
                 | Command::Absent { .. }
                 | Command::Presence { .. }
-                | Command::Report(_),
+                | Command::Report(_)
+                | Command::Restart { .. }
+                | Command::End(_)
+                | Command::CancelStream { .. }
+                | Command::ReadStream { .. },
             )
             | None => {}
         }

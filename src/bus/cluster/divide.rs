@@ -28,11 +28,12 @@ mod tests {
     use super::*;
     use crate::id::{ChannelName, Offset};
     use crate::wire::publication::Change;
+    use crate::wire::stream::StreamMark;
 
     fn published(channel: usize, offset: u64) -> Published {
         let channel = ChannelName::parse(&format!("c{channel}")).expect("valid");
         let (offset, change, frame) = (Offset(offset), Change::None, Arc::from(&b"x"[..]));
-        Published { channel, offset, change, time_ms: 1, frame }
+        Published { channel, offset, change, stream: StreamMark::None, time_ms: 1, frame }
     }
 
     /// Thirds of the partitions.

@@ -14,6 +14,7 @@ use crate::metrics::latency::LatencyCounts;
 use crate::random::Random;
 use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart};
 use crate::wire::publication::{Change, Published};
+use crate::wire::stream::StreamMark;
 
 const GOOD: SloOutcome = SloOutcome::Good;
 const TOKEN: &str = r#"{"id":1,"connect":{"token":"t"}}"#;
@@ -69,7 +70,13 @@ fn order_store(stage: &Stage, board: &mut Board, to: Forced) {
 fn appended(stage: &mut Stage, outcome: Result<Attempt, AppendError>) {
     stage.turn_until(|stage| !stage.appends.is_empty());
     let ticket = stage.appends.pop_front().expect("not empty").ticket;
-    let outcome = outcome.map(|attempt| Appended { epoch: Epoch(7), offset: Offset(1), time_ms: 1, attempt });
+    let outcome = outcome.map(|attempt| Appended {
+        epoch: Epoch(7),
+        offset: Offset(1),
+        time_ms: 1,
+        attempt,
+        stream: None,
+    });
     stage.answer(Completion::Appended { ticket, outcome });
 }
 
@@ -372,6 +379,7 @@ fn delivery_counts_once_for_each_live_subscriber_by_the_time_since_its_commit() 
             offset: Offset(offset),
             change: Change::None,
             time_ms: stage.engine.now().unix_ms.saturating_add_signed(-age_ms),
+            stream: StreamMark::None,
             frame: Arc::from(vec![b'x'; bytes]),
         }])));
         stage.turn();

@@ -278,7 +278,8 @@ impl Stage {
         self.turn_until(|stage| {
             asked = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
                 Some(Read::Page(request)) => Some(request),
-                Some(Read::Heads { .. } | Read::Survey(_) | Read::Contradicted(_)) | None => None,
+                Some(Read::Heads { .. } | Read::Survey(_) | Read::Contradicted(_) | Read::Stream(_))
+                | None => None,
             };
             asked.is_some()
         });
@@ -360,7 +361,7 @@ impl Stage {
 /// An empty page of a log with this head.
 pub(super) fn page(head: u64) -> Page {
     let position = LogPosition { epoch: Epoch(7), head: Offset(head), floor: Offset(1) };
-    Page { position, count: 0, first: Offset::ZERO, last: Offset::ZERO, body: Vec::new() }
+    Page { position, count: 0, first: Offset::ZERO, last: Offset::ZERO, body: Vec::new(), has_streams: false }
 }
 
 pub(super) fn identity(stage: &Stage, counted: Counted, lives_ms: Option<u64>) -> Identity {

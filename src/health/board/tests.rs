@@ -40,7 +40,7 @@ fn recovery_is_detected_within_two_seconds() {
         let took = bench.run_until(5_000, |bench| bench.level() == Level::Ok);
         assert!(took <= 2_000, "{took}");
         let lasted = bench.events.iter().find_map(|event| match event.what {
-            EventKind::Recovered { lasted, .. } => Some(lasted),
+            HealthEventKind::Recovered { lasted, .. } => Some(lasted),
             _ => None,
         });
         assert!(lasted.expect("an outage ended") > Duration::from_secs(5));
@@ -119,8 +119,8 @@ fn failing_calls_behind_successful_probes_are_an_outage() {
         bench.work(broken());
     });
     assert_eq!(bench.level(), Level::Down);
-    let Some(Event { what: EventKind::Down { cause, .. }, .. }) =
-        bench.events.iter().find(|event| matches!(event.what, EventKind::Down { .. }))
+    let Some(Event { what: HealthEventKind::Down { cause, .. }, .. }) =
+        bench.events.iter().find(|event| matches!(event.what, HealthEventKind::Down { .. }))
     else {
         panic!("{:?}", bench.events)
     };
@@ -283,7 +283,7 @@ fn operator_order_is_applied_and_expires() {
     assert_eq!(bench.level(), Level::Down);
     bench.run(5_000);
     assert_eq!(bench.level(), Level::Ok);
-    assert!(bench.events.iter().any(|event| event.what == EventKind::Released));
+    assert!(bench.events.iter().any(|event| event.what == HealthEventKind::Released));
     bench.worlds[0] = World::Refuses;
     let until = bench.now().at + Duration::from_secs(60);
     let changes = bench.board.order(id, Some(ForcedOrder { to: Forced::Closed, until }), bench.now(), 1);
@@ -383,7 +383,7 @@ proptest! {
         prop_assert_eq!(bench.level(), Level::Ok);
         // Each outage and its end are reported exactly once, under the same reference.
         let ends: Vec<Reference> = bench.events.iter().filter_map(|event| match event.what {
-            EventKind::Recovered { reference, .. } => Some(reference),
+            HealthEventKind::Recovered { reference, .. } => Some(reference),
             _ => None,
         }).collect();
         let mut begins = bench.downs();

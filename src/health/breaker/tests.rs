@@ -26,12 +26,12 @@ fn tripped(now: Moment) -> Breaker {
 
 fn trip(breaker: &mut Breaker, now: Moment) {
     (0..UNREACHED_MAX).for_each(|_| assert!(call(breaker, CallOutcome::Unreached, QUICK, now)));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 fn close(breaker: &mut Breaker, now: Moment) {
     (0..TRIALS).for_each(|_| assert!(call(breaker, CallOutcome::Answered, QUICK, now)));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn ten_failures_of_twenty_calls_open_it_but_of_nineteen_do_not() {
     let mut breaker = Breaker::new(EndedBy::Probes);
     (0..10).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
     (0..9).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(9_000))));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
     call(&mut breaker, CallOutcome::Answered, QUICK, ms(9_500));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn calls_older_than_ten_seconds_are_forgotten() {
     let mut breaker = Breaker::new(EndedBy::Probes);
     (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(0))));
     (0..19).for_each(|_| assert!(call(&mut breaker, CallOutcome::Failed, QUICK, ms(10_000))));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn eighty_percent_of_slow_calls_open_it() {
     let mut breaker = Breaker::new(EndedBy::Probes);
     (0..16).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, Duration::from_secs(2), ms(0))));
     (0..4).for_each(|_| assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(0))));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -75,10 +75,10 @@ fn failures_caused_by_clients_never_count() {
     let mut breaker = Breaker::new(EndedBy::Probes);
     (0..1_000)
         .for_each(|_| assert!(call(&mut breaker, CallOutcome::ByClient, Duration::from_secs(9), ms(0))));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
     let mut breaker = tripped(ms(0));
     (0..10).for_each(|_| assert!(call(&mut breaker, CallOutcome::ByClient, QUICK, ms(2_000))));
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn three_single_trials_after_the_delay_close_it() {
     breaker.record(trial, CallOutcome::Answered, QUICK, ms(2_001), MIDDLE);
     assert!(breaker.admit(ms(2_001), MIDDLE).is_err());
     breaker.record(second, CallOutcome::Answered, QUICK, ms(2_002), MIDDLE);
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
     call(&mut breaker, CallOutcome::Answered, QUICK, ms(2_003));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn trial_without_a_result_fails() {
     breaker.admit(ms(2_000), MIDDLE).expect("a trial");
     let due = breaker.due().expect("a trial ends");
     breaker.tick(due, MIDDLE);
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn late_results_from_before_the_opening_are_ignored() {
     breaker.tick(ms(2_000), MIDDLE);
     let trial = breaker.admit(ms(2_000), MIDDLE).expect("a trial");
     breaker.record(old, CallOutcome::Unreached, QUICK, ms(2_000), MIDDLE);
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
     breaker.record(trial, CallOutcome::Unreached, QUICK, ms(2_005), MIDDLE);
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -128,12 +128,12 @@ fn failure_of_a_call_that_began_before_the_trials_is_no_failed_trial() {
     breaker.probe_succeeded(ms(900));
     // Begun at 0.2 s, when the server was silent, and given up at 1.2 s.
     assert!(call(&mut breaker, CallOutcome::Unreached, Duration::from_secs(1), ms(1_200)));
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
     close(&mut breaker, ms(1_300));
     trip(&mut breaker, ms(70_000));
     breaker.probe_succeeded(ms(70_000));
     assert!(call(&mut breaker, CallOutcome::Unreached, Duration::from_secs(1), ms(71_001)));
-    assert_eq!(breaker.position(), Position::Open, "begun after them");
+    assert_eq!(breaker.position(), BreakerPosition::Open, "begun after them");
 }
 
 #[test]
@@ -146,21 +146,21 @@ fn results_from_before_an_outage_do_not_start_the_next_one() {
     close(&mut breaker, ms(2_000));
     old.into_iter()
         .for_each(|ticket| breaker.record(ticket, CallOutcome::Unreached, QUICK, ms(2_001), MIDDLE));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
 fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
     let mut breaker = tripped(ms(0));
     breaker.probe_succeeded(ms(50));
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
     assert!(breaker.counts_as_down());
     breaker.probe_succeeded(ms(60));
     assert!(!breaker.counts_as_down());
     close(&mut breaker, ms(100));
     trip(&mut breaker, ms(30_000));
     breaker.probe_succeeded(ms(30_000));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
     assert_eq!(breaker.due(), Some(ms(34_000)));
     breaker.tick(ms(34_000), MIDDLE);
     breaker.probe_succeeded(ms(34_000));
@@ -174,7 +174,7 @@ fn successful_probe_half_opens_it_unless_probes_are_distrusted() {
     breaker.probe_succeeded(ms(95_000));
     call(&mut breaker, CallOutcome::Unreached, QUICK, ms(95_005));
     breaker.probe_succeeded(ms(95_005));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -188,11 +188,11 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
     for delay in [2_000, 4_000, 8_000] {
         // However many probes succeed, before and after the end of the delay, a trial decides.
         (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
-        assert_eq!((breaker.position(), breaker.due()), (Position::Open, Some(ms(at + delay))));
+        assert_eq!((breaker.position(), breaker.due()), (BreakerPosition::Open, Some(ms(at + delay))));
         at += delay;
         breaker.tick(ms(at), MIDDLE);
         (0..9).for_each(|n| breaker.probe_succeeded(ms(at + n)));
-        assert!(breaker.counts_as_down() && breaker.position() == Position::HalfOpen);
+        assert!(breaker.counts_as_down() && breaker.position() == BreakerPosition::HalfOpen);
         at += 300;
         assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(at)));
     }
@@ -200,7 +200,7 @@ fn fault_that_probes_cannot_notice_is_not_ended_by_probes() {
     (0..TRIALS).for_each(|_| {
         assert!(breaker.counts_as_down() && call(&mut breaker, CallOutcome::Answered, QUICK, ms(at)))
     });
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn trial_with_a_fault_that_probes_cannot_notice_distrusts_probes() {
     breaker.tick(ms(2_000), MIDDLE);
     assert!(call(&mut breaker, CallOutcome::Unseen, QUICK, ms(2_005)));
     breaker.probe_succeeded(ms(2_006));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
 }
 
 #[test]
@@ -219,25 +219,25 @@ fn outage_that_calls_end_is_not_ended_by_probes_or_silence() {
     for n in 0..9 {
         breaker.probe_succeeded(ms(50 + n));
     }
-    assert_eq!(breaker.position(), Position::HalfOpen, "a probe shortens the delay");
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen, "a probe shortens the delay");
     breaker.tick(ms(60_000), MIDDLE);
     assert!(breaker.counts_as_down() && breaker.due().is_none());
     for n in 1..=TRIALS {
         assert!(breaker.counts_as_down());
         assert!(call(&mut breaker, CallOutcome::Answered, QUICK, ms(60_000 + u64::from(n))));
     }
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
 }
 
 #[test]
 fn demanded_trials_are_those_of_a_closed_breaker_without_a_delay() {
     let mut breaker = Breaker::new(EndedBy::Calls);
     breaker.demand_trials(ms(0));
-    assert!(breaker.counts_as_down() && breaker.position() == Position::HalfOpen);
+    assert!(breaker.counts_as_down() && breaker.position() == BreakerPosition::HalfOpen);
     close(&mut breaker, ms(1));
     trip(&mut breaker, ms(2));
     breaker.demand_trials(ms(3));
-    assert_eq!(breaker.position(), Position::Open, "a delay is not shortened");
+    assert_eq!(breaker.position(), BreakerPosition::Open, "a delay is not shortened");
 }
 
 #[test]
@@ -246,17 +246,17 @@ fn forced_position_holds_until_it_expires() {
     breaker.force(Forced::Open, ms(60_000));
     assert!(breaker.admit(ms(59_999), MIDDLE).is_err());
     breaker.probe_succeeded(ms(0));
-    assert_eq!(breaker.position(), Position::Open);
+    assert_eq!(breaker.position(), BreakerPosition::Open);
     assert!(breaker.admit(ms(60_000), MIDDLE).is_ok());
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
     breaker.force(Forced::Closed, ms(90_000));
     (0..100).for_each(|_| assert!(call(&mut breaker, CallOutcome::Unreached, QUICK, ms(70_000))));
-    assert_eq!(breaker.position(), Position::Closed);
+    assert_eq!(breaker.position(), BreakerPosition::Closed);
     breaker.tick(ms(90_000), MIDDLE);
     trip(&mut breaker, ms(90_000));
     breaker.force(Forced::Open, ms(200_000));
     breaker.release(ms(100_000));
-    assert_eq!(breaker.position(), Position::HalfOpen);
+    assert_eq!(breaker.position(), BreakerPosition::HalfOpen);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -302,15 +302,15 @@ proptest! {
                     let before = breaker.position();
                     match breaker.admit(now, random) {
                         Ok(ticket) => {
-                            prop_assert_ne!(before, Position::Open);
-                            if before == Position::HalfOpen {
+                            prop_assert_ne!(before, BreakerPosition::Open);
+                            if before == BreakerPosition::HalfOpen {
                                 // Only one trial at a time.
                                 prop_assert!(breaker.admit(now, random).is_err());
                             }
                             out.push(ticket);
                         }
                         Err(open) => {
-                            prop_assert_ne!(before, Position::Closed);
+                            prop_assert_ne!(before, BreakerPosition::Closed);
                             prop_assert!((100..=30_000).contains(&open.retry_ms));
                         }
                     }

@@ -7,6 +7,7 @@ use crate::limits::SHARED_FRAME_BYTES_MIN;
 use crate::wire::publication::{Change, Published};
 use crate::wire::push::{LogPosition, RecoveryOutcome};
 use crate::wire::server_frame::{self, Opcode};
+use crate::wire::stream::StreamMark;
 use std::sync::Arc;
 
 const EPOCH: Epoch = Epoch(7);
@@ -30,7 +31,14 @@ fn offsets(frames: &[u8]) -> Vec<u64> {
 }
 
 fn published(offset: u64, change: Change) -> Published {
-    Published { channel: name(), offset: Offset(offset), change, time_ms: 1, frame: Arc::from(frame(offset)) }
+    Published {
+        channel: name(),
+        offset: Offset(offset),
+        change,
+        stream: StreamMark::None,
+        time_ms: 1,
+        frame: Arc::from(frame(offset)),
+    }
 }
 
 fn after(offset: u64) -> StartAt {
@@ -197,6 +205,7 @@ fn long_frame_is_shared_by_all_subscribers_that_lack_it() {
             channel: name(),
             offset,
             change: Change::None,
+            stream: StreamMark::None,
             time_ms: 1,
             frame: Arc::clone(frame),
         });

@@ -6,6 +6,7 @@ use crate::wire::command::HistoryRange;
 use crate::wire::publication::Change;
 use crate::wire::push::{LogPosition, RecoveryOutcome};
 use crate::wire::server_frame::{self, Opcode};
+use crate::wire::stream::StreamMark;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -221,6 +222,7 @@ impl World {
                         offset: Offset(log.head),
                         change: Change::None,
                         time_ms: 1,
+                        stream: StreamMark::None,
                         frame: Arc::from(frame(channel, log.head)),
                     });
                 }

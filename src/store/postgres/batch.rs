@@ -104,7 +104,8 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let epoch = Epoch(row.try_get::<i64>(4)? as u32);
-    let appended = Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt };
+    let appended =
+        Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt, stream: None };
     let starts = attempt == Attempt::First && offset == floor && natural(offset) % BASE_STEP == 1;
     let channel = if starts { ChannelAge::New } else { ChannelAge::Old };
     Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1), channel })

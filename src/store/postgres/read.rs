@@ -7,7 +7,7 @@ use super::presence::Presence;
 use super::suspicion::HeadsVerdict;
 use super::timing::{GLANCE, monotonic, pause};
 use crate::id::{ChannelName, Epoch, Offset};
-use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span};
+use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span, StreamRequest};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
@@ -18,6 +18,7 @@ use crate::store::outcome::RETRY_MS;
 use crate::store::page_body::{PageBody, Room};
 use crate::wire::publication::Stored;
 use crate::wire::push::LogPosition;
+use crate::wire::stream::StreamMark;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use postgres_types::Type;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -120,6 +121,10 @@ impl PostgresReader {
                     slice.answer();
                 }
             }
+            Read::Stream(request) => {
+                let ticket = request.ticket;
+                self.answers.one(ticket.reactor, Completion::StreamRead { ticket, outcome: Ok(Vec::new()) });
+            }
             Read::Contradicted(contradiction) => self.epoch.note_lost(&contradiction, &self.counters),
         }
     }
@@ -206,6 +211,9 @@ fn refuse(answers: &Answers, counters: &StoreCounters, job: Read) {
         Read::Heads { ticket, .. } => {
             answers.one(ticket.reactor, Completion::Heads { ticket, outcome: Err(error) });
         }
+        Read::Stream(StreamRequest { ticket, .. }) => {
+            answers.one(ticket.reactor, Completion::StreamRead { ticket, outcome: Err(error) });
+        }
         // The asker sees that the slice was not answered, and the next publication contradicts what is known again.
         Read::Survey(_) | Read::Contradicted(_) => {}
     }
@@ -228,6 +236,7 @@ pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
             user: row.try_get(4)?,
             time_ms: natural(row.try_get(6)?),
             change: change(i64::from(kind), row.try_get(8)?),
+            stream: StreamMark::None,
             deleted_by: deleted_by.map(|by| Offset(natural(by))),
             data: row.try_get::<Option<&str>>(10)?.unwrap_or("null"),
         };

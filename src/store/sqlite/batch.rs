@@ -128,6 +128,7 @@ impl<'a> Batch<'a> {
             offset: row.head,
             time_ms: row.time_ms,
             attempt: Attempt::First,
+            stream: None,
         }))
     }
 
@@ -169,6 +170,7 @@ impl<'a> Batch<'a> {
                 offset: known.offset,
                 time_ms: known.time_ms,
                 attempt: Attempt::Repeat,
+                stream: None,
             })
         }))
     }

@@ -11,6 +11,7 @@ use crate::store::columns::{change, integer, natural};
 use crate::store::page_body::{PageBody, Room};
 use crate::wire::publication::Stored;
 use crate::wire::push::LogPosition;
+use crate::wire::stream::StreamMark;
 use rusqlite::{Connection, Row, Transaction, params};
 use std::path::PathBuf;
 
@@ -142,6 +143,7 @@ fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> 
         user: row.get_ref(1)?.as_str()?,
         time_ms: natural(row.get(3)?),
         change: change(row.get(4)?, target),
+        stream: StreamMark::None,
         deleted_by: deleted_by.map(|by| Offset(natural(by))),
         // The text of an edit may still wait to be erased.
         data: match deleted_by {

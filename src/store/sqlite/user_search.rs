@@ -153,6 +153,7 @@ fn delete(channel: ChannelName, target: Offset) -> Append {
         key: None,
         change: AppendChange::Delete(target, Authority::Moderator),
         creation: Creation::Free,
+        stream: None,
         data: "null".into(),
     }
 }

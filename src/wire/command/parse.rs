@@ -285,7 +285,7 @@ fn publish<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     };
     let channel = arguments.required("channel", arguments::channel)?;
     let key = arguments.optional("key", arguments::key)?;
-    Ok(Command::Publish(Publish { channel, key, content }))
+    Ok(Command::Publish(Publish { channel, key, content, stream: None }))
 }
 
 fn history<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {

@@ -2,13 +2,15 @@
 
 use super::previous::Previous;
 use super::report::ClientReport;
+use super::stream::{AppendPiece, EndStream};
 use crate::id::{ChannelName, CommandId, Epoch, Key, Offset, PresenceState, UserName};
+use crate::wire::stream::{Generation, Position, StreamOptions};
 use std::borrow::Cow;
 
 /// One command with its id.
 #[derive(Debug, PartialEq)]
 pub struct CommandFrame<'a> {
-    /// Repeated in the reply; `None` only for `signal`.
+    /// Repeated in the reply; `None` only for `signal` and `append`.
     pub id: Option<CommandId>,
     pub command: Command<'a>,
 }
@@ -63,6 +65,30 @@ pub enum Command<'a> {
     },
     /// Reports errors of the client's application.
     Report(Box<ClientReport<'a>>),
+    /// Adds a piece to a stream.
+    Append(Box<AppendPiece>),
+    /// Empties a stream: its next generation begins.
+    Restart {
+        channel: ChannelName,
+        /// The begin of the stream.
+        offset: Offset,
+    },
+    /// Ends a stream.
+    End(EndStream<'a>),
+    /// Asks for the end of a stream.
+    CancelStream {
+        channel: ChannelName,
+        /// The begin of the stream.
+        offset: Offset,
+    },
+    /// Reads an open stream.
+    ReadStream {
+        channel: ChannelName,
+        /// The begin of the stream.
+        offset: Offset,
+        /// The generation that the client has, and the end of its text.
+        known: Option<(Generation, Position)>,
+    },
 }
 
 /// The use of a channel's roster that comes with a subscription.
@@ -146,6 +172,8 @@ pub struct Publish<'a> {
     pub channel: ChannelName,
     pub key: Option<Key>,
     pub content: Content<'a>,
+    /// The stream that an original begins.
+    pub stream: Option<Box<StreamOptions>>,
 }
 
 /// The kind of a publication, and its JSON, byte for byte as received.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::wire::publication::Stored;
 use crate::wire::push;
+use crate::wire::stream::StreamMark;
 use proptest::prelude::*;
 
 const ORIGIN: Origin = Origin(0x0102_0304_0506_0708);
@@ -26,7 +27,14 @@ fn frame(channel: &str, offset: u64, data: &str) -> Vec<u8> {
 }
 
 fn published(offset: u64, change: Change, frame: &[u8]) -> Published {
-    Published { channel: channel(), offset: Offset(offset), change, time_ms: 1, frame: Arc::from(frame) }
+    Published {
+        channel: channel(),
+        offset: Offset(offset),
+        change,
+        stream: StreamMark::None,
+        time_ms: 1,
+        frame: Arc::from(frame),
+    }
 }
 
 fn sealed(entries: &[Published]) -> Vec<u8> {
@@ -85,6 +93,7 @@ fn frame_that_the_gateway_writes_is_accepted() {
             user: "ann \"\u{e9}",
             time_ms: 1,
             change: Change::None,
+            stream: StreamMark::None,
             deleted_by: None,
             data,
         };

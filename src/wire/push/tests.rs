@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::stream::StreamMark;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -53,6 +54,7 @@ proptest! {
             user: &user,
             time_ms: offset,
             change,
+            stream: StreamMark::None,
             deleted_by: deleted_by.map(Offset),
             data: &text,
         };

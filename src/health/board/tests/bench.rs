@@ -153,7 +153,7 @@ impl Bench {
 
     pub(super) fn downs(&self) -> Vec<Reference> {
         let reference = |event: &Event| match &event.what {
-            EventKind::Down { reference, .. } => Some(*reference),
+            HealthEventKind::Down { reference, .. } => Some(*reference),
             _ => None,
         };
         self.events.iter().filter_map(reference).collect()

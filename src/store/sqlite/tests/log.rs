@@ -243,6 +243,7 @@ fn frames_hold_the_same_publications_as_json() {
             user: "ann",
             time_ms: 1,
             change: crate::wire::publication::Change::None,
+            stream: crate::wire::stream::StreamMark::None,
             deleted_by: None,
             data: &data,
         };

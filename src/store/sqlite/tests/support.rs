@@ -36,6 +36,7 @@ pub(super) fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -
         key: key.map(|key| Key::parse(key).expect("a key")),
         change: AppendChange::Original,
         creation: Creation::Free,
+        stream: None,
         data: data.into(),
     }
 }

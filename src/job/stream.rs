@@ -1,0 +1,62 @@
+//! Jobs for the owner of the streams, in a bounded queue of their own. A producer knows of its begin only after the commit, so
+//! nothing needs an order between this queue and that of the appends.
+
+pub use crate::id::ProducerId;
+pub use crate::wire::stream::{
+    BeginStream, BegunStream, News, ProducerNotice, StreamFault, StreamNews, StreamOutcome, WholeStream,
+};
+
+use super::message::Ticket;
+use crate::id::UserName;
+use crate::session::outcome::Authority;
+use crate::wire::stream::{Generation, Piece, Position, StreamEnd, StreamId};
+
+/// Work for the owner of the streams.
+#[derive(Debug)]
+pub enum StreamWork {
+    Job(StreamJob),
+    /// A connection ended: each of its streams loses its producer.
+    Detach {
+        producer: ProducerId,
+    },
+}
+
+/// A command about one stream.
+#[derive(Debug)]
+pub struct StreamJob {
+    /// The connection that sent it.
+    pub producer: ProducerId,
+    /// `None` for an `append` without an id, which is acknowledged in sums.
+    pub ticket: Option<Ticket>,
+    pub id: StreamId,
+    /// The user that sent it.
+    pub user: UserName,
+    pub order: StreamOrder,
+}
+
+/// The command.
+#[derive(Debug)]
+pub enum StreamOrder {
+    Append {
+        /// `None`: the newest.
+        generation: Option<Generation>,
+        /// `None`: after what there is.
+        at: Option<Position>,
+        piece: Piece,
+    },
+    /// Begins the next generation.
+    Restart,
+    End {
+        /// `None`: the newest.
+        generation: Option<Generation>,
+        /// `None`: after what there is.
+        at: Option<Position>,
+        end: StreamEnd,
+        /// JSON in place of the text, byte for byte as received.
+        data: Option<Box<str>>,
+    },
+    /// With [`Authority::Author`], for the asker and the author only.
+    Cancel { authority: Authority },
+    /// The connection becomes the producer: its begin was a repeat of one by another connection.
+    Attach,
+}

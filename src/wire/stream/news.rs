@@ -1,0 +1,42 @@
+//! What readers get of a stream: complete frames with the same bytes for all of them.
+
+use super::{Generation, Position, StreamId, StreamState};
+use std::sync::Arc;
+
+/// A change of an open stream that was committed.
+#[derive(Clone, Debug)]
+pub struct StreamNews {
+    pub id: StreamId,
+    pub generation: Generation,
+    pub news: News,
+}
+
+/// The kinds of change.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The text grew, or events were added.
+    Pieces {
+        /// Where the pieces begin.
+        at: Position,
+        /// Where they end.
+        next: Position,
+        /// Complete `stream` frames, one after the other.
+        frames: Arc<[u8]>,
+    },
+    /// The stream is in another state, with the `stream` frame that says so.
+    State(StreamState, Arc<[u8]>),
+    /// A generation began, with its whole, empty `stream` frame.
+    Restarted(Arc<[u8]>),
+}
+
+/// An open stream as it is now, for one who joins or missed something.
+#[derive(Clone, Debug)]
+pub struct WholeStream {
+    pub id: StreamId,
+    pub generation: Generation,
+    /// Where the text ends.
+    pub next: Position,
+    pub state: StreamState,
+    /// The complete `stream` frame: from the position that was asked for, or from 0.
+    pub frame: Arc<[u8]>,
+}
