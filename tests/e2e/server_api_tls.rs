@@ -41,6 +41,7 @@ fn api_with_tls_has_the_certificate_of_clients_and_a_renewed_one_after_a_reload(
     assert_eq!(backend.publish(&one)["offset"], 2, "the open connection continues");
     trust(api, Some(Arc::new(new.client())));
     assert_eq!(Backend::of(&gateway).publish(&one)["offset"], 3);
+    trust(api, None);
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn renewed_certificate_is_served_after_sighup_and_connections_and_tickets_stay_v
         "a ticket from before the renewal resumes"
     );
     assert_eq!(chat.publish("c", serde_json::json!("still here")), 1);
+    trust(gateway.address, None);
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Operator {
     }
 
     pub fn connect(&self) -> RawClient {
-        RawClient::from(dial(self.address, None, None).expect("the admin listener accepts"))
+        RawClient::plain(dial(self.address, None, None).expect("the admin listener accepts"))
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@ use super::line::{self, Certificate};
 use super::raw::{RawClient, Response};
 use super::wait::{SOON, comes_true, until};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -241,8 +242,8 @@ impl Setup {
         match listening(&lines) {
             Some(address) => {
                 let client = self.certificate.as_ref().map(|certificate| Arc::new(certificate.client()));
-                line::trust(address, client);
-                Ok(Gateway { child, address, setup: self, output })
+                line::trust(address, client.clone());
+                Ok(Gateway { child, address, client, setup: self, output })
             }
             None => {
                 let _ = child.kill();
@@ -344,6 +345,8 @@ impl Output {
 pub struct Gateway {
     child: Child,
     pub address: SocketAddr,
+    /// The TLS configuration of its clients.
+    client: Option<Arc<ClientConfig>>,
     setup: Setup,
     output: Output,
 }
@@ -491,6 +494,10 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        // Before its port is free for others, which may be without TLS.
+        if let Some(client) = &self.client {
+            line::forget(self.address, client);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

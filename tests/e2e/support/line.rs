@@ -27,6 +27,14 @@ pub fn trust(address: SocketAddr, config: Option<Arc<ClientConfig>>) {
     };
 }
 
+/// Forgets the configuration of a gateway that ends, unless its successor at the address has another.
+pub fn forget(address: SocketAddr, config: &Arc<ClientConfig>) {
+    let mut trusted = TRUSTED.lock().expect("no holder panics");
+    if trusted.get(&address).is_some_and(|own| Arc::ptr_eq(own, config)) {
+        trusted.remove(&address);
+    }
+}
+
 pub fn trusted(address: SocketAddr) -> Option<Arc<ClientConfig>> {
     TRUSTED.lock().expect("no holder panics").get(&address).cloned()
 }

@@ -53,6 +53,12 @@ pub fn dial(
     Ok(socket.into())
 }
 
+fn with_deadlines(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+    stream.set_write_timeout(Some(SOON)).expect("a timeout can be set");
+    stream
+}
+
 /// A TCP connection with deadlines.
 pub struct RawClient {
     pub stream: Line,
@@ -64,10 +70,14 @@ impl RawClient {
         RawClient::from(dial(gateway.address, None, None).expect("the gateway accepts"))
     }
 
+    /// Over TLS if a gateway of this process serves the peer's address with TLS.
     pub fn from(stream: TcpStream) -> RawClient {
-        stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(SOON)).expect("a timeout can be set");
-        RawClient { stream: Line::over(stream) }
+        RawClient { stream: Line::over(with_deadlines(stream)) }
+    }
+
+    /// Without TLS, for a listener that never has it: its port may have been that of a gateway with TLS.
+    pub fn plain(stream: TcpStream) -> RawClient {
+        RawClient { stream: Line::Plain(with_deadlines(stream)) }
     }
 
     /// Opens a connection and upgrades it at `path`.
