@@ -15,8 +15,8 @@ use tempfile::TempDir;
 const MEAN: usize = 200;
 /// All instances are within a tenth of the mean after this time: about a minute on a quiet machine. While turns are slow, no client is asked.
 const EVEN: Duration = Duration::from_secs(300);
-/// The time between two looks at the clients of a thread.
-const LOOK: Duration = Duration::from_millis(20);
+/// The time between two looks at the clients of a thread: each costs several system calls for each client.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// HAProxy that chooses at random, except where a client asks for an instance.
 struct Balancer {

@@ -10,8 +10,11 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// The attempts of [`in_time`].
 const ATTEMPTS: usize = 3;
 
-/// The interval between two checks of a condition.
-const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// The shortest and the longest interval between two checks of a condition.
+const CHECK_INTERVALS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
+
+/// The part of the time waited so far that is waited until the next check: many a check costs a gateway as much as a client does.
+const CHECK_PART: u32 = 20;
 
 /// Waits until `holds` returns true, or panics with `what` it waited for.
 #[track_caller]
@@ -21,12 +24,14 @@ pub fn until(within: Duration, what: &str, holds: impl FnMut() -> bool) {
 
 /// Waits until `holds` returns true; returns `false` at the deadline.
 pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + within;
+    let begun = Instant::now();
+    let [shortest, longest] = CHECK_INTERVALS;
     while !holds() {
-        if Instant::now() >= deadline {
+        let waited = begun.elapsed();
+        if waited >= within {
             return false;
         }
-        std::thread::sleep(CHECK_INTERVAL);
+        std::thread::sleep((waited / CHECK_PART).clamp(shortest, longest));
     }
     true
 }
