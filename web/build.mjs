@@ -30,7 +30,7 @@ const TYPES = {
 };
 
 /** The library's modules besides its core: the name in `seawall-client/NAME`, and the source. */
-const MODULES = { flags: 'flags', outbox: 'durable', presence: 'presence', reports: 'reports', telemetry: 'telemetry', timeline: 'timeline' };
+const MODULES = { flags: 'flags', outbox: 'durable', presence: 'presence', producer: 'producer', reports: 'reports', streams: 'streams', telemetry: 'telemetry', timeline: 'timeline' };
 const modules = Object.entries(MODULES);
 /** The libraries' sources, not built copies. */
 const SOURCES = {

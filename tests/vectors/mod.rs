@@ -11,12 +11,13 @@ mod flags;
 mod presence;
 mod pushes;
 mod schemas;
+mod stream;
 
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "backoff.json",
     "closes.json",
     "commands.json",
@@ -26,6 +27,7 @@ const FILES: [&str; 9] = [
     "personal.json",
     "presence.json",
     "pushes.json",
+    "stream.json",
 ];
 
 fn folder() -> PathBuf {

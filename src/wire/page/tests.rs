@@ -32,7 +32,9 @@ fn every_file_has_a_unique_well_formed_path() {
         "/seawall-client-flags.js",
         "/seawall-client-outbox.js",
         "/seawall-client-presence.js",
+        "/seawall-client-producer.js",
         "/seawall-client-reports.js",
+        "/seawall-client-streams.js",
         "/seawall-client-telemetry.js",
         "/seawall-client-timeline.js",
     ] {

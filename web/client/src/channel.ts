@@ -8,6 +8,7 @@ import { newKey } from './key.js';
 import { ITERATION_MAX } from './limits.js';
 import { Cell, notify } from './observable.js';
 import type { NewEntry } from './state.js';
+import type { Frame } from './wire.js';
 
 /** The client's functions that handles call. */
 export interface Owner {
@@ -15,6 +16,10 @@ export interface Owner {
   publish(entry: NewEntry): Promise<Published>;
   request<R>(body: object, name?: string): Promise<R>;
   signal(channel: string, json: string): boolean;
+  /** Sends a command that has no id. Returns `false` if there is no connection. */
+  send(text: string): boolean;
+  /** Called with each frame, after it was handled. */
+  readonly taps: Set<(frame: Frame) => void>;
   leave(handle: Handle): void;
 }
 

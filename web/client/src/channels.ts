@@ -7,6 +7,8 @@ import { PAGE, WINDOW } from './limits.js';
 import { TRANSIENT_CODES, type Ask, type Event, type Request, type Sub, type Turn } from './state.js';
 import { publicationOf, type Begin, type Frame, type WireError, type WirePage, type WirePublication } from './wire.js';
 
+const FORBIDDEN = 'You may not read this channel: use a token with the right to subscribe.';
+
 /** Adds a subscription that the app wants. */
 export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
   const { from, present, watch } = event;
@@ -21,7 +23,7 @@ export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
 export function enter({ s }: Turn, { name, body }: Pick<Request, 'name' | 'body'>): void {
   const { channel, state } = body as { channel?: string; state?: string };
   const sub = s.subs.get(channel!);
-  if (sub && name && name !== 'presence') sub.present = name === 'present' ? { state } : undefined;
+  if (sub && name?.endsWith('sent')) sub.present = name === 'present' ? { state } : undefined;
 }
 
 /** Removes a subscription that the app no longer wants. */
@@ -53,7 +55,7 @@ export function begin(t: Turn, start: Begin, link: number): void {
     return;
   }
   if (because === 'unavailable' || because === 'forbidden') {
-    const message = because === 'forbidden' ? 'You may not read this channel: use a token with the right to subscribe.' : 'This channel cannot be read now.';
+    const message = because === 'forbidden' ? FORBIDDEN : 'This channel cannot be read now.';
     return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(start.retry_ms) ?? 1000 : undefined });
   }
   Object.assign(sub, { on: link, replaying: true });
@@ -103,9 +105,9 @@ function again(sub: Sub): boolean {
 }
 
 /** Converts a gateway error for apps. Transient errors without a `retry_ms` get 1000 ms. */
-export function failure({ code, message, dependency, retry_ms }: WireError): Failure {
-  const retryMs = advised(retry_ms) ?? (TRANSIENT_CODES.includes(code) ? 1000 : undefined);
-  return { code, message, ...(retryMs !== undefined && { retryMs }), ...(dependency && { dependency }) };
+export function failure({ retry_ms, ...more }: WireError): Failure {
+  const retryMs = advised(retry_ms) ?? (TRANSIENT_CODES.includes(more.code) ? 1000 : undefined);
+  return { ...more, ...(retryMs !== undefined && { retryMs }) };
 }
 
 /** Handles the reply to a subscribe, or to a history request that fills a hole. */
@@ -169,7 +171,7 @@ export function pushed(t: Turn, link: number, { publication, signal, presence, s
   }
   if (sub && unsubscribed && sub.on === link) {
     sub.asked = false;
-    refuse(t, sub, { code: 'forbidden', message: 'You may no longer read this channel: the token has no right to subscribe to it.' });
+    refuse(t, sub, { code: 'forbidden', message: FORBIDDEN });
     freed(t);
   }
   for (const [name, head] of Object.entries(beat?.heads ?? {})) {

@@ -8,12 +8,12 @@ import { invalid, SeawallError } from './error.js';
 import { users } from './identity.js';
 import { newKey } from './key.js';
 import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './limits.js';
-import { Cell } from './observable.js';
+import { Cell, notify } from './observable.js';
 import { owned, tooLarge } from './outbox.js';
 import * as session from './session.js';
 import { isOn, type Effect, type Entry, type Event, type NewEntry, type SessionState, type Watcher } from './state.js';
 import { systemClock } from './system.js';
-import { command, read } from './wire.js';
+import { command, read, type Frame } from './wire.js';
 
 interface Waiter<T> {
   readonly resolve: (value: T) => void;
@@ -41,6 +41,7 @@ class Shell implements Client, Owner {
   readonly status;
   readonly flags = new Cell<readonly string[]>([]);
   readonly outbox: Outbox;
+  readonly taps = new Set<(frame: Frame) => void>();
   readonly #entries = new Cell<readonly OutboxEntry[]>([]);
   readonly #storage;
   readonly #clock: Clock;
@@ -181,11 +182,14 @@ class Shell implements Client, Owner {
     const due = Math.max(now, this.#signals);
     const can = link !== undefined && subs.get(channel)?.on === link && now >= links.get(link)!.quiet
       && due - now < SIGNAL_BURST_MS && this.#sockets.get(link)!.bufferedAmount < SIGNAL_BYTES;
-    if (can) {
-      this.#signals = due + SIGNAL_MS;
-      this.#dispatch({ is: 'signal', text });
-    }
-    return can;
+    if (can) this.#signals = due + SIGNAL_MS;
+    return can && this.send(text);
+  }
+
+  send(text: string): boolean {
+    const socket = this.#sockets.get(this.#s.link!);
+    socket?.send(text);
+    return !!socket;
   }
 
   reconnect(): void {
@@ -289,7 +293,9 @@ class Shell implements Client, Owner {
       socket.onopen = () => this.#dispatch({ is: 'opened', link });
       socket.onmessage = ({ data }: { data: unknown }) => {
         const frame = read(data);
-        if (frame) this.#dispatch({ is: 'frame', link, frame });
+        if (!frame) return;
+        this.#dispatch({ is: 'frame', link, frame });
+        notify(this.taps, frame);
       };
       let detail = '';
       // Browsers do not say why; Node and `ws` do.
@@ -315,10 +321,11 @@ class Shell implements Client, Owner {
     // A callback that is called again has timed out: the late result of an earlier call is ignored.
     const mine = ++this.#asked;
     const done = (result: { token: string } | { message: string }) => { if (mine === this.#asked) this.#dispatch({ is: 'token', ...result }); };
-    new Promise<unknown>((resolve) => { resolve(ask()); }).then((token) => {
+    (async () => {
+      const token = await ask();
       if (typeof token !== 'string' || !token) throw new Error(`it returned ${JSON.stringify(token)}, not a token.`);
       return { token };
-    }).then(done, (error) => done({ message: `The token callback failed: ${error?.message ?? error}` }));
+    })().then(done, (error) => done({ message: `The token callback failed: ${error?.message ?? error}` }));
   }
 
   /** The entries that this client can take over: none while it is closed; with entries of its own, up to the bound. */

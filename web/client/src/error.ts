@@ -1,6 +1,7 @@
 /** The error class of this package. */
 
 import type { ErrorCode, Failure } from './api.js';
+import type { StreamEnd } from './stream.js';
 
 /** The only error that this package throws or rejects with. `code` is for programs, `message` for people. */
 export class SeawallError extends Error implements Failure {
@@ -8,6 +9,10 @@ export class SeawallError extends Error implements Failure {
   declare readonly code: ErrorCode;
   declare readonly retryMs?: number;
   declare readonly dependency?: string;
+  declare readonly gen?: number;
+  declare readonly next?: number;
+  declare readonly state?: StreamEnd;
+  declare readonly edit?: number;
 
   constructor({ message, ...more }: Failure) {
     super(message);

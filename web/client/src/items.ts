@@ -1,6 +1,6 @@
 /** A channel's messages with edits and deletes applied, joined with the outbox. Values in, immutable values out: no client, no timer. */
 
-import type { Gap, OutboxEntry, Publication, Reset } from './api.js';
+import type { Gap, OutboxEntry, Publication, PublicationHead, Reset } from './api.js';
 
 /** The members of every message. */
 export interface TimelineHead {
@@ -16,8 +16,10 @@ export interface TimelineHead {
   readonly own: boolean;
   /** When it was stored or, while it waits, when it was written. */
   readonly time: number;
-  /** True if `data` is that of an edit. */
+  /** True if `data` is that of an edit by a person. */
   readonly edited: boolean;
+  /** `begun`: its text is being written, and `streams` of `seawall-client/streams` has it. Else how that ended. */
+  readonly stream?: PublicationHead['stream'];
   /** The message's own outbox entry while it is not stored, or the latest edit or delete of it that is in progress. */
   readonly pending?: OutboxEntry;
 }
@@ -193,11 +195,11 @@ export class Items {
     if (item && item.own === own && item.pending === pending && message.sent === sent) return item;
     const edit = this.#edits.get(offset);
     const deleted = deletedBy !== undefined || this.#deletes.has(offset);
-    const edited = edit !== undefined && edit.deletedBy === undefined && !deleted;
+    const isChanged = edit !== undefined && edit.deletedBy === undefined && !deleted;
     message.sent = sent;
     return (message.item = {
-      kind: 'message', id: sent ? `k${key}` : `m${offset}`, offset, key, user, own, time, edited, pending, deleted,
-      data: deleted ? null : edited ? edit.data : one.data,
+      kind: 'message', id: sent ? `k${key}` : `m${offset}`, offset, key, user, own, time, edited: isChanged && !edit.stream, pending, deleted,
+      data: deleted ? null : isChanged ? edit.data : one.data, stream: (edit ?? one).stream,
     } as TimelineMessage);
   }
 

@@ -60,7 +60,6 @@ function handle(t: Turn, event: Event): void {
     case 'retry': return outbox.retry(t, event.key, event.newKey);
     case 'discard': return outbox.discard(t, event.key);
     case 'history': return request(t, event);
-    case 'signal': return t.do({ do: 'send', link: t.s.link!, text: event.text });
   }
 }
 
@@ -96,7 +95,11 @@ function reply(t: Turn, ask: Ask, frame: Frame): void {
     case 'subscribe':
     case 'fill': return channels.answered(t, ask, frame);
     case 'publish': return outbox.answered(t, ask.key, frame, t.s.links.get(ask.link));
-    case 'page': return answer(t, ask.request, frame.history ? pageOf(frame.history) : frame.presence ?? frame.reported ?? {}, frame.error && channels.failure(frame.error));
+    case 'page': {
+      // The reply has one member in addition to `id`.
+      const { id, error, history, ...more } = frame;
+      return answer(t, ask.request, history ? pageOf(history) : Object.values(more)[0], error && channels.failure(error));
+    }
     case 'leave': return frame.unsubscribed && channels.freed(t);
     case 'probe': return;
   }
@@ -140,7 +143,7 @@ function request(t: Turn, { request, body, name }: Event & { is: 'history' }): v
   // The next connection begins with it, even if no reply comes.
   if (name === 'absent') channels.enter(t, { name, body });
   if (t.s.requests.size >= REQUESTS_MAX) {
-    return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} history requests are in progress: await them first.` } });
+    return t.do({ do: 'answer', request, failure: { code: 'too_many', message: `${REQUESTS_MAX} requests are in progress: await them first.` } });
   }
   t.s.requests.set(request, { body, name, until: t.now + REQUEST_MS, sent: false });
 }

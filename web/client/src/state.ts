@@ -198,8 +198,7 @@ export type Event =
   | { readonly is: 'restored'; readonly entries: readonly KeptEntry[] }
   | { readonly is: 'retry'; readonly key: string; readonly newKey: string }
   | { readonly is: 'discard'; readonly key: string }
-  | { readonly is: 'history'; readonly request: number; readonly body: object; readonly name?: string }
-  | { readonly is: 'signal'; readonly text: string };
+  | { readonly is: 'history'; readonly request: number; readonly body: object; readonly name?: string };
 
 /** The actions that the caller performs for a session, in order. */
 export type Effect =

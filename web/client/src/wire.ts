@@ -2,6 +2,13 @@
 
 import type { Failure, Limits, Page, PresenceFrame, Publication, Published, Signal, Status, PublicationHead } from './api.js';
 import type { Bye } from './close.js';
+import type { StreamEnd, StreamFrame } from './stream.js';
+
+/** The stream that a frame is about. */
+interface StreamPlace {
+  readonly channel: string;
+  readonly offset: number;
+}
 
 /** The start of a subscription, in `subscribed` and in each element of `recovered`. */
 export interface Begin {
@@ -58,6 +65,9 @@ export type Expiry = Pick<Connected, 'expires' | 'expires_in_ms'>;
 /** An error as the gateway sends it. */
 export interface WireError extends Omit<Failure, 'retryMs'> {
   readonly retry_ms?: number;
+  /** The stream, in an error about one. */
+  readonly channel?: string;
+  readonly offset?: number;
 }
 
 /** The request to move to another connection. `to` is the instance to ask a load balancer for. */
@@ -83,8 +93,14 @@ export interface Frame {
   readonly publication?: WirePublication;
   readonly signal?: Signal;
   readonly presence?: PresenceFrame;
-  /** The reply to `report`, which `seawall-client/reports` reads. */
+  /** The replies and pushes that other modules of this package read. */
   readonly reported?: object;
+  readonly stream?: StreamFrame;
+  readonly appended?: StreamPlace & { readonly gen: number; readonly next: number };
+  readonly restarted?: StreamPlace & { readonly gen: number; readonly next: number };
+  readonly ended?: StreamPlace & { readonly edit: number; readonly state: StreamEnd; readonly duplicate: boolean };
+  readonly cancelling?: StreamPlace;
+  readonly cancel?: StreamPlace & { readonly gen: number; readonly user: string; readonly end_ms: number };
   readonly synced?: { readonly channel: string; readonly offset: number };
   readonly status?: Status;
   readonly beat?: { readonly revision: number; readonly heads?: Readonly<Record<string, number>> };

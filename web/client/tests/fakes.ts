@@ -10,6 +10,8 @@ export class Server {
   answers = true;
   user = 'anonymous';
   flags: string[] | undefined;
+  /** Connections so far. */
+  connections = 0;
   /** The reports that came, and what each is answered. */
   readonly reports: { errors: Record<string, any>[]; dropped: number }[] = [];
   reported: (errors: number) => object = (accepted) => ({ reported: { accepted, dropped: 0, next_ms: 0 } });
@@ -33,7 +35,7 @@ export class Server {
     const { id } = frame;
     const limits = { frame_bytes: 65536, publishes_per_s: 0, publishes_burst: 1, subscriptions: 128 };
     const status = { level: 'ok', revision: 1, dependencies: [], lost: [] };
-    if (frame['connect']) socket.deliver({ id, connected: { connection: 'c', instance: 'i', user: this.user, ping_ms: 25000, stable_ms: 10000, limits, status, flags: this.flags, recovered: [] } });
+    if (frame['connect']) socket.deliver({ id, connected: { connection: `c${++this.connections}`, instance: 'i', user: this.user, ping_ms: 25000, stable_ms: 10000, limits, status, flags: this.flags, recovered: [] } });
     else if (frame['subscribe']) {
       const { channel } = frame['subscribe'];
       socket.deliver({ id, subscribed: { channel, epoch: 'e', head: 0, floor: 1 } });

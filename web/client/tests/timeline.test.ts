@@ -34,6 +34,17 @@ test('the last edit replaces the data, and a delete removes it', () => {
   assert.deepEqual(messages(it.list()).map(({ data, edited, deleted }) => [data, edited, deleted]), [[null, false, true]]);
 });
 
+test('the end of a stream is no edit by a person, and one after it is', () => {
+  const it = items();
+  const shown = () => messages(it.list()).map(({ data, edited, stream }) => [(data as Data).text, edited, stream]);
+  it.add(original(1, { stream: 'begun' }));
+  assert.deepEqual(shown(), [['text 1', false, 'begun']]);
+  it.add(original(2, { edits: 1, stream: 'failed', data: { text: 'half' } }));
+  assert.deepEqual(shown(), [['half', false, 'failed']]);
+  it.add(original(3, { edits: 1, data: { text: 'whole' } }));
+  assert.deepEqual(shown(), [['whole', true, undefined]]);
+});
+
 test('what was erased before it was read is deleted', () => {
   const it = items();
   [original(1, { data: null, deletedBy: 3 }), original(2, { edits: 1, data: null, deletedBy: 3 })].forEach((one) => it.add(one));

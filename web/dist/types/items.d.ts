@@ -1,5 +1,5 @@
 /** A channel's messages with edits and deletes applied, joined with the outbox. Values in, immutable values out: no client, no timer. */
-import type { Gap, OutboxEntry, Publication, Reset } from './api.js';
+import type { Gap, OutboxEntry, Publication, PublicationHead, Reset } from './api.js';
 /** The members of every message. */
 export interface TimelineHead {
     readonly kind: 'message';
@@ -14,8 +14,10 @@ export interface TimelineHead {
     readonly own: boolean;
     /** When it was stored or, while it waits, when it was written. */
     readonly time: number;
-    /** True if `data` is that of an edit. */
+    /** True if `data` is that of an edit by a person. */
     readonly edited: boolean;
+    /** `begun`: its text is being written, and `streams` of `seawall-client/streams` has it. Else how that ended. */
+    readonly stream?: PublicationHead['stream'];
     /** The message's own outbox entry while it is not stored, or the latest edit or delete of it that is in progress. */
     readonly pending?: OutboxEntry;
 }

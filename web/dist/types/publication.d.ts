@@ -1,4 +1,5 @@
 /** Publications and positions in a channel's log. */
+import type { StreamEnd } from './stream.js';
 /** Any JSON value. The gateway stores and returns it exactly as published. For apps without a type of their own: `channel<Json>(name)`. */
 export type Json = null | boolean | number | string | readonly Json[] | {
     readonly [name: string]: Json;
@@ -13,6 +14,8 @@ export interface PublicationHead {
     readonly user: string;
     /** When it was stored. */
     readonly time: number;
+    /** `begun`: a stream begins here, and its text follows in pieces. Else how one ended, of the edit or delete that ended it. */
+    readonly stream?: 'begun' | StreamEnd;
 }
 /** A publication with its data: an original or an edit. */
 export interface DataPublication<T = unknown> extends PublicationHead {

@@ -25,6 +25,7 @@ export const SOURCES = {
   'seawall-client/outbox': `${web}client/src/durable.ts`,
   'seawall-client/presence': `${web}client/src/presence.ts`,
   'seawall-client/reports': `${web}client/src/reports.ts`,
+  'seawall-client/streams': `${web}client/src/streams.ts`,
   'seawall-client/telemetry': `${web}client/src/telemetry.ts`,
   'seawall-client/timeline': `${web}client/src/timeline.ts`,
   'seawall-react': `${web}react/src/index.ts`,

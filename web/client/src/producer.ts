@@ -1,0 +1,371 @@
+/** The module `seawall-client/producer`: writes streams, such as the answers of a model. For backends; separate, so that only they load it. */
+
+import type { Client } from './api.js';
+import type { Owner } from './channel.js';
+import { invalid, SeawallError } from './error.js';
+import { newKey } from './key.js';
+import type { StreamEnd } from './stream.js';
+import { command, type Frame } from './wire.js';
+
+/** Bytes that are kept until the gateway has stored them: as many as it takes of a stream before it stores them. */
+export const WINDOW_BYTES = 65_536;
+/** The longest text of one piece, in UTF-16 units: escaped, it fits into a frame. */
+const PIECE_MAX = 4_096;
+/** The wait before a command is repeated, if the gateway does not say. */
+const AGAIN_MS = 300;
+/** Errors after which a command is repeated. */
+const TRANSIENT = ['timeout', 'too_many', 'unconfirmed', 'rate_limited', 'unavailable', 'draining'];
+
+/** How a stream begins. All are optional. */
+export interface BeginOptions {
+  /** Identifies the run: the same key continues it, also from another process. Default: {@link newKey}. */
+  readonly key?: string;
+  /** The data of the begin, which readers see until the end. Default: `{}`. */
+  readonly data?: unknown;
+  /** The user that the stream is for, who may cancel it. */
+  readonly for?: string;
+  /** The stream ends as `interrupted` if nothing is written for this time. Default: the gateway's. */
+  readonly idleMs?: number;
+  /** `keep`: events stay in the data of the end. Default: `drop`. */
+  readonly events?: 'drop' | 'keep';
+}
+
+/** The end of a stream, which is stored. */
+export interface Ended {
+  readonly state: StreamEnd;
+  /** The offset of the publication that ended it. */
+  readonly edit: number;
+}
+
+/** A stream that is being written. */
+export interface Producer {
+  readonly channel: string;
+  readonly key: string;
+  /** The offset of the begin. */
+  readonly offset: number;
+  /** The position of what is stored: not 0 if the key was used before. The next text follows it; call {@link restart} to drop it. */
+  readonly stored: number;
+  /**
+   * Aborted once nothing more is wanted: a reader cancelled it, or it ended without this producer. Pass it to `fetch`. Its reason is a
+   * {@link SeawallError} with the code `cancelled`, or the failure.
+   */
+  readonly cancelled: AbortSignal;
+  /**
+   * Adds a text, and sends it at once. Resolves when less than {@link WINDOW_BYTES} wait to be stored, so await it. Works through
+   * lost connections. Rejects with a {@link SeawallError} once the stream has ended, or if too much waits because calls were not awaited.
+   */
+  write(text: string): Promise<void>;
+  /** Adds an event of this type: 1 to 32 of `a-z`, `0-9` and `_`, with at most 4 KiB of JSON. As {@link write} otherwise. */
+  event(type: string, data?: unknown): Promise<void>;
+  /** Says that the run is alive, although there is nothing to write. Call it more often than `idleMs`. */
+  alive(): void;
+  /** Starts the text over, for a repeated call of the model. Readers drop what they have. */
+  restart(): Promise<void>;
+  /**
+   * Ends the stream, once everything that was written is stored. `data`: replaces that of the gateway, which has the whole text. A
+   * stream that had ended before is not an error: look at the state.
+   */
+  end(state?: 'completed' | 'failed' | 'cancelled', data?: unknown): Promise<Ended>;
+}
+
+interface Piece {
+  readonly at: number;
+  readonly next: number;
+  readonly body: object;
+}
+
+/** The reply to a begin. */
+interface Begun {
+  readonly offset: number;
+  readonly stream?: { readonly gen: number; readonly next: number; readonly state?: StreamEnd; readonly edit?: number };
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const wait = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
+const over = (state: StreamEnd, edit: number) => new SeawallError({ code: 'ended', message: `This stream has ended: ${state}.`, state, edit });
+const closed = () => new SeawallError({ code: 'closed', message: 'The connection is closed for good: see client.state.' });
+
+class Out implements Producer {
+  offset = 0;
+  /** The position after everything that was written. */
+  #next = 0;
+  #stored = 0;
+  #gen = 0;
+  /** Text of this turn, which is not a piece yet, or half of a surrogate pair. */
+  #text = '';
+  #isDue = false;
+  /** The pieces that are not stored, in order. */
+  #pieces: Piece[] = [];
+  /** The connection that knows of this producer. */
+  #on: string | undefined;
+  #isJoining = false;
+  /** Why nothing can be written any more. */
+  #over: SeawallError | undefined;
+  #isEnding = false;
+  /** True while a restart is not answered: the generation is not known. */
+  #isRestarting = false;
+  readonly #abort = new AbortController();
+  readonly #owner: Owner;
+  readonly #stop: (() => void)[];
+  /** Called when something is stored, this producer joined a connection, or the stream ended. */
+  readonly #waiters = new Set<() => void>();
+
+  constructor(readonly client: Client, readonly channel: string, readonly key: string, readonly body: object) {
+    this.#owner = client as unknown as Owner;
+    const tap = (frame: Frame) => this.#take(frame);
+    this.#owner.taps.add(tap);
+    this.#stop = [() => this.#owner.taps.delete(tap), client.state.subscribe(() => this.#look())];
+  }
+
+  get stored(): number {
+    return this.#stored;
+  }
+
+  get cancelled(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get #connection(): string | undefined {
+    const state = this.client.state.value;
+    return 'session' in state ? state.session.connection : undefined;
+  }
+
+  async begin(): Promise<void> {
+    this.#isJoining = true;
+    try {
+      const begun = await this.#ask<Begun>('publish', this.body);
+      this.offset = begun.offset;
+      this.#begun(begun);
+      this.#next = this.#stored;
+    } catch (error) {
+      throw this.#finish(error as SeawallError);
+    } finally {
+      this.#isJoining = false;
+    }
+    this.#look();
+  }
+
+  async write(text: string): Promise<void> {
+    this.#room();
+    this.#text += text;
+    this.#soon();
+    await this.#until(() => this.#waiting < WINDOW_BYTES);
+  }
+
+  async event(type: string, data: unknown = null): Promise<void> {
+    this.#room();
+    this.#cut();
+    this.#add({ event: { type, data } }, 1);
+    await this.#until(() => this.#waiting < WINDOW_BYTES);
+  }
+
+  alive(): void {
+    if (!this.#over && !this.#pieces.length) this.#send({ at: this.#next, next: this.#next, body: {} });
+  }
+
+  async restart(): Promise<void> {
+    this.#room();
+    this.#isRestarting = true;
+    try {
+      const { gen } = await this.#ask<{ gen: number }>('restart', this.#place);
+      this.#gen = gen;
+      this.#text = '';
+      this.#pieces = [];
+      this.#next = this.#stored = 0;
+    } catch (error) {
+      throw this.#finish(error as SeawallError);
+    } finally {
+      this.#isRestarting = false;
+    }
+  }
+
+  async end(state: Ended['state'] = 'completed', data?: unknown): Promise<Ended> {
+    this.#room();
+    this.#cut();
+    this.#isEnding = true;
+    for (;;) {
+      // On a new connection the pieces go first.
+      await this.#until(() => this.#on !== undefined && this.#on === this.#connection);
+      try {
+        const { state: how, edit } = await this.#owner.request<Ended>({ ...this.#place, gen: this.#gen, at: this.#next, state, data }, 'end');
+        return this.#ended(how, edit);
+      } catch (thrown) {
+        const { code, state: how, edit, retryMs = AGAIN_MS } = thrown as SeawallError;
+        if (code === 'ended') return this.#ended(how!, edit!);
+        if (code !== 'gap' && !TRANSIENT.includes(code)) throw this.#finish(thrown as SeawallError);
+        await wait(retryMs);
+        this.#resend();
+      }
+    }
+  }
+
+  get #place(): object {
+    return { channel: this.channel, offset: this.offset };
+  }
+
+  /** The bytes that are not stored, about. */
+  get #waiting(): number {
+    return this.#next - this.#stored + this.#text.length;
+  }
+
+  /** Throws if nothing can be written. */
+  #room(): void {
+    if (this.#over) throw this.#over;
+    if (this.#isEnding) throw invalid('This stream is ending: nothing can be added to it.');
+    if (this.#waiting >= 2 * WINDOW_BYTES) {
+      throw new SeawallError({ code: 'outbox_full', message: `${WINDOW_BYTES} bytes wait to be stored: await write() before the next one.` });
+    }
+  }
+
+  /** Joins what is written in one turn. */
+  #soon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    queueMicrotask(() => {
+      this.#isDue = false;
+      this.#cut();
+    });
+  }
+
+  /** Makes pieces of the text. Half of a surrogate pair waits for the other. */
+  #cut(): void {
+    const half = /[\uD800-\uDBFF]$/.test(this.#text) ? this.#text.slice(-1) : '';
+    let rest = this.#isEnding || !half ? this.#text : this.#text.slice(0, -1);
+    this.#text = this.#text.slice(rest.length);
+    while (rest !== '') {
+      const length = rest.length > PIECE_MAX && /[\uD800-\uDBFF]/.test(rest[PIECE_MAX - 1]!) ? PIECE_MAX - 1 : PIECE_MAX;
+      // A surrogate without its other half is no character, and becomes U+FFFD.
+      const bytes = encoder.encode(rest.slice(0, length));
+      rest = rest.slice(length);
+      this.#add({ text: decoder.decode(bytes) }, bytes.length);
+    }
+  }
+
+  #add(body: object, size: number): void {
+    const piece = { at: this.#next, next: this.#next + size, body };
+    this.#next = piece.next;
+    this.#pieces.push(piece);
+    this.#send(piece);
+  }
+
+  #send({ at, body }: Piece): void {
+    if (this.#on === undefined || this.#on !== this.#connection) return;
+    this.#owner.send(command(undefined, 'append', { ...this.#place, gen: this.#gen, at, ...body }));
+  }
+
+  /** Sends again what is not stored: what is known is dropped by the gateway. */
+  #resend(): void {
+    for (const piece of this.#pieces) this.#send(piece);
+  }
+
+  /** Has the stream join a new connection: a begin with the same key is answered with what is stored. */
+  #look(): void {
+    const now = this.#connection;
+    if (this.client.state.value.phase === 'closed' && !this.#over) this.#finish(closed());
+    if (this.#over || this.#isJoining || !this.offset || now === undefined || now === this.#on) return;
+    this.#isJoining = true;
+    this.#ask<Begun>('publish', this.body).then((begun) => this.#begun(begun)).catch((error: SeawallError) => { this.#finish(error); }).finally(() => {
+      this.#isJoining = false;
+      // It may have been lost again meanwhile.
+      this.#look();
+    });
+  }
+
+  #begun({ stream }: Begun): void {
+    if (!stream) throw new SeawallError({ code: 'unknown_command', message: 'This gateway has no streams: it stored the begin as a usual message.' });
+    const { gen, next, state, edit } = stream;
+    if (state !== undefined) throw over(state, edit!);
+    if (this.#gen && gen !== this.#gen && !this.#isRestarting) throw new SeawallError({ code: 'stale', message: 'Another run has restarted this stream.', gen });
+    if (this.#gen && next < this.#stored && !this.#isRestarting) throw new SeawallError({ code: 'gap', message: 'The gateway lost a part of this stream.', next });
+    this.#on = this.#connection;
+    if (this.#isRestarting) return;
+    this.#gen = gen;
+    this.#took(next);
+    this.#resend();
+  }
+
+  #took(next: number): void {
+    this.#stored = Math.max(this.#stored, next);
+    this.#pieces = this.#pieces.filter((piece) => piece.next > next);
+    this.#wake();
+  }
+
+  #take({ id, appended, cancel, error, publication }: Frame): void {
+    const { edits, deletes, stream, offset: edit, channel } = publication ?? {};
+    if (stream && stream !== 'begun' && channel === this.channel && (edits ?? deletes) === this.offset) return this.#isEnded(stream, edit!);
+    const about = appended ?? cancel ?? error;
+    if (id !== undefined || about?.offset !== this.offset || about.channel !== this.channel) return;
+    if (appended && appended.gen === this.#gen) this.#took(appended.next);
+    if (cancel) this.#abort.abort(new SeawallError({ code: 'cancelled', message: `${cancel.user} cancelled this stream.` }));
+    if (!error) return;
+    const { code, state, retry_ms: retryMs = AGAIN_MS } = error;
+    if (code === 'ended') this.#isEnded(state!, error.edit!);
+    else if (code === 'gap' || code === 'overloaded' || TRANSIENT.includes(code)) setTimeout(() => this.#resend(), retryMs);
+    else this.#finish(new SeawallError(error));
+  }
+
+  /** Records that the stream ended. If that is because of {@link end}, its reply follows. */
+  #isEnded(state: StreamEnd, edit: number): void {
+    if (!this.#isEnding) this.#finish(over(state, edit));
+  }
+
+  #ended(state: StreamEnd, edit: number): Ended {
+    this.#finish(over(state, edit));
+    return { state, edit };
+  }
+
+  /** Ends the work of this producer. Returns the reason. */
+  #finish(why: SeawallError): SeawallError {
+    this.#over ??= why;
+    this.#stop.splice(0).forEach((off) => off());
+    this.#pieces = [];
+    if (!this.#isEnding) this.#abort.abort(why);
+    this.#wake();
+    return why;
+  }
+
+  #wake(): void {
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** Waits for a condition. Rejects if the stream ends before. */
+  async #until(is: () => boolean): Promise<void> {
+    while (!this.#over && !is()) {
+      await new Promise<void>((resolve) => {
+        const waiter = () => {
+          this.#waiters.delete(waiter);
+          resolve();
+        };
+        this.#waiters.add(waiter);
+      });
+    }
+    if (this.#over) throw this.#over;
+  }
+
+  /** Sends a command until it is answered. */
+  async #ask<R>(name: string, body: object): Promise<R> {
+    for (;;) {
+      if (this.#over) throw this.#over;
+      try {
+        return await this.#owner.request<R>(body, name);
+      } catch (thrown) {
+        const { code, retryMs = AGAIN_MS } = thrown as SeawallError;
+        if (!TRANSIENT.includes(code)) throw thrown;
+        await wait(retryMs * (1 + Math.random()));
+      }
+    }
+  }
+}
+
+/**
+ * Begins a stream in a channel, or continues the one with the same key: `const out = await begin(client, 'thread.7', { for: 'ann' })`. The
+ * token needs the rights `publish` and `stream`; the client need not subscribe. Rejects with a {@link SeawallError}: `ended` if the
+ * stream with this key has ended, `key_conflict` if the key was used for something else, `overloaded` if too many are open.
+ */
+export async function begin(client: Client, channel: string, options: BeginOptions = {}): Promise<Producer> {
+  const { key = newKey(), data = {}, idleMs, events, for: user } = options;
+  const out = new Out(client, channel, key, { channel, key, data, stream: { for: user, idle_ms: idleMs, events } });
+  await out.begin();
+  return out;
+}

@@ -1,0 +1,243 @@
+/** The module `seawall-client/streams`: texts that are being written in a channel, such as answers. Separate, so that only its users load it. */
+
+import type { Channel, Observable, Publication } from './api.js';
+import type { Handle } from './channel.js';
+import type { SeawallError } from './error.js';
+import { Cell, report } from './observable.js';
+import { answered, end, isEnd, take, unread, wants, type Reading, type StreamEnd, type StreamEvent, type StreamFrame, type StreamState } from './stream.js';
+import type { Frame } from './wire.js';
+
+export { isEnd, type StreamEnd, type StreamEvent, type StreamState } from './stream.js';
+
+/** Ended streams that are remembered, so that a late piece does not show one again. */
+const ENDED_MAX = 256;
+/** The wait before the missing part of a stream is requested again. */
+const AGAIN_MS = 1_000;
+/** Errors after which a request is repeated. */
+const TRANSIENT = ['timeout', 'too_many', 'unconfirmed'];
+
+/** A part of a stream, as an iteration delivers it: exactly one of the members. */
+export interface StreamPiece {
+  readonly text?: string;
+  readonly event?: StreamEvent;
+  /** Drop what was delivered so far: the text starts over. */
+  readonly restarted?: true;
+}
+
+/** A text that is being written. It is a publication, whose end is an edit of it. */
+export interface Stream extends AsyncIterable<StreamPiece> {
+  readonly channel: string;
+  /** The offset of its begin, and of its message in a timeline. */
+  readonly offset: number;
+  /** Its begin. Absent if the channel was opened after it, with too few publications. */
+  readonly begun: Publication | undefined;
+  /** The text so far. It only grows, unless its author starts over. */
+  readonly text: Observable<string>;
+  readonly events: Observable<readonly StreamEvent[]>;
+  readonly state: Observable<StreamState>;
+  /**
+   * Asks the author to stop, and the gateway to end the stream a few seconds later. Resolves when that is stored, or the stream has ended.
+   * Rejects with a {@link SeawallError}: `forbidden` for a user that it is not for and who does not moderate the channel.
+   */
+  cancel(): Promise<void>;
+}
+
+/** The open streams of a channel, in the order of their begins. */
+export type Streams = Observable<readonly Stream[]>;
+
+class One implements Stream {
+  /** As in the client. */
+  readonly __v_skip = true;
+  readonly text = new Cell('');
+  readonly events = new Cell<readonly StreamEvent[]>([]);
+  readonly state = new Cell<StreamState>('streaming');
+  readonly reading: Reading = unread();
+  begun: Publication | undefined;
+  /** False after a lost connection, until a frame about it came. */
+  isConfirmed = true;
+  readonly #channel: Handle;
+
+  constructor(channel: Handle, readonly offset: number) {
+    this.#channel = channel;
+  }
+
+  get channel(): string {
+    return this.#channel.name;
+  }
+
+  async cancel(): Promise<void> {
+    if (isEnd(this.reading.state)) return;
+    await this.#channel.owner.request({ channel: this.channel, offset: this.offset }, 'cancel').catch((error: SeawallError) => {
+      if (error.code !== 'ended') throw error;
+    });
+  }
+
+  /** Shows what was read. */
+  show(): void {
+    const { text, events, state } = this.reading;
+    this.events.set(events);
+    this.text.set(text);
+    this.state.set(state);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<StreamPiece> {
+    let [of, text, count] = [0, '', 0];
+    let wake = () => {};
+    const stop = [this.text, this.events, this.state].map((each) => (each as Observable<unknown>).subscribe(() => wake()));
+    try {
+      for (;;) {
+        const { gen, text: now, events, state } = this.reading;
+        const isOther = gen !== of || (isEnd(state) && !now.startsWith(text));
+        of = gen;
+        if (isOther && (text !== '' || count > 0)) {
+          [text, count] = ['', 0];
+          yield { restarted: true };
+        } else if (now.length > text.length) {
+          const added = now.slice(text.length);
+          text = now;
+          yield { text: added };
+        } else if (events.length > count) yield { event: events[count++]! };
+        else if (isEnd(state)) return;
+        else await new Promise<void>((resolve) => { wake = resolve; });
+      }
+    } finally {
+      stop.forEach((off) => off());
+    }
+  }
+}
+
+class Open extends Cell<readonly Stream[]> {
+  readonly #channel: Handle;
+  readonly #open = new Map<number, One>();
+  readonly #ended = new Set<number>();
+  /** Streams with changes that listeners do not know. */
+  readonly #changed = new Set<One>();
+
+  constructor(channel: Handle) {
+    super([]);
+    this.#channel = channel;
+    const tap = ({ id, stream }: Frame) => {
+      if (id === undefined && stream?.channel === channel.name) this.#take(stream);
+    };
+    channel.owner.taps.add(tap);
+    // The handle drops these listeners when it leaves.
+    channel.on('publication', (one) => this.#publication(one));
+    channel.on('reset', () => { for (const { offset } of this.#open.values()) this.#end(offset, 'interrupted'); });
+    channel.on('synced', () => {
+      // The gateway sent one frame for each stream that is open: these ended meanwhile.
+      for (const one of this.#open.values()) if (!one.isConfirmed) this.#miss(one);
+    });
+    const stop = channel.state.subscribe(({ phase }) => {
+      if (phase === 'left') {
+        stop();
+        channel.owner.taps.delete(tap);
+        this.#open.clear();
+        this.set([]);
+      } else if (!/live|syncing/.test(phase)) for (const one of this.#open.values()) one.isConfirmed = false;
+    });
+  }
+
+  #take(frame: StreamFrame): void {
+    const { offset } = frame;
+    if (this.#ended.has(offset)) return;
+    const one = this.#open.get(offset) ?? this.#begin(offset);
+    one.isConfirmed = true;
+    take(one.reading, frame);
+    this.#look(one);
+  }
+
+  #begin(offset: number): One {
+    const one = new One(this.#channel, offset);
+    this.#open.set(offset, one);
+    return one;
+  }
+
+  #publication(one: Publication): void {
+    const { offset, stream, edits, deletes, data } = one;
+    const of = edits ?? deletes;
+    if (of !== undefined) {
+      if (!this.#open.has(of)) return this.#forget(of);
+      return this.#end(of, deletes !== undefined ? 'deleted' : stream === undefined || stream === 'begun' ? 'replaced' : stream, data);
+    }
+    // While the channel is read from the log, the end may follow, and a frame comes for each stream that is open.
+    if (stream !== 'begun' || this.#ended.has(offset)) return;
+    let open = this.#open.get(offset);
+    if (!open && this.#channel.state.value.phase === 'live') this.#look((open = this.#begin(offset)));
+    if (open) open.begun = one;
+  }
+
+  #end(offset: number, state: StreamEnd, data?: unknown): void {
+    const one = this.#open.get(offset)!;
+    end(one.reading, state, data);
+    this.#open.delete(offset);
+    this.#forget(offset);
+    this.#look(one);
+  }
+
+  #forget(offset: number): void {
+    this.#ended.add(offset);
+    if (this.#ended.size > ENDED_MAX) for (const first of this.#ended) return void this.#ended.delete(first);
+  }
+
+  #miss(one: One): void {
+    one.reading.missing = true;
+    this.#look(one);
+  }
+
+  /** Requests what is missing, and shows the changes of a turn together. */
+  #look(one: One): void {
+    if (wants(one.reading)) void this.#ask(one);
+    if (!this.#changed.size) queueMicrotask(() => this.#show());
+    this.#changed.add(one);
+  }
+
+  #show(): void {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    const open = [...this.#open.values()].sort((one, other) => one.offset - other.offset);
+    if (open.length !== this.value.length || open.some((one, index) => one !== this.value[index])) this.set(open);
+    for (const one of changed) one.show();
+  }
+
+  async #ask(one: One): Promise<void> {
+    const { offset, reading, reading: { gen, next: after } } = one;
+    const { owner, name: channel, state } = this.#channel;
+    reading.asked = true;
+    try {
+      const frame = await owner.request<StreamFrame>({ channel, offset, gen, after }, 'stream');
+      if (this.#open.get(offset) !== one) return;
+      one.isConfirmed = true;
+      answered(reading, frame);
+      this.#look(one);
+    } catch (thrown) {
+      const { code, retryMs, state: how, edit } = thrown as SeawallError;
+      if (!code) return report(thrown);
+      if (this.#open.get(offset) !== one) return;
+      if (code === 'ended') await this.#readEnd(offset, how!, edit!);
+      else if (code === 'not_found') this.#end(offset, 'interrupted');
+      else if (state.value.phase !== 'left' && (retryMs !== undefined || TRANSIENT.includes(code))) {
+        setTimeout(() => {
+          reading.asked = false;
+          if (this.#open.get(offset) === one) this.#look(one);
+        }, Math.max(AGAIN_MS, retryMs ?? 0));
+      }
+      // After another refusal a further request would be refused as well. The end of the stream brings its text.
+    }
+  }
+
+  /** Reads the publication that ended a stream, which this channel missed. Without it the text stays as far as it was read. */
+  async #readEnd(offset: number, how: StreamEnd, edit: number): Promise<void> {
+    const page = await this.#channel.history({ after: edit - 1, limit: 1 }).catch(() => undefined);
+    if (!this.#open.has(offset)) return;
+    const last = page?.publications.find((each) => each.offset === edit);
+    this.#end(offset, how, last?.data);
+  }
+}
+
+/**
+ * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. A stream leaves the
+ * list when it ends; its message is then a usual one, with the whole text. It ends when the channel's handle leaves.
+ */
+export function streams<T>(channel: Channel<T>): Streams {
+  return new Open(channel as unknown as Handle);
+}

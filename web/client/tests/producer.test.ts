@@ -1,0 +1,202 @@
+/** Producers: what they write is stored once and in order, whatever happens to the connection. */
+
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { begin } from '../src/producer.js';
+import { fast, FakeSocket, Server, client } from './fakes.js';
+import { until } from './gateway.js';
+
+interface Stream { key: string; text: Buffer; events: object[]; gen: number; positions: Buffer; state?: string; data?: unknown; options: object }
+
+/** A gateway that stores streams, and loses connections as a test wants. */
+class Streams extends Server {
+  readonly streams: Stream[] = [];
+  /** False: appends are taken, and not acknowledged. */
+  acknowledges = true;
+  /** The appends after which the connection is lost: before they are stored, or before that is acknowledged. */
+  losses: ('before' | 'after')[] = [];
+  refuses: object | undefined;
+  appends = 0;
+
+  override handle(socket: FakeSocket, frame: Record<string, any>): void {
+    const { id } = frame;
+    const body = frame['append'] ?? frame['end'] ?? frame['restart'];
+    const stream = this.streams[body?.offset - 1];
+    const place = { channel: 'c', offset: body?.offset };
+    const fail = (code: string, more: object = {}) => socket.deliver({ id, error: { code, message: code, ...place, ...more } });
+    if (frame['publish']?.stream) this.#begin(socket, id, frame['publish']);
+    else if (!body) super.handle(socket, frame);
+    else if (this.refuses && frame['append']) fail('', this.refuses);
+    else if (!stream) fail('not_found');
+    else if (stream.state) fail('ended', { state: stream.state, edit: 99 });
+    else if (frame['restart']) {
+      Object.assign(stream, { gen: stream.gen + 1, text: Buffer.alloc(0), positions: Buffer.alloc(0) });
+      socket.deliver({ id, restarted: { ...place, gen: stream.gen, next: 0 } });
+    } else if (body.gen < stream.gen) fail('stale', { gen: stream.gen });
+    else if (body.at > stream.positions.length) fail('gap', { next: stream.positions.length });
+    else if (frame['end']) {
+      assert.equal(body.at, stream.positions.length);
+      Object.assign(stream, { state: body.state, data: body.data });
+      socket.deliver({ id, ended: { ...place, edit: 99, state: body.state, duplicate: false } });
+    } else this.#append(socket, stream, body);
+  }
+
+  #begin(socket: FakeSocket, id: number, { key, stream: options }: Record<string, any>): void {
+    const known = this.streams.findIndex((one) => one.key === key);
+    const offset = known < 0 ? this.streams.push({ key, text: Buffer.alloc(0), positions: Buffer.alloc(0), events: [], gen: 1, options }) : known + 1;
+    const { gen, positions, state } = this.streams[offset - 1]!;
+    const stream = state ? { gen, next: positions.length, state, edit: 99 } : { gen, next: positions.length };
+    socket.deliver({ id, published: { channel: 'c', key, epoch: 'e', offset, time: 1, duplicate: known >= 0, stream } });
+  }
+
+  #append(socket: FakeSocket, stream: Stream, { at, text, event, offset }: Record<string, any>): void {
+    this.appends += 1;
+    const loss = this.appends % 5 === 0 ? this.losses.shift() : undefined;
+    const lose = () => {
+      socket.lost();
+      socket.server.sockets.splice(socket.server.sockets.indexOf(socket), 1);
+    };
+    if (loss === 'before') return lose();
+    const added = event ? Buffer.from([0xff]) : Buffer.from(text ?? '');
+    const known = stream.positions.subarray(at, at + added.length);
+    assert.deepEqual(known, added.subarray(0, known.length), 'a repeat is the same');
+    const fresh = added.subarray(known.length);
+    stream.positions = Buffer.concat([stream.positions, fresh]);
+    if (!event) stream.text = Buffer.concat([stream.text, fresh]);
+    else if (fresh.length) stream.events.push(event);
+    if (loss === 'after') return lose();
+    if (this.acknowledges) socket.deliver({ appended: { channel: 'c', offset, gen: stream.gen, next: stream.positions.length } });
+  }
+}
+
+const start = (t: TestContext) => {
+  const server = new Streams();
+  return { server, it: client(t, server, { clock: fast() }) };
+};
+
+test('a text is stored as it was written, with events in their places, and ends with its state', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c', { key: 'run_81', for: 'ann', idleMs: 30_000, events: 'keep' });
+  assert.deepEqual([out.offset, out.key, out.stored], [1, 'run_81', 0]);
+  for (const token of ['Häl', 'lo ', '\ud83c', '\udf0d', '\ufeff', '\ud83c']) await out.write(token);
+  await out.event('tool_executing', { tool_name: 'search' });
+  out.alive();
+  await out.write('x'.repeat(10_000));
+  assert.deepEqual(await out.end('completed', { report: 7 }), { state: 'completed', edit: 99 });
+  const [{ text, events, state, data, options }] = server.streams as [Stream];
+  assert.equal(text.toString(), `Hällo 🌍\ufeff\ufffd${'x'.repeat(10_000)}`);
+  assert.deepEqual([events, state, data, options], [[{ type: 'tool_executing', data: { tool_name: 'search' } }], 'completed', { report: 7 }, { for: 'ann', idle_ms: 30_000, events: 'keep' }]);
+  await assert.rejects(out.write('more'), { code: 'ended' });
+  assert.equal(out.cancelled.aborted, false, 'its own end is not a cancel');
+});
+
+test('a lost connection loses and doubles nothing, before and after the store has the piece', async (t) => {
+  const { server, it } = start(t);
+  server.losses = ['before', 'after', 'after', 'before', 'before', 'after'];
+  const out = await begin(it, 'c', { key: 'k' });
+  let text = '';
+  for (let token = 0; token < 120; token += 1) {
+    text += `${token} é🌍`;
+    await out.write(`${token} é🌍`);
+    if (token % 10 === 0) await out.event('step', token);
+    if (token % 4 === 0) await new Promise(setImmediate);
+  }
+  await out.end();
+  assert.deepEqual(server.losses, []);
+  assert.equal(server.streams[0]!.text.toString(), text);
+  assert.equal(server.streams[0]!.events.length, 12);
+  assert.equal(server.streams.length, 1);
+});
+
+test('what was lost with the connection is sent again although nothing follows, and a store that lost some is noticed', async (t) => {
+  const { server, it } = start(t);
+  server.losses = ['before'];
+  const out = await begin(it, 'c');
+  for (const token of ['a', 'b', 'c', 'd', 'e']) {
+    void out.write(token);
+    await new Promise(setImmediate);
+  }
+  await until('stored', () => out.stored === 5);
+  const [stream] = server.streams as [Stream];
+  stream.positions = stream.positions.subarray(0, 2);
+  server.sockets.at(-1)!.lost();
+  await until('noticed', () => out.cancelled.aborted);
+  assert.deepEqual([out.cancelled.reason.code, out.cancelled.reason.next], ['gap', 2]);
+});
+
+test('a producer that is not acknowledged waits at its window, and one that does not wait gets an error', async (t) => {
+  const { server, it } = start(t);
+  server.acknowledges = false;
+  const out = await begin(it, 'c');
+  let isWritten = false;
+  const first = out.write('x'.repeat(70_000)).then(() => { isWritten = true; });
+  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  assert.equal(isWritten, false);
+  void out.write('y'.repeat(70_000));
+  await assert.rejects(out.write('z'), { code: 'outbox_full' });
+  server.acknowledges = true;
+  for (const socket of server.sockets) socket.deliver({ appended: { channel: 'c', offset: 1, gen: 1, next: 140_000 } });
+  await first;
+  assert.equal(out.stored, 140_000);
+});
+
+test('a process that is started again continues what is stored, or starts over', async (t) => {
+  const { server, it } = start(t);
+  const first = await begin(it, 'c', { key: 'k' });
+  await first.write('Hello');
+  await until('stored', () => first.stored === 5);
+  const second = await begin(client(t, server), 'c', { key: 'k' });
+  assert.equal(second.stored, 5);
+  await second.write('!');
+  await until('stored', () => second.stored === 6);
+  assert.equal(server.streams[0]!.text.toString(), 'Hello!');
+  await second.restart();
+  await second.write('Good');
+  await second.end('failed');
+  assert.deepEqual([server.streams[0]!.text.toString(), server.streams[0]!.state, server.streams[0]!.gen], ['Good', 'failed', 2]);
+  await assert.rejects(begin(it, 'c', { key: 'k' }), { code: 'ended', state: 'failed', edit: 99 });
+  await first.write('late').catch(() => {});
+  await until('notified', () => first.cancelled.aborted);
+  assert.equal(first.cancelled.reason.code, 'ended');
+});
+
+test('a cancel aborts the signal, and the producer still ends the stream', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c');
+  server.sockets.at(-1)!.deliver({ cancel: { channel: 'c', offset: 2, gen: 1, user: 'ann', end_ms: 5000 } });
+  assert.equal(out.cancelled.aborted, false, 'another stream');
+  server.sockets.at(-1)!.deliver({ cancel: { channel: 'c', offset: 1, gen: 1, user: 'ann', end_ms: 5000 } });
+  assert.equal(out.cancelled.reason.code, 'cancelled');
+  await out.write(' (stopped)');
+  assert.deepEqual(await out.end('cancelled'), { state: 'cancelled', edit: 99 });
+  assert.equal(server.streams[0]!.text.toString(), ' (stopped)');
+});
+
+test('an end by others, a refusal and a gateway without streams stop the producer', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c');
+  Object.assign(server.streams[0]!, { state: 'interrupted' });
+  await out.write('late');
+  await until('notified', () => out.cancelled.aborted);
+  await assert.rejects(out.write('x'), { code: 'ended', state: 'interrupted' });
+  const other = await begin(it, 'c');
+  server.refuses = { code: 'too_large', message: 'the stream would outgrow a publication' };
+  await other.write('long');
+  await until('notified', () => other.cancelled.aborted);
+  await assert.rejects(other.end(), { code: 'too_large' });
+  const old = new Server();
+  await assert.rejects(begin(client(t, old), 'c'), { code: 'unknown_command' });
+  it.close();
+  await assert.rejects(begin(it, 'c'), { code: 'closed' });
+});
+
+test('a refusal for now is followed by another try', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c');
+  server.refuses = { code: 'rate_limited', message: '', retry_ms: 5 };
+  await out.write('Hello');
+  await new Promise((resolve) => { setTimeout(resolve, 12); });
+  server.refuses = undefined;
+  await out.end();
+  assert.equal(server.streams[0]!.text.toString(), 'Hello');
+});
