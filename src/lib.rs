@@ -13,7 +13,7 @@
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo`, `alert`, `flag`, `client_error` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo`, `alert`, `flag`, `client_error`, `stream` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -86,5 +86,6 @@ pub mod roster;
 pub mod session;
 pub mod slo;
 pub mod store;
+pub mod stream;
 pub mod watch;
 pub mod wire;

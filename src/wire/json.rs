@@ -73,6 +73,21 @@ pub fn string(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
 }
 
+/// The bytes that [`string`] appends for this text between its quotes.
+pub fn escaped_bytes(value: &str) -> usize {
+    let mut rest = value.as_bytes();
+    let mut escapes = 0;
+    loop {
+        let (_, special) = rest.split_at(plain_bytes(rest));
+        let Some((byte, after)) = special.split_first() else { return value.len() + escapes };
+        escapes += match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 1,
+            _ => 5,
+        };
+        rest = after;
+    }
+}
+
 fn escape(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
@@ -103,6 +118,7 @@ mod tests {
         fn any_string_is_escaped_as_serde_json_does(value in any::<String>()) {
             let mut out = Vec::new();
             string(&mut out, &value);
+            prop_assert_eq!(out.len(), escaped_bytes(&value) + 2);
             prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&value).unwrap());
         }
     }
@@ -112,6 +128,7 @@ mod tests {
         let value: String = (0u8..=0x7f).map(char::from).collect();
         let mut out = Vec::new();
         string(&mut out, &value);
+        assert_eq!(out.len(), escaped_bytes(&value) + 2);
         assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), value);
     }
 

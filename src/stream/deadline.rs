@@ -1,0 +1,89 @@
+//! The deadlines of open streams: each has one that runs, whatever its state.
+
+use super::settings::{PAUSED_AFTER, StreamSettings};
+use crate::clock::Moment;
+use crate::wire::stream::{EndCause, StreamEnd, StreamId, StreamState};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The moments that a stream's deadlines depend on.
+#[derive(Clone, Debug)]
+pub(super) struct Clocks {
+    pub(super) life_end: Moment,
+    /// The last append or sign of life.
+    pub(super) sign: Moment,
+    /// The loss of the last producer, if there is none.
+    pub(super) orphaned: Option<Moment>,
+    /// The end after a cancel.
+    pub(super) cancel_end: Option<Moment>,
+    pub(super) idle: Duration,
+}
+
+/// The effect of a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Pause,
+    End(StreamEnd, Option<EndCause>),
+}
+
+impl Clocks {
+    /// The next deadline. The deadlines of silence and of a missing producer are not before `spared`.
+    pub(super) fn next(
+        &self,
+        state: StreamState,
+        settings: &StreamSettings,
+        spared: Moment,
+    ) -> (Moment, Due) {
+        if let Some(end) = self.cancel_end {
+            return (end.min(self.life_end), Due::End(StreamEnd::Cancelled, None));
+        }
+        let interrupted = |cause| Due::End(StreamEnd::Interrupted, Some(cause));
+        let mut next = (self.life_end, interrupted(EndCause::Life));
+        let mut earlier = |at: Moment, due: Due| {
+            if at < next.0 {
+                next = (at, due);
+            }
+        };
+        earlier((self.sign + self.idle).max(spared), interrupted(EndCause::Idle));
+        if let Some(orphaned) = self.orphaned {
+            earlier((orphaned + settings.orphan).max(spared), interrupted(EndCause::ProducerLost));
+            if state == StreamState::Streaming {
+                earlier(orphaned + PAUSED_AFTER, Due::Pause);
+            }
+        }
+        next
+    }
+}
+
+/// The streams by their deadlines. A deadline that moves later keeps its place until it comes up, because appends move it.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(BTreeSet<(Moment, StreamId)>);
+
+impl Deadlines {
+    pub(super) fn first(&self) -> Option<Moment> {
+        self.0.first().map(|(at, _)| *at)
+    }
+
+    /// Moves a stream's place to `at`, unless it is earlier.
+    pub(super) fn bring_forward(&mut self, id: &StreamId, place: &mut Option<Moment>, at: Moment) {
+        if place.is_none_or(|place| at < place) {
+            self.remove(id, place);
+            self.0.insert((at, id.clone()));
+            *place = Some(at);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &StreamId, place: &mut Option<Moment>) {
+        if let Some(at) = place.take() {
+            self.0.remove(&(at, id.clone()));
+        }
+    }
+
+    /// The next stream whose place has come. It has none any more.
+    pub(super) fn pop(&mut self, now: Moment) -> Option<StreamId> {
+        if self.first()? > now {
+            return None;
+        }
+        self.0.pop_first().map(|(_, id)| id)
+    }
+}

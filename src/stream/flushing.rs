@@ -1,0 +1,217 @@
+//! Flushes: their contents, their times, and what follows from a commit or its failure.
+
+use super::deadline::Due;
+use super::flush::{EndFate, Flush, RestartRow, StateRow};
+use super::frames;
+use super::grid::FlushUrgency;
+use super::ledger::{Commits, Ledger};
+use super::open::{FlushList, OpenStream, PendingEnd, StreamEnder};
+use super::output::StreamOutput;
+use super::part::PartRow;
+use super::pieces::position;
+use super::settings::PAUSED_AFTER;
+use crate::clock::Moment;
+use crate::id::ProducerId;
+use crate::wire::stream::{News, ProducerNotice, StreamId, StreamNews, StreamState};
+
+impl<T: Copy> Ledger<T> {
+    /// The time of the next flush; `None` while nothing waits and no stream is open, or while a flush is under way.
+    pub fn due(&self) -> Option<Moment> {
+        if self.in_flight {
+            return None;
+        }
+        let most = match self.commits {
+            Commits::WorkSince(_) => FlushUrgency::Early,
+            Commits::Fail => FlushUrgency::Window,
+        };
+        let deadline = self.deadlines.first().map(|at| self.grid.next(most).map_or(at, |next| at.max(next)));
+        [self.grid.next(self.urgency.min(most)), deadline].into_iter().flatten().min()
+    }
+
+    /// Everything that waits, if a flush is [due](Ledger::due).
+    pub fn cut(&mut self, now: Moment) -> Flush {
+        match self.due() {
+            Some(due) if due <= now => self.cut_all(now),
+            Some(_) | None => Flush::default(),
+        }
+    }
+
+    /// Everything that waits, for the last commit of a process.
+    pub fn cut_all(&mut self, now: Moment) -> Flush {
+        let mut flush = Flush::default();
+        self.expire(now);
+        self.urgency = FlushUrgency::Nothing;
+        flush.streams = std::mem::take(&mut self.list);
+        if flush.streams.is_empty() {
+            return flush;
+        }
+        self.in_flight = true;
+        self.grid.cut(now);
+        for id in flush.streams.clone() {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.listed = FlushList::No;
+                collect(&id, stream, &mut flush, now);
+            }
+        }
+        flush
+    }
+
+    /// Decides on the streams whose deadline has come.
+    fn expire(&mut self, now: Moment) {
+        let spared = self.spared(now);
+        while let Some(id) = self.deadlines.pop(now) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.place = None;
+            if stream.ending.is_some() {
+                continue;
+            }
+            match stream.clocks.next(stream.state, &self.settings, spared) {
+                (at, Due::Pause) if at <= now => {
+                    stream.state = StreamState::Paused;
+                    self.list(&id, FlushUrgency::Early);
+                    self.schedule(&id, now);
+                }
+                (at, Due::End(end, cause)) if at <= now => {
+                    stream.ending = Some(PendingEnd { end, by: StreamEnder::Gateway(cause) });
+                    self.list(&id, FlushUrgency::Early);
+                }
+                (at, Due::Pause | Due::End(..)) => {
+                    self.deadlines.bring_forward(&id, &mut stream.place, at);
+                }
+            }
+        }
+    }
+
+    /// The flush is committed. `fates` has the end of each stream in `flush.ends`, in the same order.
+    pub fn settled(&mut self, flush: Flush, fates: &[EndFate], now: Moment, out: &mut StreamOutput<T>) {
+        if flush.streams.is_empty() {
+            return;
+        }
+        self.in_flight = false;
+        let took = self.grid.since_cut(now);
+        self.grid.settled(took);
+        if matches!(self.commits, Commits::Fail) || took > PAUSED_AFTER {
+            self.commits = Commits::WorkSince(now);
+        }
+        for (row, fate) in flush.ends.iter().zip(fates) {
+            self.finish(&row.id, *fate, out);
+        }
+        for id in &flush.streams {
+            self.land(id, out);
+        }
+        for row in &flush.states {
+            self.change_state(row, now, out);
+        }
+        for id in &flush.streams {
+            if let Some(stream) = self.streams.get_mut(id) {
+                let reached = stream.reached();
+                stream.waiting.committed(id, reached, out);
+            }
+        }
+        self.resume(out);
+    }
+
+    fn finish(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        let Some(mut stream) = self.close(id, out) else { return };
+        let asked = stream.ending.take().is_some_and(|ending| ending.end == fate.end);
+        if asked {
+            let ended = stream.final_state(fate);
+            stream.waiting.ended(id, ended, out);
+        } else {
+            stream.waiting.cut_off(id, fate, &stream.producers, out);
+        }
+    }
+
+    /// The flight of a stream is committed, so readers may have it.
+    fn land(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let before = stream.generation;
+        let Some(flight) = stream.land() else { return };
+        let generation = stream.generation;
+        let mut tell = |news| out.news.push(StreamNews { id: id.clone(), generation, news });
+        if generation != before {
+            tell(News::Restarted(frames::restarted(id, generation, stream.committed_state)));
+        }
+        if !flight.pieces.is_empty() {
+            let (at, next) = (position(flight.pieces.at()), position(flight.pieces.next()));
+            tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces) });
+        }
+        let is_ending = stream.ending.is_some();
+        self.recount(id);
+        if is_ending {
+            self.list(id, FlushUrgency::Early);
+        }
+    }
+
+    fn change_state(&mut self, row: &StateRow, now: Moment, out: &mut StreamOutput<T>) {
+        let StateRow { id, state } = row;
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.committed_state = *state;
+        let generation = stream.generation;
+        let frame = frames::state(id, generation, *state);
+        out.news.push(StreamNews { id: id.clone(), generation, news: News::State(*state, frame) });
+        if let Some(notice) = stream.cancel_notice(id, now) {
+            out.notices.extend(stream.producers.iter().map(|producer| (*producer, notice.clone())));
+        }
+    }
+
+    /// Has the sockets read again whose streams have room.
+    fn resume(&mut self, out: &mut StreamOutput<T>) {
+        let Ledger { producers, streams, shares, settings, .. } = self;
+        let has_room = |id: &StreamId| {
+            streams.get(id).is_none_or(|stream| {
+                stream.counted.waiting <= settings.window_bytes / 2
+                    && shares.has_room(&stream.author, settings)
+            })
+        };
+        let with_room: Vec<ProducerId> = producers
+            .paused()
+            .filter(|(_, streams)| streams.iter().all(has_room))
+            .map(|(producer, _)| producer)
+            .collect();
+        for producer in with_room {
+            producers.resume(producer);
+            out.notices.push((producer, ProducerNotice::Resume));
+        }
+    }
+
+    /// Nothing of the flush was stored: all of it waits again.
+    pub fn failed(&mut self, flush: Flush, now: Moment, out: &mut StreamOutput<T>) {
+        if flush.streams.is_empty() {
+            return;
+        }
+        self.in_flight = false;
+        self.grid.stretch();
+        self.commits = Commits::Fail;
+        for id in &flush.streams {
+            let Some(stream) = self.streams.get_mut(id) else { continue };
+            stream.turn_back();
+            // The producer may be back before the store is.
+            if stream.ending.take_if(|ending| matches!(ending.by, StreamEnder::Gateway(_))).is_some() {
+                stream.waiting.refuse_after_end(id, out);
+            }
+            self.recount(id);
+            self.schedule(id, now);
+            self.list(id, FlushUrgency::Window);
+        }
+    }
+}
+
+/// Adds what waits of a stream to a flush.
+fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush, now: Moment) {
+    if let Some(end) = stream.end_row(id) {
+        flush.ends.push(end);
+        stream.cut(now);
+        return;
+    }
+    if stream.head != stream.generation {
+        flush.restarts.push(RestartRow { id: id.clone(), generation: stream.head });
+    }
+    let flight = stream.cut(now);
+    if !flight.pieces.is_empty() {
+        flush.rows.push(PartRow::new(id.clone(), flight.generation, &flight.pieces));
+    }
+    if stream.state != stream.committed_state {
+        flush.states.push(StateRow { id: id.clone(), state: stream.state });
+    }
+}

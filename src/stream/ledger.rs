@@ -1,0 +1,264 @@
+//! The ledger: its contents, its orders, and the producers of its streams.
+
+use super::deadline::{Clocks, Deadlines};
+use super::grid::{FlushUrgency, Grid};
+use super::open::{FlushList, OpenStream, StreamOrigin};
+use super::order::{OpenOptions, StreamBegin};
+use super::output::StreamOutput;
+use super::producers::Producers;
+use super::settings::{PRODUCERS_MAX, RETRY_MS, StreamSettings};
+use super::share::StreamShares;
+use super::text::StreamText;
+use crate::clock::Moment;
+use crate::id::{ChannelName, ProducerId};
+use crate::wire::stream::{
+    BegunStream, Generation, Position, ProducerNotice, StreamFault, StreamId, StreamOptions, StreamState,
+};
+use ahash::AHashMap;
+use std::time::Duration;
+
+/// An open stream as readers may see it: everything in it is committed.
+#[derive(Clone, Debug)]
+pub struct SharedStream {
+    pub generation: Generation,
+    pub state: StreamState,
+    pub text: StreamText,
+}
+
+/// Says if commits work.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Commits {
+    WorkSince(Moment),
+    Fail,
+}
+
+/// All open streams of a store. `T` identifies a command that waits for its reply.
+#[derive(Debug)]
+pub struct Ledger<T> {
+    pub(super) settings: StreamSettings,
+    pub(super) streams: AHashMap<StreamId, OpenStream<T>>,
+    per_channel: AHashMap<ChannelName, usize>,
+    pub(super) producers: Producers,
+    pub(super) shares: StreamShares,
+    pub(super) deadlines: Deadlines,
+    pub(super) grid: Grid,
+    pub(super) commits: Commits,
+    /// The streams that the next flush looks at.
+    pub(super) list: Vec<StreamId>,
+    pub(super) urgency: FlushUrgency,
+    /// True while a flush is neither settled nor failed.
+    pub(super) in_flight: bool,
+}
+
+impl<T: Copy> Ledger<T> {
+    pub fn new(settings: StreamSettings, now: Moment) -> Ledger<T> {
+        Ledger {
+            grid: Grid::new(settings.rollup),
+            settings,
+            streams: AHashMap::new(),
+            per_channel: AHashMap::new(),
+            producers: Producers::default(),
+            shares: StreamShares::default(),
+            deadlines: Deadlines::default(),
+            commits: Commits::WorkSince(now),
+            list: Vec::new(),
+            urgency: FlushUrgency::Nothing,
+            in_flight: false,
+        }
+    }
+
+    /// Opens a stream whose begin is being committed. If it is refused, the begin must not be committed; if the commit fails, call
+    /// [`forget`](Ledger::forget).
+    pub fn begin(&mut self, begin: StreamBegin, now: Moment) -> Result<BegunStream, StreamFault> {
+        let StreamBegin { id, author, options, begun, producer } = begin;
+        let overloaded = StreamFault::Overloaded { retry_ms: RETRY_MS };
+        let open = self.per_channel.get(&id.channel).copied().unwrap_or_default();
+        if open >= self.settings.open_per_channel || self.streams.contains_key(&id) {
+            return Err(overloaded);
+        }
+        let clocks = self.clocks(&options, now, Duration::ZERO);
+        let stream = OpenStream::new(StreamOrigin {
+            author,
+            options: self.open_options(options),
+            begun,
+            generation: Generation::FIRST,
+            state: StreamState::Streaming,
+            clocks,
+        });
+        if !stream.can_begin(&self.settings) {
+            return Err(StreamFault::TooLarge);
+        }
+        if !self.shares.admits_begin(&stream.author, stream.bytes().kept, &self.settings) {
+            return Err(overloaded);
+        }
+        self.open(&id, stream, now);
+        self.add_producer(&id, producer);
+        Ok(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None })
+    }
+
+    /// Drops a stream whose begin was not committed.
+    pub fn forget(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+        self.close(id, out);
+    }
+
+    pub(super) fn open_options(&self, options: StreamOptions) -> OpenOptions {
+        OpenOptions { asker: options.asker, keep: options.events }
+    }
+
+    pub(super) fn clocks(&self, options: &StreamOptions, now: Moment, age: Duration) -> Clocks {
+        let idle = options.idle_ms.map_or(self.settings.idle, |ms| Duration::from_millis(ms.into()));
+        // The age may be that of an earlier process, and so begin before this one's clock.
+        let life = self.settings.life.saturating_sub(age);
+        Clocks { life_end: now + life, sign: now, orphaned: None, cancel_end: None, idle }
+    }
+
+    pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
+        *self.per_channel.entry(id.channel.clone()).or_default() += 1;
+        self.shares.open(&stream.author, stream.counted);
+        self.streams.insert(id.clone(), stream);
+        self.recount(id);
+        self.schedule(id, now);
+    }
+
+    /// Removes a stream, and returns it.
+    pub(super) fn close(&mut self, id: &StreamId, out: &mut StreamOutput<T>) -> Option<OpenStream<T>> {
+        let mut stream = self.streams.remove(id)?;
+        self.deadlines.remove(id, &mut stream.place);
+        self.shares.close(&stream.author, stream.counted);
+        for producer in &stream.producers {
+            if self.producers.remove(*producer, id) {
+                out.notices.push((*producer, ProducerNotice::Resume));
+            }
+        }
+        if let Some(open) = self.per_channel.get_mut(&id.channel) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.per_channel.remove(&id.channel);
+            }
+        }
+        Some(stream)
+    }
+
+    /// Tells the shares of the bytes that a stream has now.
+    pub(super) fn recount(&mut self, id: &StreamId) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            let bytes = stream.bytes();
+            self.shares.change(&stream.author, stream.counted, bytes);
+            stream.counted = bytes;
+        }
+    }
+
+    /// The time before which streams are not ended for silence or the lack of a producer: commits may have failed meanwhile.
+    pub(super) fn spared(&self, now: Moment) -> Moment {
+        match self.commits {
+            Commits::WorkSince(since) => since + self.settings.orphan,
+            Commits::Fail => now + self.settings.orphan,
+        }
+    }
+
+    pub(super) fn schedule(&mut self, id: &StreamId, now: Moment) {
+        let spared = self.spared(now);
+        if let Some(stream) = self.streams.get_mut(id) {
+            let (at, _) = stream.clocks.next(stream.state, &self.settings, spared);
+            self.deadlines.bring_forward(id, &mut stream.place, at);
+        }
+    }
+
+    /// Has the next flush look at a stream.
+    pub(super) fn list(&mut self, id: &StreamId, urgency: FlushUrgency) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            self.urgency = self.urgency.max(urgency);
+            if stream.listed == FlushList::No {
+                stream.listed = FlushList::Yes;
+                self.list.push(id.clone());
+            }
+        }
+    }
+
+    /// Answers a begin that was a repeat, and makes its connection a producer. `None` if the stream is not open.
+    pub fn attach(
+        &mut self,
+        id: &StreamId,
+        producer: ProducerId,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) -> Option<BegunStream> {
+        self.streams.get(id)?;
+        self.greet(id, producer, now, out);
+        let stream = self.streams.get(id)?;
+        Some(BegunStream { generation: stream.head, next: stream.committed_next(), ended: None })
+    }
+
+    fn add_producer(&mut self, id: &StreamId, producer: ProducerId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.producers.push(producer);
+        stream.clocks.orphaned = None;
+        self.producers.add(producer, id);
+    }
+
+    /// A producer gave a sign of life, perhaps the first one on this connection.
+    pub(super) fn greet(
+        &mut self,
+        id: &StreamId,
+        producer: ProducerId,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.clocks.sign = now;
+        if stream.producers.contains(&producer) {
+            return;
+        }
+        let oldest = (stream.producers.len() >= PRODUCERS_MAX).then(|| stream.producers.remove(0));
+        out.notices.extend(stream.cancel_notice(id, now).map(|notice| (producer, notice)));
+        let was_paused = stream.state == StreamState::Paused;
+        if was_paused {
+            stream.state = StreamState::Streaming;
+        }
+        if let Some(oldest) = oldest
+            && self.producers.remove(oldest, id)
+        {
+            out.notices.push((oldest, ProducerNotice::Resume));
+        }
+        self.add_producer(id, producer);
+        if was_paused {
+            self.list(id, FlushUrgency::Early);
+        }
+    }
+
+    /// A connection ended: each of its streams loses this producer.
+    pub fn detach(&mut self, producer: ProducerId, now: Moment) {
+        for id in self.producers.forget(producer) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.producers.retain(|known| *known != producer);
+            stream.waiting.forget(producer);
+            if stream.producers.is_empty() {
+                stream.clocks.orphaned = Some(now);
+                self.schedule(&id, now);
+            }
+        }
+    }
+
+    /// A stream as readers may see it; `None` if it is not open.
+    pub fn shared(&self, id: &StreamId) -> Option<SharedStream> {
+        let stream = self.streams.get(id)?;
+        let (generation, state, text) = (stream.generation, stream.committed_state, stream.text.clone());
+        Some(SharedStream { generation, state, text })
+    }
+
+    /// The number of open streams.
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The bytes of all open streams.
+    pub fn bytes(&self) -> usize {
+        let total = self.shares.total();
+        total.kept + total.waiting
+    }
+
+    /// The time between two flushes, which slow commits stretch.
+    pub fn window(&self) -> Duration {
+        self.grid.window()
+    }
+}

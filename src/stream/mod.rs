@@ -1,0 +1,46 @@
+//! Open streams: publications that grow piece by piece until an edit ends them.
+//!
+//! The [`Ledger`] belongs to the store's writer. It decides; the writer commits. Its methods are of three kinds:
+//!
+//! - **orders** of producers and users: [`begin`](Ledger::begin), [`attach`](Ledger::attach), [`detach`](Ledger::detach),
+//!   [`take`](Ledger::take), [`restart`](Ledger::restart), [`end`](Ledger::end), [`cancel`](Ledger::cancel);
+//! - **flushes**: at [`due`](Ledger::due) the writer calls [`cut`](Ledger::cut), commits what it gets, and returns it to
+//!   [`settled`](Ledger::settled) or [`failed`](Ledger::failed);
+//! - **the store's own news**: [`restore`](Ledger::restore) and [`restore_part`](Ledger::restore_part) after a start,
+//!   [`ended`](Ledger::ended) for an edit or delete of the begin, [`forget`](Ledger::forget) for a begin that was not committed.
+//!
+//! Replies, notices and pushes go into a [`StreamOutput`] of the caller. Nothing about a piece goes there before its commit. It is
+//! what keeps the promises of `docs/streams.md`: a reader has a prefix of the stored text, and what was acknowledged is kept.
+//!
+//! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
+
+mod deadline;
+mod flush;
+mod flushing;
+mod frames;
+mod grid;
+mod ledger;
+mod open;
+mod order;
+mod orders;
+mod output;
+mod part;
+mod pieces;
+mod producers;
+mod restore;
+mod settings;
+mod share;
+mod size;
+#[cfg(test)]
+mod tests;
+mod text;
+mod waiting;
+
+pub use flush::{EndFate, EndRow, Flush, RestartRow, StateRow};
+pub use ledger::{Ledger, SharedStream};
+pub use order::{CancelRight, Known, StoredStream, StreamAppend, StreamBegin, StreamFinish, StreamSender};
+pub use output::StreamOutput;
+pub use part::{PartFault, PartRow, decode};
+pub use pieces::{PieceEntry, Pieces, StreamEvent};
+pub use settings::StreamSettings;
+pub use text::StreamText;

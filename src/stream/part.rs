@@ -1,0 +1,94 @@
+//! Rows of the store: the pieces of one stream from one flush.
+//!
+//! ```text
+//! body    entry*
+//! entry   0 u8 | length u32 | text                                    integers are little-endian
+//!         1 u8 | length u32 | kind length u8 | kind | data            length is that of the three together
+//! ```
+
+use super::pieces::{PieceEntry, Pieces, position};
+use crate::wire::stream::{EVENT_DATA_BYTES_MAX, EventKind, Generation, Position, StreamId};
+
+const TEXT: u8 = 0;
+const EVENT: u8 = 1;
+/// The bytes before an entry's own.
+const ENTRY_HEAD_BYTES: usize = 1 + 4;
+
+/// A row of `stream_parts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRow {
+    pub id: StreamId,
+    pub generation: Generation,
+    pub at: Position,
+    pub next: Position,
+    pub body: Vec<u8>,
+}
+
+/// The reason why a row was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartFault {
+    /// The body is no list of entries, or not as long as its positions say.
+    Body,
+    /// Pieces before it are missing.
+    Gap,
+}
+
+impl PartRow {
+    pub(super) fn new(id: StreamId, generation: Generation, pieces: &Pieces) -> PartRow {
+        let (at, next) = (position(pieces.at()), position(pieces.next()));
+        PartRow { id, generation, at, next, body: encode(pieces) }
+    }
+}
+
+fn encode(pieces: &Pieces) -> Vec<u8> {
+    let mut body = Vec::with_capacity(pieces.bytes() + ENTRY_HEAD_BYTES);
+    let head = |body: &mut Vec<u8>, kind: u8, length: usize| {
+        body.push(kind);
+        body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    };
+    for entry in pieces.entries() {
+        match entry {
+            PieceEntry::Text { text, .. } => {
+                head(&mut body, TEXT, text.len());
+                body.extend_from_slice(text.as_bytes());
+            }
+            PieceEntry::Event(event) => {
+                let kind = event.kind.as_str();
+                head(&mut body, EVENT, 1 + kind.len() + event.data.len());
+                body.push(u8::try_from(kind.len()).unwrap_or(u8::MAX));
+                body.extend_from_slice(kind.as_bytes());
+                body.extend_from_slice(event.data.as_bytes());
+            }
+        }
+    }
+    body
+}
+
+/// Reads the body of a row. The bytes may be any.
+pub fn decode(at: Position, next: Position, body: &[u8]) -> Result<Pieces, PartFault> {
+    let mut pieces = Pieces::empty(at.0 as usize);
+    let mut rest = body;
+    while let Some((kind, after)) = rest.split_first() {
+        let (length, after) = after.split_first_chunk::<4>().ok_or(PartFault::Body)?;
+        let (entry, after) =
+            after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(PartFault::Body)?;
+        match *kind {
+            TEXT => pieces.push_text(std::str::from_utf8(entry).map_err(|_| PartFault::Body)?),
+            EVENT => {
+                let (kind, data) = event(entry).ok_or(PartFault::Body)?;
+                pieces.push_event(kind, data);
+            }
+            _ => return Err(PartFault::Body),
+        }
+        rest = after;
+    }
+    if pieces.next() == next.0 as usize { Ok(pieces) } else { Err(PartFault::Body) }
+}
+
+fn event(entry: &[u8]) -> Option<(EventKind, Box<str>)> {
+    let (length, rest) = entry.split_first()?;
+    let (kind, data) = rest.split_at_checked(usize::from(*length))?;
+    let kind = EventKind::parse(std::str::from_utf8(kind).ok()?)?;
+    let data = std::str::from_utf8(data).ok()?;
+    (data.len() <= EVENT_DATA_BYTES_MAX).then(|| (kind, Box::from(data)))
+}

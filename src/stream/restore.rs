@@ -1,0 +1,35 @@
+//! Opens the streams of the store after a start.
+
+use super::ledger::Ledger;
+use super::open::{OpenStream, StreamOrigin};
+use super::order::StoredStream;
+use super::part::{PartFault, PartRow, decode};
+use crate::clock::Moment;
+use crate::wire::stream::StreamState;
+
+impl<T: Copy> Ledger<T> {
+    /// Opens a stream that the store has. Its producer has [`StreamSettings::orphan`](super::StreamSettings::orphan) to come back.
+    pub fn restore(&mut self, stored: StoredStream, now: Moment) {
+        let StoredStream { id, author, options, begun, generation, state, age } = stored;
+        let mut clocks = self.clocks(&options, now, age);
+        clocks.orphaned = Some(now);
+        if state == StreamState::Cancelling {
+            clocks.cancel_end = Some(now + self.settings.cancel);
+        }
+        let options = self.open_options(options);
+        let stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
+        self.open(&id, stream, now);
+    }
+
+    /// Adds a row of the store to a stream that was restored, in the order of the rows. Rows of earlier generations and of streams
+    /// that have ended are ignored, and so is what an earlier row has.
+    pub fn restore_part(&mut self, row: &PartRow) -> Result<(), PartFault> {
+        let Some(stream) = self.streams.get_mut(&row.id) else { return Ok(()) };
+        if stream.generation != row.generation {
+            return Ok(());
+        }
+        stream.restore(&decode(row.at, row.next, &row.body)?).ok_or(PartFault::Gap)?;
+        self.recount(&row.id);
+        Ok(())
+    }
+}

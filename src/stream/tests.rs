@@ -1,0 +1,289 @@
+//! The ledger one order at a time.
+
+use super::*;
+use crate::clock::Moment;
+use crate::id::{ChannelName, Offset, ProducerId, ReactorId, UserName};
+use crate::wire::stream::{
+    EventKeep, EventKind, Generation, News, Piece, Position, ProducerNotice, StreamEnd, StreamFault,
+    StreamId, StreamNews, StreamOptions, StreamOutcome, StreamState,
+};
+use proptest::prelude::*;
+use std::time::Duration;
+
+type Output = StreamOutput<u32>;
+
+const BOT: ProducerId = ProducerId { reactor: ReactorId(0), connection: 1 };
+const SUCCESSOR: ProducerId = ProducerId { reactor: ReactorId(1), connection: 2 };
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).expect("valid")
+}
+
+fn id(offset: u64) -> StreamId {
+    StreamId { channel: ChannelName::parse("c1").expect("valid"), offset: Offset(offset) }
+}
+
+fn ms(ms: u64) -> Moment {
+    Moment::from_micros(1_000_000_000 + ms * 1_000)
+}
+
+fn text(text: &str) -> Piece {
+    Piece::Text(text.into())
+}
+
+fn event(kind: &str, data: &str) -> Piece {
+    Piece::Event { kind: EventKind::parse(kind).expect("valid"), data: data.into() }
+}
+
+fn begin(offset: u64) -> StreamBegin {
+    let options = StreamOptions { asker: Some(user("ann")), idle_ms: None, events: EventKeep::Keep };
+    StreamBegin { id: id(offset), author: user("bot"), options, begun: "{}".into(), producer: BOT }
+}
+
+/// A ledger with one stream, at the offset 1.
+fn with_stream(settings: StreamSettings) -> Ledger<u32> {
+    let mut ledger = Ledger::new(settings, ms(0));
+    let begun = ledger.begin(begin(1), ms(0)).expect("there is room");
+    assert_eq!((begun.generation, begun.next, begun.ended), (Generation(1), Position(0), None));
+    ledger
+}
+
+struct Bench {
+    ledger: Ledger<u32>,
+    now: Moment,
+    out: Output,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(StreamSettings::default())
+    }
+
+    fn with(settings: StreamSettings) -> Bench {
+        Bench { ledger: with_stream(settings), now: ms(0), out: Output::default() }
+    }
+
+    fn append_as(&mut self, producer: ProducerId, ticket: Option<u32>, at: u32, piece: Piece) -> &mut Bench {
+        let user = user("bot");
+        let append = StreamAppend { generation: None, at: Some(Position(at)), piece };
+        let sender = StreamSender { producer, user: &user, ticket };
+        assert_eq!(self.ledger.take(&id(1), sender, append, self.now, &mut self.out), Known::Open);
+        self
+    }
+
+    fn append(&mut self, ticket: Option<u32>, at: u32, piece: Piece) -> &mut Bench {
+        self.append_as(BOT, ticket, at, piece)
+    }
+
+    fn end(&mut self, ticket: u32, at: u32, end: StreamEnd, data: Option<&str>) -> &mut Bench {
+        let user = user("bot");
+        let finish =
+            StreamFinish { generation: None, at: Some(Position(at)), end, data: data.map(Box::from) };
+        let sender = StreamSender { producer: BOT, user: &user, ticket: Some(ticket) };
+        assert_eq!(self.ledger.end(&id(1), sender, finish, self.now, &mut self.out), Known::Open);
+        self
+    }
+
+    fn cancel(&mut self, ticket: u32, name: &str, right: CancelRight) -> &mut Bench {
+        let user = user(name);
+        let sender = StreamSender { producer: SUCCESSOR, user: &user, ticket: Some(ticket) };
+        assert_eq!(self.ledger.cancel(&id(1), sender, right, self.now, &mut self.out), Known::Open);
+        self
+    }
+
+    fn restart(&mut self, ticket: u32) -> &mut Bench {
+        let user = user("bot");
+        let sender = StreamSender { producer: BOT, user: &user, ticket: Some(ticket) };
+        assert_eq!(self.ledger.restart(&id(1), sender, self.now, &mut self.out), Known::Open);
+        self
+    }
+
+    fn wait(&mut self, ms: u64) -> &mut Bench {
+        self.now = self.now + Duration::from_millis(ms);
+        self
+    }
+
+    /// Commits the next flush when it is due.
+    fn flush(&mut self) -> Flush {
+        self.now = self.now.max(self.ledger.due().expect("something waits"));
+        self.ledger.cut(self.now)
+    }
+
+    fn settle(&mut self) -> Output {
+        let flush = self.flush();
+        let fates: Vec<EndFate> =
+            flush.ends.iter().map(|row| EndFate { end: row.end, edit: Offset(75) }).collect();
+        self.ledger.settled(flush, &fates, self.now, &mut self.out);
+        std::mem::take(&mut self.out)
+    }
+}
+
+fn replies(out: &Output) -> Vec<(u32, StreamOutcome)> {
+    out.replies.clone()
+}
+
+fn appended(next: u32) -> StreamOutcome {
+    StreamOutcome::Appended { generation: Generation(1), next: Position(next) }
+}
+
+#[test]
+fn nothing_about_a_piece_is_said_before_its_commit() {
+    let mut bench = Bench::new();
+    bench.append(Some(7), 0, text("Hé")).append(None, 3, event("usage", "{\"n\":1}"));
+    assert!(bench.out.is_empty());
+    assert!(
+        bench.ledger.shared(&id(1)).expect("open").text.text_from(Position(0)).is_some_and(|t| t.is_empty())
+    );
+    let out = bench.settle();
+    assert_eq!(replies(&out), [(7, appended(4))]);
+    let notice = ProducerNotice::Appended { id: id(1), generation: Generation(1), next: Position(4) };
+    assert_eq!(out.notices, [(BOT, notice)]);
+    let [news] = &out.news[..] else { panic!("{:?}", out.news) };
+    let News::Pieces { at, next, frames } = &news.news else { panic!("{news:?}") };
+    assert_eq!((*at, *next), (Position(0), Position(4)));
+    let frames: Vec<&str> = crate::wire::server_frame::split(frames)
+        .map(|frame| std::str::from_utf8(&frame[2..]).expect("short frames of UTF-8"))
+        .collect();
+    assert_eq!(
+        frames,
+        [
+            r#"{"stream":{"channel":"c1","offset":1,"gen":1,"at":0,"text":"Hé","next":3}}"#,
+            r#"{"stream":{"channel":"c1","offset":1,"gen":1,"at":3,"event":{"type":"usage","data":{"n":1}},"next":4}}"#,
+        ]
+    );
+}
+
+#[test]
+fn end_has_the_whole_text_its_begin_and_its_events() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a\"")).append(None, 2, event("usage", "7")).append(None, 3, text("\u{1}"));
+    bench.end(1, 4, StreamEnd::Completed, None);
+    let flush = bench.flush();
+    let [row] = &flush.ends[..] else { panic!("{flush:?}") };
+    assert_eq!(&*row.data, r#"{"text":"a\"\u0001","begun":{},"events":[[2,"usage",7]]}"#);
+    assert_eq!((row.end, row.cause, flush.rows.len()), (StreamEnd::Completed, None, 0));
+    let fate = EndFate { end: StreamEnd::Completed, edit: Offset(75) };
+    bench.ledger.settled(flush, &[fate], bench.now, &mut bench.out);
+    let ended = StreamOutcome::Ended { edit: Offset(75), end: StreamEnd::Completed, duplicate: false };
+    assert_eq!(replies(&bench.out), [(1, ended)]);
+    assert_eq!((bench.ledger.open_streams(), bench.ledger.bytes(), bench.ledger.due()), (0, 0, None));
+}
+
+#[test]
+fn failed_flush_waits_again_in_order() {
+    let mut bench = Bench::new();
+    bench.append(Some(1), 0, text("ab")).restart(2).append(None, 0, text("x"));
+    let flush = bench.flush();
+    assert_eq!((flush.restarts.len(), flush.rows.len()), (1, 1));
+    bench.ledger.failed(flush, bench.now, &mut bench.out);
+    bench.append(Some(3), 1, text("y"));
+    let stale = StreamOutcome::Refused(StreamFault::Stale { generation: Generation(2) });
+    assert_eq!(replies(&bench.out), [(1, stale)]);
+    bench.out = Output::default();
+    let flush = bench.flush();
+    assert_eq!(
+        decode(Position(0), Position(2), &flush.rows[0].body).map(|pieces| pieces.entries().count()),
+        Ok(1)
+    );
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    let shared = bench.ledger.shared(&id(1)).expect("open");
+    assert_eq!(
+        (shared.generation, shared.text.text_from(Position(0)).as_deref()),
+        (Generation(2), Some("xy"))
+    );
+    assert!(matches!(bench.out.news[0].news, News::Restarted(_)));
+}
+
+#[test]
+fn repeat_is_acknowledged_and_an_overlap_is_cut() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("añb"));
+    bench.settle();
+    bench.append(Some(1), 0, text("añ")).append(Some(2), 1, text("ñbc"));
+    assert_eq!(replies(&bench.out), [(1, appended(4))]);
+    assert_eq!(replies(&bench.settle()), [(1, appended(4)), (2, appended(5))]);
+    bench.append(Some(3), 2, text("b")).append(Some(4), 6, text("d")).append(Some(5), 0, text("x"));
+    let next = Position(5);
+    let refused = [StreamFault::Diverged { next }, StreamFault::Gap { next }, StreamFault::Diverged { next }];
+    let refused: Vec<_> = (3..).zip(refused.map(StreamOutcome::Refused)).collect();
+    assert_eq!(replies(&bench.out), refused);
+    bench.out = Output::default();
+    bench.append(None, 0, text("añbc"));
+    let out = bench.settle();
+    assert_eq!(
+        (out.notices.len(), out.news.len()),
+        (1, 0),
+        "a repeat without an id is acknowledged with the next flush"
+    );
+}
+
+#[test]
+fn stream_without_a_producer_is_paused_and_then_interrupted() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a"));
+    bench.settle();
+    bench.wait(20_000);
+    bench.append_as(SUCCESSOR, None, 1, text("b"));
+    bench.settle();
+    bench.ledger.detach(BOT, bench.now);
+    let lost = bench.now;
+    bench.ledger.detach(SUCCESSOR, bench.now);
+    let out = bench.settle();
+    assert_eq!(bench.now, lost + Duration::from_secs(1));
+    assert!(matches!(out.news[..], [StreamNews { news: News::State(StreamState::Paused, _), .. }]));
+    bench.wait(2_000).append(None, 2, text("c"));
+    let out = bench.settle();
+    assert!(matches!(out.news[1].news, News::State(StreamState::Streaming, _)));
+    bench.ledger.detach(BOT, bench.now);
+    bench.wait(1_000).settle();
+    let flush = loop {
+        let flush = bench.flush();
+        if !flush.writes_nothing() {
+            break flush;
+        }
+        bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    };
+    assert_eq!(&*flush.ends[0].data, r#"{"text":"abc","begun":{},"cause":"producer_lost"}"#);
+    assert_eq!(flush.ends[0].end, StreamEnd::Interrupted);
+}
+
+#[test]
+fn cancel_ends_a_stream_whose_producer_goes_on() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a")).cancel(1, "eve", CancelRight::Own);
+    assert_eq!(replies(&bench.out), [(1, StreamOutcome::Refused(StreamFault::NotAuthor))]);
+    bench.out = Output::default();
+    bench.cancel(2, "ann", CancelRight::Own);
+    let out = bench.settle();
+    assert_eq!(replies(&out), [(2, StreamOutcome::Cancelling)]);
+    let cancelled = bench.now;
+    assert!(out.notices.iter().any(|(producer, notice)| {
+        *producer == BOT && matches!(notice, ProducerNotice::Cancel { end_ms: 4_900..=5_000, .. })
+    }));
+    let ended = loop {
+        let at = bench.ledger.shared(&id(1)).map(|shared| shared.text.next().0).unwrap_or_default();
+        bench.wait(100).append(None, at, text("a"));
+        let flush = bench.flush();
+        if let Some(row) = flush.ends.first() {
+            break row.clone();
+        }
+        bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    };
+    assert_eq!((ended.end, ended.cause), (StreamEnd::Cancelled, None));
+    assert!(bench.now.since(cancelled) <= Duration::from_millis(5_200));
+}
+
+proptest! {
+    #[test]
+    fn body_of_any_bytes_is_read_or_refused(
+        at in any::<u32>(), next in any::<u32>(), body in prop::collection::vec(0u8..4, 0..60),
+    ) {
+        if let Ok(pieces) = decode(Position(at), Position(next), &body) {
+            let entries = pieces.entries().map(|entry| match entry {
+                PieceEntry::Text { text, .. } => text.len(),
+                PieceEntry::Event(_) => 1,
+            });
+            prop_assert_eq!(at as usize + entries.sum::<usize>(), next as usize);
+        }
+    }
+}

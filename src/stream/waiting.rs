@@ -1,0 +1,221 @@
+//! Commands about one stream that are answered by a commit.
+
+use super::flush::EndFate;
+use super::output::StreamOutput;
+use super::settings::{RETRY_MS, WAITING_MAX};
+use crate::id::ProducerId;
+use crate::wire::stream::{
+    Generation, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOutcome, StreamState,
+};
+
+/// The event that a command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// The commit of everything below this position.
+    Append(Generation, Position),
+    /// The commit of this generation.
+    Restart(Generation),
+    /// The commit of a cancel.
+    Cancel,
+    /// The end that this command asked for.
+    End,
+    /// The same end, asked for again.
+    EndAgain(StreamEnd),
+    /// An append after the end that is not committed yet.
+    Late,
+}
+
+/// A command that waits. Without a ticket it is answered by a notice, and only if it is refused.
+#[derive(Clone, Copy, Debug)]
+struct WaitingCommand<T> {
+    ticket: Option<T>,
+    producer: ProducerId,
+    wish: Wish,
+}
+
+/// The state of a stream after a commit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    pub(super) generation: Generation,
+    pub(super) next: Position,
+    pub(super) state: StreamState,
+}
+
+/// The end of a stream, with the generation and position that it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FinalState {
+    pub(super) generation: Generation,
+    pub(super) next: Position,
+    pub(super) fate: EndFate,
+}
+
+/// The commands that wait, and the producers that have pieces without a ticket.
+#[derive(Debug)]
+pub(super) struct WaitingList<T> {
+    commands: Vec<WaitingCommand<T>>,
+    /// To be notified at the next commit.
+    unacknowledged: Vec<ProducerId>,
+}
+
+impl<T> Default for WaitingList<T> {
+    fn default() -> WaitingList<T> {
+        WaitingList { commands: Vec::new(), unacknowledged: Vec::new() }
+    }
+}
+
+impl<T: Copy> WaitingList<T> {
+    pub(super) fn has_room(&self) -> bool {
+        self.commands.len() < WAITING_MAX
+    }
+
+    pub(super) fn push(&mut self, ticket: Option<T>, producer: ProducerId, wish: Wish) {
+        match (ticket, wish) {
+            (None, Wish::Append(..)) => {
+                if !self.unacknowledged.contains(&producer) {
+                    self.unacknowledged.push(producer);
+                }
+            }
+            (None, Wish::Late) if self.commands.iter().any(|known| known.is_same_late(producer)) => {}
+            _ => self.commands.push(WaitingCommand { ticket, producer, wish }),
+        }
+    }
+
+    /// The connection ended, and with it everything that it waits for.
+    pub(super) fn forget(&mut self, producer: ProducerId) {
+        self.commands.retain(|waiting| waiting.producer != producer);
+        self.unacknowledged.retain(|known| *known != producer);
+    }
+
+    /// The generation of what waits was given up: nothing of it will be committed.
+    pub(super) fn refuse_stale(
+        &mut self,
+        id: &StreamId,
+        newest: Generation,
+        by: ProducerId,
+        out: &mut StreamOutput<T>,
+    ) {
+        let fault = StreamFault::Stale { generation: newest };
+        self.commands.retain(|waiting| {
+            let is_stale = matches!(waiting.wish, Wish::Append(generation, _) if generation < newest);
+            if is_stale {
+                out.refuse(waiting.ticket, waiting.producer, id, fault);
+            }
+            !is_stale
+        });
+        for producer in self.unacknowledged.drain(..).filter(|producer| *producer != by) {
+            out.refuse(None, producer, id, fault);
+        }
+    }
+
+    /// Answers what a commit has fulfilled.
+    pub(super) fn committed(&mut self, id: &StreamId, reached: Reached, out: &mut StreamOutput<T>) {
+        let Reached { generation, next, state } = reached;
+        self.commands.retain(|waiting| {
+            let outcome = match waiting.wish {
+                Wish::Append(of, at) if of == generation && at <= next => {
+                    StreamOutcome::Appended { generation, next }
+                }
+                Wish::Restart(of) if of <= generation => {
+                    StreamOutcome::Restarted { generation, next: Position::ZERO }
+                }
+                Wish::Cancel if state == StreamState::Cancelling => StreamOutcome::Cancelling,
+                Wish::Append(..)
+                | Wish::Restart(_)
+                | Wish::Cancel
+                | Wish::End
+                | Wish::EndAgain(_)
+                | Wish::Late => return true,
+            };
+            out.replies.extend(waiting.ticket.map(|ticket| (ticket, outcome)));
+            false
+        });
+        self.acknowledge(id, generation, next, out);
+    }
+
+    fn acknowledge(
+        &mut self,
+        id: &StreamId,
+        generation: Generation,
+        next: Position,
+        out: &mut StreamOutput<T>,
+    ) {
+        let notices = self
+            .unacknowledged
+            .drain(..)
+            .map(|producer| (producer, ProducerNotice::Appended { id: id.clone(), generation, next }));
+        out.notices.extend(notices);
+    }
+
+    /// The stream has ended as its last order asked; everything below `next` is in the end.
+    pub(super) fn ended(mut self, id: &StreamId, ended: FinalState, out: &mut StreamOutput<T>) {
+        let FinalState { generation, next, fate } = ended;
+        let EndFate { end, edit } = fate;
+        self.acknowledge(id, generation, next, out);
+        for waiting in self.commands {
+            let outcome = match waiting.wish {
+                Wish::Append(of, _) if of == generation => StreamOutcome::Appended { generation, next },
+                Wish::Restart(_) => StreamOutcome::Restarted { generation, next: Position::ZERO },
+                Wish::End => StreamOutcome::Ended { edit, end, duplicate: false },
+                Wish::Append(..) | Wish::Cancel | Wish::EndAgain(_) | Wish::Late => {
+                    waiting.after_end(id, fate, out);
+                    continue;
+                }
+            };
+            out.replies.extend(waiting.ticket.map(|ticket| (ticket, outcome)));
+        }
+    }
+
+    /// The stream has ended in another way, without what waits. Its producers are notified.
+    pub(super) fn cut_off(
+        self,
+        id: &StreamId,
+        fate: EndFate,
+        producers: &[ProducerId],
+        out: &mut StreamOutput<T>,
+    ) {
+        let fault = StreamFault::AlreadyEnded { end: fate.end, edit: fate.edit };
+        for producer in producers {
+            out.refuse(None, *producer, id, fault);
+        }
+        for waiting in self.commands {
+            waiting.after_end(id, fate, out);
+        }
+    }
+
+    /// The end that these commands found was not committed, and will not be: they are to be sent again.
+    pub(super) fn refuse_after_end(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+        self.commands.retain(|waiting| {
+            let is_after_end = matches!(waiting.wish, Wish::EndAgain(_) | Wish::Late);
+            if is_after_end {
+                let fault = StreamFault::Overloaded { retry_ms: RETRY_MS };
+                out.refuse(waiting.ticket, waiting.producer, id, fault);
+            }
+            !is_after_end
+        });
+    }
+}
+
+impl<T: Copy> WaitingCommand<T> {
+    fn is_same_late(&self, producer: ProducerId) -> bool {
+        self.producer == producer && self.ticket.is_none() && self.wish == Wish::Late
+    }
+
+    /// Answers a command that the end was faster than.
+    fn after_end(self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        let EndFate { end, edit } = fate;
+        let is_fulfilled = match self.wish {
+            Wish::Cancel => true,
+            Wish::EndAgain(asked) => asked == end,
+            Wish::Append(..) | Wish::Restart(_) | Wish::End | Wish::Late => false,
+        };
+        match (is_fulfilled, self.ticket) {
+            (true, Some(ticket)) => {
+                out.replies.push((ticket, StreamOutcome::Ended { edit, end, duplicate: true }));
+            }
+            (true, None) => {}
+            (false, ticket) => {
+                out.refuse(ticket, self.producer, id, StreamFault::AlreadyEnded { end, edit });
+            }
+        }
+    }
+}
