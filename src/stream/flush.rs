@@ -46,6 +46,8 @@ pub struct StateRow {
 pub struct EndRow {
     pub id: StreamId,
     pub author: UserName,
+    /// The generation that the text is of. It may have begun in the same flush.
+    pub generation: Generation,
     pub end: StreamEnd,
     /// `None`: its producer ended it, or a user cancelled it.
     pub cause: Option<EndCause>,

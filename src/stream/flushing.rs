@@ -156,7 +156,7 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// Has the sockets read again whose streams have room.
-    fn resume(&mut self, out: &mut StreamOutput<T>) {
+    pub(super) fn resume(&mut self, out: &mut StreamOutput<T>) {
         let Ledger { producers, streams, shares, settings, .. } = self;
         let has_room = |id: &StreamId| {
             streams.get(id).is_none_or(|stream| {
@@ -175,7 +175,8 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// Nothing of the flush was stored: all of it waits again.
+    /// Nothing of the flush was stored: all of it waits again. If that is not certain, call [`ended`](Ledger::ended) afterwards for
+    /// each stream that has ended in the store.
     pub fn failed(&mut self, flush: Flush, now: Moment, out: &mut StreamOutput<T>) {
         if flush.streams.is_empty() {
             return;

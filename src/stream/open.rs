@@ -312,7 +312,14 @@ impl<T: Copy> OpenStream<T> {
             StreamEnder::Producer(None) => (self.end_data(None), None),
             StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
         };
-        Some(EndRow { id: id.clone(), author: self.author.clone(), end: *end, cause, data })
+        Some(EndRow {
+            id: id.clone(),
+            author: self.author.clone(),
+            generation: self.head,
+            end: *end,
+            cause,
+            data,
+        })
     }
 
     fn end_data(&self, cause: Option<EndCause>) -> Box<str> {

@@ -216,6 +216,8 @@ impl<T: Copy> Ledger<T> {
     pub fn ended(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) -> Known {
         let Some(stream) = self.close(id, out) else { return Known::No };
         stream.waiting.cut_off(id, fate, &stream.producers, out);
+        // Perhaps nothing else waits, and so no commit follows.
+        self.resume(out);
         Known::Open
     }
 }

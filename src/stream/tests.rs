@@ -1,4 +1,11 @@
-//! The ledger one order at a time.
+//! The ledger one order at a time, and under random ones.
+
+mod checks;
+mod promises;
+mod reader;
+mod source;
+mod store;
+mod world;
 
 use super::*;
 use crate::clock::Moment;
@@ -271,6 +278,163 @@ fn cancel_ends_a_stream_whose_producer_goes_on() {
     };
     assert_eq!((ended.end, ended.cause), (StreamEnd::Cancelled, None));
     assert!(bench.now.since(cancelled) <= Duration::from_millis(5_200));
+}
+
+#[test]
+fn producer_is_paused_at_its_window_and_resumed_below_half() {
+    let settings = StreamSettings { window_bytes: 10, ..StreamSettings::default() };
+    let mut bench = Bench::with(settings);
+    bench.append(None, 0, text("0123456789"));
+    assert!(bench.out.is_empty());
+    bench.append(None, 10, text("0")).append(None, 11, text("12345678"));
+    assert_eq!(bench.out.notices, [(BOT, ProducerNotice::Pause)]);
+    bench.out = Output::default();
+    bench.append(Some(1), 19, text("too much"));
+    let overloaded = StreamOutcome::Refused(StreamFault::Overloaded { retry_ms: 1_000 });
+    assert_eq!(replies(&bench.out), [(1, overloaded)]);
+    let out = bench.settle();
+    assert_eq!(out.notices.last(), Some(&(BOT, ProducerNotice::Resume)));
+    bench.append(None, 19, text("0123456789a")).end(2, 30, StreamEnd::Completed, None);
+    let out = bench.settle();
+    let pauses = out
+        .notices
+        .iter()
+        .filter(|(_, notice)| matches!(notice, ProducerNotice::Pause | ProducerNotice::Resume));
+    assert_eq!(pauses.count(), 2, "the end of its last stream resumes it");
+}
+
+#[test]
+fn user_has_at_most_half_of_a_shared_bound() {
+    let settings = StreamSettings { memory_bytes: 16_000, pending_bytes: 1_000, ..StreamSettings::default() };
+    let mut bench = Bench::with(settings);
+    let mut offset = 1;
+    let mut begin_by = |bench: &mut Bench, name: &str| {
+        offset += 1;
+        bench.ledger.begin(StreamBegin { author: user(name), ..begin(offset) }, bench.now).is_ok()
+    };
+    let of_bot = (0..20).filter(|_| begin_by(&mut bench, "bot")).count();
+    assert_eq!((of_bot, begin_by(&mut bench, "other")), (4, true), "5 KiB of 6,000 bytes");
+    let long = "x".repeat(450);
+    bench.append(Some(1), 0, text(&long)).append(Some(2), 450, text(&long));
+    assert!(matches!(bench.out.replies[..], [(2, StreamOutcome::Refused(StreamFault::Overloaded { .. }))]));
+    let other = user("other");
+    let sender = StreamSender { producer: SUCCESSOR, user: &other, ticket: Some(3) };
+    let append = StreamAppend { generation: None, at: None, piece: text(&long) };
+    let mut out = Output::default();
+    assert_eq!(bench.ledger.take(&id(offset), sender, append, bench.now, &mut out), Known::Open);
+    assert_eq!(out.replies, []);
+}
+
+#[test]
+fn stream_outgrows_no_message_and_has_no_more_events_than_allowed() {
+    let settings = StreamSettings { message_bytes: 200, events_per_stream: 2, ..StreamSettings::default() };
+    let mut bench = Bench::with(settings.clone());
+    bench.append(None, 0, event("a", "1")).append(None, 1, event("a", "2")).append(
+        Some(1),
+        2,
+        event("a", "3"),
+    );
+    let too_large = StreamOutcome::Refused(StreamFault::TooLarge);
+    assert_eq!(replies(&bench.out), [(1, too_large.clone())]);
+    let mut at = 2;
+    while bench.out.replies.len() == 1 {
+        bench.append(Some(2), at, text("\u{1}"));
+        at += 1;
+    }
+    assert_eq!(bench.out.replies[1], (2, too_large));
+    bench.end(3, at - 1, StreamEnd::Completed, None);
+    let size = bench.flush().ends[0].data.len();
+    assert!((130..=200).contains(&size), "{size}");
+    let mut ledger: Ledger<u32> = Ledger::new(settings, ms(0));
+    let begun = format!("\"{}\"", "x".repeat(150)).into();
+    assert_eq!(ledger.begin(StreamBegin { begun, ..begin(1) }, ms(0)), Err(StreamFault::TooLarge));
+}
+
+#[test]
+fn silent_stream_is_not_ended_while_commits_fail_and_a_while_after() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a"));
+    bench.settle();
+    bench.ledger.detach(BOT, bench.now);
+    bench.append_as(SUCCESSOR, None, 1, text("b"));
+    bench.ledger.detach(SUCCESSOR, bench.now);
+    let lost = bench.now;
+    while bench.now.since(lost) < Duration::from_secs(60) {
+        let flush = bench.flush();
+        assert_eq!(flush.ends, []);
+        bench.ledger.failed(flush, bench.now, &mut bench.out);
+    }
+    bench.settle();
+    let back = bench.now;
+    bench.append(None, 2, text("c"));
+    bench.settle();
+    bench.ledger.detach(BOT, bench.now);
+    bench.wait(9_900);
+    let flush = bench.ledger.cut(bench.now);
+    assert_eq!((bench.now > back + Duration::from_secs(9), flush.ends.len()), (true, 0));
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    bench.wait(200);
+    let flush = bench.ledger.cut(bench.now);
+    assert_eq!(flush.ends.len(), 1);
+    // The commit fails, and the producer is back before the next one.
+    bench.ledger.failed(flush, bench.now, &mut bench.out);
+    bench.append(None, 3, text("d"));
+    let flush = bench.flush();
+    assert_eq!((flush.ends.len(), flush.rows.len()), (0, 1));
+}
+
+#[test]
+fn long_text_is_compared_over_its_blocks() {
+    let long: String = (0..20_000).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
+    let mut bench = Bench::new();
+    for (index, part) in long.as_bytes().chunks(700).enumerate() {
+        let part = std::str::from_utf8(part).expect("ASCII");
+        bench.append(None, index as u32 * 700, text(part));
+        bench.settle();
+    }
+    let shared = bench.ledger.shared(&id(1)).expect("open").text;
+    for at in [0, 1, 699, 4_200, 4_095, 19_999, 20_000] {
+        assert_eq!(shared.text_from(Position(at)).as_deref(), long.get(at as usize..));
+    }
+    assert_eq!(shared.text_from(Position(20_001)), None);
+    for (ticket, at) in (1..).zip([0, 1, 4_199, 8_000, 15_000]) {
+        bench.append(Some(ticket), at, text(&long[at as usize..at as usize + 5_000]));
+        assert_eq!(bench.out.replies.pop(), Some((ticket, appended(20_000))));
+        let wrong = long[at as usize..at as usize + 4_999].to_string() + "!";
+        bench.append(Some(ticket), at, text(&wrong));
+        let diverged = StreamOutcome::Refused(StreamFault::Diverged { next: Position(20_000) });
+        assert_eq!(bench.out.replies.pop(), Some((ticket, diverged)));
+    }
+}
+
+#[test]
+fn flushes_keep_to_the_grid_which_slow_ones_stretch() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a"));
+    let first = bench.flush();
+    let cut = bench.now;
+    bench.append(None, 1, text("b"));
+    assert_eq!(bench.ledger.due(), None, "one flush at a time");
+    bench.wait(1);
+    bench.ledger.settled(first, &[], bench.now, &mut bench.out);
+    assert_eq!(bench.ledger.due(), Some(cut + Duration::from_millis(40)));
+    assert!(bench.ledger.cut(cut + Duration::from_millis(39)).writes_nothing());
+    let flush = bench.flush();
+    bench.wait(21);
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    assert_eq!(bench.ledger.window(), Duration::from_millis(80));
+    // A first token after a silence does not wait for the whole window.
+    bench.wait(200);
+    bench.append(None, 2, text("c"));
+    assert!(bench.ledger.due().is_some_and(|due| due <= bench.now));
+    for expected in [160, 200, 200] {
+        let at = bench.ledger.shared(&id(1)).map(|shared| shared.text.next().0).unwrap_or_default();
+        bench.append(None, at.max(3), text("d"));
+        let flush = bench.flush();
+        bench.wait(150);
+        bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+        assert_eq!(bench.ledger.window(), Duration::from_millis(expected));
+    }
 }
 
 proptest! {
