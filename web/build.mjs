@@ -41,6 +41,7 @@ const SOURCES = {
 const KIT = {
   'seawall-react': './react/src/index.ts',
   'seawall-react/chat': './react/src/chat.ts',
+  'seawall-react/streams': './react/src/streams.ts',
   react: 'preact/compat',
   'react/jsx-runtime': 'preact/jsx-runtime',
   'react-dom/client': 'preact/compat/client',

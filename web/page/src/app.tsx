@@ -96,7 +96,10 @@ function Page(props: PageProps): ReactNode {
   });
   useEvent('keydown', (event) => {
     const next = keyOf(event);
-    if (event.key === 'Escape' && panel === 'menu') close();
+    if (event.key === 'Escape' && panel === 'menu') {
+      event.preventDefault();
+      close();
+    }
     if (next === undefined || (panel !== undefined && panel !== 'menu')) return;
     event.preventDefault();
     if (next === 'find' || next === 'keys') setPanel(next);
@@ -178,8 +181,9 @@ function useEvent<K extends keyof WindowEventMap>(type: K, listener: (event: Win
   latest.current = listener;
   useEffect(() => {
     const own = (event: WindowEventMap[K]) => latest.current(event);
-    addEventListener(type, own);
-    return () => removeEventListener(type, own);
+    // Before the parts of the page, so that one that takes a key can say so.
+    addEventListener(type, own, true);
+    return () => removeEventListener(type, own, true);
   }, [type]);
 }
 

@@ -58,7 +58,11 @@ export function Composer({ channel, editing, readOnly, hint, isFault, restored, 
     onSend(whole, editing);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === 'Escape') onCancel();
+    if (event.key === 'Escape') {
+      // Without an edit to cancel, the key stops an answer.
+      if (editing) event.preventDefault();
+      onCancel();
+    }
     if (event.key === 'ArrowUp' && text === '' && !editing) {
       event.preventDefault();
       onEditLast();

@@ -1,9 +1,14 @@
 // One row of the log.
 
-import { useState, type ReactNode } from 'react';
+import { createContext, useContext, useState, type ReactNode } from 'react';
+import type { Stream } from 'seawall-client/streams';
+import { Answer } from 'seawall-react/streams';
 import { isLong } from './markup.ts';
 import { clockTime, Face, Marked } from './parts.tsx';
 import type { MessageRow, Outgoing, Row } from './rows.ts';
+
+/** The open streams of the channel. */
+export const Streams = createContext<readonly Stream[]>([]);
 
 /** The actions on a message. */
 export interface MessageActions {
@@ -14,6 +19,8 @@ export interface MessageActions {
   retry(one: Outgoing): void;
   editFailed(one: Outgoing): void;
   discard(one: Outgoing): void;
+  /** Publishes the message at this offset again. */
+  askAgain(offset: number): void;
 }
 
 interface LineProps {
@@ -37,7 +44,8 @@ export function Line({ row, ...more }: LineProps): ReactNode {
 export const isOpen = (row: Row): row is MessageRow => row.kind === 'message' && row.own && row.offset !== undefined && !row.deleted && !row.isGoing && !row.outgoing;
 
 function Message({ row, active, actions }: Omit<LineProps, 'row'> & { readonly row: MessageRow }): ReactNode {
-  const { user, own, next, time, data, edited, deleted, isGoing, offset, outgoing } = row;
+  const { user, own, next, time, data, edited, deleted, isGoing, offset, outgoing, stream, question } = row;
+  const streams = useContext(Streams);
   const state = outgoing?.progress.state;
   const isGone = deleted || isGoing || (outgoing?.kind === 'deletes' && state !== 'failed');
   const names = ['message', own && 'own', next && 'next', isGone && 'deleted', state === 'failed' && 'failed', offset === undefined && state !== 'failed' && 'waiting'];
@@ -51,7 +59,11 @@ function Message({ row, active, actions }: Omit<LineProps, 'row'> & { readonly r
         <time dateTime={Number.isNaN(at.getTime()) ? undefined : at.toISOString()} title={at.toLocaleString()}>{clockTime(time)}</time>
         {edited && !isGone && <span className="edited">edited</span>}
       </div>
-      {isGone ? <p className="text">Message deleted</p> : <Body text={data} tabIndex={tabIndex} />}
+      {isGone ? <p className="text">Message deleted</p> : stream === undefined ? <Body text={data} tabIndex={tabIndex} /> : (
+        <Answer item={row.source} stream={streams.find((one) => one.offset === offset)} tabIndex={tabIndex} onRetry={question === undefined ? undefined : () => actions.askAgain(question)}>
+          {(text, isOpen) => (isOpen ? <Marked text={text} /> : <Body text={text} tabIndex={tabIndex} />)}
+        </Answer>
+      )}
       {isGoing && <p className="progress"><button type="button" className="plain" tabIndex={tabIndex} onClick={() => actions.undo(row)}>Undo</button></p>}
       {outgoing && <Sending one={outgoing} tabIndex={tabIndex} actions={actions} />}
       {isOpen(row) && (

@@ -4,9 +4,10 @@ import { useEffect, useMemo, useRef, useState, useSyncExternalStore, type Keyboa
 import { newKey } from 'seawall-client';
 import { ChatBoundary, MessageBoundary, plainText, ThreadBoundary, useAnnounce, useConnection, useOutbox, useSeawall } from 'seawall-react';
 import { MessageList, useChannel, usePublish, type UsedChannel } from 'seawall-react/chat';
+import { useStreams } from 'seawall-react/streams';
 import { Composer, type Editing } from './composer.tsx';
 import type { OwnKeys } from './memory.ts';
-import { isOpen, Line, type MessageActions } from './message.tsx';
+import { isOpen, Line, Streams, type MessageActions } from './message.tsx';
 import { Countdown, clockTime } from './parts.tsx';
 import { firstUnread, isolated, Rows, textOf, type MessageRow, type Row } from './rows.ts';
 import { beginning, failure, mayPublish, outage, progress, refusal, typing as typingText, unsent } from './words.ts';
@@ -38,6 +39,7 @@ export function Room(props: RoomProps): ReactNode {
 
 function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomProps): ReactNode {
   const view = useChannel(channel, OPENED);
+  const streams = useStreams(channel, OPENED);
   const { client } = useSeawall();
   const { online } = useConnection();
   const publish = usePublish<unknown>(channel);
@@ -90,6 +92,10 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
     edit, remove: (row) => remove(row.offset!), undo: (row) => undo(row.offset!),
     retry: ({ key }) => retry(key),
     discard: ({ key }) => void discard(key),
+    askAgain(offset) {
+      const asked = view.messages.find((one) => one.kind === 'message' && one.offset === offset);
+      if (asked?.kind === 'message' && !asked.deleted) publish(asked.data).catch(report);
+    },
     editFailed({ key }) {
       const entry = client.outbox.value.find((one) => one.key === key);
       if (!entry || !discard(key)) return;
@@ -104,8 +110,10 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
   return (
     <>
       {instead ?? (
-        <Log rows={rows} view={view} actions={actions} onFault={say} label={`Messages in ${channel}`}
-          empty={refused !== undefined ? <p className="empty">{refused}</p> : isSynced ? <Empty channel={channel} /> : null} />
+        <Streams.Provider value={streams}>
+          <Log rows={rows} view={view} actions={actions} onFault={say} label={`Messages in ${channel}`}
+            empty={refused !== undefined ? <p className="empty">{refused}</p> : isSynced ? <Empty channel={channel} /> : null} />
+        </Streams.Provider>
       )}
       <Composer
         key={channel} channel={channel} editing={editing} readOnly={!granted} hint={hint} isFault={hint !== '' && hint === (fault || notice)} restored={restored}
@@ -149,7 +157,10 @@ function Log({ rows, view, actions, label, empty, onFault }: LogProps): ReactNod
     const id = (event.target as HTMLElement).dataset['id'];
     const row = id !== undefined && rows.find((one) => one.id === id);
     if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === 'Escape') document.getElementById('draft')?.focus();
+    if (event.key === 'Escape') {
+      event.preventDefault();
+      document.getElementById('draft')?.focus();
+    }
     if (!isOpen(row) || !/^(e|E|Delete)$/.test(event.key)) return;
     event.preventDefault();
     if (event.key === 'Delete') actions.remove(row);

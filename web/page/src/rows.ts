@@ -45,6 +45,10 @@ export interface MessageRow {
   readonly isFirstNew: boolean;
   readonly outgoing: Outgoing | undefined;
   readonly pending?: OutboxEntry;
+  /** `begun` while its text is written, else how that ended. */
+  readonly stream: TimelineMessage['stream'];
+  /** The offset of the user's message that it answers, if it is one. */
+  readonly question: number | undefined;
 }
 
 /** The state that rows depend on, in addition to the items. */
@@ -78,9 +82,11 @@ export class Rows {
       if (this.first.data !== beginning) this.first = { ...this.first, data: beginning };
       rows.push(this.first);
     }
+    const own = new Set<number | undefined>();
     for (const item of items) {
       const last = this.made.get(item);
-      const row = item.kind === 'message' ? messageRow(item, situation, rows.at(-1), last, this.shown.get(item.id)) : last ?? notice(item);
+      const row = item.kind === 'message' ? messageRow(item, situation, own, rows.at(-1), last, this.shown.get(item.id)) : last ?? notice(item);
+      if (row.kind === 'message' && row.own && !row.deleted) own.add(row.offset);
       this.made.set(item, row);
       rows.push(row);
     }
@@ -93,8 +99,8 @@ function notice(item: TimelineItem & { kind: 'gap' | 'reset' }): NoticeRow {
   return { kind: 'notice', id: item.id, data: item.kind === 'gap' ? WORDS.gap(item.to - item.from + 1) : WORDS.reset };
 }
 
-function messageRow(item: TimelineMessage, situation: Situation, above: Row | undefined, last: Row | undefined, before: Row | undefined): MessageRow {
-  const { id, offset, user: sender = 'anonymous', time, data, edited, deleted, pending } = item;
+function messageRow(item: TimelineMessage, situation: Situation, questions: ReadonlySet<number | undefined>, above: Row | undefined, last: Row | undefined, before: Row | undefined): MessageRow {
+  const { id, offset, user: sender = 'anonymous', time, data, edited, deleted, pending, stream } = item;
   // The name went with the data. A reader who saw the message keeps seeing it under the same name.
   const user = deleted && before?.kind === 'message' ? before.user : authorOf(sender, data);
   const own = item.own || (sender === 'anonymous' && situation.isOwn(item.key));
@@ -103,12 +109,21 @@ function messageRow(item: TimelineMessage, situation: Situation, above: Row | un
     && new Date(time).getDate() === new Date(above.time).getDate();
   const outgoing = pending && outgoingOf(pending, situation.progress(pending));
   const isGoing = offset !== undefined && situation.going.has(offset);
-  if (last?.kind === 'message' && last.own === own && last.next === next && last.isGoing === isGoing && last.isFirstNew === isFirstNew
+  const asked = stream && questionOf(data);
+  const question = questions.has(asked) ? asked : undefined;
+  if (last?.kind === 'message' && last.question === question && last.own === own && last.next === next && last.isGoing === isGoing && last.isFirstNew === isFirstNew
     && isSame(last.outgoing?.progress, outgoing?.progress)) return last;
   return {
-    kind: 'message', id, source: item, offset, user, own, next, time, data: deleted ? WORDS.deleted : textOf(data), edited, deleted, isGoing, isFirstNew, outgoing,
+    kind: 'message', id, source: item, offset, user, own, next, time, data: deleted ? WORDS.deleted : stream === 'begun' ? '' : textOf(data), edited, deleted, isGoing, isFirstNew, outgoing, stream, question,
     ...(pending && { pending }),
   };
+}
+
+/** Returns the offset of the message that a stream answers. The end has the data of the begin as `begun`. */
+export function questionOf(data: unknown): number | undefined {
+  const { begun, answers } = (data ?? {}) as { begun?: { answers?: unknown } | null; answers?: unknown };
+  const offset = begun?.answers ?? answers;
+  return typeof offset === 'number' ? offset : undefined;
 }
 
 function outgoingOf({ key, edits, deletes }: OutboxEntry, progress: Progress): Outgoing {

@@ -3,6 +3,7 @@
 import { useEffect, type ReactNode } from 'react';
 import { useStatus } from 'seawall-react';
 import { useChannel, usePresence } from 'seawall-react/chat';
+import { useStreams } from 'seawall-react/streams';
 import { Face } from './parts.tsx';
 import { OPENED } from './room.tsx';
 import { works } from './words.ts';
@@ -41,6 +42,8 @@ type ItemProps = Omit<ChannelsProps, 'names' | 'open' | 'onFind'> & { readonly n
 
 function ChannelItem({ name, isOpen, onOpen, onLeave, onUnread, isRosterShown, onNoRoster }: ItemProps): ReactNode {
   const { unread, state } = useChannel(name, OPENED);
+  // From the begin, so that none is missing when the person opens the channel.
+  useStreams(name, OPENED);
   const isRefused = state.phase === 'refused' && state.error?.code === 'forbidden';
   useEffect(() => { if (isRefused && isRosterShown) onNoRoster(); }, [isRefused]);
   // The open channel counts what arrives while the page is in the background.

@@ -25,6 +25,16 @@ test('a deleted message has no text of its own, and keeps its user', () => {
   assert.deepEqual([names, messages(rowsOf([deleted]))[0]?.user], [['ann', 'ann'], 'anonymous'], 'the name stays for a reader who saw it');
 });
 
+test('an answer has no text of its own while it is written, and knows the question if that is the own', () => {
+  const items = (own: boolean): TimelineItem[] => [
+    message(1, { own }), message(2, { stream: 'begun', data: { answers: 1 } }), message(3, { stream: 'failed', data: { text: 'half', begun: { answers: 1 } } }),
+    message(4, { stream: 'completed', data: { report: 7 } }),
+  ];
+  const shown = (own: boolean) => messages(rowsOf(items(own))).slice(1).map(({ data, stream, question }) => [data, stream, question]);
+  assert.deepEqual(shown(true), [['', 'begun', 1], ['half', 'failed', 1], ['{"report":7}', 'completed', undefined]]);
+  assert.deepEqual(shown(false).map(([, , question]) => question), [undefined, undefined, undefined]);
+});
+
 test('a row that is not changed is the same object', () => {
   const rows = new Rows();
   const items = [message(1), message(2, { pending: entry('e', { edits: 2 }) })];

@@ -8,7 +8,7 @@ import { spareKit } from './kit.js';
  * HTML of a server.
  */
 const HIDDEN = { position: 'absolute', width: '1px', height: '1px', overflow: 'hidden', clipPath: 'inset(50%)', whiteSpace: 'nowrap' };
-const hide = (node: HTMLElement | null): void => { if (node) Object.assign(node.style, HIDDEN); };
+export const hide = (node: HTMLElement | null): void => { if (node) Object.assign(node.style, HIDDEN); };
 
 /** Two live regions, one polite and one assertive, which are given one text at a time. The provider has one. */
 export function Announcer(): ReactNode {

@@ -196,7 +196,7 @@ function useSpoken(items: readonly ListItem[]): void {
     it.last = lastStored(items);
     it.shown = true;
     for (const item of fresh) {
-      if (shown && !item.own && item.time && (arrived.get(item.source ?? item) ?? last !== undefined)) kit.announce(plainText(item, kit.words));
+      if (shown && !item.own && item.time && !item.stream && (arrived.get(item.source ?? item) ?? last !== undefined)) kit.announce(plainText(item, kit.words));
     }
     const failed = items.filter(({ pending }) => pending?.state === 'failed');
     for (const { pending } of failed) if (!it.failed.has(pending!.key)) kit.announce(pending!.error?.message ?? '', true);

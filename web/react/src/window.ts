@@ -7,6 +7,8 @@ export interface ListItem {
   readonly kind?: string;
   readonly time?: number;
   readonly own?: boolean;
+  /** Set for a text that is being written, or was: `Answer` of `seawall-react/streams` reads it out. */
+  readonly stream?: string | undefined;
   /** The item of `useChannel` that it was made of, if the app makes its own. */
   readonly source?: object;
   readonly pending?: { readonly key: string; readonly state: string; readonly error?: { readonly message: string } };

@@ -2,7 +2,22 @@
 
 import type { Level } from './ladder.js';
 
+/** The texts of answers, of `seawall-react/streams`. */
+export interface AnswerWords {
+  readonly streaming: string;
+  readonly paused: string;
+  readonly cancelling: string;
+  readonly failed: string;
+  readonly cancelled: string;
+  readonly interrupted: string;
+  /** Says what happens between texts, by the type of the event. */
+  readonly event: (type: string) => string;
+  readonly stop: string;
+  readonly tryAgain: string;
+}
+
 export interface Words {
+  readonly answers?: Partial<AnswerWords>;
   /** Says what failed, by level. */
   readonly failed: Readonly<Record<Level, string>>;
   readonly showAgain: string;

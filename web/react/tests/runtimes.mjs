@@ -30,4 +30,5 @@ export const SOURCES = {
   'seawall-client/timeline': `${web}client/src/timeline.ts`,
   'seawall-react': `${web}react/src/index.ts`,
   'seawall-react/chat': `${web}react/src/chat.ts`,
+  'seawall-react/streams': `${web}react/src/streams.ts`,
 };

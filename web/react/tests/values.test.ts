@@ -9,6 +9,7 @@ import { BACK_MS, banner, CALM, CARD_MS, TEXT_MS, type BannerMemory, type Banner
 import type { ErrorGroup } from 'seawall-client/reports';
 import { createKit, type OwnKit } from '../src/kit.js';
 import { roomOf } from '../src/rooms.js';
+import { sentenceEnd } from '../src/sentences.js';
 import { lineOf, plainText, textOf } from '../src/text.js';
 import { above, below, isNewDay, lastStored, range, ROWS_MAX, storedAfter } from '../src/window.js';
 import { WORDS } from '../src/words.js';
@@ -148,4 +149,14 @@ test('a room of a render that was thrown away goes, and one that is open or new 
   end();
   other();
   client.close();
+});
+
+test('a sentence ends before a space, at the end of a line, or with a full stop of Chinese and Japanese', () => {
+  const cut = (text: string, from = 0) => text.slice(from, sentenceEnd(text, from));
+  assert.equal(cut('It is 1.5 m long. Is it? Ye'), 'It is 1.5 m long. Is it?');
+  assert.equal(cut('He said "no." And'), 'He said "no."');
+  assert.equal(cut('No end yet.'), '', 'more may follow: 1.5');
+  assert.equal(cut('One. Two', 4), '');
+  assert.equal(cut('# Title\ntext'), '# Title\n');
+  assert.equal(cut('你好。我'), '你好。');
 });
