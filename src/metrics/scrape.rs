@@ -53,7 +53,7 @@ use sheet::Sheet;
 use std::fmt;
 use std::sync::Arc;
 pub use text_format::MetricsFormat;
-use values::Scrape;
+use values::{Scrape, ScrapedObjectives};
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -211,8 +211,7 @@ impl Metrics {
             presence: Arc::clone(&self.presence),
             registry: Arc::clone(&self.registry),
             orders: Arc::clone(&self.orders),
-            slo: self.slo.report(),
-            canary: Arc::clone(&self.canary),
+            slo: ScrapedObjectives { report: self.slo.report(), canary: Arc::clone(&self.canary) },
             alerts: Arc::clone(&self.alerts),
             clients: Arc::clone(&self.clients),
             client_errors: self.client_errors.clone(),

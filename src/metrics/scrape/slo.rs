@@ -70,17 +70,21 @@ impl Scrape {
 
     /// The objectives as last judged; nothing while they are off.
     fn judged(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
-        if self.slo.judged == 0 {
+        if self.slo.report.judged == 0 {
             return Ok(());
         }
         sheet.seconds(
             "slo_evaluated_timestamp_seconds",
             "Unix time at which the objectives were last judged, in seconds",
-            Duration::from_millis(self.slo.judged),
+            Duration::from_millis(self.slo.report.judged),
         )?;
-        sheet.gauge("slo_journal_writable", "1 while slo.db can be written", self.slo.stored.into())?;
+        sheet.gauge(
+            "slo_journal_writable",
+            "1 while slo.db can be written",
+            self.slo.report.stored.into(),
+        )?;
         self.sharing(sheet)?;
-        let objectives = || self.slo.objectives.iter();
+        let objectives = || self.slo.report.objectives.iter();
         let named: Vec<[(&str, &str); 1]> = objectives().map(|objective| [("slo", objective.name)]).collect();
         let ratios = objectives().map(|one| 1.0 - f64::from(one.objective.allowed_ppm) / 1e6);
         sheet.fractions(
@@ -126,25 +130,26 @@ impl Scrape {
         sheet.gauge(
             "slo_instances",
             "Instances whose events are judged; 1 while the store that they share cannot be reached",
-            self.slo.instances as u64,
+            self.slo.report.instances as u64,
         )?;
         sheet.gauge(
             "slo_unshared_rows",
             "Minutes of this instance that the shared store lacks or has not confirmed",
-            self.slo.unshared_rows as u64,
+            self.slo.report.unshared_rows as u64,
         )?;
         sheet.gauge(
             "slo_canary_silent",
             "1 if the canary has had no round for five minutes, and for three of its periods; 0 without a canary",
-            self.slo.signs.canary_s.is_some().into(),
+            self.slo.report.signs.canary_s.is_some().into(),
         )?;
         sheet.fractions(
             "clock_skew_seconds",
             "The clock of this machine minus that of the store, in seconds; absent if the store is not PostgreSQL, and before its first answer",
-            self.slo.signs.clock_ms.into_iter().map(|ms| (&[][..], f64::from(ms) / 1e3)),
+            self.slo.report.signs.clock_ms.into_iter().map(|ms| (&[][..], f64::from(ms) / 1e3)),
         )?;
         let stale: Vec<_> = self
             .slo
+            .report
             .stale_s
             .iter()
             .map(|(part, seconds)| ([("slo", part.objective()), ("part", part.as_str())], *seconds))
@@ -176,7 +181,7 @@ impl Scrape {
 
     /// The cells of a part, of all reactors, of the canary, and of the thread that counts returns.
     fn cells_of(&self, part: SloPart) -> impl Iterator<Item = &PartCells> {
-        let counted = self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.canary]);
+        let counted = self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.slo.canary]);
         counted.filter_map(move |counted| counted.parts.get(part.index())).chain(self.clients.part(part))
     }
 }

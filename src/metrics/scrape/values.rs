@@ -36,8 +36,7 @@ pub(super) struct Scrape {
     pub(super) presence: Arc<PresenceCounters>,
     pub(super) registry: Arc<RegistryCounters>,
     pub(super) orders: Arc<OrderCounters>,
-    pub(super) slo: Arc<SloReport>,
-    pub(super) canary: Arc<SloCells>,
+    pub(super) slo: ScrapedObjectives,
     pub(super) alerts: Arc<AlertBoard>,
     pub(super) clients: Arc<ClientCells>,
     pub(super) client_errors: ErrorBoard,
@@ -47,6 +46,13 @@ pub(super) struct Scrape {
     pub(super) vitals: Arc<Vitals>,
     pub(super) log_dropped: u64,
     pub(super) instance: Arc<str>,
+}
+
+/// The state of the objectives, and what the canary counted for them.
+#[derive(Debug)]
+pub(super) struct ScrapedObjectives {
+    pub(super) report: Arc<SloReport>,
+    pub(super) canary: Arc<SloCells>,
 }
 
 impl Scrape {
