@@ -18,9 +18,9 @@ const HEAD: [&str; 6] = ["WEEK", "PART", "GOOD", "BAD EVENTS", "BUDGET USED", ""
 
 #[derive(Args, Debug)]
 pub(super) struct HistoryArguments {
-    /// The objective
+    /// The objective [default: print the names of all]
     #[arg(value_name = "OBJECTIVE")]
-    name: String,
+    name: Option<String>,
     /// The number of weeks, this one included
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=i64::from(TREND_WEEKS_MAX)))]
     weeks: u16,
@@ -32,11 +32,18 @@ pub(super) struct HistoryArguments {
 impl HistoryArguments {
     /// Asks the gateway, and prints its answer.
     pub(super) fn run(&self, config: &Config, running: Option<&RunningGateway>) -> ExitCode {
-        let path = format!("/slo/{}/history?weeks={}", self.name, self.weeks);
+        let path = match &self.name {
+            Some(name) => format!("/slo/{name}/history?weeks={}", self.weeks),
+            None => "/slo".into(),
+        };
         let printed = Remote::of(config, running).and_then(|remote| {
             remote.read("GET", &path, "", |body| {
-                let history = serde_json::from_str(body).ok()?;
-                if self.csv { values(&history) } else { table(&history) }
+                let answer = serde_json::from_str(body).ok()?;
+                match self.name {
+                    Some(_) if self.csv => values(&answer),
+                    Some(_) => table(&answer),
+                    None => names(&answer),
+                }
             })
         });
         match printed {
@@ -47,6 +54,15 @@ impl HistoryArguments {
             }
         }
     }
+}
+
+/// A line for each objective, with the command that prints its history.
+fn names(report: &Value) -> Option<String> {
+    let mut out = String::new();
+    for objective in report["objectives"].as_array()? {
+        writeln!(out, "seawall slo history {}", objective["name"].as_str()?).ok()?;
+    }
+    Some(out)
 }
 
 /// A line for each week, by its worst part.
@@ -120,5 +136,13 @@ mod tests {
         );
         assert!(values.ends_with("2026-W48,2026-11-23T00:00:00Z,fanout,999,0,0,,\n"), "{values}");
         assert_eq!(table(&json!({})), None);
+    }
+
+    #[test]
+    fn without_an_objective_there_is_a_line_for_each() {
+        let report = json!({"objectives": [{"name": "connection"}, {"name": "delivery"}]});
+        let expected = "seawall slo history connection\nseawall slo history delivery\n";
+        assert_eq!(names(&report).as_deref(), Some(expected));
+        assert_eq!(names(&json!({"weeks": []})), None);
     }
 }
