@@ -33,17 +33,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     }
 
     fn order_alerts(&self, out: &mut Vec<u8>, method: Method, order: AlertOrder, peer: SocketAddr) {
-        let kind = match order {
-            AlertOrder::Acknowledge(_) => "acknowledge",
-            AlertOrder::Silence { .. } => "silence",
-            AlertOrder::EndSilence(_) => "end_silence",
-            AlertOrder::Test(_) => "test",
-            AlertOrder::Resend(_) => "resend",
-        };
-        match self.alert_requests.order(order) {
+        match self.alert_requests.order(order, peer.ip().to_string()) {
             Some(AlertOrderAnswer::Done(number)) => {
                 self.metrics.admin.count_action("alert");
-                tracing::info!(%peer, kind, number, "alert order by operator");
                 tell(out, method, 202, "application/json", &format!("{{\"number\":{number}}}\n"));
             }
             Some(AlertOrderAnswer::Unknown(why)) => {

@@ -153,6 +153,8 @@ pub enum AlertOrderAnswer {
 #[derive(Debug)]
 pub struct AlertRequest {
     pub order: AlertOrder,
+    /// The address that it comes from.
+    pub by: String,
     pub reply: Sender<AlertOrderAnswer>,
 }
 
@@ -161,10 +163,10 @@ pub struct AlertRequest {
 pub struct AlertRequests(Sender<AlertRequest>);
 
 impl AlertRequests {
-    /// `None`: no answer within two seconds, or alerts are off.
-    pub fn order(&self, order: AlertOrder) -> Option<AlertOrderAnswer> {
+    /// `None`: no answer within two seconds, or alerts are off. It may be carried out later all the same.
+    pub fn order(&self, order: AlertOrder, by: String) -> Option<AlertOrderAnswer> {
         let (reply, answer) = bounded(1);
-        self.0.send_timeout(AlertRequest { order, reply }, ANSWER_TIMEOUT).ok()?;
+        self.0.send_timeout(AlertRequest { order, by, reply }, ANSWER_TIMEOUT).ok()?;
         answer.recv_timeout(ANSWER_TIMEOUT).ok()
     }
 }

@@ -3,12 +3,13 @@
 //! Instances that share a store have the exclusions of its rows, and copies of them in `slo.db` for a start without the store. One that was
 //! added by an earlier release, which kept its own, is shared with the first call.
 
+use super::doubtful_orders::DoubtfulOrder;
 use super::questions::{QuestionStep, unreadable};
 use super::shared_state::ExclusionSource;
 use super::{Keeper, exclusion_rows};
 use crate::clock::Now;
 use crate::job::shared_questions::{ExclusionRow, StoreQuestion};
-use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem};
+use crate::job::slo::{ExclusionWish, SloAnswer, SloProblem, SloQuestion};
 use crate::slo::budget_exclusion::{BudgetExclusion, ExclusionFault};
 use crate::slo::calendar::ReportZone;
 use crate::slo::exclusion::ExclusionList;
@@ -104,6 +105,45 @@ impl<C: Fn() -> Now> Keeper<C> {
         Ok(text_of(&removed))
     }
 
+    /// Keeps an order that the store was given and has not answered.
+    pub(super) fn doubt(&mut self, question: &SloQuestion, asked: &StoreQuestion) {
+        let order = match (question, asked) {
+            (SloQuestion::Exclude(..), StoreQuestion::Exclude(row)) => {
+                exclusion_of(0, &row.body).map(DoubtfulOrder::Exclude)
+            }
+            (SloQuestion::EndExclusion(number, by), StoreQuestion::EndExclusion(_)) => {
+                tracing::warn!(target: "audit", number, by, "removal of an exclusion unconfirmed");
+                let known = self.exclusions.list().iter().find(|known| known.number == *number);
+                known.map(|known| DoubtfulOrder::End(known.clone(), by.clone()))
+            }
+            (_, _) => None,
+        };
+        if let Some(DoubtfulOrder::Exclude(wanted)) = &order {
+            tracing::warn!(
+                target: "audit",
+                objective = wanted.objective.as_deref().unwrap_or("all"),
+                why = wanted.why,
+                by = wanted.by,
+                "exclusion unconfirmed"
+            );
+        }
+        if let Some(order) = order {
+            self.asked.doubts.add(order, (self.clock)().at);
+        }
+    }
+
+    /// Logs the orders that a list of the store shows as carried out. Returns how many there are.
+    fn settle_doubts(&mut self, list: &ExclusionList) -> usize {
+        let done = self.asked.doubts.settle(list, (self.clock)().at);
+        for order in &done {
+            match order {
+                DoubtfulOrder::Exclude(added) => self.audit(added, &added.by, "exclusion added"),
+                DoubtfulOrder::End(removed, by) => self.audit(removed, by, "exclusion removed"),
+            }
+        }
+        done.len()
+    }
+
     /// Reads the exclusions of the file, unless those of all instances are known, which are written to it.
     pub(super) fn load_exclusions(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
         if self.exclusion_source == ExclusionSource::Store {
@@ -127,11 +167,12 @@ impl<C: Fn() -> Now> Keeper<C> {
     pub(super) fn take_exclusions(&mut self, rows: &[(u64, String)]) {
         let list = rows.iter().filter_map(|(number, body)| exclusion_of(*number, body)).collect();
         let list = ExclusionList::restore(list);
+        let own_orders = self.settle_doubts(&list);
         let before = std::mem::replace(&mut self.exclusion_source, ExclusionSource::Store);
         if before == ExclusionSource::Store && list == self.exclusions {
             return;
         }
-        if before == ExclusionSource::Store {
+        if before == ExclusionSource::Store && own_orders == 0 {
             tracing::info!(count = list.list().len(), "exclusions changed at another instance");
         }
         self.exclusions = list;

@@ -1,5 +1,6 @@
 //! Parts of the state of the thread `slo` that belong together.
 
+use super::doubtful_orders::DoubtfulOrders;
 use super::shared_state::WaitingQuestion;
 use crate::clock::Moment;
 use crate::job::slo::SloRequest;
@@ -53,4 +54,6 @@ pub(super) struct OpenQuestions {
     pub(super) queue: Receiver<SloRequest>,
     /// The question that waits for the store.
     pub(super) waiting: Option<WaitingQuestion>,
+    /// Orders that the store may have carried out without an answer.
+    pub(super) doubts: DoubtfulOrders,
 }

@@ -7,6 +7,7 @@
 mod alerts;
 mod database;
 mod deployment;
+mod doubtful_orders;
 mod exclusion_rows;
 mod exclusions;
 mod history;
@@ -40,6 +41,7 @@ pub use alerts::AlertParts;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use database::{ProcessRun, RunEnd, SloDatabase};
 use deployment::Deployment;
+use doubtful_orders::DoubtfulOrders;
 use keeper_state::{LastSlot, OpenQuestions, ScoreFile, SumTimes, WeekDuties};
 use shared_state::ExclusionSource;
 use std::convert::Infallible;
@@ -172,7 +174,7 @@ impl<C: Fn() -> Now> Keeper<C> {
             exclusions: ExclusionList::default(),
             exclusion_source: ExclusionSource::File,
             weeks: WeekDuties::default(),
-            asked: OpenQuestions { queue: questions, waiting: None },
+            asked: OpenQuestions { queue: questions, waiting: None, doubts: DoubtfulOrders::default() },
         };
         match keeper.open(now) {
             Ok(database) => keeper.database = Some(database),
@@ -238,7 +240,7 @@ impl<C: Fn() -> Now> Keeper<C> {
 
     fn order(&mut self, request: AlertRequest) {
         let now_ms = self.now_ms((self.clock)());
-        let answer = self.alerts.order(request.order, now_ms);
+        let answer = self.alerts.order(request.order, &request.by, now_ms);
         // The report shows the change before the answer.
         self.tick();
         // An operator who does not wait any more has no use for it.

@@ -36,17 +36,17 @@ impl<C: Fn() -> Now> Keeper<C> {
         let questions = self.deployment.as_mut().map(Deployment::questions);
         let answer = questions.and_then(|questions| questions.take(answer));
         let Some((answer, waiting)) = answer.zip(self.asked.waiting.take()) else { return };
+        let Some(answer) = answer else { return self.refuse_asked(waiting) };
         let WaitingQuestion { asker, question, .. } = waiting;
         match (answer, asker) {
-            (None, asker) => refuse(asker),
-            (Some(answer), StoreAsker::Operator(request)) => {
+            (answer, StoreAsker::Operator(request)) => {
                 let answer = self.finish_answer(&request.question, &question, answer);
                 reply(&request, answer);
             }
-            (Some(StoreAnswer::Past(rows)), StoreAsker::Report(week)) => self.send_week(week, Some(rows)),
-            (Some(answer), StoreAsker::Weeks(week)) => self.go_on_closing(week, answer),
+            (StoreAnswer::Past(rows), StoreAsker::Report(week)) => self.send_week(week, Some(rows)),
+            (answer, StoreAsker::Weeks(week)) => self.go_on_closing(week, answer),
             // No other question is asked for a report.
-            (Some(_), StoreAsker::Report(_)) => {}
+            (_, StoreAsker::Report(_)) => {}
         }
     }
 
@@ -62,8 +62,16 @@ impl<C: Fn() -> Now> Keeper<C> {
             if let Some(deployment) = &mut self.deployment {
                 deployment.questions().give_up();
             }
-            refuse(waiting.asker);
+            self.refuse_asked(waiting);
         }
+    }
+
+    /// Refuses a question whose answer is not known. An order may be carried out all the same, so it is kept until a list shows that.
+    fn refuse_asked(&mut self, WaitingQuestion { asker, question, .. }: WaitingQuestion) {
+        if let StoreAsker::Operator(request) = &asker {
+            self.doubt(&request.question, &question);
+        }
+        refuse(asker);
     }
 }
 

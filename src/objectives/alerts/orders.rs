@@ -7,26 +7,32 @@ use crate::alert::key::{AlertKey, AlertKind};
 use crate::job::alerts::{AlertOrder, AlertOrderAnswer};
 
 impl AlertDesk {
-    /// Carries out an operator's order.
-    pub(in crate::objectives) fn order(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
+    /// Carries out an operator's order, and writes who gave it into the log, even if the operator does not wait for the answer any more.
+    pub(in crate::objectives) fn order(
+        &mut self,
+        order: AlertOrder,
+        by: &str,
+        now_ms: u64,
+    ) -> AlertOrderAnswer {
+        let answer = self.carry_out(order.clone(), now_ms);
+        if let AlertOrderAnswer::Done(number) = answer {
+            audit(&order, number, by);
+        }
+        answer
+    }
+
+    fn carry_out(&mut self, order: AlertOrder, now_ms: u64) -> AlertOrderAnswer {
         if self.leadership.cluster.is_some() && self.leadership.role == SenderRole::Follows {
             return AlertOrderAnswer::Refused("another instance leads: ask it (seawall cluster marks it)");
         }
         match order {
             AlertOrder::Acknowledge(number) if self.incidents.acknowledge(number, now_ms) => {
-                tracing::info!(incident = number, "incident acknowledged");
                 AlertOrderAnswer::Done(number)
             }
             AlertOrder::Silence { prefix, why, for_ms } => {
                 let number_row = self.incidents.silences.number_row();
                 match self.incidents.silences.add(prefix, why, now_ms, for_ms) {
                     Some(silence) => {
-                        tracing::info!(
-                            number = silence.number,
-                            prefix = silence.prefix,
-                            why = silence.why,
-                            "silence begun"
-                        );
                         self.writes.silences.push(silence.clone());
                         self.writes.silences_over.extend(number_row.map(|row| row.number));
                         AlertOrderAnswer::Done(silence.number)
@@ -74,6 +80,25 @@ impl AlertDesk {
         match self.closed.iter().any(|incident| incident.number == number) {
             true => incident_over(number),
             false => unknown_incident(number),
+        }
+    }
+}
+
+/// Logs an order that was carried out. `number`: as in its answer.
+fn audit(order: &AlertOrder, number: u64, by: &str) {
+    match order {
+        AlertOrder::Acknowledge(incident) => {
+            tracing::info!(target: "audit", incident, by, "incident acknowledged");
+        }
+        AlertOrder::Silence { prefix, why, for_ms } => {
+            tracing::info!(target: "audit", number, prefix, why, for_ms, by, "silence begun");
+        }
+        AlertOrder::EndSilence(number) => tracing::info!(target: "audit", number, by, "silence ended"),
+        AlertOrder::Test(channel) => {
+            tracing::info!(target: "audit", incident = number, channel = channel.as_str(), by, "channel test begun");
+        }
+        AlertOrder::Resend(channel) => {
+            tracing::info!(target: "audit", count = number, channel = channel.as_str(), by, "notices sent again");
         }
     }
 }

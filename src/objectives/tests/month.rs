@@ -1,6 +1,9 @@
 //! Forty days of two instances on a virtual clock, with kills, outages of the store and steps of their clocks, against sums of the events
 //! one by one.
 
+mod hundred_days;
+mod locked;
+mod unanswered;
 mod unread;
 
 use super::super::*;

@@ -95,7 +95,7 @@ impl StoreRows {
         answer
     }
 
-    fn carry_out(&mut self, question: &StoreQuestion) -> StoreAnswer {
+    pub(super) fn carry_out(&mut self, question: &StoreQuestion) -> StoreAnswer {
         match question {
             StoreQuestion::Past(span) => StoreAnswer::Past(self.past(span)),
             StoreQuestion::Close(zone, weeks) => {
@@ -130,8 +130,10 @@ impl StoreRows {
             ending: if *end == SharedRunEnd::Clean { RunEnding::Stopped } else { RunEnding::Killed },
         };
         let mut runs: Vec<RunSpan> = self.runs.values().map(run).collect();
+        let week = week_ms.clone().unwrap_or_default();
+        let before = runs.iter().map(|run| run.last_ms).filter(|last_ms| *last_ms < week.start).max();
+        runs.retain(|run| run.began_ms < week.end && run.last_ms >= before.unwrap_or(0));
         runs.sort_by_key(|run| run.began_ms);
-        runs.retain(|run| week_ms.as_ref().is_some_and(|week| run.began_ms < week.end));
         let weeks = self.weeks.iter().filter(|((known, _), _)| Some(known) == zone.as_ref());
         let weeks = weeks.map(|(_, week)| week.clone()).collect();
         PastRows { quarters: quarters.collect(), runs, weeks, ..PastRows::default() }
