@@ -10,7 +10,7 @@ use std::ops::Range;
 pub struct PastSpan {
     /// Closed quarters of an hour.
     pub quarters: Range<u64>,
-    /// The time of the incidents and the notices, and the end of that of the runs, in Unix milliseconds; `None`: none are read.
+    /// The time of the incidents, the notices and the runs, in Unix milliseconds; `None`: none are read.
     pub week_ms: Option<Range<u64>>,
     /// The time zone whose weeks are read; `None`: none are.
     pub zone: Option<String>,
@@ -51,7 +51,7 @@ pub enum StoreQuestion {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastRows {
     pub quarters: Vec<(u64, AllCounts)>,
-    /// The times in which any instance ran, in the order of their begins.
+    /// The times in which any instance ran, in the order of their begins; the last one before the week as well.
     pub runs: Vec<RunSpan>,
     /// Bodies as JSON.
     pub incidents: Vec<String>,

@@ -160,6 +160,7 @@ fn closed_quarters_keep_their_first_sums_and_old_rows_are_deleted() {
     assert_eq!(server.sql("SELECT count(*) FROM seawall.slo_rows"), "0");
     assert_eq!(server.sql("SELECT count(*) FROM seawall.slo_runs WHERE run = 7"), "0");
     check_past(&mut counts, &server, quarter);
+    check_plan(&mut counts, &server);
     check_exclusions(&mut counts, &server);
     counts.close();
 }
@@ -186,6 +187,10 @@ fn check_past(counts: &mut Counts, server: &Postgres, quarter: u64) {
     let run = |began_ms, last_ms, ending| RunSpan { began_ms, last_ms, ending };
     let runs = [run(100_000, 300_000, RunEnding::Stopped), run(340_000, 400_000, RunEnding::Killed)];
     assert_eq!(rows.runs, runs);
+    let span = PastSpan { quarters: 0..0, week_ms: Some(320_000..500_000), zone: None };
+    let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
+    let last = run(205_000, 300_000, RunEnding::Stopped);
+    assert_eq!(rows.runs, [last, runs[1]], "the last one before, because a gap began there");
 
     let week =
         |good| vec![ClosedWeek { week: "2026-W48".into(), from_ms: u64::MAX >> 8, counts: messages(good) }];
@@ -195,6 +200,37 @@ fn check_past(counts: &mut Counts, server: &Postgres, quarter: u64) {
     let span = PastSpan { quarters: 0..0, week_ms: None, zone: Some("UTC".into()) };
     let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
     assert_eq!(rows.weeks, week(4), "the first sum is kept");
+}
+
+/// The runs of a week are read without those of the weeks before, however many there were.
+fn check_plan(counts: &mut Counts, server: &Postgres) {
+    server.sql(
+        "INSERT INTO seawall.slo_runs SELECT 1000 + each, 'gw', timestamptz 'epoch' + each * interval '10 second',
+            timestamptz 'epoch' + (each * 10 + 9) * interval '1 second', 0, 'clean' FROM generate_series(1000, 20000) AS each;
+         ANALYZE seawall.slo_runs",
+    );
+    let reads = || {
+        let text = server.sql(
+            "SELECT seq_scan || ' ' || idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'slo_runs'",
+        );
+        let numbers: Vec<u64> = text.split(' ').map(|number| number.parse().expect("a number")).collect();
+        (numbers[0], numbers[1])
+    };
+    let (scans, fetched) = reads();
+    let week_ms = Some(200_000_000..201_000_000);
+    let mut asked = 0;
+    // A session counts its reads once a second.
+    until(SOON, "the reads are counted", || {
+        let span = PastSpan { quarters: 0..0, week_ms: week_ms.clone(), zone: None };
+        let StoreAnswer::Past(rows) = counts.ask(StoreQuestion::Past(span)) else { panic!("rows") };
+        assert_eq!(rows.runs.first().map(|run| run.last_ms), Some(200_009_000));
+        asked += 1;
+        reads().1 > fetched
+    });
+    let (scans_after, fetched_after) = reads();
+    assert_eq!(scans_after, scans, "the whole table was not read");
+    assert!(fetched_after - fetched <= 20 * asked, "{} rows for {asked} weeks", fetched_after - fetched);
+    server.sql("DELETE FROM seawall.slo_runs WHERE run >= 2000");
 }
 
 /// An exclusion is one row, however often it is added, and no more than a hundred are.
@@ -220,6 +256,9 @@ fn check_exclusions(counts: &mut Counts, server: &Postgres) {
     );
     server.sql("INSERT INTO seawall.slo_exclusions (identity, until_ms, body) SELECT each::text, 1, '' FROM generate_series(3, 100) AS each");
     assert_eq!(counts.ask(StoreQuestion::Exclude(row("many"))), StoreAnswer::Excluded(None));
+    let own = CountsCall { exclusions: vec![row("one"), row("left out")], ..call(1, Vec::new()) };
+    let full = counts.call(&own).exclusions;
+    assert_eq!((full.len(), full.iter().any(|(_, body)| *body == row("left out").body)), (100, false));
     let quarters = QuarterWork::Turn { closed: Vec::new(), days: 7 };
     counts.call(&CountsCall { quarters, ..call(1, Vec::new()) });
     assert_eq!(list(counts).len(), 2, "old ones are deleted");

@@ -19,19 +19,27 @@ use std::ops::Range;
 /// Times with a run that are read, the newest ones. There are more only if everything ends and starts again all the time.
 const RUNS_READ: i64 = 5_000;
 
-/// Runs that overlap, or follow each other within ten seconds, are one time. Its end is that of the run that went on longest.
+/// The runs between two times, and the last one that ended before them, because a gap may begin there. Both parts read the index of the
+/// ends. Runs that overlap, or follow each other within ten seconds, are one time. Its end is that of the run that went on longest.
 const RUNS: &str = "
-WITH run AS (
+WITH known AS (
+    SELECT run, began, last, ended FROM seawall.slo_runs
+    WHERE last >= timestamptz 'epoch' + $1::bigint * interval '1 millisecond'
+        AND began < timestamptz 'epoch' + $2::bigint * interval '1 millisecond'
+    UNION ALL (
+        SELECT run, began, last, ended FROM seawall.slo_runs
+        WHERE last < timestamptz 'epoch' + $1::bigint * interval '1 millisecond' ORDER BY last DESC LIMIT 1)),
+run AS (
     SELECT run, began, last, ended,
         max(last) OVER (ORDER BY began, run ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered
-    FROM seawall.slo_runs WHERE began < timestamptz 'epoch' + $1::bigint * interval '1 millisecond'),
+    FROM known),
 place AS (
     SELECT began, last, ended,
         count(*) FILTER (WHERE began >= covered + interval '10 seconds') OVER (ORDER BY began, run) AS place
     FROM run)
 SELECT (pg_catalog.date_part('epoch', min(began)) * 1000)::bigint, (pg_catalog.date_part('epoch', max(last)) * 1000)::bigint,
     (array_agg(ended = 'clean' ORDER BY last DESC, began DESC))[1]
-FROM place GROUP BY place ORDER BY min(began) DESC LIMIT $2";
+FROM place GROUP BY place ORDER BY min(began) DESC LIMIT $3";
 
 /// The leader's rows, of which the sweep keeps ten thousand that are over.
 const INCIDENTS: &str = "
@@ -74,14 +82,16 @@ fn past(connection: &mut StoreConnection, span: &PastSpan) -> Result<PastRows, C
     Ok(PastRows {
         quarters,
         weeks,
-        runs: runs(connection, week.end)?,
+        runs: runs(connection, week)?,
         incidents: garbled(incidents.iter().map(incident).collect())?,
         notices: garbled(notices.iter().map(notice).collect())?,
     })
 }
 
-fn runs(connection: &mut StoreConnection, until_ms: u64) -> Result<Vec<RunSpan>, CallFault> {
-    let rows = connection.read(RUNS, &[(&integer(until_ms), Type::INT8), (&RUNS_READ, Type::INT8)])?;
+fn runs(connection: &mut StoreConnection, week: &Range<u64>) -> Result<Vec<RunSpan>, CallFault> {
+    let (from, until) = (integer(week.start), integer(week.end));
+    let rows =
+        connection.read(RUNS, &[(&from, Type::INT8), (&until, Type::INT8), (&RUNS_READ, Type::INT8)])?;
     let read = |row: &Row| -> Result<RunSpan, Trouble> {
         let ending = if row.try_get(2)? { RunEnding::Stopped } else { RunEnding::Killed };
         Ok(RunSpan { began_ms: natural(row.try_get(0)?), last_ms: natural(row.try_get(1)?), ending })
