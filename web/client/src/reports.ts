@@ -57,8 +57,8 @@ export interface Reporter {
   add(one: ErrorGroup): void;
   /** Records that a queued error took more than was known. */
   raise(fingerprint: string, level: ErrorLevel): void;
-  /** Stops reporting. What waits is left to the next page. */
-  close(): void;
+  /** Stops reporting. Storage leaves what waits to the next page; without it, what waits is returned, for another reporter. */
+  close(): readonly ErrorGroup[];
 }
 
 interface Reported {
@@ -135,11 +135,12 @@ class Queue implements Reporter {
     this.#set(raise(this.waiting.value, fingerprint, level));
   }
 
-  close(): void {
+  close(): readonly ErrorGroup[] {
     this.#over = true;
     this.#clock.clearTimeout(this.#timer as never);
     for (const stop of this.#stop) stop();
     void this.#store();
+    return (this.#shelf && !this.#isBroken) || this.#isSending ? [] : this.waiting.value.groups;
   }
 
   /** Stores the difference, and reports when that is possible. */

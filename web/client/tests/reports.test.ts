@@ -42,6 +42,14 @@ test('a token after an escape or cut in half is removed, and a text of any lengt
   assert.ok(performance.now() - begin < 1_000, `${performance.now() - begin} ms`);
 });
 
+test('a reporter that closes returns what waits, unless its storage keeps that', async (t) => {
+  const server = new Server();
+  server.accepts = false;
+  const [kept, lost] = [true, false].map((durable) => reports(client(t, server), { durable, clock: fast() })) as [Reporter, Reporter];
+  for (const each of [kept, lost]) each.report(new Error('x'));
+  assert.deepEqual([kept.close().length, lost.close().length], [0, 1]);
+});
+
 test('groups, their texts and their context are bounded', () => {
   const long = new Error('x '.repeat(1_000));
   const one = describe(long, 'message', 'c'.repeat(9_000), Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`k${at}`, 'v '.repeat(200)])), String, 1);

@@ -33,8 +33,8 @@ export interface Reporter {
     add(one: ErrorGroup): void;
     /** Records that a queued error took more than was known. */
     raise(fingerprint: string, level: ErrorLevel): void;
-    /** Stops reporting. What waits is left to the next page. */
-    close(): void;
+    /** Stops reporting. Storage leaves what waits to the next page; without it, what waits is returned, for another reporter. */
+    close(): readonly ErrorGroup[];
 }
 /** Returns the oldest groups that fit into one report, and the errors to send: none of a group that is too large alone. */
 export declare function batch(groups: readonly ErrorGroup[], room: number): {

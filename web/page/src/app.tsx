@@ -57,7 +57,10 @@ function Page(props: PageProps): ReactNode {
   const [notice, setNotice] = useState(props.notice);
   const [name, setName] = useState(memory.name.read);
   const [guest] = useState(() => memory.guest(() => `guest-${Math.random().toString(36).slice(2, 6)}`));
+  const { client } = useSeawall();
   const own = useConnection();
+  // The gateway may know the same token now: another attempt is what the person asks for.
+  const signIn = (next: string) => { if (next === token) client.reconnect(); else onToken(next); };
   const shown = connection(own, token !== '');
   const keys = useOwnKeys();
   const [roster, hideRoster] = useRoster();
@@ -107,7 +110,7 @@ function Page(props: PageProps): ReactNode {
   });
 
   const profile = <button type="button" id="me" className="item" onClick={() => setPanel('profile')}><Face name={face} /><span><bdi>{face}</bdi><small>{isNamed ? 'Your account' : 'Guest'}</small></span></button>;
-  const instead = shown.needsToken ? <SignIn key={token} text={sentence(shown.text)} onToken={onToken} /> : undefined;
+  const instead = shown.needsToken ? <SignIn key={token} text={sentence(shown.text)} onToken={signIn} /> : undefined;
   return (
     <div id="page" data-menu={panel === 'menu'}>
       <aside id="sidebar" aria-label="Seawall">
@@ -142,7 +145,7 @@ function Page(props: PageProps): ReactNode {
       {panel === 'profile' && <ProfileDialog name={name} user={user} token={token} onClose={close} onSave={(newName, newToken) => {
         setName(newName);
         memory.name.write(newName);
-        if (newToken !== token) onToken(newToken);
+        if (newToken !== token || own.phase === 'closed') signIn(newToken);
       }} />}
       {panel === 'find' && <FindDialog names={names} onOpen={open} onClose={close} />}
       {panel === 'keys' && <KeysDialog onClose={close} />}

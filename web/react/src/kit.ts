@@ -106,7 +106,8 @@ export class OwnKit implements Kit {
     for (const one of reporter ? this.#early.groups : []) reporter!.add(one);
     if (reporter) this.#early = NO_ERRORS;
     return () => {
-      reporter?.close();
+      // Another client may follow: what this one did not report is reported through that.
+      for (const one of reporter?.close() ?? []) this.#early = add(this.#early, one);
       if (this.#reporter === reporter) this.#reporter = undefined;
     };
   }

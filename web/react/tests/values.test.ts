@@ -27,8 +27,12 @@ test('a kit reports its errors, those of before the client included, and later t
   const reports = () => ({
     add: ({ name, level }: ErrorGroup) => reported.push([name, level]),
     raise: (_: string, level: string) => reported.push(level),
-    close: () => reported.push('closed'),
+    close: () => {
+      reported.push('closed');
+      return left.splice(0);
+    },
   });
+  const left: ErrorGroup[] = [];
   const kit = createKit({ reports }) as OwnKit;
   const [early, late] = [new RangeError('x'), new TypeError('x')];
   kit.report(early);
@@ -36,10 +40,11 @@ test('a kit reports its errors, those of before the client included, and later t
   const end = kit.reportTo({} as never);
   kit.report(late);
   kit.report(late, 'chat');
+  left.push(kit.errors.value.groups[1]!);
   end();
   kit.report(new SyntaxError('x'));
   kit.reportTo({} as never);
-  assert.deepEqual(reported, [['RangeError', 'thread'], ['TypeError', 'message'], 'chat', 'closed', ['SyntaxError', 'message']]);
+  assert.deepEqual(reported, [['RangeError', 'thread'], ['TypeError', 'message'], 'chat', 'closed', ['TypeError', 'chat'], ['SyntaxError', 'message']], 'what the first client did not report is reported through the next');
 });
 
 const online = { online: true, hasFailed: false, closed: false, unwell: false };

@@ -186,6 +186,11 @@ test('with auth on, the page asks for a token and says what to do if it is refus
   await tab.page.fill('#token', 'nonsense');
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/stopped: .* Enter a valid token\./);
+  const again = tab.page.waitForEvent('websocket');
+  await tab.page.fill('#token', 'nonsense');
+  await tab.page.getByRole('button', { name: 'Connect' }).click();
+  await again;
+  await tab.state(/stopped: .* Enter a valid token\./);
   await tab.page.fill('#token', token('ann'));
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/online as ann/);
