@@ -122,7 +122,11 @@ class Open extends Cell<readonly Stream[]> {
     channel.owner.taps.add(tap);
     // The handle drops these listeners when it leaves.
     channel.on('publication', (one) => this.#publication(one));
-    channel.on('reset', () => { for (const { offset } of this.#open.values()) this.#end(offset, 'interrupted'); });
+    channel.on('reset', () => {
+      for (const { offset } of this.#open.values()) this.#end(offset, 'interrupted');
+      // The new log has these offsets as well.
+      this.#ended.clear();
+    });
     channel.on('synced', () => {
       // The gateway sent one frame for each stream that is open: these ended meanwhile.
       for (const one of this.#open.values()) if (!one.isConfirmed) this.#miss(one);

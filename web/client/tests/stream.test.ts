@@ -193,6 +193,17 @@ test('a stream that ended while the connection was away is found by asking for i
   assert.deepEqual([two!.state.value, two!.text.value, three!.state.value], ['completed', 'two!', 'interrupted']);
 });
 
+test('a new log ends the streams of the old one, and has its own at the same offsets', async () => {
+  const room = new Room();
+  room.push({ gen: 1, at: 0, text: 'old', next: 3 });
+  await settle();
+  const [old] = room.streams.value;
+  (room.listeners['reset'] as () => void)();
+  room.push({ gen: 1, at: 0, text: 'new', events: [], next: 3, state: 'streaming' });
+  await settle();
+  assert.deepEqual([old!.state.value, room.streams.value.map(({ text }) => text.value)], ['interrupted', ['new']]);
+});
+
 test('an iteration delivers what is there, what comes, and ends with the stream', async () => {
   const room = new Room();
   const pieces: StreamPiece[] = [];
