@@ -73,6 +73,7 @@ impl Path for EncodePublished {
             offset: Offset(123_456),
             time_ms: TIME_MS,
             duplicate: false,
+            stream: None,
         };
         push::published(out, CommandId(4), black_box(&reply));
         black_box(out);

@@ -122,6 +122,18 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "errors", format!("[{}]", errors.join(",")));
             "report"
         }
+        Command::Append(_)
+        | Command::Restart { .. }
+        | Command::End(_)
+        | Command::CancelStream { .. }
+        | Command::ReadStream { .. } => return stream_arguments(command),
+    };
+    (name, text + "}")
+}
+
+fn stream_arguments(command: &Command<'_>) -> (&'static str, String) {
+    let mut text = String::from("{");
+    let name = match command {
         Command::Append(append) => {
             put_append(&mut text, append);
             "append"
@@ -146,6 +158,7 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             }
             "stream"
         }
+        _ => unreachable!("a command about a stream"),
     };
     (name, text + "}")
 }

@@ -47,6 +47,7 @@ impl Outcome {
             offset: appended.offset,
             time_ms: appended.time_ms,
             duplicate: appended.attempt == Attempt::Repeat,
+            stream: None,
         })
     }
 }

@@ -120,7 +120,7 @@ pub struct Page {
     pub last: Offset,
     /// The publications in the requested [`Form`].
     pub body: Vec<u8>,
-    /// True if the channel has open streams: one who joins reads them ([`Read::Stream`]) before it is told to be up to date.
+    /// True if the channel has open streams: one who joins reads them ([`Read::Stream`]) before `synced`.
     pub has_streams: bool,
 }
 
@@ -199,7 +199,7 @@ pub enum Broadcast {
     Recount,
     /// Asks the oldest connections to move, one for each of these instances.
     Move(Arc<[Arc<str>]>),
-    /// What one flush changed of open streams.
+    /// The changes of open streams by one flush.
     Streamed(Arc<[StreamNews]>),
 }
 

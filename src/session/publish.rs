@@ -119,6 +119,7 @@ impl Session {
                     offset: appended.offset,
                     time_ms: appended.time_ms,
                     duplicate: appended.attempt == Attempt::Repeat,
+                    stream: appended.stream,
                 };
                 push::published(cx.out, id, &reply);
                 return;

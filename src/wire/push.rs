@@ -5,17 +5,21 @@
 
 mod error_code;
 mod flags;
+mod framing;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use error_code::{CommandError, ErrorCode};
+pub use error_code::{CommandError, ErrorCode, error};
 pub use flags::flags;
+pub use stream::{appended, cancel, stream_answered, stream_error, stream_read};
 
 use super::json;
 use super::publication::{Change, Stored};
-use super::server_frame::{self, Opcode};
+use super::stream::BegunStream;
 use crate::close::CloseReason;
 use crate::id::{ChannelName, CommandId, Epoch, Offset};
+use framing::{frame, push, reply};
 
 /// The contents of `connected`.
 #[derive(Debug)]
@@ -127,6 +131,8 @@ pub struct PublishedReply<'a> {
     pub time_ms: u64,
     /// True exactly when an earlier attempt stored it.
     pub duplicate: bool,
+    /// The stream that it began.
+    pub stream: Option<BegunStream>,
 }
 
 /// A head in a `beat`: a subscribed channel whose head moved since the last one.
@@ -194,6 +200,9 @@ pub fn published_members(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
     json::integer(out, "offset", published.offset.0);
     json::integer(out, "time", published.time_ms);
     json::truth(out, "duplicate", published.duplicate);
+    if let Some(begun) = &published.stream {
+        stream::begun(out, begun);
+    }
 }
 
 /// Appends the reply to `history`. `publications` are in ascending order, `{…},{…}`, as [`publication_body`] writes
@@ -225,26 +234,6 @@ pub fn rights_changed(out: &mut Vec<u8>, expires: Option<Expires>) {
     push(out, "refreshed", |out| end_of_token(out, expires));
 }
 
-/// Appends an `error`; without `id` if none could be read.
-pub fn error(out: &mut Vec<u8>, id: Option<CommandId>, error: &CommandError<'_>) {
-    frame(out, |out| {
-        if let Some(id) = id {
-            json::integer(out, "id", id.0);
-        }
-        json::key(out, "error");
-        json::object(out, |out| {
-            json::text(out, "code", error.code.as_str());
-            if let Some(dependency) = error.dependency {
-                json::text(out, "dependency", dependency);
-            }
-            if let Some(retry_ms) = error.retry_ms {
-                json::integer(out, "retry_ms", retry_ms.into());
-            }
-            json::text(out, "message", error.message);
-        });
-    });
-}
-
 /// Appends the push of one publication.
 pub fn publication(out: &mut Vec<u8>, channel: &ChannelName, stored: &Stored<'_>) {
     frame(out, |out| {
@@ -271,6 +260,9 @@ pub fn publication_body(out: &mut Vec<u8>, channel: &ChannelName, stored: &Store
         }
         if let Some(deletion) = stored.deleted_by {
             json::integer(out, "deleted_by", deletion.0);
+        }
+        if let Some(part) = stored.stream.word() {
+            json::text(out, "stream", part);
         }
         json::raw(out, "data", stored.data);
     });
@@ -353,25 +345,6 @@ pub fn bye(out: &mut Vec<u8>, reason: &CloseReason) {
         if let Some(reference) = reason.reference() {
             json::text(out, "reference", reference);
         }
-    });
-}
-
-fn frame(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
-    server_frame::write_with(out, Opcode::Text, |out| json::object(out, members));
-}
-
-fn push(out: &mut Vec<u8>, name: &'static str, members: impl FnOnce(&mut Vec<u8>)) {
-    frame(out, |out| {
-        json::key(out, name);
-        json::object(out, members);
-    });
-}
-
-fn reply(out: &mut Vec<u8>, id: CommandId, name: &'static str, members: impl FnOnce(&mut Vec<u8>)) {
-    frame(out, |out| {
-        json::integer(out, "id", id.0);
-        json::key(out, name);
-        json::object(out, members);
     });
 }
 

@@ -8,8 +8,9 @@ use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Kinds that need an outage, a slow socket, a drain or a reload.
-const SEEN_ELSEWHERE: [&str; 4] = ["status", "lag", "drain", "flags"];
+/// Kinds that need an outage, a slow socket, a drain, a reload or a stream.
+const SEEN_ELSEWHERE: [&str; 10] =
+    ["status", "lag", "drain", "flags", "appended", "restarted", "ended", "cancelling", "cancel", "stream"];
 
 #[test]
 fn conversation_has_every_documented_kind_of_frame() {

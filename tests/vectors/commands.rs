@@ -4,7 +4,7 @@ use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key, PresenceState, UserName};
 use seawall::wire::command::{
     AppendPiece, ClientReport, Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance,
-    HistoryRange, ReportedError, RosterUse, StartAt, WatchDetail, parse,
+    HistoryRange, Publish, ReportedError, RosterUse, StartAt, WatchDetail, parse,
 };
 use seawall::wire::stream::{Generation, Piece, Position};
 use serde::Deserialize;
@@ -69,14 +69,19 @@ fn frame_is_parsed_as_in_the_examples() {
     }
     let every = [
         "absent",
+        "append",
+        "cancel",
         "connect",
+        "end",
         "history",
         "presence",
         "present",
         "publish",
         "refresh",
         "report",
+        "restart",
         "signal",
+        "stream",
         "subscribe",
         "unsubscribe",
     ];
@@ -141,29 +146,7 @@ fn described(request: &CommandFrame<'_>) -> Value {
         }
         Command::Report(report) => ("report", report_value(report)),
         Command::Unsubscribe { channel } => ("unsubscribe", json!({ "channel": name(channel) })),
-        Command::Publish(publish) => {
-            let channel = name(&publish.channel);
-            let mut publish_value =
-                json!({ "channel": channel, "key": publish.key.as_ref().map(Key::as_str) });
-            let data = match publish.content {
-                Content::Original(data) => data,
-                Content::Edit(original, data) => {
-                    publish_value["edits"] = original.0.into();
-                    data
-                }
-                Content::Delete(original, data) => {
-                    publish_value["deletes"] = original.0.into();
-                    data
-                }
-            };
-            publish_value["data_text"] = data.into();
-            if let Some(options) = &publish.stream {
-                let asker = options.asker.as_ref().map(UserName::as_str);
-                publish_value["stream"] =
-                    json!({ "for": asker, "idle_ms": options.idle_ms, "events": options.events.word() });
-            }
-            ("publish", publish_value)
-        }
+        Command::Publish(publish) => ("publish", described_publish(publish)),
         Command::History { channel, range, limit } => {
             let (side, offset) = match range {
                 HistoryRange::Before(offset) => ("before", offset),
@@ -174,6 +157,17 @@ fn described(request: &CommandFrame<'_>) -> Value {
         Command::Signal { channel, data } => {
             ("signal", json!({ "channel": name(channel), "data_text": data }))
         }
+        Command::Append(_)
+        | Command::Restart { .. }
+        | Command::End(_)
+        | Command::CancelStream { .. }
+        | Command::ReadStream { .. } => described_stream(&request.command),
+    };
+    json!({ "id": request.id.map(|id| id.0), verb: arguments })
+}
+
+fn described_stream(command: &Command<'_>) -> (&'static str, Value) {
+    match command {
         Command::Append(append) => ("append", append_value(append)),
         Command::Restart { channel, offset } => {
             ("restart", json!({ "channel": name(channel), "offset": offset.0 }))
@@ -192,8 +186,31 @@ fn described(request: &CommandFrame<'_>) -> Value {
             let known = known.map(|(generation, after)| json!([generation.0, after.0]));
             ("stream", json!({ "channel": name(channel), "offset": offset.0, "known": known }))
         }
+        _ => unreachable!("a command about a stream"),
+    }
+}
+
+fn described_publish(publish: &Publish<'_>) -> Value {
+    let channel = name(&publish.channel);
+    let mut publish_value = json!({ "channel": channel, "key": publish.key.as_ref().map(Key::as_str) });
+    let data = match publish.content {
+        Content::Original(data) => data,
+        Content::Edit(original, data) => {
+            publish_value["edits"] = original.0.into();
+            data
+        }
+        Content::Delete(original, data) => {
+            publish_value["deletes"] = original.0.into();
+            data
+        }
     };
-    json!({ "id": request.id.map(|id| id.0), verb: arguments })
+    publish_value["data_text"] = data.into();
+    if let Some(options) = &publish.stream {
+        let asker = options.asker.as_ref().map(UserName::as_str);
+        publish_value["stream"] =
+            json!({ "for": asker, "idle_ms": options.idle_ms, "events": options.events.word() });
+    }
+    publish_value
 }
 
 fn append_value(append: &AppendPiece) -> Value {

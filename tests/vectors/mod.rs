@@ -12,6 +12,7 @@ mod presence;
 mod pushes;
 mod schemas;
 mod stream;
+mod stream_values;
 
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;

@@ -1,12 +1,14 @@
 //! `pushes.json`: the server's frames, byte for byte.
 
+use super::stream_values::{BegunValue, FaultyStreamValue, ReachedValue, end_of, mark, stream_id, whole};
 use super::{names_differ, payload, read};
-use seawall::id::{ChannelName, CommandId, Epoch, Offset};
+use seawall::id::{ChannelName, CommandId, Epoch, Offset, UserName};
 use seawall::wire::presence;
 use seawall::wire::publication::{Change, Stored};
 use seawall::wire::push::{self, *};
 use seawall::wire::reported::{ReportReply, reported};
-use seawall::wire::stream::StreamMark;
+use seawall::wire::server_frame::{self, Opcode};
+use seawall::wire::stream::{Generation, StreamOutcome};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -112,6 +114,33 @@ enum FrameValue {
         dependency: Option<String>,
         retry_ms: Option<u32>,
         message: String,
+        stream: Option<FaultyStreamValue>,
+    },
+    Appended(ReachedValue),
+    Restarted(ReachedValue),
+    Ended {
+        id: u64,
+        channel: String,
+        offset: u64,
+        edit: u64,
+        state: String,
+        duplicate: bool,
+    },
+    Cancelling {
+        id: u64,
+        channel: String,
+        offset: u64,
+    },
+    Cancel {
+        channel: String,
+        offset: u64,
+        r#gen: u32,
+        user: String,
+        end_ms: u32,
+    },
+    Stream {
+        id: Option<u64>,
+        object_text: String,
     },
 }
 
@@ -182,6 +211,7 @@ struct PublishedValue {
     offset: u64,
     time: u64,
     duplicate: bool,
+    stream: Option<BegunValue>,
 }
 
 #[derive(Deserialize)]
@@ -195,6 +225,7 @@ struct PublicationValue {
     edits: Option<u64>,
     deletes: Option<u64>,
     deleted_by: Option<u64>,
+    stream: Option<String>,
     data_text: String,
 }
 
@@ -214,13 +245,13 @@ fn frame_is_encoded_as_in_the_examples() {
             codes.insert(code.as_str().unwrap().to_owned());
         }
     }
-    let every = "absent beat connected drain error flags history lag presence present publication published refreshed \
-                 reported signal status subscribed synced unsubscribed";
+    let every = "absent appended beat cancel cancelling connected drain ended error flags history lag presence present \
+                 publication published refreshed reported restarted signal status stream subscribed synced unsubscribed";
     assert_eq!(Vec::from_iter(kinds).join(" "), every, "every frame has an example");
     assert_eq!(codes, CODES.map(|code| code.as_str().to_owned()).into(), "every error has an example");
 }
 
-const CODES: [ErrorCode; 13] = [
+const CODES: [ErrorCode; 17] = [
     ErrorCode::Malformed,
     ErrorCode::UnknownCommand,
     ErrorCode::Unauthorized,
@@ -234,6 +265,10 @@ const CODES: [ErrorCode; 13] = [
     ErrorCode::Overloaded,
     ErrorCode::Draining,
     ErrorCode::Unconfirmed,
+    ErrorCode::Stale,
+    ErrorCode::Gap,
+    ErrorCode::Diverged,
+    ErrorCode::Ended,
 ];
 
 fn end(expires: Option<u64>, expires_in_ms: Option<u64>) -> Option<push::Expires> {
@@ -284,6 +319,37 @@ impl FrameValue {
                 let value = ReportReply { accepted: *accepted, dropped: *dropped, next_ms: *next_ms };
                 reported(out, CommandId(*id), value);
             }
+            FrameValue::Present { .. }
+            | FrameValue::Absent { .. }
+            | FrameValue::Presence { .. }
+            | FrameValue::PresenceEnded { .. } => self.encode_presence(out),
+            FrameValue::Lag { channel, from, head } => {
+                push::lag(out, &name(channel), Offset(*from), Offset(*head));
+            }
+            FrameValue::Drain { reason, slot_ms, deadline_ms, to } => {
+                push::drain(out, reason, *slot_ms, *deadline_ms, to.as_deref());
+            }
+            FrameValue::Error { id, code, dependency, retry_ms, message, stream } => {
+                let code = CODES.into_iter().find(|known| known.as_str() == code).expect("an error code");
+                let dependency = dependency.as_deref();
+                let error = CommandError { code, dependency, retry_ms: *retry_ms, message };
+                let id = id.map(CommandId);
+                match stream {
+                    None => push::error(out, id, &error),
+                    Some(stream) => stream.encode(out, id, &error),
+                }
+            }
+            FrameValue::Appended(_)
+            | FrameValue::Restarted(_)
+            | FrameValue::Ended { .. }
+            | FrameValue::Cancelling { .. }
+            | FrameValue::Cancel { .. }
+            | FrameValue::Stream { .. } => self.encode_stream(out),
+        }
+    }
+
+    fn encode_presence(&self, out: &mut Vec<u8>) {
+        match self {
             FrameValue::Present { id, channel } => {
                 presence::done(out, CommandId(*id), "present", &name(channel));
             }
@@ -297,18 +363,44 @@ impl FrameValue {
                 presence::reply(out, CommandId(*id), object_text.as_bytes());
             }
             FrameValue::PresenceEnded { channel } => presence::ended(out, &name(channel)),
-            FrameValue::Lag { channel, from, head } => {
-                push::lag(out, &name(channel), Offset(*from), Offset(*head));
+            _ => unreachable!("a frame about a roster"),
+        }
+    }
+
+    fn encode_stream(&self, out: &mut Vec<u8>) {
+        match self {
+            FrameValue::Appended(value) => {
+                value.encode(out, |generation, next| StreamOutcome::Appended { generation, next })
             }
-            FrameValue::Drain { reason, slot_ms, deadline_ms, to } => {
-                push::drain(out, reason, *slot_ms, *deadline_ms, to.as_deref());
+            FrameValue::Restarted(value) => {
+                value.encode(out, |generation, next| StreamOutcome::Restarted { generation, next })
             }
-            FrameValue::Error { id, code, dependency, retry_ms, message } => {
-                let code = CODES.into_iter().find(|known| known.as_str() == code).expect("an error code");
-                let dependency = dependency.as_deref();
-                let error = CommandError { code, dependency, retry_ms: *retry_ms, message };
-                push::error(out, id.map(CommandId), &error);
+            FrameValue::Ended { id, channel, offset, edit, state, duplicate } => {
+                let outcome =
+                    StreamOutcome::Ended { edit: Offset(*edit), end: end_of(state), duplicate: *duplicate };
+                push::stream_answered(out, CommandId(*id), &stream_id(channel, *offset), &outcome);
             }
+            FrameValue::Cancelling { id, channel, offset } => {
+                let stream = stream_id(channel, *offset);
+                push::stream_answered(out, CommandId(*id), &stream, &StreamOutcome::Cancelling);
+            }
+            FrameValue::Cancel { channel, offset, r#gen, user, end_ms } => {
+                let user = UserName::parse(user).expect("a user");
+                push::cancel(out, &stream_id(channel, *offset), Generation(*r#gen), &user, *end_ms);
+            }
+            FrameValue::Stream { id, object_text } => {
+                let mut frame = Vec::new();
+                server_frame::write(
+                    &mut frame,
+                    Opcode::Text,
+                    format!("{{\"stream\":{object_text}}}").as_bytes(),
+                );
+                match id {
+                    None => out.extend_from_slice(&frame),
+                    Some(id) => push::stream_read(out, CommandId(*id), &whole(frame)),
+                }
+            }
+            _ => unreachable!("a frame about a stream"),
         }
     }
 }
@@ -367,6 +459,7 @@ impl PublishedValue {
             offset: Offset(self.offset),
             time_ms: self.time,
             duplicate: self.duplicate,
+            stream: self.stream.as_ref().map(BegunValue::begun),
         };
         push::published(out, CommandId(self.id), &published);
     }
@@ -386,7 +479,7 @@ impl PublicationValue {
             user: &self.user,
             time_ms: self.time,
             change,
-            stream: StreamMark::None,
+            stream: mark(self.stream.as_deref()),
             deleted_by: self.deleted_by.map(Offset),
             data: &self.data_text,
         }

@@ -111,6 +111,7 @@ mod tests {
             offset: Offset(3),
             time_ms: 5,
             duplicate,
+            stream: None,
         };
         let mut results = ResultsWriter::new(3);
         results.published(&reply(false));

@@ -3,13 +3,15 @@
 //! A complaint names the field as a path (`publish.channel`), the received value and the required one.
 
 use super::rejected::CommandFault;
-use crate::id::{CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, NameFault};
+use crate::id::{
+    CHANNEL_BYTES_MAX, ChannelName, INTEGER_MAX, KEY_BYTES_MAX, Key, NameFault, USER_BYTES_MAX, UserName,
+};
 use crate::wire::scan::{Broken, IntegerFault, JsonKind, Raw, Scanner};
 use std::borrow::Cow;
 use std::fmt;
 
 /// The largest number of names that any object reads.
-const NAMES_MAX: usize = 5;
+const NAMES_MAX: usize = 6;
 
 /// A fault of a frame, before its `id` is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,10 +139,16 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// True if there is a value under `name`.
+    #[inline]
+    pub fn has(&self, name: &'static str) -> bool {
+        debug_assert!(self.names.contains(&name), "{name} is not a known name");
+        self.names.iter().zip(&self.values).any(|(known, value)| *known == name && value.is_some())
+    }
+
     /// Rejects two names that exclude each other.
     pub fn either(&self, one: &'static str, other: &'static str) -> Result<(), Complaint> {
-        let there = |name| self.optional(name, json).map(|value| value.is_some());
-        if there(one)? && there(other)? {
+        if self.has(one) && self.has(other) {
             let message = format!("{} accepts {one} or {other}, not both", self.within);
             return Err(Complaint::malformed(message));
         }
@@ -213,6 +221,14 @@ pub fn key(path: Path, raw: Raw<'_>) -> Result<Key, Complaint> {
                 format!("{path} may contain only visible ASCII characters, without spaces")
             }
         })
+    })
+}
+
+pub fn user(path: Path, raw: Raw<'_>) -> Result<UserName, Complaint> {
+    let text = string(path, raw)?;
+    UserName::parse(&text).map_err(|_| {
+        let wanted = format!("{path} must be a user: 1 to {USER_BYTES_MAX} bytes without control characters");
+        Complaint::malformed(wanted)
     })
 }
 

@@ -6,6 +6,7 @@ use super::rejected::{CommandFault, Rejected};
 use super::report::report;
 use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
 use super::roster::{absent, presence, present, roster_use};
+use super::stream::{self, APPEND_READS, END_READS, NAME_READS, READ_READS};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
 use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
 use crate::wire::scan::{Broken, JsonKind, Raw, Scanner};
@@ -60,6 +61,11 @@ enum Verb {
     Absent,
     Presence,
     Report,
+    Append,
+    Restart,
+    End,
+    Cancel,
+    Stream,
 }
 
 impl Verb {
@@ -76,6 +82,11 @@ impl Verb {
             "absent" => Some(Verb::Absent),
             "presence" => Some(Verb::Presence),
             "report" => Some(Verb::Report),
+            "append" => Some(Verb::Append),
+            "restart" => Some(Verb::Restart),
+            "end" => Some(Verb::End),
+            "cancel" => Some(Verb::Cancel),
+            "stream" => Some(Verb::Stream),
             _ => None,
         }
     }
@@ -93,6 +104,11 @@ impl Verb {
             Verb::Absent => "absent",
             Verb::Presence => "presence",
             Verb::Report => "report",
+            Verb::Append => "append",
+            Verb::Restart => "restart",
+            Verb::End => "end",
+            Verb::Cancel => "cancel",
+            Verb::Stream => "stream",
         }
     }
 
@@ -103,12 +119,16 @@ impl Verb {
             Verb::Refresh => &["token"],
             Verb::Subscribe => &["channel", "recover", "last", "present", "watch"],
             Verb::Unsubscribe | Verb::Absent => &["channel"],
-            Verb::Publish => &["channel", "key", "data", "edits", "deletes"],
+            Verb::Publish => &["channel", "key", "data", "edits", "deletes", "stream"],
             Verb::History => &["channel", "before", "after", "limit"],
             Verb::Signal => &["channel", "data"],
             Verb::Present => &["channel", "state"],
             Verb::Presence => &["channel", "after", "limit"],
             Verb::Report => &["errors", "dropped"],
+            Verb::Append => APPEND_READS,
+            Verb::Restart | Verb::Cancel => NAME_READS,
+            Verb::End => END_READS,
+            Verb::Stream => READ_READS,
         }
     }
 }
@@ -192,7 +212,7 @@ impl<'a> ParsedFrame<'a> {
             return Err(Complaint::malformed(message));
         }
         let (verb, arguments) = self.choice(id)?;
-        if id.is_none() && verb != Verb::Signal {
+        if id.is_none() && !matches!(verb, Verb::Signal | Verb::Append) {
             return Err(Complaint::malformed(format!(
                 "{} needs an id, because its reply repeats it",
                 verb.as_str()
@@ -211,6 +231,15 @@ impl<'a> ParsedFrame<'a> {
             Verb::Absent => absent(arguments),
             Verb::Presence => presence(arguments),
             Verb::Report => Ok(Command::Report(Box::new(report(arguments)?))),
+            Verb::Append => Ok(Command::Append(Box::new(stream::append(arguments)?))),
+            Verb::Restart => {
+                stream::name(arguments).map(|(channel, offset)| Command::Restart { channel, offset })
+            }
+            Verb::End => Ok(Command::End(stream::end(arguments)?)),
+            Verb::Cancel => {
+                stream::name(arguments).map(|(channel, offset)| Command::CancelStream { channel, offset })
+            }
+            Verb::Stream => read_stream(arguments),
         }
     }
 
@@ -272,9 +301,11 @@ fn unsubscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> 
 }
 
 fn publish<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
-    arguments.either("edits", "deletes")?;
     let edits = arguments.optional("edits", arguments::integer(1))?;
     let deletes = arguments.optional("deletes", arguments::integer(1))?;
+    if edits.is_some() {
+        arguments.either("edits", "deletes")?;
+    }
     let content = match (edits, deletes) {
         (_, Some(offset)) => {
             let data = arguments.optional("data", arguments::json)?;
@@ -285,7 +316,17 @@ fn publish<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     };
     let channel = arguments.required("channel", arguments::channel)?;
     let key = arguments.optional("key", arguments::key)?;
-    Ok(Command::Publish(Publish { channel, key, content, stream: None }))
+    let stream = arguments.optional("stream", stream::options)?;
+    if stream.is_some() && !matches!(content, Content::Original(_)) {
+        let message = "publish.stream begins a stream, which an edit or a delete cannot; omit one of them";
+        return Err(Complaint::malformed(message.to_owned()));
+    }
+    Ok(Command::Publish(Publish { channel, key, content, stream }))
+}
+
+fn read_stream<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
+    let (channel, offset) = stream::name(arguments)?;
+    Ok(Command::ReadStream { channel, offset, known: stream::known(arguments)? })
 }
 
 fn history<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {

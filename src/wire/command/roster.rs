@@ -2,7 +2,7 @@
 
 use super::arguments::{self, Arguments, Complaint, Path, wrong_type};
 use super::request::{Command, Entrance, RosterUse, WatchDetail};
-use crate::id::{NameFault, PresenceState, STATE_BYTES_MAX, USER_BYTES_MAX, UserName};
+use crate::id::{NameFault, PresenceState, STATE_BYTES_MAX};
 use crate::limits::ROSTER_PAGE_MEMBERS;
 use crate::wire::scan::{JsonKind, Raw};
 
@@ -25,7 +25,7 @@ pub(super) fn absent<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Compl
 
 pub(super) fn presence<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
     let channel = arguments.required("channel", arguments::channel)?;
-    let after = arguments.optional("after", user)?;
+    let after = arguments.optional("after", arguments::user)?;
     let limit = arguments.optional("limit", arguments::integer(0))?;
     let limit = limit.map_or(ROSTER_PAGE_MEMBERS, |limit| {
         u32::try_from(limit).map_or(ROSTER_PAGE_MEMBERS, |limit| limit.clamp(1, ROSTER_PAGE_MEMBERS))
@@ -64,13 +64,5 @@ fn state(path: Path, raw: Raw<'_>) -> Result<PresenceState, Complaint> {
                 format!("{path} may contain only a-z, '_' and '-'")
             }
         })
-    })
-}
-
-fn user(path: Path, raw: Raw<'_>) -> Result<UserName, Complaint> {
-    let text = arguments::string(path, raw)?;
-    UserName::parse(&text).map_err(|_| {
-        let wanted = format!("{path} must be a user: 1 to {USER_BYTES_MAX} bytes without control characters");
-        Complaint::malformed(wanted)
     })
 }

@@ -1,7 +1,23 @@
 //! The commands about streams.
 
+use super::arguments::{self, Arguments, Complaint, Path, wrong_type};
 use crate::id::{ChannelName, Offset};
-use crate::wire::stream::{Generation, Piece, Position, StreamEnd};
+use crate::wire::scan::{JsonKind, Raw};
+use crate::wire::stream::{
+    EVENT_DATA_BYTES_MAX, EventKeep, EventKind, Generation, Piece, Position, StreamEnd, StreamOptions,
+};
+
+/// The shortest and the longest `idle_ms`: a tenth of a second and an hour.
+pub const IDLE_MS: (u32, u32) = (100, 3_600_000);
+
+/// The arguments of `append`.
+pub(super) const APPEND_READS: &[&str] = &["channel", "offset", "gen", "at", "text", "event"];
+/// Those of `end`.
+pub(super) const END_READS: &[&str] = &["channel", "offset", "gen", "at", "state", "data"];
+/// Those of `restart` and `cancel`.
+pub(super) const NAME_READS: &[&str] = &["channel", "offset"];
+/// Those of `stream`.
+pub(super) const READ_READS: &[&str] = &["channel", "offset", "gen", "after"];
 
 /// The arguments of `append`.
 #[derive(Debug, PartialEq)]
@@ -30,4 +46,119 @@ pub struct EndStream<'a> {
     pub end: StreamEnd,
     /// JSON in place of the text, byte for byte as received.
     pub data: Option<&'a str>,
+}
+
+/// Reads `channel` and `offset`.
+pub(super) fn name(arguments: &Arguments<'_>) -> Result<(ChannelName, Offset), Complaint> {
+    let channel = arguments.required("channel", arguments::channel)?;
+    Ok((channel, Offset(arguments.required("offset", arguments::integer(1))?)))
+}
+
+pub(super) fn append(arguments: &Arguments<'_>) -> Result<AppendPiece, Complaint> {
+    arguments.either("text", "event")?;
+    let (channel, offset) = name(arguments)?;
+    let (generation, at) = place(arguments)?;
+    let text = arguments.optional("text", arguments::string)?;
+    let event = arguments.optional("event", event)?;
+    let piece = match text {
+        Some(text) if !text.is_empty() => Piece::Text(text.into_owned().into_boxed_str()),
+        Some(_) | None => event.unwrap_or(Piece::Alive),
+    };
+    Ok(AppendPiece { channel, offset, generation, at, piece })
+}
+
+pub(super) fn end<'a>(arguments: &Arguments<'a>) -> Result<EndStream<'a>, Complaint> {
+    let (channel, offset) = name(arguments)?;
+    let (generation, at) = place(arguments)?;
+    let end = arguments.required("state", end_state)?;
+    let data = arguments.optional("data", arguments::json)?;
+    Ok(EndStream { channel, offset, generation, at, end, data })
+}
+
+/// Reads what a client has of a stream: nothing, if it names no generation.
+pub(super) fn known(arguments: &Arguments<'_>) -> Result<Option<(Generation, Position)>, Complaint> {
+    let generation = arguments.optional("gen", number(0))?.unwrap_or_default();
+    let after = arguments.optional("after", number(0))?.unwrap_or_default();
+    Ok((generation > 0).then_some((Generation(generation), Position(after))))
+}
+
+/// Reads the `stream` of a `publish`.
+#[cold]
+pub(super) fn options(path: Path, raw: Raw<'_>) -> Result<Box<StreamOptions>, Complaint> {
+    if raw.kind != JsonKind::Object {
+        return Err(wrong_type(path, "an object, which may hold for, idle_ms and events", raw.kind));
+    }
+    let arguments = Arguments::read(raw, "publish.stream", &["for", "idle_ms", "events"])?;
+    Ok(Box::new(StreamOptions {
+        asker: arguments.optional("for", arguments::user)?,
+        idle_ms: arguments.optional("idle_ms", idle)?,
+        events: arguments.optional("events", keep)?.unwrap_or_default(),
+    }))
+}
+
+fn place(arguments: &Arguments<'_>) -> Result<(Option<Generation>, Option<Position>), Complaint> {
+    let generation = arguments.optional("gen", number(1))?.map(Generation);
+    Ok((generation, arguments.optional("at", number(0))?.map(Position)))
+}
+
+/// `{"type":…,"data":…}`
+fn event(path: Path, raw: Raw<'_>) -> Result<Piece, Complaint> {
+    if raw.kind != JsonKind::Object {
+        return Err(wrong_type(path, "an object of type and data", raw.kind));
+    }
+    let arguments = Arguments::read(raw, "append.event", &["type", "data"])?;
+    let kind = arguments.required("type", event_kind)?;
+    let data = arguments.optional("data", event_data)?.unwrap_or("null");
+    Ok(Piece::Event { kind, data: Box::from(data) })
+}
+
+fn event_kind(path: Path, raw: Raw<'_>) -> Result<EventKind, Complaint> {
+    let text = arguments::string(path, raw)?;
+    EventKind::parse(&text)
+        .ok_or_else(|| Complaint::malformed(format!("{path} must have {}", EventKind::RULE)))
+}
+
+fn event_data<'a>(path: Path, raw: Raw<'a>) -> Result<&'a str, Complaint> {
+    if raw.text.len() > EVENT_DATA_BYTES_MAX {
+        let bytes = raw.text.len();
+        let message = format!("{path} has {bytes} bytes of JSON; at most {EVENT_DATA_BYTES_MAX} are allowed");
+        return Err(Complaint::too_large(message));
+    }
+    Ok(raw.text)
+}
+
+fn end_state(path: Path, raw: Raw<'_>) -> Result<StreamEnd, Complaint> {
+    match &*arguments::string(path, raw)? {
+        "completed" => Ok(StreamEnd::Completed),
+        "failed" => Ok(StreamEnd::Failed),
+        "cancelled" => Ok(StreamEnd::Cancelled),
+        _ => Err(Complaint::malformed(format!("{path} must be \"completed\", \"failed\" or \"cancelled\""))),
+    }
+}
+
+fn idle(path: Path, raw: Raw<'_>) -> Result<u32, Complaint> {
+    let (least, most) = IDLE_MS;
+    let value = number(0)(path, raw)?;
+    if !(least..=most).contains(&value) {
+        let message = format!("{path} must be {least} to {most} milliseconds, got {value}; or omit it");
+        return Err(Complaint::malformed(message));
+    }
+    Ok(value)
+}
+
+fn keep(path: Path, raw: Raw<'_>) -> Result<EventKeep, Complaint> {
+    let text = arguments::string(path, raw)?;
+    EventKeep::parse(&text)
+        .ok_or_else(|| Complaint::malformed(format!("{path} must be \"drop\" or \"keep\"")))
+}
+
+/// A number of at least `least` that fits in 32 bits.
+fn number(least: u64) -> impl Fn(Path, Raw<'_>) -> Result<u32, Complaint> {
+    move |path, raw| {
+        let value = arguments::integer(least)(path, raw)?;
+        u32::try_from(value).map_err(|_| {
+            let wanted = format!("a whole number from {least} to {}", u32::MAX);
+            Complaint::malformed(format!("{path} must be {wanted}, got {value}"))
+        })
+    }
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::id::{ChannelName, CommandId, INTEGER_MAX, Key, Offset};
+use crate::id::{ChannelName, CommandId, INTEGER_MAX, Key, Offset, UserName};
+use crate::wire::stream::{EventKeep, Generation, Piece, Position, StreamOptions};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
@@ -126,6 +127,9 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
         "[1]",
         "[{}]",
         "{\"epoch\":\"0\",\"offset\":1}",
+        "{\"type\":\"usage\",\"data\":[7]}",
+        "\"completed\"",
+        "7",
         "\"\"",
         "nope",
         "{",
@@ -133,7 +137,7 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
     ]);
     let name = prop::sample::select(vec![
         "channel", "key", "data", "edits", "deletes", "token", "client", "recover", "last", "before",
-        "after", "limit", "other",
+        "after", "limit", "offset", "gen", "at", "text", "event", "state", "stream", "other",
     ]);
     let verb = prop::sample::select(vec![
         "connect",
@@ -143,6 +147,11 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
         "publish",
         "history",
         "signal",
+        "append",
+        "restart",
+        "end",
+        "cancel",
+        "stream",
         "dance",
         "id",
     ]);
@@ -195,5 +204,60 @@ proptest! {
         let Content::Original(kept) = publish.content else { panic!("an original") };
         prop_assert!(text.contains(kept));
         prop_assert_eq!(serde_json::from_str::<Vec<String>>(kept).unwrap(), vec![data]);
+    }
+
+    #[test]
+    fn text_of_an_append_is_what_serde_json_wrote(
+        text in any::<String>(),
+        at in prop::option::of(any::<u32>()),
+        generation in prop::option::of(1u32..),
+        id in prop::option::of(1..=INTEGER_MAX),
+    ) {
+        let mut append = serde_json::json!({ "channel": "room", "offset": 59, "text": text });
+        if let Some(at) = at {
+            append["at"] = at.into();
+        }
+        if let Some(generation) = generation {
+            append["gen"] = generation.into();
+        }
+        let mut frame = serde_json::json!({ "append": append });
+        if let Some(id) = id {
+            frame["id"] = id.into();
+        }
+        let frame = frame.to_string();
+        let request = parse(&frame, BOUNDS).unwrap();
+        prop_assert_eq!(request.id, id.map(CommandId));
+        let piece = if text.is_empty() { Piece::Alive } else { Piece::Text(text.into()) };
+        let (channel, offset) = (room(), Offset(59));
+        let (generation, at) = (generation.map(Generation), at.map(Position));
+        let wanted = AppendPiece { channel, offset, generation, at, piece };
+        prop_assert_eq!(request.command, Command::Append(Box::new(wanted)));
+    }
+}
+
+#[test]
+fn event_has_at_most_4_kib_of_data() {
+    let text = |bytes: usize| {
+        let data = "x".repeat(bytes - 2);
+        format!(r#"{{"append":{{"channel":"room","offset":59,"event":{{"type":"usage","data":"{data}"}}}}}}"#)
+    };
+    assert!(parse(&text(4_096), BOUNDS).is_ok());
+    says(&text(4_097), CommandFault::TooLarge, "append.event.data has 4097 bytes of JSON; at most 4096");
+}
+
+#[test]
+fn stream_of_a_publish_is_read_only_with_an_original() {
+    let text = |more: &str| {
+        format!(
+            r#"{{"id":1,"publish":{{"channel":"room","data":1,"stream":{{"for":"u\u00e9","events":"keep"}}{more}}}}}"#
+        )
+    };
+    let plain = text("");
+    let Command::Publish(publish) = parsed(&plain) else { panic!("a publish") };
+    let asker = UserName::parse("u\u{e9}").ok();
+    let options = StreamOptions { asker, idle_ms: None, events: EventKeep::Keep };
+    assert_eq!(publish.stream.as_deref(), Some(&options));
+    for more in [r#","edits":7"#, r#","deletes":7"#] {
+        says(&text(more), CommandFault::Malformed, "an edit or a delete cannot");
     }
 }

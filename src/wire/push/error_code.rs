@@ -1,12 +1,16 @@
 //! The `error` frame: the reason why a command was refused.
 
+use super::framing::frame;
+use crate::id::CommandId;
+use crate::wire::json;
+
 /// The refusal of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError<'a> {
     pub code: ErrorCode,
     /// The dependency that caused the error, if any.
     pub dependency: Option<&'a str>,
-    /// When to retry, for `rate_limited` and the last four codes.
+    /// When to retry, for `rate_limited` and the codes from `unavailable` to `unconfirmed`.
     pub retry_ms: Option<u32>,
     /// A sentence that names the field, the bound and what to do.
     pub message: &'a str,
@@ -29,11 +33,15 @@ pub enum ErrorCode {
     Overloaded,
     Draining,
     Unconfirmed,
+    Stale,
+    Gap,
+    Diverged,
+    Ended,
 }
 
 impl ErrorCode {
     /// All of them, in the order of [`ErrorCode::index`].
-    pub const ALL: [ErrorCode; 13] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::Malformed,
         ErrorCode::UnknownCommand,
         ErrorCode::Unauthorized,
@@ -47,6 +55,10 @@ impl ErrorCode {
         ErrorCode::Overloaded,
         ErrorCode::Draining,
         ErrorCode::Unconfirmed,
+        ErrorCode::Stale,
+        ErrorCode::Gap,
+        ErrorCode::Diverged,
+        ErrorCode::Ended,
     ];
 
     /// The index in [`ErrorCode::ALL`].
@@ -70,6 +82,35 @@ impl ErrorCode {
             ErrorCode::Overloaded => "overloaded",
             ErrorCode::Draining => "draining",
             ErrorCode::Unconfirmed => "unconfirmed",
+            ErrorCode::Stale => "stale",
+            ErrorCode::Gap => "gap",
+            ErrorCode::Diverged => "diverged",
+            ErrorCode::Ended => "ended",
         }
     }
+}
+
+/// Appends an `error`; without `id` if none could be read.
+pub fn error(out: &mut Vec<u8>, id: Option<CommandId>, error: &CommandError<'_>) {
+    frame(out, |out| {
+        if let Some(id) = id {
+            json::integer(out, "id", id.0);
+        }
+        json::key(out, "error");
+        json::object(out, |out| {
+            json::text(out, "code", error.code.as_str());
+            error_rest(out, error);
+        });
+    });
+}
+
+/// Appends the members of an `error` after those of its code.
+pub(super) fn error_rest(out: &mut Vec<u8>, error: &CommandError<'_>) {
+    if let Some(dependency) = error.dependency {
+        json::text(out, "dependency", dependency);
+    }
+    if let Some(retry_ms) = error.retry_ms {
+        json::integer(out, "retry_ms", retry_ms.into());
+    }
+    json::text(out, "message", error.message);
 }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::wire::stream::StreamMark;
+use crate::id::UserName;
+use crate::wire::server_frame::{self, Opcode};
+use crate::wire::stream::{Generation, Position, StreamId, StreamMark, StreamState, WholeStream};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -115,5 +117,33 @@ proptest! {
         let names: Vec<_> = heads.iter().map(|(text, head)| (name(text), Offset(*head))).collect();
         let said = encoded(|out| beat(out, 8, names.iter().map(|(channel, head)| (channel, *head))));
         prop_assert_eq!(said, json!({ "beat": { "revision": 8, "heads": heads } }));
+    }
+}
+
+fn stream() -> StreamId {
+    StreamId { channel: ChannelName::parse("c1").expect("valid"), offset: Offset(59) }
+}
+
+proptest! {
+    #[test]
+    fn reply_to_stream_is_its_frame_with_the_id(text in "\\PC{0,400}|(\\{\"stream\":){0,9000}", id in 1u64..1 << 53) {
+        let object = json!({"channel": "c1", "offset": 59, "gen": 1, "at": 0, "text": text, "next": 5, "state": "paused"});
+        let mut frame = Vec::new();
+        server_frame::write(&mut frame, Opcode::Text, json!({"stream": object}).to_string().as_bytes());
+        let (generation, next) = (Generation(1), Position(5));
+        let whole = WholeStream { id: stream(), generation, next, state: StreamState::Paused, frame: frame.into() };
+        let mut out = Vec::new();
+        stream_read(&mut out, CommandId(id), &whole);
+        let reply: Value = serde_json::from_slice(payload(&out)).expect("JSON");
+        prop_assert_eq!(reply, json!({"id": id, "stream": object}));
+    }
+
+    #[test]
+    fn cancel_names_any_user(name in "\\PC{1,30}") {
+        let Ok(user) = UserName::parse(&name) else { return Ok(()) };
+        let mut out = Vec::new();
+        cancel(&mut out, &stream(), Generation(2), &user, 5_000);
+        let wanted = json!({"channel": "c1", "offset": 59, "gen": 2, "user": name, "end_ms": 5000});
+        prop_assert_eq!(serde_json::from_slice::<Value>(payload(&out)).expect("JSON"), json!({"cancel": wanted}));
     }
 }

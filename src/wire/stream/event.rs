@@ -25,7 +25,7 @@ impl EventKind {
     }
 }
 
-/// What one `append` adds to a stream.
+/// The content of one `append`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Not empty.

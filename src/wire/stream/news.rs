@@ -1,6 +1,7 @@
-//! What readers get of a stream: complete frames with the same bytes for all of them.
+//! The frames of a stream for its readers: complete ones with the same bytes for all of them.
 
-use super::{Generation, Position, StreamId, StreamState};
+use super::place::{Generation, Position, StreamId};
+use super::state::StreamState;
 use std::sync::Arc;
 
 /// A change of an open stream that was committed.

@@ -1,6 +1,7 @@
-//! The answers to a stream's producer and to those who cancel.
+//! The answers to a stream's producer and to users who cancel it.
 
-use super::{Generation, Position, StreamEnd, StreamId};
+use super::place::{Generation, Position, StreamId};
+use super::state::StreamEnd;
 use crate::id::{Offset, UserName};
 
 /// The stream of a publication that began it, in the answer to its producer.
