@@ -8,6 +8,13 @@
         gzip: None,
     },
     File {
+        path: "/assets/page-09bc60dd72.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"09bc60dd72b8ba6d71f9af42db809e19\"", bytes: include_bytes!("assets/page-09bc60dd72.js") },
+        gzip: Some(FileForm { etag: "\"cf0ecde5a6051af19a09f4d4e8b45b0e\"", bytes: include_bytes!("assets/page-09bc60dd72.js.gz") }),
+    },
+    File {
         path: "/assets/page-606bfd0c0b.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
@@ -15,24 +22,17 @@
         gzip: Some(FileForm { etag: "\"a42a0d6438ebe669f8d9369cbcb8c423\"", bytes: include_bytes!("assets/page-606bfd0c0b.css.gz") }),
     },
     File {
-        path: "/assets/page-b7c6812b86.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"b7c6812b86c5db0fabba18f196414b38\"", bytes: include_bytes!("assets/page-b7c6812b86.js") },
-        gzip: Some(FileForm { etag: "\"bbac9a4a7919291adb8a795ca07387db\"", bytes: include_bytes!("assets/page-b7c6812b86.js.gz") }),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"db0c8e041f5744cff6a13034294b198e\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"7a22ef1d523c35c4957ffed8438bc529\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"9a8976c0c9deefa395fee168a0fd48ab\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"d273de1aa0679172d2f546766cb4800c\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {

@@ -79,6 +79,8 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   /** The oldest item when earlier ones were last asked for by scrolling: a request that failed is not repeated at each render. */
   const asked = useRef<string>(undefined);
   const anchor = useRef<{ readonly row: Element; readonly top: number }>(undefined);
+  /** Where the end was when it was followed last: a reader further up has left it, however much a row has grown since. */
+  const pinned = useRef(0);
   const shown = range(items, first);
   const { from, to } = shown;
   const rows = items.slice(from, to);
@@ -86,39 +88,48 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
   const active = rows.some(({ id }) => id === focused) ? focused : rows.at(-1)?.id;
 
   const toEnd = (): void => {
+    pinned.current = 0;
     leaves.current = newer.current !== null && newer.current === document.activeElement;
     setFirst(undefined);
     setSeen(undefined);
   };
+  const leave = (): void => {
+    setFirst(rows[0]?.id);
+    setSeen(lastStored(items));
+  };
   /** Moves the window, or loads more, if the reader is near its edge. */
   const reach = (): void => {
-    const { scrollTop, scrollHeight, clientHeight } = scroll.current!;
+    const box = scroll.current!;
     // An element that is not displayed has no size.
-    if (clientHeight === 0) return;
-    if (scrollTop < NEAR_EDGE && from > 0 && first !== undefined) setFirst(above(items, shown));
-    else if (scrollTop < NEAR_EDGE && from === 0 && hasOlder && !loading && asked.current !== items[0]?.id) {
+    if (box.clientHeight === 0) return;
+    const isNearStart = box.scrollTop < NEAR_EDGE;
+    if (isNearStart && from > 0 && first !== undefined) setFirst(above(items, shown));
+    else if (isNearStart && from === 0 && hasOlder && !loading && asked.current !== items[0]?.id) {
       asked.current = items[0]?.id;
       onOlder?.();
     }
-    else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && to < items.length) setFirst(below(items, shown));
+    else if (room(box) < NEAR_EDGE && to < items.length) setFirst(below(items, shown));
   };
   /** Keeps the reader's place after a change. */
   const settle = (): void => {
     const box = scroll.current!;
     const { row, top } = anchor.current ?? {};
-    if (first === undefined) box.scrollTop = box.scrollHeight;
+    if (first === undefined && (box.scrollTop >= pinned.current - 1 || room(box) <= 1)) {
+      box.scrollTop = box.scrollHeight;
+      pinned.current = box.scrollTop;
+    } else if (first === undefined && room(box) >= NEAR_END) leave();
     else if (row?.isConnected) box.scrollTop += row.getBoundingClientRect().top - top!;
     anchor.current = firstVisible(box, list.current!);
   };
   const onScroll = (): void => {
     const box = scroll.current!;
-    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END && to === items.length;
+    const isAtEnd = room(box) < NEAR_END && to === items.length;
+    const isUp = box.scrollTop < pinned.current - 1;
     anchor.current = firstVisible(box, list.current!);
     if (isAtEnd && first !== undefined) toEnd();
-    else if (!isAtEnd && first === undefined && rows[0]) {
-      setFirst(rows[0].id);
-      setSeen(lastStored(items));
-    } else reach();
+    else if (!isAtEnd && first === undefined && isUp) leave();
+    else reach();
+    if (first === undefined && !isUp) pinned.current = box.scrollTop;
   };
   const latest = useRef(settle);
   useLayout(() => {
@@ -167,6 +178,9 @@ export function MessageList<T extends ListItem>(props: MessageListProps<T>): Rea
     </div>
   );
 }
+
+/** Returns the distance in pixels to the end. */
+const room = ({ scrollHeight, scrollTop, clientHeight }: Element): number => scrollHeight - scrollTop - clientHeight;
 
 /** Returns the first row of which a part is in view, and its place. */
 function firstVisible(box: Element, list: Element): { readonly row: Element; readonly top: number } | undefined {

@@ -10,7 +10,7 @@ const LINES_MAX = 450;
 /** Bytes. A bundler leaves out what an app does not import. */
 const GZIP_MAX = {
   'seawall-react': 6_560,
-  'both entries': 9_840,
+  'both entries': 9_880,
   'all three entries': 11_200,
   'boundaries and errors': 4_300,
 };

@@ -213,3 +213,45 @@ test('a broken chat shows what waits to be sent, and a broken app that it is saf
   await sees('the page', /This page cannot be shown\.[^]*1 unsent message is safe in this browser\./);
   await looksRight(page, 'app');
 });
+
+/** A list whose last row grows, as an answer does. */
+const GROWS = `
+  import { createRoot } from 'react-dom/client';
+  import { useState } from 'react';
+  import { MessageList } from 'seawall-react/chat';
+  import 'seawall-react/styles.css';
+
+  const items = Array.from({ length: 60 }, (_, at) => ({ id: 'm' + at }));
+  function Last() {
+    const [height, setHeight] = useState(40);
+    window.grow = (by) => setHeight((now) => now + by);
+    return <div style={{ height }} />;
+  }
+  createRoot(document.getElementById('app')).render(<MessageList items={items}>{({ id }) => (id === 'm59' ? <Last /> : <div style={{ height: 40 }} />)}</MessageList>);
+`;
+
+test('the end is followed however fast a row grows, and a reader who moved up a little is left alone', async (t) => {
+  const html = await bundle('compat', GROWS);
+  const site = await Site.start(t, () => html);
+  const page = await (await person(t)).newPage();
+  await page.goto(site.url);
+  await page.waitForFunction(() => window.grow);
+  /** Grows the row in each of these frames, and returns the place of the list after them. */
+  const grow = (frames) => page.evaluate(async (frames) => {
+    const box = document.querySelector('.sw-scroll');
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    for (let left = frames; left > 0; left -= 1) {
+      window.grow(200);
+      await frame();
+    }
+    for (let rest = 0; rest < 4; rest += 1) await frame();
+    return { top: box.scrollTop, below: Math.round(box.scrollHeight - box.scrollTop - box.clientHeight) };
+  }, frames);
+  assert.equal((await grow(30)).below, 0);
+  const before = await page.evaluate(() => (document.querySelector('.sw-scroll').scrollTop -= 30));
+  assert.equal((await grow(1)).top, before);
+  const { top, below } = await grow(20);
+  assert.deepEqual([top, below], [before, 30 + 21 * 200]);
+  await page.locator('.sw-newer').click();
+  assert.equal((await grow(10)).below, 0);
+});
