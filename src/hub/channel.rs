@@ -47,6 +47,14 @@ impl ReadState {
     }
 }
 
+/// The publications in the run of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RunContent {
+    pub(super) publications: u32,
+    /// The time of the commit of the first of them.
+    pub(super) time_ms: u64,
+}
+
 /// The state of the read that fills a hole. While it is under way, publications from the live lane are dropped,
 /// because the page may hold them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,10 +126,7 @@ pub(super) struct Channel {
     /// Subscribers that wait until the head moves or the run is delivered.
     pub(super) ahead: Vec<SubscriptionId>,
     pub(super) run: Vec<u8>,
-    /// The number of publications in `run`.
-    pub(super) run_publications: u32,
-    /// The time of the commit of the first of them.
-    pub(super) run_time_ms: u64,
+    pub(super) run_content: RunContent,
     pub(super) run_state: RunState,
     /// The head before `run`.
     pub(super) run_after: Offset,
@@ -155,8 +160,7 @@ impl Channel {
             waiting: Vec::new(),
             ahead: Vec::new(),
             run: Vec::new(),
-            run_publications: 0,
-            run_time_ms: UNKNOWN_TIME,
+            run_content: RunContent { publications: 0, time_ms: UNKNOWN_TIME },
             run_state: RunState::Clean,
             run_after: Offset::ZERO,
             tail: Tail::default(),
@@ -191,8 +195,8 @@ impl Channel {
             return Intake::Hole(position.head);
         }
         let before = std::mem::replace(&mut position.head, published.offset);
-        if self.run_publications == 0 {
-            self.run_time_ms = published.time_ms;
+        if self.run_content.publications == 0 {
+            self.run_content.time_ms = published.time_ms;
         }
         self.add_to_run(before, &published.frame, 1);
         Intake::Taken
@@ -210,7 +214,7 @@ impl Channel {
             self.run_after = head;
         }
         self.run.extend_from_slice(frames);
-        self.run_publications += publications;
+        self.run_content.publications += publications;
     }
 
     /// Takes the log's position as read from the store. `Some(offset)` when the hub lacks publications after that offset.
@@ -243,8 +247,8 @@ impl Channel {
             let before = std::mem::replace(&mut position.head, reached);
             self.erased_by = self.erased_by.max(reached);
             if page.first == before.next() {
-                if self.run_publications == 0 {
-                    self.run_time_ms = time_of(page.frames);
+                if self.run_content.publications == 0 {
+                    self.run_content.time_ms = time_of(page.frames);
                 }
                 self.add_to_run(before, page.frames, page.count);
                 outcome = FillOutcome::Taken;
@@ -262,7 +266,7 @@ impl Channel {
     pub(super) fn end_run(&mut self) {
         self.run_state = RunState::Clean;
         self.run.clear();
-        self.run_publications = 0;
+        self.run_content.publications = 0;
         // A channel that may become quiet must not keep the buffer of a burst.
         self.run.shrink_to(4 << 10);
     }

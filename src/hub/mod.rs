@@ -258,7 +258,7 @@ impl Hub {
         };
         let channel = channel_mut(&mut self.channels, id)?;
         let bytes = Rc::from(channel.run.as_slice());
-        let (publications, time_ms) = (channel.run_publications, channel.run_time_ms);
+        let channel::RunContent { publications, time_ms } = channel.run_content;
         let is_of_canary = channel.name.is_of_canary();
         channel.end_run();
         self.caught_up.append(&mut channel.ahead);
