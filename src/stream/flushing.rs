@@ -9,7 +9,7 @@ use super::open::{FlushList, OpenStream, PendingEnd, StreamEnder};
 use super::output::StreamOutput;
 use super::part::PartRow;
 use super::pieces::position;
-use super::settings::PAUSED_AFTER;
+use super::settings::{ENDS_AT_ONCE, PAUSED_AFTER};
 use crate::clock::Moment;
 use crate::id::ProducerId;
 use crate::wire::stream::{News, ProducerNotice, StreamId, StreamNews, StreamState};
@@ -56,10 +56,13 @@ impl<T: Copy> Ledger<T> {
         flush
     }
 
-    /// Decides on the streams whose deadline has come.
+    /// Decides on the streams whose deadline has come. If many end, the last of them stay due.
     fn expire(&mut self, now: Moment) {
         let spared = self.spared(now);
-        while let Some(id) = self.deadlines.pop(now) {
+        let mut ends = 0;
+        while ends < ENDS_AT_ONCE
+            && let Some(id) = self.deadlines.pop(now)
+        {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.place = None;
             if stream.ending.is_some() {
@@ -72,6 +75,7 @@ impl<T: Copy> Ledger<T> {
                     self.schedule(&id, now);
                 }
                 (at, Due::End(end, cause)) if at <= now => {
+                    ends += 1;
                     stream.ending = Some(PendingEnd { end, by: StreamEnder::Gateway(cause) });
                     self.list(&id, FlushUrgency::Early);
                 }

@@ -211,6 +211,9 @@ impl<T: Copy> Ledger<T> {
         }
         let oldest = (stream.producers.len() >= PRODUCERS_MAX).then(|| stream.producers.remove(0));
         out.notices.extend(stream.cancel_notice(id, now).map(|notice| (producer, notice)));
+        if let Some(oldest) = oldest {
+            stream.waiting.forget_pieces(oldest);
+        }
         let was_paused = stream.state == StreamState::Paused;
         if was_paused {
             stream.state = StreamState::Streaming;

@@ -10,6 +10,8 @@ pub(super) const EVENT_BYTES: usize = 64;
 pub(super) const PRODUCERS_MAX: usize = 4;
 /// Replies about one stream that wait for a commit. A producer without a store repeats its commands.
 pub(super) const WAITING_MAX: usize = 64;
+/// Streams that one flush ends at their deadlines: after a restart all may be due together, and each end has up to a message.
+pub(super) const ENDS_AT_ONCE: usize = 64;
 /// The time after which a producer may send again what there was no room for.
 pub(super) const RETRY_MS: u32 = 1_000;
 /// A stream without a producer for this long is shown as paused: most producers are back sooner.

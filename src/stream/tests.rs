@@ -384,6 +384,44 @@ fn silent_stream_is_not_ended_while_commits_fail_and_a_while_after() {
 }
 
 #[test]
+fn streams_that_are_due_together_end_in_several_flushes() {
+    let settings = StreamSettings { open_per_channel: 200, ..StreamSettings::default() };
+    let mut ledger: Ledger<u32> = Ledger::new(settings, ms(0));
+    for offset in 1..=150 {
+        ledger.begin(begin(offset), ms(0)).expect("there is room");
+    }
+    ledger.detach(BOT, ms(0));
+    let (mut now, mut ends) = (ms(0), Vec::new());
+    while ledger.open_streams() > 0 {
+        now = now.max(ledger.due().expect("streams are open"));
+        let flush = ledger.cut(now);
+        let fates: Vec<EndFate> =
+            flush.ends.iter().map(|row| EndFate { end: row.end, edit: Offset(1) }).collect();
+        ends.push(fates.len());
+        ledger.settled(flush, &fates, now, &mut Output::default());
+    }
+    ends.retain(|ends| *ends > 0);
+    assert_eq!(ends, [64, 64, 22]);
+    assert!(now <= ms(10_100));
+}
+
+#[test]
+fn many_connections_of_one_stream_are_forgotten_again() {
+    let mut bench = Bench::new();
+    for connection in 0..100 {
+        let producer = ProducerId { reactor: ReactorId(2), connection };
+        bench.append_as(producer, None, connection as u32, text("a"));
+    }
+    let out = bench.settle();
+    assert_eq!(out.notices.len(), 4, "the newest four are producers");
+    for connection in 0..100 {
+        bench.ledger.detach(ProducerId { reactor: ReactorId(2), connection }, bench.now);
+    }
+    let out = bench.settle();
+    assert!(matches!(out.news[..], [StreamNews { news: News::State(StreamState::Paused, _), .. }]));
+}
+
+#[test]
 fn long_text_is_compared_over_its_blocks() {
     let long: String = (0..20_000).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
     let mut bench = Bench::new();

@@ -75,15 +75,22 @@ impl<T: Copy> WaitingList<T> {
                     self.unacknowledged.push(producer);
                 }
             }
+            // It is refused its next piece anyway.
+            (None, Wish::Late) if !self.has_room() => {}
             (None, Wish::Late) if self.commands.iter().any(|known| known.is_same_late(producer)) => {}
             _ => self.commands.push(WaitingCommand { ticket, producer, wish }),
         }
     }
 
+    /// The connection is no producer of the stream any more: it is answered, but not notified.
+    pub(super) fn forget_pieces(&mut self, producer: ProducerId) {
+        self.unacknowledged.retain(|known| *known != producer);
+    }
+
     /// The connection ended, and with it everything that it waits for.
     pub(super) fn forget(&mut self, producer: ProducerId) {
         self.commands.retain(|waiting| waiting.producer != producer);
-        self.unacknowledged.retain(|known| *known != producer);
+        self.forget_pieces(producer);
     }
 
     /// The generation of what waits was given up: nothing of it will be committed.
