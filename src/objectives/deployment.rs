@@ -60,6 +60,15 @@ enum ExclusionAge {
     Old,
 }
 
+/// The rows that were read.
+#[derive(Debug, Default)]
+struct RowsRead {
+    /// The next call reads the ones that changed after this one.
+    after: RowPlace,
+    /// The versions of rows after that one that were read, and are read again.
+    seen: BTreeSet<RowPlace>,
+}
+
 /// The deployment's counts, and the way to them.
 #[derive(Debug)]
 pub(super) struct Deployment {
@@ -73,9 +82,7 @@ pub(super) struct Deployment {
     /// The row that is being counted.
     row: Option<CountsRow>,
     killed: Vec<i64>,
-    after: RowPlace,
-    /// The versions of rows after that one that were read, and are read again.
-    seen: BTreeSet<RowPlace>,
+    read: RowsRead,
     /// Closed quarters that are not written yet.
     closed: Vec<(u64, AllCounts)>,
     /// The quarter of an hour whose work was done.
@@ -115,8 +122,7 @@ impl Deployment {
             journal: CountsJournal::default(),
             row: None,
             killed: Vec::new(),
-            after: RowPlace::default(),
-            seen: BTreeSet::new(),
+            read: RowsRead::default(),
             closed: Vec::new(),
             turned: None,
             call: None,
@@ -205,7 +211,7 @@ impl Deployment {
             end,
             killed: killed.clone(),
             rows: written.clone(),
-            after: self.after,
+            after: self.read.after,
             quarters,
             exclusions: self.unshared.clone(),
         };
@@ -263,7 +269,7 @@ impl Deployment {
         let minute = self.clock.read(now_ms) / MINUTE_MS;
         self.closed.extend(self.counts.advance(minute));
         for (place, row) in &answer.rows {
-            if self.seen.insert(*place) {
+            if self.read.seen.insert(*place) {
                 self.counts.take(place.run, place.minute, row);
             }
         }
@@ -273,19 +279,18 @@ impl Deployment {
         if self.counts.is_in_doubt(minute) {
             // They are read again at once.
             self.counts = DeploymentCounts::new(minute, self.days);
-            (self.after, self.turned) = (RowPlace::default(), None);
-            self.seen.clear();
+            (self.read, self.turned) = (RowsRead::default(), None);
         } else if let (Some(last), ROWS_READ..) = (last, answer.rows.len()) {
-            self.after = last;
+            self.read.after = last;
         } else {
             let known_us = last.map_or(0, |last| last.changed_us.saturating_sub(OVERLAP_US));
-            self.after = RowPlace { changed_us: known_us, ..RowPlace::default() }.max(self.after);
+            self.read.after = RowPlace { changed_us: known_us, ..RowPlace::default() }.max(self.read.after);
             if !self.counts.is_complete() {
                 self.counts.note_complete();
                 self.waits = Some(now);
             }
         }
-        self.seen = self.seen.split_off(&self.after);
+        self.read.seen = self.read.seen.split_off(&self.read.after);
         self.is_behind = !self.counts.is_complete() || self.journal.len() > ROWS_WRITTEN;
     }
 
