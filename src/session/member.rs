@@ -39,9 +39,8 @@ pub(super) struct Member {
     /// The history pages among `pending`.
     pub(super) pages: u16,
     pub(super) meters: Meters,
-    malformed: Strikes,
+    content_strikes: ContentStrikes,
     rate_limited: Strikes,
-    bad_refreshes: Strikes,
     /// `None`: the token is not checked again.
     pub(super) recheck: Option<Box<Recheck>>,
     /// The claim `info` of the token, which watchers of rosters see.
@@ -56,6 +55,13 @@ pub(super) struct Member {
     pub(super) flags: FlagSet,
     /// `None`: the client named no last connection, or that was taken.
     pub(super) returning: Option<Box<ReturningClient>>,
+}
+
+/// Strikes for what commands say, not for their rate.
+#[derive(Debug, Default)]
+struct ContentStrikes {
+    malformed: Strikes,
+    bad_refreshes: Strikes,
 }
 
 /// A token that is checked again.
@@ -111,9 +117,8 @@ impl Member {
             pending: 0,
             pages: 0,
             meters: Meters::new(identity.account, identity.publishes_per_s),
-            malformed: Strikes::default(),
+            content_strikes: ContentStrikes::default(),
             rate_limited: Strikes::default(),
-            bad_refreshes: Strikes::default(),
             recheck: None,
             info: identity.info,
             rosters: None,
@@ -187,7 +192,7 @@ impl Member {
         cx.refuse_rejected(rejected);
         match rejected.fault {
             CommandFault::Malformed => {
-                if self.malformed.over(MALFORMED_MAX, cx.now.at) {
+                if self.content_strikes.malformed.over(MALFORMED_MAX, cx.now.at) {
                     cx.close(CloseReason::Misuse("more than 10 malformed commands in a minute"));
                 }
             }
@@ -307,7 +312,7 @@ impl Member {
 
     /// Counts a refresh with a bad token.
     pub(super) fn refresh_denied(&mut self, cx: &mut Context<'_>) {
-        if self.bad_refreshes.over(BAD_REFRESHES_MAX, cx.now.at) {
+        if self.content_strikes.bad_refreshes.over(BAD_REFRESHES_MAX, cx.now.at) {
             cx.close(CloseReason::Unauthenticated("more than 5 refreshes with a bad token in a minute"));
         }
     }
