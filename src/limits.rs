@@ -71,6 +71,10 @@ pub struct Limits {
     pub commands_per_s: u32,
     /// Other commands in one burst after a pause.
     pub commands_burst: u32,
+    /// `append` commands per second of one connection, with a burst of twice that. Over it: error `rate_limited`. 0: off.
+    pub stream_appends_per_s: u32,
+    /// Bytes per second of these commands, with a burst of twice that. Over it: error `rate_limited`. 0: off.
+    pub stream_bytes_per_s: u32,
     /// Channels that one connection may subscribe to. Over it: error `too_large`.
     pub subscriptions: u32,
     /// Commands of one connection that wait for a worker. Over it: error `overloaded`.
@@ -161,6 +165,8 @@ impl Default for Limits {
             read_bytes_burst: 32 << 20,
             commands_per_s: 100,
             commands_burst: 300,
+            stream_appends_per_s: 10_000,
+            stream_bytes_per_s: 8 << 20,
             subscriptions: 128,
             pending: 64,
             outbox_bytes: 256 << 10,
@@ -227,6 +233,8 @@ pub const ROSTER_EVENTS: usize = 16_384;
 pub const ROSTER_WAITING_BYTES: usize = 16 << 20;
 /// A command with an `id` is answered within this time, whatever fails. The promise is 5 s; the rest is for the network.
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// Commands about streams that wait for their owner, which takes them as they come. Over it their producers are not read.
+pub const STREAM_QUEUE: usize = 4_096;
 /// `malformed` answers in [`MISUSE_WINDOW`] before 4500.
 pub const MALFORMED_MAX: u32 = 10;
 /// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` gets only a handful.

@@ -34,6 +34,7 @@ pub mod sources;
 pub mod table;
 pub mod url;
 pub mod value;
+mod words;
 
 pub use sections::{Config, ProxyProtocol};
 pub use sources::{load, load_text};

@@ -1,7 +1,7 @@
 //! The sections of the configuration, in the order of the listing.
 
 /// The sections in the order of the listing, with a description of each.
-pub const SECTIONS: [(&str, &str); 18] = [
+pub const SECTIONS: [(&str, &str); 19] = [
     ("server", "The client listener, the reactors and trusted peers."),
     ("tls", "Encryption of the client listener. It is on exactly when both files are set."),
     ("store", "The store of publications."),
@@ -25,6 +25,10 @@ pub const SECTIONS: [(&str, &str); 18] = [
     ),
     ("api", "The server API, for application backends. See docs/api.md."),
     ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
+    (
+        "streams",
+        "Streams: publications that grow piece by piece. Only with the embedded store. See docs/protocol.md.",
+    ),
     ("clients", "Reports of clients about themselves. See docs/protocol.md."),
     ("registry", "The users that are connected, and where. See docs/cluster.md."),
     ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),

@@ -36,6 +36,7 @@ pub struct Config {
     pub admin: AdminSection,
     pub api: ApiSection,
     pub presence: PresenceSection,
+    pub streams: StreamsSection,
     pub clients: ClientsSection,
     pub registry: RegistrySection,
     pub cluster: RebalanceSettings,
@@ -196,6 +197,47 @@ impl Default for AdminSection {
             token: None,
             hosts: Vec::new(),
             url: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamsSection {
+    /// Begins are accepted.
+    pub enabled: bool,
+    /// The time between two commits of pieces.
+    pub rollup: Duration,
+    /// The silence of a producer that ends a stream.
+    pub idle: Duration,
+    /// The time without a producer that ends a stream.
+    pub orphan: Duration,
+    /// The time that a cancelled stream has to end.
+    pub cancel: Duration,
+    pub life: Duration,
+    pub open_per_channel: u32,
+    pub events_per_stream: u32,
+    /// Bytes of one stream that may wait for their commit.
+    pub window_bytes: u32,
+    /// The same for all streams together.
+    pub pending_bytes: u64,
+    /// The text of all open streams.
+    pub memory_bytes: u64,
+}
+
+impl Default for StreamsSection {
+    fn default() -> StreamsSection {
+        StreamsSection {
+            enabled: true,
+            rollup: Duration::from_millis(40),
+            idle: Duration::from_secs(30),
+            orphan: Duration::from_secs(10),
+            cancel: Duration::from_secs(5),
+            life: Duration::from_secs(600),
+            open_per_channel: 16,
+            events_per_stream: 256,
+            window_bytes: 64 << 10,
+            pending_bytes: 16 << 20,
+            memory_bytes: 64 << 20,
         }
     }
 }

@@ -6,9 +6,7 @@
 //!
 //! [`Config`]: super::sections::Config
 
-use super::raw::{RawValue, quoted};
 pub use super::section_list::SECTIONS;
-use super::sections::ProxyProtocol;
 use super::setting::{Applies, Setting};
 use super::url::UrlKind;
 use super::value::{
@@ -16,43 +14,19 @@ use super::value::{
         self, Address, AddressOrOff, Bearer, File, Folder, Networks, ObjectiveOrOff, Secret, SharedSecret,
         SourceAddress, Switch, Text, Texts, Word,
     },
-    SettingValue, ShownValue, TextForm, between, zero_or,
+    SettingValue, TextForm, between, zero_or,
 };
-use crate::alert::routing::AlertMode;
-use crate::auth::token::ExpiryRule;
-use crate::cluster::spread::RebalanceMode;
-use crate::health::snapshot::AdmissionMode;
+use super::words::{
+    ADMISSION_MODES, ALERT_MODES, EXPIRY_RULES, FORMATS, LEVELS, PROXY_PROTOCOLS, REBALANCE_MODES,
+};
 use crate::limits::OUTSTANDING_MAX;
-use crate::log::{Format, LogLevel};
 
 /// Ten years, the longest retention.
 const RETENTION_MS_MAX: u64 = 3_650 * DAY_MS;
 /// No drain lasts longer.
 const DAY_MS: u64 = 86_400_000;
-
-/// Makes an enum the type of a setting, with a word for each variant.
-macro_rules! words {
-    ($name:ident = $type:ident { $($variant:ident = $word:literal),+ }) => {
-        const $name: &[&str] = &[$($word),+];
-
-        impl SettingValue for $type {
-            fn read(raw: &RawValue, _: Accepts) -> Option<$type> {
-                [$(($word, $type::$variant)),+].into_iter().find(|(word, _)| raw.text() == Some(word)).map(|(_, it)| it)
-            }
-            fn show(&self, _: Accepts) -> ShownValue {
-                ShownValue::Value(quoted(match self { $($type::$variant => $word),+ }))
-            }
-        }
-    };
-}
-
-words!(PROXY_PROTOCOLS = ProxyProtocol { Off = "off", Required = "required" });
-words!(ADMISSION_MODES = AdmissionMode { Enforce = "enforce", Observe = "observe" });
-words!(ALERT_MODES = AlertMode { Send = "send", Observe = "observe" });
-words!(REBALANCE_MODES = RebalanceMode { Off = "off", Auto = "auto" });
-words!(FORMATS = Format { Text = "text", Json = "json" });
-words!(EXPIRY_RULES = ExpiryRule { Optional = "optional", Required = "required" });
-words!(LEVELS = LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
+/// No stream lives longer.
+const STREAM_MS_MAX: u64 = 3_600_000;
 
 /// The field of a setting: the path given, else the path that its name is.
 macro_rules! field {
@@ -195,6 +169,10 @@ settings! {
         "All other commands per second of one connection. More get error `rate_limited`.";
     limits.commands_burst = 300, between(1, 1_000_000), Reload:
         "Other commands that a connection may send at once after a pause.";
+    limits.stream_appends_per_s = 10000, zero_or("off", 1, 1_000_000), Reload:
+        "`append` commands per second of one connection, with two seconds' worth at once after a pause. More get error `rate_limited`.";
+    limits.stream_bytes_per_s = 8388608, zero_or("off", 1_024, 1 << 30), Reload:
+        "Bytes per second of those commands, with two seconds' worth at once after a pause. More get error `rate_limited`.";
     limits.subscriptions = 128, between(1, 100_000), Reload:
         "Channels that one connection may subscribe to. More get error `too_large`.";
     limits.pending = 64, between(1, OUTSTANDING_MAX as u64), Reload:
@@ -327,6 +305,29 @@ settings! {
         "`present`, `absent` and `presence` commands, and `subscribe` with one of them, per second of one user, all connections together. If auth is off: of one connection, and about eight times as many of one address. Six seconds' worth may come at once. More get error `rate_limited`.";
     presence.views_bytes = 67108864, between(0, 16 << 30), Reload:
         "Memory for members at other instances, of the channels that are watched or asked for here. Over it, the largest gives numbers alone until there is room for its members again.";
+
+    streams.enabled = true, Switch, Reload:
+        "Accepts publications that begin a stream. `false`: they get error `forbidden`; streams that are open go on.";
+    streams.rollup_ms as streams.rollup = 40, between(20, 200), Restart:
+        "Time between two commits of pieces. Longer: fewer and larger frames.";
+    streams.idle_ms as streams.idle = 30000, between(1_000, STREAM_MS_MAX), Restart:
+        "Silence of a producer after which its stream ends as `interrupted`. A begin may ask for less.";
+    streams.orphan_ms as streams.orphan = 10000, between(1_000, STREAM_MS_MAX), Restart:
+        "Time for a producer that lost its connection to come back, before its stream ends as `interrupted`.";
+    streams.cancel_ms as streams.cancel = 5000, between(100, 60_000), Restart:
+        "Time for a producer to end a stream that was cancelled, before the gateway ends it.";
+    streams.life_ms as streams.life = 600000, between(1_000, STREAM_MS_MAX), Restart:
+        "The longest life of a stream. Then it ends as `interrupted`.";
+    streams.open_per_channel = 16, between(1, 256), Restart:
+        "Open streams of one channel. More get error `overloaded`.";
+    streams.events_per_stream = 256, between(0, 4_096), Restart:
+        "Events of one stream. More get error `too_large`.";
+    streams.window_bytes = 65536, between(4_096, 1 << 20), Restart:
+        "Bytes of one stream that wait for their commit, above which its producer is not read.";
+    streams.pending_bytes = 16777216, between(1 << 20, 1 << 30), Restart:
+        "The same for all streams together. One user has at most half of it.";
+    streams.memory_bytes = 67108864, between(1 << 20, 16 << 30), Restart:
+        "Text of all open streams. A begin above it gets error `overloaded`. One user has at most half of it.";
 
     clients.reports = true, Switch, Reload:
         "Counts the errors of applications that clients report (`report`), in groups and in memory. `false`: they are dropped.";

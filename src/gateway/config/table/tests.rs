@@ -1,7 +1,8 @@
 //! The table of settings: each row fits its field, and what is accepted survives its listing.
 
-use super::super::raw::raw;
+use super::super::raw::{RawValue, raw};
 use super::super::sections::Config;
+use super::super::value::ShownValue;
 use super::*;
 use crate::limits::Limits;
 use proptest::prelude::*;
