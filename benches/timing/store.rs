@@ -10,7 +10,8 @@ use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
 use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{OrderEnds, Retention, StoreEnds};
+use seawall::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use seawall::stream::StreamSettings;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -58,6 +59,7 @@ impl Shelf {
             edits_max: 100,
             room: SqliteRoom::default(),
             readers: 1,
+            streams: StreamSettings::default(),
         };
         let store = SqliteStore::open(config).expect("a store");
         let poll = mio::Poll::new().expect("a poll");
@@ -73,6 +75,7 @@ impl Shelf {
                 callers: Arc::new(Callers::new(0)),
                 appends,
                 reads,
+                streams: StreamEnds::none(),
                 counters,
                 orders: OrderEnds::alone(),
             })

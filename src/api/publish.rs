@@ -251,6 +251,7 @@ fn problem(error: &AppendError) -> ApiProblem {
         AppendError::TooManyEdits => {
             lasting(ProblemCode::TooLarge, "limits.edits is reached for this publication; delete it instead")
         }
+        AppendError::Stream(_) => lasting(ProblemCode::Forbidden, "the server API begins no streams"),
         AppendError::NoRoom { retry_ms } => ApiProblem {
             dependency: Some(STORE),
             ..ApiProblem::passing(

@@ -195,7 +195,8 @@ fn message_answer(answered: &AppendOutcome) -> MessageAnswer {
             | AppendError::TooManyChannels
             | AppendError::ChannelShareUsed { .. }
             | AppendError::MayNotCreate
-            | AppendError::TooManyEdits,
+            | AppendError::TooManyEdits
+            | AppendError::Stream(_),
         )) => MessageAnswer::Refused,
     }
 }

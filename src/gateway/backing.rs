@@ -1,11 +1,13 @@
 //! The configured store, SQLite or PostgreSQL. Both serve the same queues.
 
 use super::config::Config;
+use super::config::sections::StreamsSection;
 use crate::id::Epoch;
 use crate::job::{EvidenceSender, Outlook};
 use crate::store::postgres::{self, ClusterMember, PostgresConfig, PostgresStore};
 use crate::store::sqlite::{self, Backup, Restored, RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
+use crate::stream::StreamSettings;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -180,6 +182,25 @@ fn embedded(config: &Config) -> SqliteConfig {
         edits_max: config.limits.edits,
         room: SqliteRoom { bytes_max: config.retention.bytes, free_bytes_min: config.store.free_bytes_min },
         readers: READERS,
+        streams: stream_settings(config),
+    }
+}
+
+fn stream_settings(config: &Config) -> StreamSettings {
+    let StreamsSection { rollup, idle, orphan, cancel, life, .. } = config.streams;
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    StreamSettings {
+        rollup,
+        idle,
+        orphan,
+        cancel,
+        life,
+        open_per_channel: config.streams.open_per_channel as usize,
+        events_per_stream: config.streams.events_per_stream as usize,
+        window_bytes: config.streams.window_bytes as usize,
+        pending_bytes: bytes(config.streams.pending_bytes),
+        memory_bytes: bytes(config.streams.memory_bytes),
+        message_bytes: config.limits.message_bytes as usize,
     }
 }
 

@@ -24,15 +24,16 @@ use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
 use crate::job::shared_counts::{CountsEnds, SharedWays, shared_counts};
 use crate::job::slo::SloRequests;
+use crate::job::stream::StreamWork;
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
-use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE};
+use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE, STREAM_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::objectives::RunningObjectives;
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
-use crate::store::{OrderEnds, StoreEnds};
+use crate::store::{OrderEnds, StoreEnds, StreamEnds};
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -127,8 +128,7 @@ impl Threads {
     ) -> std::io::Result<Threads> {
         let ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders } =
             parts;
-        let board = Arc::clone(&orders.board);
-        let setup = setups.load();
+        let (board, setup) = (Arc::clone(&orders.board), setups.load());
         let callers = Arc::new(Callers::new(api.seats(config)));
         let api_parts = ApiParts {
             queues: queues.clone(),
@@ -148,6 +148,7 @@ impl Threads {
             callers,
             appends: jobs.append,
             reads: jobs.read,
+            streams: StreamEnds { work: jobs.streams, counters: Arc::clone(&setup.engine.metrics.streams) },
             counters: Arc::clone(&setup.engine.metrics.store),
             orders,
         })?;
@@ -340,6 +341,7 @@ fn sharing(bus: &PreparedBus, registry: &RegistryParts, segments: SegmentQueue) 
 pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
+    streams: Receiver<StreamWork>,
     admit: Receiver<AuthJob>,
     presence: PresenceInbox,
     clients: Receiver<ClientEvent>,
@@ -350,6 +352,7 @@ pub(super) struct Jobs {
 pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
+    let (streams, stream_work) = bounded(STREAM_QUEUE);
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
     let (clients, client_jobs) = job::clients::client_events();
@@ -357,13 +360,14 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     let jobs = Jobs {
         append: append_jobs,
         read: read_jobs,
+        streams: stream_work,
         admit: admit_jobs,
         presence: presence_jobs,
         clients: client_jobs,
         reports: report_jobs,
     };
     let bus = bus.map(|prepared| prepared.bus.clone());
-    (Queues { append, read, bus, admit, presence, clients, reports }, jobs)
+    (Queues { append, read, streams, bus, admit, presence, clients, reports }, jobs)
 }
 
 fn start_reactors(

@@ -9,6 +9,7 @@ use super::client_errors::ReportQueue;
 use super::clients::ClientEvent;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use super::presence::PresenceQueue;
+use super::stream::StreamWork;
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::dependency::Trials;
@@ -143,6 +144,7 @@ impl Inbox {
 pub struct Queues {
     pub append: Sender<Append>,
     pub read: Sender<Read>,
+    pub streams: Sender<StreamWork>,
     /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
     pub admit: Sender<AuthJob>,
@@ -171,6 +173,7 @@ impl Queues {
             depth("append", self.append.len(), self.append.capacity()),
             depth("read", self.read.len(), self.read.capacity()),
             depth("auth", self.admit.len(), self.admit.capacity()),
+            depth("streams", self.streams.len(), self.streams.capacity()),
         ]
         .into_iter()
         .flatten()

@@ -27,6 +27,7 @@ pub mod series;
 pub mod settings;
 pub mod slo;
 pub mod store;
+pub mod streams;
 pub mod tls;
 pub mod vitals;
 pub mod watch;

@@ -17,6 +17,7 @@ mod reload;
 mod sheet;
 mod slo;
 mod store;
+mod streams;
 mod text_format;
 mod tls;
 mod traffic;
@@ -38,6 +39,7 @@ use super::registry::RegistryCounters;
 use super::reload::ReloadCounters;
 use super::slo::{SloBoard, SloCells};
 use super::store::StoreCounters;
+use super::streams::StreamCounters;
 use super::tls::TlsCounters;
 use super::vitals::Vitals;
 use super::watch::WatchCounters;
@@ -60,6 +62,7 @@ use values::{Scrape, ScrapedObjectives};
 pub struct Metrics {
     reactors: Vec<Arc<ReactorCounters>>,
     pub store: Arc<StoreCounters>,
+    pub streams: Arc<StreamCounters>,
     pub auth: Arc<AuthCounters>,
     pub watch: Arc<WatchCounters>,
     pub admin: Arc<AdminCounters>,
@@ -103,6 +106,7 @@ impl Metrics {
         Metrics {
             reactors: (0..reactors).map(|_| Arc::default()).collect(),
             store: Arc::default(),
+            streams: Arc::default(),
             auth: Arc::default(),
             watch,
             admin: Arc::default(),
@@ -203,6 +207,7 @@ impl Metrics {
         registry.sub_registry_with_prefix("seawall").register_collector(Box::new(Scrape {
             reactors: self.reactors.clone(),
             store: Arc::clone(&self.store),
+            streams: Arc::clone(&self.streams),
             auth: Arc::clone(&self.auth),
             watch: Arc::clone(&self.watch),
             admin: Arc::clone(&self.admin),
@@ -305,6 +310,7 @@ impl Collector for Scrape {
         self.clients(&mut sheet)?;
         client_errors::encode(&self.client_errors, &mut sheet)?;
         self.store(&mut sheet)?;
+        streams::encode(&self.streams, &mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;

@@ -26,6 +26,8 @@ pub struct StoreCounters {
     pub refused_may_not_create: AtomicU64,
     /// Edits refused because `limits.edits` was reached.
     pub refused_too_many_edits: AtomicU64,
+    /// Begins of streams refused because there is no room for another stream, or the store keeps none.
+    pub refused_stream: AtomicU64,
     pub unavailable: AtomicU64,
     pub unconfirmed: AtomicU64,
     /// Batches attempted, committed or not.

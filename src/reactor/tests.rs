@@ -64,10 +64,19 @@ impl Stage {
         let setup = ShellSetup { engine: Arc::new(engine), port: Port::Own, clock, tls };
         let (append, _) = bounded(OUTSTANDING_MAX);
         let (read, _) = bounded(OUTSTANDING_MAX);
+        let (streams, _) = bounded(OUTSTANDING_MAX);
         let (admit, _) = bounded(OUTSTANDING_MAX);
         let (clients, _) = bounded(OUTSTANDING_MAX);
-        let queues =
-            Queues { append, read, bus: None, admit, presence: presence(1).0, clients, reports: reports().0 };
+        let queues = Queues {
+            append,
+            read,
+            streams,
+            bus: None,
+            admit,
+            presence: presence(1).0,
+            clients,
+            reports: reports().0,
+        };
         let mailboxes = Arc::from(vec![mailbox.clone()]);
         let reactor =
             Reactor::new(ReactorId(0), prepared, &Setups::new(setup), queues, OrderBoard::alone(mailboxes).0);

@@ -6,7 +6,7 @@ use crate::auth::token::TokenFault;
 use crate::auth::trust::{TokenOrigin, TrustEdition};
 use crate::health::outage::Reference;
 use crate::id::{Epoch, Offset, OrderId, TokenStamp, UserName};
-use crate::wire::stream::BegunStream;
+use crate::wire::stream::{BegunStream, StreamFault};
 use std::sync::Arc;
 
 /// The kind of change that an append makes.
@@ -189,6 +189,8 @@ pub enum AppendError {
     MayNotCreate,
     /// `limits.edits` is reached for the publication to edit.
     TooManyEdits,
+    /// The publication would begin a stream, and there is no room for one, or the store keeps none.
+    Stream(StreamFault),
     /// The store refuses publications because its disk is nearly full; retry after `retry_ms` milliseconds.
     NoRoom { retry_ms: u32 },
     /// The publication was certainly not stored; retry after `retry_ms` milliseconds.

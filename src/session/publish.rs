@@ -138,6 +138,7 @@ impl Session {
                 }
                 AppendError::MayNotCreate => Refusal::Forbidden(Right::Create.name()),
                 AppendError::TooManyEdits => Refusal::Edits,
+                AppendError::Stream(_) => Refusal::Queue,
                 AppendError::NoRoom { retry_ms } => Refusal::NoRoom { retry_ms },
                 AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
                 AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },

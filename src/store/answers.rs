@@ -5,11 +5,12 @@ use crate::id::ReactorId;
 use crate::job::bus::Bus;
 use crate::job::callers::Callers;
 use crate::job::wake::wake;
-use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered};
+use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered, Ticket};
 use crate::metrics::store::{StoreCounters, bump};
+use crate::stream::{EndFate, StreamOutput};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
-use crate::wire::stream::StreamMark;
+use crate::wire::stream::{ProducerNotice, StreamId, StreamMark};
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -38,10 +39,21 @@ impl Answers {
     /// Answers each job with its outcome, announces the new publications, and wakes each reactor once. The outcomes are in the
     /// order of the jobs.
     pub(super) fn settled<J: Borrow<Append>>(&self, jobs: &[J], outcomes: Vec<Outcome>) {
+        self.committed(jobs, outcomes, &CommittedStreams::default());
+    }
+
+    /// The same for a batch that was committed together with streams.
+    pub(super) fn committed<J: Borrow<Append>>(
+        &self,
+        jobs: &[J],
+        outcomes: Vec<Outcome>,
+        streams: &CommittedStreams<'_>,
+    ) {
         if outcomes.is_empty() {
-            return;
+            return self.announce(&streams.ends);
         }
-        let published = catch_unwind(AssertUnwindSafe(|| publish(jobs, &outcomes))).unwrap_or_else(|_| {
+        let encode = AssertUnwindSafe(|| publish(jobs, &outcomes, streams));
+        let published = catch_unwind(encode).unwrap_or_else(|_| {
             // Subscribers notice the gap at the next beat; the acknowledgements below are true.
             tracing::error!("announcing a batch panicked");
             Arc::from([])
@@ -55,6 +67,40 @@ impl Answers {
             if let Some(bus) = &self.bus {
                 bus.publish(&published);
             }
+        }
+        self.mailboxes.iter().for_each(wake);
+    }
+
+    /// Announces publications to all reactors, and wakes them.
+    pub(super) fn announce(&self, published: &[Published]) {
+        if !published.is_empty() {
+            self.all(&Broadcast::Published(Arc::from(published)));
+        }
+    }
+
+    /// Sends what the ledger of streams has for reactors: replies, messages to producers, and news for readers.
+    pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
+        let StreamOutput { replies, notices, news } = out;
+        for (ticket, outcome) in replies {
+            self.answer(ticket.reactor, Completion::Stream { ticket, outcome });
+        }
+        let mut of_reactors: Vec<Vec<(u64, ProducerNotice)>> = Vec::new();
+        for (producer, notice) in notices {
+            let reactor = usize::from(producer.reactor.0);
+            if reactor < self.mailboxes.len() {
+                of_reactors.resize_with(of_reactors.len().max(reactor + 1), Vec::new);
+                if let Some(of_reactor) = of_reactors.get_mut(reactor) {
+                    of_reactor.push((producer.connection, notice));
+                }
+            }
+        }
+        for (mailbox, notices) in self.mailboxes.iter().zip(of_reactors) {
+            if !notices.is_empty() {
+                mailbox.answer(Completion::Producers(notices.into()));
+            }
+        }
+        if !news.is_empty() {
+            self.offer(&Broadcast::Streamed(news.into()));
         }
         self.mailboxes.iter().for_each(wake);
     }
@@ -99,35 +145,54 @@ impl Answers {
     }
 }
 
+/// The streams that changed in the transaction of a batch.
+#[derive(Debug, Default)]
+pub(super) struct CommittedStreams<'a> {
+    /// Streams that appends of the batch have ended, each with the offset of that append.
+    pub(super) ended: &'a [(StreamId, EndFate)],
+    /// The ends of other streams, which were stored before the batch.
+    pub(super) ends: Vec<Published>,
+}
+
 /// Encodes the new publications of a batch: each once, for all reactors.
-fn publish<J: Borrow<Append>>(jobs: &[J], outcomes: &[Outcome]) -> Arc<[Published]> {
+fn publish<J: Borrow<Append>>(
+    jobs: &[J],
+    outcomes: &[Outcome],
+    streams: &CommittedStreams<'_>,
+) -> Arc<[Published]> {
     let mut frame = Vec::new();
     let encode = |(job, outcome): (&Append, &Outcome)| {
-        let Ok(Appended { offset, time_ms, attempt: Attempt::First, .. }) = outcome else { return None };
+        let Ok(appended @ Appended { offset, time_ms, attempt: Attempt::First, .. }) = outcome else {
+            return None;
+        };
         frame.clear();
-        let change = change_of(job.change);
+        let (change, stream) = (change_of(job.change), mark(job, appended, streams.ended));
         let stored = Stored {
             offset: *offset,
             key: job.key.as_ref().map(|key| key.as_str()),
             user: job.user.as_str(),
             time_ms: *time_ms,
             change,
-            stream: StreamMark::None,
+            stream,
             deleted_by: None,
             data: &job.data,
         };
         push::publication(&mut frame, &job.channel, &stored);
         let (channel, frame) = (job.channel.clone(), Arc::from(frame.as_slice()));
-        Some(Published {
-            channel,
-            offset: *offset,
-            change,
-            stream: StreamMark::None,
-            time_ms: *time_ms,
-            frame,
-        })
+        Some(Published { channel, offset: *offset, change, stream, time_ms: *time_ms, frame })
     };
-    jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode).collect()
+    let appends = jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode);
+    streams.ends.iter().cloned().chain(appends).collect()
+}
+
+/// The part that a new publication has in a stream.
+fn mark(job: &Append, appended: &Appended, ended: &[(StreamId, EndFate)]) -> StreamMark {
+    if appended.stream.is_some() {
+        return StreamMark::Begun;
+    }
+    let is_this =
+        |(id, fate): &&(StreamId, EndFate)| fate.edit == appended.offset && id.channel == job.channel;
+    ended.iter().find(is_this).map_or(StreamMark::None, |(_, fate)| StreamMark::Ended(fate.end))
 }
 
 fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
@@ -141,6 +206,7 @@ fn cell<'a>(counters: &'a StoreCounters, outcome: &Outcome) -> &'a AtomicU64 {
         Err(AppendError::ChannelShareUsed { .. }) => &counters.refused_channel_share,
         Err(AppendError::MayNotCreate) => &counters.refused_may_not_create,
         Err(AppendError::TooManyEdits) => &counters.refused_too_many_edits,
+        Err(AppendError::Stream(_)) => &counters.refused_stream,
         Err(AppendError::Unavailable { .. } | AppendError::NoRoom { .. }) => &counters.unavailable,
         Err(AppendError::Unconfirmed { .. }) => &counters.unconfirmed,
     }

@@ -14,7 +14,8 @@ use seawall::metrics::store::StoreCounters;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
 use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{OrderEnds, Retention, StoreEnds};
+use seawall::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use seawall::stream::StreamSettings;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +58,7 @@ impl Rig {
             edits_max: 100,
             room: SqliteRoom::default(),
             readers: 2,
+            streams: StreamSettings::default(),
         };
         let store = SqliteStore::open(config).expect("a store");
         let rig = Rig::start(|ends| Running::Sqlite(store.start(ends).expect("threads start")));
@@ -86,6 +88,7 @@ impl Rig {
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
+            streams: StreamEnds::none(),
             counters: Arc::clone(&counters),
             orders: ends,
         });
@@ -261,6 +264,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         edits_max: 100,
         writers: 2,
         readers: 2,
+        streams: StreamSettings::default(),
         source: None,
         member: None,
         instance: "test-1".into(),

@@ -25,6 +25,7 @@ impl Scrape {
             ([("reason", "channel_share")], read(&store.refused_channel_share)),
             ([("reason", "may_not_create")], read(&store.refused_may_not_create)),
             ([("reason", "too_many_edits")], read(&store.refused_too_many_edits)),
+            ([("reason", "stream")], read(&store.refused_stream)),
         ];
         let refused = refused.iter().map(|(label, total)| (&label[..], *total));
         sheet.labelled("store_refused", "Appends refused, by reason", MetricType::Counter, refused)?;

@@ -16,6 +16,7 @@ use crate::metrics::registry::RegistryCounters;
 use crate::metrics::reload::ReloadCounters;
 use crate::metrics::slo::SloCells;
 use crate::metrics::store::StoreCounters;
+use crate::metrics::streams::StreamCounters;
 use crate::metrics::tls::TlsCounters;
 use crate::metrics::vitals::Vitals;
 use crate::metrics::watch::WatchCounters;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Scrape {
     pub(super) reactors: Vec<Arc<ReactorCounters>>,
     pub(super) store: Arc<StoreCounters>,
+    pub(super) streams: Arc<StreamCounters>,
     pub(super) auth: Arc<AuthCounters>,
     pub(super) watch: Arc<WatchCounters>,
     pub(super) admin: Arc<AdminCounters>,

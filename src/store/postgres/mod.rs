@@ -173,7 +173,7 @@ impl PostgresStore {
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts, .. } = ends;
         let PostgresStore { config, target, orders: loaded } = self;
         if let Some(loaded) = loaded {
             loaded.give(&orders.board);

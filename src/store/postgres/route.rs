@@ -3,8 +3,9 @@
 
 use super::timing::monotonic;
 use crate::auth::account::ChannelCharge;
-use crate::job::Append;
+use crate::job::{Append, AppendError};
 use crate::store::answers::Answers;
+use crate::wire::stream::StreamFault;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::borrow::Borrow;
 use std::time::Instant;
@@ -26,10 +27,15 @@ impl Borrow<Append> for Waiting {
     }
 }
 
-/// Runs until all senders are gone. It never waits for a worker: if a queue is full, the append is refused.
+/// Runs until all senders are gone. It never waits for a worker: if a queue is full, the append is refused. So is the begin of a
+/// stream, because this store keeps none.
 pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], answers: &Answers) {
     let hashes = ahash::RandomState::with_seeds(1, 2, 3, 4);
     while let Ok(job) = jobs.recv() {
+        if job.stream.is_some() {
+            answers.refuse(&[job], &AppendError::Stream(StreamFault::NotKept));
+            continue;
+        }
         let turn = hashes.hash_one(&job.channel) as usize % workers.len().max(1);
         let Some(worker) = workers.get(turn) else { continue };
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =

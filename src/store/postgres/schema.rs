@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 11] = [
+const STEPS: [&[&str]; 12] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -31,6 +31,7 @@ const STEPS: [&[&str]; 11] = [
     &[include_str!("sql/9_counts.sql")],
     &[include_str!("sql/10_alerts.sql")],
     &[include_str!("sql/11_exclusions.sql")],
+    &[include_str!("sql/12_streams.sql")],
 ];
 
 /// The version that this program migrates to.

@@ -3,32 +3,29 @@
 //! A batch is what arrived during the last commit. No append waits for a timer: an idle store commits the first one at once,
 //! and a busy store shares each sync among all that arrived.
 
-use super::checkpoint::{GROWN_BYTES, Grown, WalSignals};
-use super::connection::Checkpoint;
-use super::log::{BatchFault, Log};
+use super::checkpoints::Checkpoints;
+use super::log::{BatchFault, CommittedBatch, Log};
 use super::retention::{Duty, RetentionSlice, SliceRows};
 use super::round::RetentionRound;
+use super::stream_writer::StreamWriter;
 use super::user_erasures::{UserErased, UserProgress};
 use super::user_searches::UserSearches;
 use crate::job::{Append, AppendChange, AppendError};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX};
 use crate::metrics::store::{StoreCounters, add, bump};
-use crate::store::OrderEnds;
-use crate::store::answers::Answers;
+use crate::store::answers::{Answers, CommittedStreams};
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::fullness::Fullness;
 use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
+use crate::store::{OrderEnds, StreamEnds};
+use crate::stream::Flush;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// The pause before retrying a restart of the write-ahead log that a reader blocked: a backup may take long, and appends wait
-/// for each attempt.
-const RESTART_PAUSE: Duration = Duration::from_secs(5);
 
 /// Orders committed before appends are looked for again.
 const ORDERS_AT_ONCE: usize = 8;
@@ -37,11 +34,12 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// The same while there is more.
 const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 
+/// About what a row with pieces takes besides its body, and what the end of a stream or a state changes.
+const ROW_BYTES: usize = 32;
+const PAGE_BYTES: usize = 4_096;
+
 /// How long the end of the process waits for deletes in progress.
 const ERASING_AT_END: Duration = Duration::from_secs(1);
-
-/// The bytes of pages that even a small publication changes.
-const PAGES_BYTES: usize = 4_096;
 
 /// The append thread.
 pub(super) struct SqliteAppender {
@@ -49,13 +47,11 @@ pub(super) struct SqliteAppender {
     clock: WallClock,
     jobs: Receiver<Append>,
     orders: OrderEnds,
+    streams: StreamWriter,
     sweep_at: Instant,
     answers: Answers,
     counters: Arc<StoreCounters>,
     checkpoints: Checkpoints,
-    /// About how many bytes were written since the checkpoint thread was last notified.
-    grown: usize,
-    restart_after: Instant,
     round: RetentionRound,
     searches: UserSearches,
     slice_rows: SliceRows,
@@ -71,14 +67,7 @@ pub(super) struct WriterInputs {
     /// The thread ends when all senders are gone.
     pub(super) appends: Receiver<Append>,
     pub(super) orders: OrderEnds,
-}
-
-/// The signals between the append thread and the checkpoint thread.
-#[derive(Debug)]
-pub(super) struct Checkpoints {
-    /// To the checkpoint thread: the log has grown.
-    pub(super) grown: Sender<Grown>,
-    pub(super) signals: Arc<WalSignals>,
+    pub(super) streams: StreamEnds,
 }
 
 /// The result of the last attempt to write.
@@ -97,7 +86,8 @@ impl SqliteAppender {
         counters: Arc<StoreCounters>,
         checkpoints: Checkpoints,
     ) -> SqliteAppender {
-        let WriterInputs { appends: jobs, orders } = inputs;
+        let WriterInputs { appends: jobs, orders, streams } = inputs;
+        let streams = StreamWriter::new(Arc::clone(log.open_streams()), streams);
         let now = monotonic();
         let mut trust = ClockTrust::new(log.last_use_ms().unwrap_or_default());
         // Even if nothing was ever published, a step after this is noticed.
@@ -107,12 +97,11 @@ impl SqliteAppender {
             clock,
             jobs,
             orders,
+            streams,
             sweep_at: now + SWEEP_PERIOD,
             answers,
             counters,
             checkpoints,
-            grown: 0,
-            restart_after: now,
             round: RetentionRound::new(now),
             searches: UserSearches::default(),
             slice_rows: SliceRows::MAX,
@@ -126,34 +115,46 @@ impl SqliteAppender {
     /// Runs until all senders are gone. What they sent is committed and answered by then.
     pub(super) fn run(mut self) -> Log {
         loop {
-            match self.next_append() {
+            let arrived = self.next_append();
+            self.streams.settle_doubt(&mut self.log, &self.clock, &self.answers);
+            self.streams.take_work(&mut self.log, &self.answers);
+            match arrived {
                 Ok(first) => {
                     let batch = self.gather(first);
                     let batch = self.refuse_if_short(batch);
-                    self.commit(&batch);
+                    let flush = self.streams.cut();
+                    self.commit(&batch, flush);
                     self.written = batch.len();
                 }
-                Err(RecvTimeoutError::Timeout) => self.written = 0,
+                Err(RecvTimeoutError::Timeout) => {
+                    let flush = self.streams.cut();
+                    self.commit(&[], flush);
+                    self.written = 0;
+                }
                 Err(RecvTimeoutError::Disconnected) => {
+                    let flush = self.streams.cut_all();
+                    self.commit(&[], flush);
                     self.finish_erasing();
                     return self.log;
                 }
             }
             self.begin_round();
             self.retain();
-            self.tidy_wal();
+            self.checkpoints.tidy(&mut self.log, &self.counters);
             self.place_orders();
         }
     }
 
-    /// Waits for an append, until an order arrives or other work is due.
+    /// Waits for an append, until an order or a command about a stream arrives, or other work is due.
     fn next_append(&self) -> Result<Append, RecvTimeoutError> {
         let append = match self.jobs.try_recv() {
             Err(TryRecvError::Empty) => {
                 let mut inputs = Select::new_biased();
                 inputs.recv(&self.jobs);
                 inputs.recv(&self.orders.requests);
-                let _ = inputs.ready_timeout(self.round.patience(monotonic()));
+                inputs.recv(&self.streams.work);
+                let patience = self.round.patience(monotonic());
+                let _ = inputs.ready_timeout(self.streams.patience().map_or(patience, |it| it.min(patience)));
                 self.jobs.try_recv()
             }
             append => append,
@@ -224,16 +225,48 @@ impl SqliteAppender {
         deletes
     }
 
-    fn commit(&mut self, batch: &[Append]) {
-        if batch.is_empty() {
-            return;
+    /// Commits a batch together with what streams have for the store, and answers both.
+    fn commit(&mut self, batch: &[Append], flush: Flush) {
+        if batch.is_empty() && flush.writes_nothing() {
+            return self.streams.settle_repeats(flush, &self.answers);
         }
-        let begun = monotonic();
+        let (begun, first_part, written) = (monotonic(), self.log.next_part(), flush_bytes(&flush));
+        let result = self.attempt(batch, &flush);
+        if !batch.is_empty() {
+            bump(&self.counters.batches);
+            add(&self.counters.batched, batch.len() as u64);
+            self.counters.commit_latency.record(begun.elapsed());
+        }
+        match result {
+            Ok(CommittedBatch { mut outcomes, streams }) => {
+                let ends = self.streams.committed(&mut self.log, (batch, &mut outcomes), &streams, flush);
+                self.answers.committed(batch, outcomes, &CommittedStreams { ended: &streams.ended, ends });
+            }
+            Err(error) => {
+                match error {
+                    AppendError::Unconfirmed { .. } => self.streams.doubtful(flush, first_part),
+                    _ => self.streams.failed(flush),
+                }
+                self.answers.refuse(batch, &error);
+            }
+        }
+        self.streams.deliver(&self.answers);
+        if written > 0 {
+            self.streams.flushed(begun.elapsed());
+        }
+        self.checkpoints.note_growth(batch, written);
+        if batch.iter().any(|job| matches!(job.change, AppendChange::Delete(..))) {
+            self.checkpoints.signals.note_erased();
+            self.round.erase();
+        }
+    }
+
+    fn attempt(&mut self, batch: &[Append], flush: &Flush) -> Result<CommittedBatch, AppendError> {
         let (log, clock) = (&mut self.log, &self.clock);
-        let result = match catch_unwind(AssertUnwindSafe(|| log.append(batch, clock.unix_ms()))) {
-            Ok(Ok(outcomes)) => {
+        match catch_unwind(AssertUnwindSafe(|| log.commit(batch, flush, clock.unix_ms()))) {
+            Ok(Ok(committed)) => {
                 self.writes_work();
-                Ok(outcomes)
+                Ok(committed)
             }
             Ok(Err(BatchFault::NotStored(error))) => {
                 self.writes_fail(&error);
@@ -245,31 +278,10 @@ impl SqliteAppender {
             }
             Err(_) => {
                 self.log.close();
+                self.log.forget_beginning();
                 self.writes_fail(&"the append thread panicked");
                 Err(AppendError::Unconfirmed { retry_ms: RETRY_MS })
             }
-        };
-        bump(&self.counters.batches);
-        add(&self.counters.batched, batch.len() as u64);
-        self.counters.commit_latency.record(begun.elapsed());
-        match result {
-            Ok(outcomes) => self.answers.settled(batch, outcomes),
-            Err(error) => self.answers.refuse(batch, &error),
-        }
-        self.note_growth(batch);
-        if batch.iter().any(|job| matches!(job.change, AppendChange::Delete(..))) {
-            self.checkpoints.signals.note_erased();
-            self.round.erase();
-        }
-    }
-
-    /// Notifies the checkpoint thread when enough was written. Each publication changes a page or two.
-    fn note_growth(&mut self, batch: &[Append]) {
-        self.grown += batch.iter().map(|job| PAGES_BYTES + job.data.len()).sum::<usize>();
-        if self.grown >= GROWN_BYTES {
-            self.grown = 0;
-            // Full: a notification is waiting already.
-            let _ = self.checkpoints.grown.try_send(Grown);
         }
     }
 
@@ -283,6 +295,7 @@ impl SqliteAppender {
         self.round.pause(now);
         let (channels, max) = self.log.channels();
         self.fullness.observe(channels, max, &self.counters);
+        self.streams.observe();
         if self.writes == Writes::Fail {
             match self.log.probe() {
                 Ok(()) => self.writes_work(),
@@ -305,7 +318,8 @@ impl SqliteAppender {
         match catch_unwind(AssertUnwindSafe(|| {
             self.slice(duty, rows.outrunning(self.written, duties), begun)
         })) {
-            Ok(Ok(RetentionSlice { publications, keys, channels, erased, rest })) => {
+            Ok(Ok(RetentionSlice { publications, keys, channels, erased, parts, rest })) => {
+                self.streams.parts_deleted(parts);
                 if publications > 0 {
                     self.slice_rows = rows.after(begun.elapsed());
                 }
@@ -356,7 +370,7 @@ impl SqliteAppender {
         let Some(slice) = self.searches.next(&mut self.log, now_ms)? else {
             return Ok(RetentionSlice::default());
         };
-        self.commit(&slice.deletes);
+        self.commit(&slice.deletes, Flush::default());
         if self.writes == Writes::Fail {
             // The next round goes on at the same place.
             return Ok(RetentionSlice::default());
@@ -379,34 +393,6 @@ impl SqliteAppender {
         self.writes_fail(cause);
     }
 
-    /// Restarts or empties the write-ahead log if the checkpoint thread ordered it.
-    fn tidy_wal(&mut self) {
-        let Some(order) = self.checkpoints.signals.order() else { return };
-        if monotonic() < self.restart_after {
-            self.postpone(order);
-        } else {
-            match self.log.checkpoint(order) {
-                Ok(size) if !size.blocked => bump(&self.counters.checkpoints),
-                Ok(_) => self.checkpoint_failed(order, &"a reader is in the way"),
-                Err(error) => self.checkpoint_failed(order, &error),
-            }
-        }
-        self.checkpoints.signals.done();
-    }
-
-    fn checkpoint_failed(&mut self, order: Checkpoint, cause: &dyn std::fmt::Display) {
-        tracing::debug!(%cause, "restart of the write-ahead log failed");
-        bump(&self.counters.checkpoint_failures);
-        self.restart_after = monotonic() + RESTART_PAUSE;
-        self.postpone(order);
-    }
-
-    fn postpone(&self, order: Checkpoint) {
-        if order == Checkpoint::Truncate {
-            self.checkpoints.signals.note_erased();
-        }
-    }
-
     fn writes_work(&mut self) {
         if self.writes == Writes::Fail {
             tracing::info!("the store takes writes again");
@@ -423,6 +409,13 @@ impl SqliteAppender {
         self.writes = Writes::Fail;
         self.counters.failing.store(1, Ordering::Relaxed);
     }
+}
+
+/// About how many bytes a flush writes.
+fn flush_bytes(flush: &Flush) -> usize {
+    let rows = flush.rows.iter().map(|row| row.body.len() + ROW_BYTES).sum::<usize>();
+    let ends = flush.ends.iter().map(|row| row.data.len() + PAGE_BYTES).sum::<usize>();
+    if flush.writes_nothing() { 0 } else { PAGE_BYTES + rows + ends }
 }
 
 #[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]

@@ -3,6 +3,7 @@
 //! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has changed nothing, because
 //! every check comes before the first write.
 
+use super::batch_streams::{BatchStreams, StreamLedger};
 use super::erasures;
 use super::keys::{self, Claim, Owned};
 use super::place::{ChannelNumber, RowKey};
@@ -14,15 +15,16 @@ use crate::store::columns::{self, integer};
 use crate::store::idempotency::{ContentDigest, digest};
 use crate::store::outcome::{Outcome, change_of, charge};
 use crate::wire::publication::Change;
+use crate::wire::stream::{BegunStream, StreamMark};
 use ahash::AHashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// An open transaction and its changes so far.
 pub(crate) struct Batch<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
     committed: &'a RowMemory,
     epoch: Epoch,
-    now_ms: u64,
+    pub(super) now_ms: u64,
     room: ChannelRoom,
     edits_max: u32,
     /// Rows as this transaction sees them.
@@ -33,6 +35,16 @@ pub(crate) struct Batch<'a> {
     pub(crate) charges: Vec<ChannelCharge>,
     /// The number of keys claimed in it, at most one more for each append that is undone.
     pub(crate) claimed: u64,
+    pub(super) streams: BatchStreams<'a>,
+}
+
+/// A publication that a transaction writes.
+pub(super) struct NewRow<'r> {
+    pub(super) user: &'r str,
+    pub(super) key: Option<&'r str>,
+    pub(super) change: Change,
+    pub(super) mark: StreamMark,
+    pub(super) data: &'r str,
 }
 
 /// The room for new channels.
@@ -68,8 +80,9 @@ impl<'a> Batch<'a> {
         epoch: Epoch,
         now_ms: u64,
         room: ChannelRoom,
-        edits_max: u32,
+        bounds: (u32, StreamLedger<'a>),
     ) -> Batch<'a> {
+        let (edits_max, streams) = bounds;
         Batch {
             connection,
             committed,
@@ -81,6 +94,7 @@ impl<'a> Batch<'a> {
             created: 0,
             charges: Vec::new(),
             claimed: 0,
+            streams: BatchStreams::new(streams),
         }
     }
 
@@ -89,9 +103,9 @@ impl<'a> Batch<'a> {
         let existing = self.row(&job.channel)?;
         let change = change_of(job.change);
         let keyed = job.key.as_ref().map(|key| (key.as_str(), digest(change, &job.data)));
-        // A repeated change must be recognised by its key even if its target is gone, so its key is looked up first. A new
-        // publication has no target and finds a repeat when it claims its key.
-        if change != Change::None
+        // A repeated change must be recognised by its key even if its target is gone, and a repeated begin even if no stream may
+        // begin, so its key is looked up first. Another publication finds a repeat when it claims its key.
+        if (change != Change::None || job.stream.is_some())
             && let (Some(row), Some((key, digest))) = (existing, &keyed)
             && let Some(earlier) = self.earlier(row.id, job.user.as_str(), key, digest)?
         {
@@ -100,17 +114,26 @@ impl<'a> Batch<'a> {
         if let Err(refusal) = self.check_target(existing, job)? {
             return Ok(Err(refusal));
         }
+        if existing.is_none() && self.created >= self.room.left {
+            return Ok(Err(AppendError::TooManyChannels));
+        }
+        let begun = match self.begin_stream(job, existing.map_or(self.room.base, |row| row.head).next()) {
+            Ok(begun) => begun,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let row = match existing {
             Some(row) => row,
-            None if self.created >= self.room.left => return Ok(Err(AppendError::TooManyChannels)),
-            None => {
-                match charge(&job.creation) {
-                    Ok(charged) => self.charges.extend(charged),
-                    Err(refusal) => return Ok(Err(refusal)),
+            None => match charge(&job.creation) {
+                Ok(charged) => {
+                    self.charges.extend(charged);
+                    self.created += 1;
+                    rows::create(self.connection, job.channel.as_str(), self.room.base)?
                 }
-                self.created += 1;
-                rows::create(self.connection, job.channel.as_str(), self.room.base)?
-            }
+                Err(refusal) => {
+                    self.withdraw_stream(begun);
+                    return Ok(Err(refusal));
+                }
+            },
         };
         let next = row.advanced(self.now_ms);
         if let Some((key, digest)) = &keyed {
@@ -121,15 +144,34 @@ impl<'a> Batch<'a> {
             }
             self.claimed += 1;
         }
-        let row = self.store(row, next, job, change)?;
+        self.put((row, next), job, change, begun).map(Ok)
+    }
+
+    /// Stores the publication of an append that is checked, and its part in a stream.
+    fn put(
+        &mut self,
+        (row, next): (ChannelRow, ChannelRow),
+        job: &Append,
+        change: Change,
+        begun: Option<BegunStream>,
+    ) -> rusqlite::Result<Appended> {
+        let mark = match begun {
+            Some(_) => StreamMark::Begun,
+            None => self.ends_stream(&job.channel, change),
+        };
+        let (user, key) = (job.user.as_str(), job.key.as_ref().map(|key| key.as_str()));
+        let row = self.store(row, next, &NewRow { user, key, change, mark, data: &job.data })?;
         self.touched.insert(job.channel.clone(), Touched { row, head: HeadState::Moved });
-        Ok(Ok(Appended {
+        if mark != StreamMark::None {
+            self.note_mark(job, RowKey::of(row.id, row.head), change, mark)?;
+        }
+        Ok(Appended {
             epoch: self.epoch,
             offset: row.head,
             time_ms: row.time_ms,
             attempt: Attempt::First,
-            stream: None,
-        }))
+            stream: begun,
+        })
     }
 
     /// Writes the heads that moved: once per channel, not once per publication.
@@ -138,7 +180,7 @@ impl<'a> Batch<'a> {
         moved.map(|touched| &touched.row).try_for_each(|row| rows::raise_head(self.connection, row))
     }
 
-    fn row(&mut self, name: &ChannelName) -> rusqlite::Result<Option<ChannelRow>> {
+    pub(super) fn row(&mut self, name: &ChannelName) -> rusqlite::Result<Option<ChannelRow>> {
         if let Some(touched) = self.touched.get(name) {
             return Ok(Some(touched.row));
         }
@@ -177,7 +219,7 @@ impl<'a> Batch<'a> {
 
     /// Checks that the target of an edit or a delete exists and that the append may change it.
     fn check_target(
-        &self,
+        &mut self,
         existing: Option<ChannelRow>,
         job: &Append,
     ) -> rusqlite::Result<Result<(), AppendError>> {
@@ -191,18 +233,23 @@ impl<'a> Batch<'a> {
             return Ok(Err(AppendError::NotFound));
         };
         let mut statement = self.connection.prepare_cached(
-            "SELECT kind = 0 AND deleted_by IS NULL, user = ?2 FROM publications WHERE place = ?1",
+            "SELECT kind = 0 AND deleted_by IS NULL, user = ?2, stream IS 1 FROM publications WHERE place = ?1",
         )?;
-        let found: Option<(bool, bool)> = statement
+        let found: Option<(bool, bool, bool)> = statement
             .query_row(params![RowKey::of(row.id, target).0, job.user.as_str()], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })
             .optional()?;
         let allowed = match (found, authority) {
-            (None | Some((false, _)), _) => Err(AppendError::NotFound),
-            (Some((true, false)), Authority::Author) => Err(AppendError::NotAuthor),
-            (Some((true, true)), Authority::Author) | (Some((true, _)), Authority::Moderator) => Ok(()),
+            (None | Some((false, ..)), _) => Err(AppendError::NotFound),
+            (Some((true, false, _)), Authority::Author) => Err(AppendError::NotAuthor),
+            (Some((true, true, _)), Authority::Author) | (Some((true, ..)), Authority::Moderator) => Ok(()),
         };
+        if allowed.is_ok()
+            && let (AppendChange::Delete(..), Some((.., true))) = (job.change, found)
+        {
+            self.streams.changes.deletes_begin = true;
+        }
         if allowed.is_ok()
             && let AppendChange::Edit(..) = job.change
             && self.edits(RowKey::of(row.id, target), self.edits_max)? >= self.edits_max
@@ -213,13 +260,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes the publication that turns `before` into `row`. Its key is already claimed.
-    fn store(
+    pub(super) fn store(
         &self,
         before: ChannelRow,
         mut row: ChannelRow,
-        job: &Append,
-        change: Change,
+        new: &NewRow<'_>,
     ) -> rusqlite::Result<ChannelRow> {
+        let NewRow { user, key, change, mark, data } = *new;
         let target = match change {
             Change::None => None,
             Change::Edits(target) | Change::Deletes(target) => Some(RowKey::of(row.id, target)),
@@ -231,13 +278,19 @@ impl<'a> Batch<'a> {
             )?
             .execute(params![
                 RowKey::of(row.id, row.head).0,
-                job.user.as_str(),
-                job.key.as_ref().map(|key| key.as_str()),
+                user,
+                key,
                 integer(row.time_ms),
                 columns::kind(change),
                 target.map(|place| place.0),
-                &*job.data
+                data
             ])?;
+        if mark != StreamMark::None {
+            // Apart, so that no other publication pays for it.
+            self.connection
+                .prepare_cached("UPDATE publications SET stream = ?2 WHERE place = ?1")?
+                .execute(params![RowKey::of(row.id, row.head).0, mark.code()])?;
+        }
         if before.retained() == 0 {
             row.floor = row.head;
             rows::set_floor(self.connection, &row, Some(row.time_ms))?;

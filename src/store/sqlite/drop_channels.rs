@@ -6,6 +6,7 @@ use super::lock::FolderLock;
 use super::place::{ChannelNumber, RowKey};
 use super::removal::{self, Emptied};
 use super::store::open_file;
+use super::streams;
 use crate::id::{ChannelName, Offset};
 use crate::store::columns::natural;
 use crate::store::{Dropped, Selection};
@@ -38,6 +39,7 @@ fn drop_all(file: &mut Connection, selection: &Selection) -> rusqlite::Result<Dr
             transaction.execute("DELETE FROM publications WHERE place >= ?1 AND place <= ?2", range)? as u64;
         transaction.execute("DELETE FROM erasures WHERE target >= ?1 AND target <= ?2", range)?;
         transaction.execute("DELETE FROM keys WHERE channel = ?1", [channel.number.0])?;
+        streams::drop_channel(&transaction, channel.number)?;
         let base = removal::base(&transaction)?;
         removal::remove(&transaction, &[channel], base)?;
         transaction.commit()?;

@@ -12,20 +12,25 @@
 use super::batch::{Batch, ChannelRoom, HeadState};
 use super::connection::{self, Checkpoint, WalSize};
 use super::keys::SweepCursor;
+use super::log_streams::{LogStreams, StreamsAtCommit};
 use super::overfull::Overfull;
 use super::place::CHANNELS_MAX;
 use super::removal;
 use super::rows::RowMemory;
+use super::streams;
 use crate::auth::account::ChannelCharge;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendError};
 use crate::store::Retention;
-use crate::store::columns::{integer, natural};
+use crate::store::columns::natural;
 use crate::store::idempotency::SweepPace;
 use crate::store::large_cuts::LargeCuts;
+use crate::store::open_streams::OpenStreams;
 use crate::store::outcome::{Outcome, RETRY_MS};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use crate::stream::Flush;
+use rusqlite::{Connection, ErrorCode};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The bounds of a log.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +54,11 @@ pub(crate) enum BatchFault {
 }
 
 impl BatchFault {
+    pub(super) fn into_cause(self) -> rusqlite::Error {
+        let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = self;
+        error
+    }
+
     pub(super) fn cause(&self) -> &rusqlite::Error {
         let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = self;
         error
@@ -74,6 +84,15 @@ pub(crate) struct Log {
     pub(super) keys: KeySweep,
     pub(super) emptied: EmptiedSweep,
     pub(super) large_cuts: LargeCuts,
+    pub(super) streams: LogStreams,
+}
+
+/// A batch that was committed.
+#[derive(Debug)]
+pub(crate) struct CommittedBatch {
+    /// Of each append, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) streams: StreamsAtCommit,
 }
 
 /// The progress of the sweep through the keys.
@@ -104,6 +123,8 @@ enum Isolation {
 enum Stop {
     /// One append is at fault, for example a value that is too large or violates a constraint.
     Append,
+    /// The same of the flush of streams.
+    Flush(rusqlite::Error),
     /// The store is at fault.
     Store(BatchFault),
 }
@@ -115,6 +136,7 @@ impl Log {
         writer: Connection,
         epoch: Epoch,
         bounds: LogBounds,
+        streams: Arc<OpenStreams>,
     ) -> rusqlite::Result<Log> {
         let bounds = LogBounds { channels_max: bounds.channels_max.min(CHANNELS_MAX), ..bounds };
         let mut log = Log {
@@ -129,6 +151,7 @@ impl Log {
             keys: KeySweep::default(),
             emptied: EmptiedSweep::default(),
             large_cuts: LargeCuts::default(),
+            streams: LogStreams::new(streams),
         };
         log.adopt(writer)?;
         Ok(log)
@@ -145,25 +168,53 @@ impl Log {
     }
 
     /// Commits a batch and returns the outcome of each append, in order.
+    #[cfg(test)]
     pub(crate) fn append(&mut self, jobs: &[Append], now_ms: u64) -> Result<Vec<Outcome>, BatchFault> {
-        let outcomes = match self.attempt(jobs, now_ms, Isolation::Together) {
-            Err(Stop::Append) => {
-                self.roll_back();
-                self.attempt(jobs, now_ms, Isolation::Apart)
-            }
-            other => other,
-        };
-        outcomes.map_err(|stop| {
+        self.commit(jobs, &Flush::default(), now_ms).map(|committed| committed.outcomes)
+    }
+
+    /// Commits a batch together with a flush of streams.
+    pub(crate) fn commit(
+        &mut self,
+        jobs: &[Append],
+        flush: &Flush,
+        now_ms: u64,
+    ) -> Result<CommittedBatch, BatchFault> {
+        let (mut written, mut isolation) = (Some(flush), Isolation::Together);
+        loop {
+            let stop = match self.attempt(jobs, written, now_ms, isolation) {
+                Ok(committed) => return Ok(committed),
+                Err(stop) => stop,
+            };
+            self.streams.forget_beginning();
             let fault = match stop {
-                Stop::Append => BatchFault::NotStored(rusqlite::Error::InvalidQuery),
+                Stop::Append if isolation == Isolation::Together => {
+                    isolation = Isolation::Apart;
+                    self.roll_back();
+                    continue;
+                }
+                Stop::Flush(error) if written.is_some() => {
+                    tracing::error!(%error, "pieces of streams not stored");
+                    written = None;
+                    self.roll_back();
+                    continue;
+                }
+                Stop::Append | Stop::Flush(_) => BatchFault::NotStored(rusqlite::Error::InvalidQuery),
                 Stop::Store(fault) => fault,
             };
             self.recover(&fault);
-            fault
-        })
+            return Err(fault);
+        }
     }
 
-    fn attempt(&mut self, jobs: &[Append], now_ms: u64, isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
+    /// `flush`: `None` if it is at fault, so that it must not be written.
+    fn attempt(
+        &mut self,
+        jobs: &[Append],
+        flush: Option<&Flush>,
+        now_ms: u64,
+        isolation: Isolation,
+    ) -> Result<CommittedBatch, Stop> {
         self.open()?;
         let room =
             ChannelRoom { left: self.bounds.channels_max.saturating_sub(self.channels), base: self.base };
@@ -171,7 +222,13 @@ impl Log {
             return Err(Stop::from(rusqlite::Error::InvalidQuery));
         };
         begin(writer)?;
-        let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, room, self.bounds.edits_max);
+        let bounds = (self.bounds.edits_max, self.streams.ledger());
+        let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, room, bounds);
+        // First, so that a publication of this batch cannot end a stream that ends anyway.
+        let ends = match flush.map(|flush| batch.flush(flush)).transpose() {
+            Err(error) if is_of_one_append(writer, &error) => return Err(Stop::Flush(error)),
+            ends => ends?,
+        };
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match isolation {
@@ -180,7 +237,8 @@ impl Log {
             });
         }
         batch.write_heads()?;
-        let Batch { touched, created, charges, claimed, .. } = batch;
+        let Batch { touched, created, charges, claimed, streams, .. } = batch;
+        let changes = streams.changes;
         commit(writer).map_err(Stop::Store)?;
         self.channels += created;
         charges.into_iter().for_each(ChannelCharge::keep);
@@ -192,7 +250,8 @@ impl Log {
             }
             self.memory.remember(name, touched.row);
         }
-        Ok(outcomes)
+        let streams = self.streams.committed(changes, ends);
+        Ok(CommittedBatch { outcomes, streams })
     }
 
     /// Writes one row outside every channel's log, to test whether the store takes commits again.
@@ -204,37 +263,6 @@ impl Log {
                      ON CONFLICT DO UPDATE SET value = value + 1",
                 )?
                 .execute([])
-                .map(drop)
-        });
-        result.inspect_err(|fault| self.recover(fault))
-    }
-
-    /// The wall time at which the store was last in use, Unix milliseconds. In a file that does not note it yet, it is the
-    /// time of the newest publication, which is noted before publications of a wrong clock can change it.
-    pub(crate) fn last_use_ms(&mut self) -> Result<Option<u64>, BatchFault> {
-        let result = self.transaction(|connection| {
-            connection.execute(
-                "INSERT OR IGNORE INTO meta (name, value)
-                 SELECT 'last_use', max(time) FROM channels HAVING max(time) IS NOT NULL
-                     AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'last_use')",
-                [],
-            )?;
-            connection
-                .query_row("SELECT value FROM meta WHERE name = 'last_use'", [], |row| row.get::<_, i64>(0))
-                .optional()
-        });
-        result.map(|ms| ms.map(natural)).inspect_err(|fault| self.recover(fault))
-    }
-
-    /// Writes the time of a trusted clock.
-    pub(crate) fn note_use(&mut self, now_ms: u64) -> Result<(), BatchFault> {
-        let result = self.transaction(|connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO meta (name, value) VALUES ('last_use', ?1)
-                     ON CONFLICT DO UPDATE SET value = excluded.value",
-                )?
-                .execute([integer(now_ms)])
                 .map(drop)
         });
         result.inspect_err(|fault| self.recover(fault))
@@ -317,6 +345,7 @@ impl Log {
             writer.query_row("SELECT count(*) FROM channels", [], |row| row.get(0).map(natural))?;
         self.base = removal::base(&writer)?;
         self.overfull = Overfull::scan(&writer, self.bounds.retention.publications)?;
+        self.streams.next_part = streams::next_part(&writer)?;
         self.writer = Some(writer);
         Ok(())
     }
@@ -373,7 +402,7 @@ fn stop(writer: &Connection, error: rusqlite::Error) -> Stop {
 /// Does one append in a savepoint: if it fails, it alone is undone and answered.
 fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rusqlite::Result<Outcome> {
     writer.execute_batch("SAVEPOINT one")?;
-    let (created, charges) = (batch.created, batch.charges.len());
+    let (created, charges, streams) = (batch.created, batch.charges.len(), batch.stream_mark());
     match batch.append(job) {
         Ok(outcome) => {
             writer.execute_batch("RELEASE one")?;
@@ -382,6 +411,7 @@ fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rus
         Err(error) if is_of_one_append(writer, &error) => {
             batch.created = created;
             batch.charges.truncate(charges);
+            batch.undo_streams(streams);
             writer.execute_batch("ROLLBACK TO one; RELEASE one")?;
             tracing::warn!(channel = %job.channel, %error, "append failed");
             Ok(Err(AppendError::Unavailable { retry_ms: RETRY_MS }))

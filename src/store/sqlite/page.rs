@@ -126,12 +126,17 @@ fn fill(body: &mut PageBody<'_>, snapshot: &Transaction<'_>, row: &rows::Channel
 
 const ASCENDING: &str = "SELECT place, user, key, time, kind, target,
          CASE WHEN kind = 1 THEN coalesce(deleted_by, (SELECT e.deleted_by FROM erasures AS e WHERE e.target = p.target))
-         ELSE deleted_by END, data
+         ELSE deleted_by END, data, stream
      FROM publications AS p WHERE place >= ?1 AND place <= ?2 ORDER BY place LIMIT ?3";
 const DESCENDING: &str = "SELECT place, user, key, time, kind, target,
          CASE WHEN kind = 1 THEN coalesce(deleted_by, (SELECT e.deleted_by FROM erasures AS e WHERE e.target = p.target))
-         ELSE deleted_by END, data
+         ELSE deleted_by END, data, stream
      FROM publications AS p WHERE place >= ?1 AND place <= ?2 ORDER BY place DESC LIMIT ?3";
+
+/// The mark of a column `stream`. One of a later version is none to this one.
+fn mark(code: Option<i64>) -> StreamMark {
+    code.and_then(StreamMark::of_code).unwrap_or_default()
+}
 
 fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> {
     let target: Option<i64> = row.get(5)?;
@@ -143,7 +148,7 @@ fn stored<'r>(row: &'r Row<'_>, offset: Offset) -> rusqlite::Result<Stored<'r>> 
         user: row.get_ref(1)?.as_str()?,
         time_ms: natural(row.get(3)?),
         change: change(row.get(4)?, target),
-        stream: StreamMark::None,
+        stream: mark(row.get(8)?),
         deleted_by: deleted_by.map(|by| Offset(natural(by))),
         // The text of an edit may still wait to be erased.
         data: match deleted_by {

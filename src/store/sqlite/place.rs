@@ -21,7 +21,7 @@ pub(crate) const CHANNELS_MAX: u64 = (1 << (63 - OFFSET_BITS)) - 1;
 pub(crate) struct ChannelNumber(pub(crate) i64);
 
 /// The key of a publication's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RowKey(pub(crate) i64);
 
 impl RowKey {
@@ -33,6 +33,11 @@ impl RowKey {
 
     pub(crate) fn offset(self) -> Offset {
         Offset(natural(self.0) & OFFSET_MAX)
+    }
+
+    /// The key of another publication of the same channel.
+    pub(crate) fn of_same_channel(self, offset: Offset) -> RowKey {
+        RowKey::of(ChannelNumber(self.0 >> OFFSET_BITS), offset)
     }
 }
 

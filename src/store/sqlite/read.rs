@@ -1,14 +1,14 @@
 //! The threads that read pages and heads, one job at a time.
 
 use super::page::LogReader;
-use crate::id::Epoch;
 use crate::job::{Broadcast, Completion, Read, ReadError};
 use crate::metrics::store::{StoreCounters, bump};
+use crate::metrics::streams::StreamCounters;
 use crate::store::answers::Answers;
+use crate::store::open_streams::OpenStreams;
 use crate::store::outcome::RETRY_MS;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) struct SqliteReader {
@@ -16,18 +16,19 @@ pub(super) struct SqliteReader {
     jobs: Receiver<Read>,
     answers: Answers,
     counters: Arc<StoreCounters>,
+    open: Arc<OpenStreams>,
+    of_streams: Arc<StreamCounters>,
 }
 
 impl SqliteReader {
-    /// Opens its connection at the first job.
     pub(super) fn new(
-        path: PathBuf,
-        epoch: Epoch,
+        reader: LogReader,
         jobs: Receiver<Read>,
         answers: Answers,
         counters: Arc<StoreCounters>,
+        (open, of_streams): (Arc<OpenStreams>, Arc<StreamCounters>),
     ) -> SqliteReader {
-        SqliteReader { reader: LogReader::new(path, epoch), jobs, answers, counters }
+        SqliteReader { reader, jobs, answers, counters, open, of_streams }
     }
 
     /// Runs until all senders are gone.
@@ -36,7 +37,10 @@ impl SqliteReader {
             match job {
                 Read::Page(request) => {
                     let ticket = request.ticket;
-                    let outcome = self.attempt(|reader| reader.page(&request));
+                    let mut outcome = self.attempt(|reader| reader.page(&request));
+                    if let Ok(page) = &mut outcome {
+                        page.has_streams = self.open.has(&request.channel);
+                    }
                     self.answers.one(ticket.reactor, Completion::Page { ticket, outcome });
                 }
                 Read::Heads { ticket, channels } => {
@@ -52,8 +56,8 @@ impl SqliteReader {
                 }
                 Read::Stream(request) => {
                     let ticket = request.ticket;
-                    self.answers
-                        .one(ticket.reactor, Completion::StreamRead { ticket, outcome: Ok(Vec::new()) });
+                    let outcome = Ok(self.open.read(&request, &self.of_streams));
+                    self.answers.one(ticket.reactor, Completion::StreamRead { ticket, outcome });
                 }
                 // The file belongs to this process alone, which knows what it committed.
                 Read::Contradicted(contradiction) => {

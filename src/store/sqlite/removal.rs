@@ -29,7 +29,8 @@ pub(super) struct EmptiedSlice {
     pub(super) from: i64,
 }
 
-/// Searches the next `count` empty channels for those whose last publication is older than `before_ms` and that have no keys.
+/// Searches the next `count` empty channels for those whose last publication is older than `before_ms` and that have neither keys
+/// nor open streams.
 pub(super) fn sweep(
     connection: &Connection,
     from: i64,
@@ -39,6 +40,7 @@ pub(super) fn sweep(
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.name, c.head,
              c.time < ?2 AND NOT EXISTS (SELECT 1 FROM keys AS k WHERE k.channel = c.id)
+                 AND NOT EXISTS (SELECT 1 FROM streams AS s WHERE s.place >= c.id << 39 AND s.place < (c.id + 1) << 39)
          FROM channels AS c INDEXED BY channels_empty
          WHERE c.oldest IS NULL AND c.id > ?1 ORDER BY c.id LIMIT ?3",
     )?;

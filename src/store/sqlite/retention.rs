@@ -39,6 +39,11 @@ impl SliceRows {
         SliceRows(self.0.max(2 * written as u64 * duties as u64))
     }
 
+    /// The number.
+    pub(super) fn count(self) -> u64 {
+        self.0
+    }
+
     /// The size after a slice that took this long. Deleting overwrites the text, so large publications take longer.
     pub(crate) fn after(self, took: Duration) -> SliceRows {
         if took > SliceRows::LONG {
@@ -54,7 +59,7 @@ impl SliceRows {
 /// Keys or empty channels examined per slice.
 const SWEEP_MIN: u64 = 512;
 /// Keys or empty channels examined per slice while many are due: a few milliseconds.
-const SWEEP_MAX: u64 = 12_288;
+const SWEEP_MAX: u64 = 14_336;
 
 // An append writes one publication, claims one key and creates one channel at most. Between two commits there is a slice, and all
 // duties take turns, so each of them outruns the largest batches.
@@ -79,6 +84,8 @@ pub(crate) enum Duty {
     Keys,
     /// Channels without publications and keys, after a minute.
     Channels,
+    /// Pieces of streams that have ended.
+    Parts,
     /// The text of edits whose original was deleted, and then what erased users wrote.
     Erase,
 }
@@ -87,15 +94,15 @@ impl Duty {
     /// True if the wall clock decides what is deleted.
     pub(crate) fn is_by_age(self) -> bool {
         match self {
-            Duty::Number | Duty::Bytes | Duty::Erase => false,
+            Duty::Number | Duty::Bytes | Duty::Parts | Duty::Erase => false,
             Duty::Age | Duty::Keys | Duty::Channels => true,
         }
     }
 }
 
 /// The duties of a round.
-pub(crate) const DUTIES: [Duty; 6] =
-    [Duty::Number, Duty::Age, Duty::Bytes, Duty::Keys, Duty::Channels, Duty::Erase];
+pub(crate) const DUTIES: [Duty; 7] =
+    [Duty::Number, Duty::Age, Duty::Bytes, Duty::Keys, Duty::Channels, Duty::Parts, Duty::Erase];
 
 /// The result of one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +115,8 @@ pub(crate) struct RetentionSlice {
     pub(crate) channels: u64,
     /// The number of edits whose text was removed, and of rows of erased users.
     pub(crate) erased: u64,
+    /// The number of rows with pieces of streams that were deleted.
+    pub(crate) parts: u64,
     pub(crate) rest: Rest,
 }
 
@@ -132,6 +141,7 @@ impl Log {
             Duty::Bytes => self.retain_bytes(rows.0),
             Duty::Keys => self.retain_keys(now_ms),
             Duty::Channels => self.remove_channels(now_ms),
+            Duty::Parts => self.retain_parts(rows),
             Duty::Erase => self.erase_edits(rows.0),
         };
         slice.inspect_err(|fault| self.recover(fault))

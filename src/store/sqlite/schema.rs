@@ -18,7 +18,7 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 6] = [log_and_channels, keys_and_ages, erasures, removal, orders, user_erasures];
+const STEPS: [Step; 7] = [log_and_channels, keys_and_ages, erasures, removal, orders, user_erasures, streams];
 
 /// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -272,6 +272,36 @@ fn user_erasures(connection: &Connection) -> rusqlite::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+fn streams(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- stream: 1 if the publication began a stream. Of the edit or delete that ended one: 2 completed, 3 failed, 4 cancelled,
+         -- 5 interrupted, 6 replaced, 7 deleted.
+         ALTER TABLE publications ADD COLUMN stream INTEGER;
+         -- The open streams. place: of the begin. asker: the user for whom it is. gen: the generation of its text. state: 1 streaming,
+         -- 2 paused, 3 cancelling. options: JSON. first_part: no part of it has a lower id. since: of the begin, Unix ms.
+         CREATE TABLE streams (
+             place INTEGER PRIMARY KEY,
+             author TEXT NOT NULL,
+             asker TEXT,
+             gen INTEGER NOT NULL,
+             state INTEGER NOT NULL,
+             options TEXT NOT NULL,
+             first_part INTEGER NOT NULL,
+             since INTEGER NOT NULL
+         ) STRICT;
+         -- Text and events in the order of their commits. Nothing searches for those of one stream, so there is no index.
+         -- at, next: the positions that the part spans.
+         CREATE TABLE stream_parts (
+             id INTEGER PRIMARY KEY,
+             place INTEGER NOT NULL,
+             gen INTEGER NOT NULL,
+             at INTEGER NOT NULL,
+             next INTEGER NOT NULL,
+             body BLOB NOT NULL
+         ) STRICT;",
+    )
 }
 
 /// The store's epoch. If there is none yet, it becomes `fresh`.

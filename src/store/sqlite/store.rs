@@ -1,12 +1,14 @@
 //! Opening the store in a data folder, and starting its threads.
 
-use super::append::{Checkpoints, SqliteAppender, WriterInputs};
+use super::append::{SqliteAppender, WriterInputs};
 use super::checkpoint::{Checkpointer, WAL_BOUNDS, WalBounds, WalSignals};
+use super::checkpoints::Checkpoints;
 use super::connection::{self, Checkpoint, FILE_NAME};
 use super::fault::{ROOM_TO_OPEN, SqliteOpenError};
 use super::lock::FolderLock;
 use super::log::{Log, LogBounds};
 use super::orders;
+use super::page::LogReader;
 use super::read::SqliteReader;
 use super::room::RoomWatch;
 use super::schema::{self, SchemaFault};
@@ -14,9 +16,11 @@ use super::space;
 use crate::id::Epoch;
 use crate::store::answers::Answers;
 use crate::store::loaded_orders::LoadedOrders;
+use crate::store::open_streams::OpenStreams;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
 use crate::store::{Retention, StoreEnds, StoreSchema};
+use crate::stream::StreamSettings;
 use crossbeam_channel::bounded;
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
@@ -24,6 +28,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 /// The settings of a store in SQLite.
@@ -39,6 +44,7 @@ pub struct SqliteConfig {
     pub room: SqliteRoom,
     /// The number of threads that read pages; at least 1.
     pub readers: usize,
+    pub streams: StreamSettings,
 }
 
 /// The room that the store may take on its disk. By default it is not bounded.
@@ -86,8 +92,11 @@ impl SqliteStore {
             edits_max: config.edits_max,
             bytes_max: config.room.bytes_max,
         };
-        let log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds)
-            .map_err(failed("reading the channels"))?;
+        let streams = Arc::new(OpenStreams::new(config.streams.clone()));
+        let mut log = Log::new(config.data.join(FILE_NAME), writer, epoch, bounds, streams)
+            .map_err(failed.clone()("reading the channels"))?;
+        log.load_streams(clock.unix_ms())
+            .map_err(|fault| failed("reading the streams")(fault.into_cause()))?;
         Ok(SqliteStore { config, clock, wal: WAL_BOUNDS, log, orders, lock })
     }
 
@@ -98,7 +107,8 @@ impl SqliteStore {
 
     /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts: _ } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, streams, counters, orders, shared_counts: _ } =
+            ends;
         self.orders.give(&orders.board);
         orders.board.see_no_others();
         let path = self.config.data.join(FILE_NAME);
@@ -113,12 +123,16 @@ impl SqliteStore {
         let readers = (0..self.config.readers.max(1))
             .map(|number| {
                 let (answers, cells) = (answers.clone(), Arc::clone(&counters));
-                let worker = SqliteReader::new(path.clone(), epoch, reads.clone(), answers, cells);
+                let log = LogReader::new(path.clone(), epoch);
+                let of_streams = (Arc::clone(self.log.open_streams()), Arc::clone(&streams.counters));
+                let worker = SqliteReader::new(log, reads.clone(), answers, cells, of_streams);
                 spawn(format!("store-read-{number}"), move || worker.run())
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let checkpoints = Checkpoints { grown, signals };
-        let inputs = WriterInputs { appends, orders };
+        let checkpoints = Checkpoints::new(grown, signals);
+        let memory_bytes = self.config.streams.memory_bytes as u64;
+        streams.counters.memory_bytes_max.store(memory_bytes, Ordering::Relaxed);
+        let inputs = WriterInputs { appends, orders, streams };
         let appender = SqliteAppender::new(self.log, self.clock, inputs, answers, counters, checkpoints);
         // The lock moves into the thread that writes, so that the folder is unlocked only when that thread has ended.
         let lock = self.lock;

@@ -1,6 +1,6 @@
 //! The cost of the log compared with bare SQLite: `cargo test --release -- --ignored store_against_a_bare_loop`.
 
-use super::super::connection;
+use super::super::connection::{self, Checkpoint};
 use super::super::retention::{Duty, SliceRows};
 use super::support::{KEEP_ALL, Shelf, append, changing, delete, edit, plain};
 use crate::job::Append;
@@ -91,4 +91,28 @@ fn commit_bare(bare: &rusqlite::Connection, jobs: &[Append], round: usize) {
             .expect("inserts");
     }
     bare.execute_batch("COMMIT").expect("commits");
+}
+
+/// Bytes of the write-ahead log for each byte of text, and the time of a flush, while each stream gets a token of 8 bytes in each flush.
+#[test]
+#[ignore = "a measurement, to be read and not to pass"]
+#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
+fn write_ahead_log_of_streams() {
+    const FLUSHES: usize = 100;
+    for streams in [1, 100, 1_000] {
+        let mut shelf = Shelf::new(KEEP_ALL);
+        let ids: Vec<_> = (0..streams).map(|n| shelf.begin(&format!("c{n}"))).collect();
+        shelf.log.checkpoint(Checkpoint::Truncate).expect("an empty log");
+        let mut took = Vec::new();
+        for _ in 0..FLUSHES {
+            ids.iter().for_each(|id| shelf.take(id, "a token "));
+            let begun = Instant::now();
+            shelf.flush();
+            took.push(begun.elapsed());
+        }
+        took.sort();
+        let bytes = shelf.log.checkpoint(Checkpoint::Look).expect("a look").bytes;
+        let ratio = bytes as f64 / (FLUSHES * streams * 8) as f64;
+        println!("{streams} streams: {ratio:.1} bytes a byte, p50 {:?}, p99 {:?}", took[50], took[99]);
+    }
 }

@@ -7,5 +7,8 @@ mod model;
 mod opening;
 mod order_support;
 mod orders;
+mod stream_support;
+mod stream_threads;
+mod streams;
 mod support;
 mod threads;

@@ -6,6 +6,7 @@ use super::support::{KEEP_ALL, Shelf, append};
 use crate::id::{Epoch, Offset};
 use crate::job::Attempt;
 use crate::store::Retention;
+use crate::stream::StreamSettings;
 use std::path::Path;
 
 fn config(data: &Path) -> SqliteConfig {
@@ -16,6 +17,7 @@ fn config(data: &Path) -> SqliteConfig {
         edits_max: 100,
         room: SqliteRoom::default(),
         readers: 1,
+        streams: StreamSettings::default(),
     }
 }
 

@@ -9,9 +9,12 @@ use super::super::store::open_file;
 use crate::id::{ChannelName, Epoch, Key, Offset, ReactorId, UserName};
 use crate::job::{Append, AppendChange, Authority, Creation, Form, Page, PageRequest, Span, Ticket};
 use crate::store::Retention;
+use crate::store::open_streams::OpenStreams;
 use crate::store::outcome::Outcome;
 use crate::store::retention::Rest;
+use crate::stream::StreamSettings;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Retention that deletes nothing.
@@ -116,7 +119,8 @@ impl Shelf {
 fn open(path: &std::path::Path, bounds: LogBounds) -> Log {
     let writer = open_file(path).expect("the file opens");
     let epoch = schema::epoch(&writer, Epoch(7)).expect("an epoch");
-    Log::new(path.to_owned(), writer, epoch, bounds).expect("the log opens")
+    let streams = Arc::new(OpenStreams::new(StreamSettings::default()));
+    Log::new(path.to_owned(), writer, epoch, bounds, streams).expect("the log opens")
 }
 
 pub(super) fn request(channel: &str, span: Span) -> PageRequest {

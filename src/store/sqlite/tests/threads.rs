@@ -6,13 +6,16 @@ use super::super::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
 use super::support::{append, changing, delete, edit, name, offsets, plain, request};
 use crate::id::{Offset, ReactorId};
 use crate::job::callers::Callers;
+use crate::job::stream::StreamWork;
 use crate::job::{
     Append, AppendChange, AppendError, Broadcast, Completion, Inbox, Read, Span, Ticket, inbox,
 };
 use crate::limits::APPEND_BATCH_MAX;
 use crate::metrics::store::StoreCounters;
+use crate::metrics::streams::StreamCounters;
 use crate::store::wall_clock::{BROKEN, WallClock};
-use crate::store::{OrderEnds, Retention, StoreEnds};
+use crate::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use crate::stream::StreamSettings;
 use crossbeam_channel::{Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,22 +24,24 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Rig {
-    folder: TempDir,
+pub(super) struct Rig {
+    pub(super) folder: TempDir,
     clock: Arc<AtomicU64>,
-    counters: Arc<StoreCounters>,
+    pub(super) counters: Arc<StoreCounters>,
     append: Sender<Append>,
-    read: Sender<Read>,
-    inboxes: Vec<Inbox>,
+    pub(super) read: Sender<Read>,
+    pub(super) streams: Sender<StreamWork>,
+    pub(super) of_streams: Arc<StreamCounters>,
+    pub(super) inboxes: Vec<Inbox>,
     _polls: Vec<mio::Poll>,
     running: RunningSqlite,
 }
 
-fn rig(reactors: usize, retention: Retention) -> Rig {
+pub(super) fn rig(reactors: usize, retention: Retention) -> Rig {
     rig_in(tempfile::tempdir().expect("a folder"), reactors, retention, 1_000)
 }
 
-fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -> Rig {
+pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -> Rig {
     let config = SqliteConfig {
         data: folder.path().to_owned(),
         retention,
@@ -44,6 +49,12 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
         edits_max: 100,
         room: SqliteRoom::default(),
         readers: 2,
+        // A deadline is a hundredth of the default, so that a test need not wait for it.
+        streams: StreamSettings {
+            orphan: Duration::from_millis(100),
+            cancel: Duration::from_millis(50),
+            ..StreamSettings::default()
+        },
     };
     let clock = Arc::new(AtomicU64::new(now_ms));
     let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
@@ -62,6 +73,8 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
         .unzip();
     let (append, appends) = bounded(4_096);
     let (read, reads) = bounded(4_096);
+    let (streams, work) = bounded(4_096);
+    let of_streams = Arc::new(StreamCounters::default());
     let counters = Arc::new(StoreCounters::default());
     let running = store
         .start(StoreEnds {
@@ -70,22 +83,23 @@ fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
+            streams: StreamEnds { work, counters: Arc::clone(&of_streams) },
             counters: Arc::clone(&counters),
             orders: OrderEnds::alone(),
         })
         .expect("threads start");
-    Rig { folder, clock, counters, append, read, inboxes, _polls: polls, running }
+    Rig { folder, clock, counters, append, read, streams, of_streams, inboxes, _polls: polls, running }
 }
 
-const KEEP_ALL: Retention = Retention { publications: 0, age: None };
+pub(super) const KEEP_ALL: Retention = Retention { publications: 0, age: None };
 
 impl Rig {
-    fn send(&self, reactor: u16, request: u64, job: Append) {
+    pub(super) fn send(&self, reactor: u16, request: u64, job: Append) {
         let ticket = Ticket { reactor: ReactorId(reactor), request };
         self.append.send(Append { ticket, ..job }).expect("the worker lives");
     }
 
-    fn answer(&self, reactor: usize) -> Completion {
+    pub(super) fn answer(&self, reactor: usize) -> Completion {
         self.inboxes[reactor].answers.recv_timeout(PATIENCE).expect("an answer")
     }
 
@@ -110,8 +124,8 @@ impl Rig {
         }
     }
 
-    fn close(self) -> (TempDir, Vec<Inbox>) {
-        drop((self.append, self.read));
+    pub(super) fn close(self) -> (TempDir, Vec<Inbox>) {
+        drop((self.append, self.read, self.streams));
         self.running.join();
         (self.folder, self.inboxes)
     }
@@ -357,7 +371,7 @@ fn write_ahead_log_returns_its_space_after_a_long_reader() {
     rig.close();
 }
 
-fn wait_until(mut condition: impl FnMut() -> bool) {
+pub(super) fn wait_until(mut condition: impl FnMut() -> bool) {
     let (_hold, never) = bounded::<()>(0);
     for _ in 0..PATIENCE.as_millis() / 20 {
         if condition() {

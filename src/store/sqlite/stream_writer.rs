@@ -1,0 +1,392 @@
+//! The streams in the thread that writes: takes commands, has the ledger cut a flush when one is due, and answers after the commit.
+//!
+//! While no stream is open and no command waits, all of this is two loads for each batch of appends.
+
+use super::log::{BatchFault, Log};
+use super::log_streams::StreamsAtCommit;
+use super::stream_end::WrittenEnd;
+use crate::clock::Moment;
+use crate::id::ProducerId;
+use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
+use crate::job::{Append, AppendError, Appended, Attempt, Authority, Ticket};
+use crate::metrics::store::{add, bump};
+use crate::metrics::streams::StreamCounters;
+use crate::store::StreamEnds;
+use crate::store::answers::Answers;
+use crate::store::ended_streams::EndedStreams;
+use crate::store::open_streams::{OpenStreams, Output};
+use crate::store::outcome::{Outcome, RETRY_MS};
+use crate::store::wall_clock::WallClock;
+use crate::stream::{
+    CancelRight, EndFate, EndRow, Flush, Known, Ledger, StreamAppend, StreamFinish, StreamSender,
+};
+use crate::wire::publication::{Change, Published, Stored};
+use crate::wire::push;
+use crate::wire::stream::{
+    BegunStream, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamMark,
+    StreamOutcome,
+};
+use ahash::AHashSet;
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Commands that are taken between two commits: a millisecond or two of work.
+const WORK_AT_ONCE: usize = 4_096;
+/// Times of one flush whose latency is measured.
+const LATENCIES: usize = 32;
+
+/// The streams in the thread that writes.
+pub(super) struct StreamWriter {
+    open: Arc<OpenStreams>,
+    pub(super) work: Receiver<StreamWork>,
+    counters: Arc<StreamCounters>,
+    out: Output,
+    /// When pieces were taken that wait for a commit.
+    taken: Vec<Instant>,
+    doubt: Option<DoubtfulFlush>,
+    ended: EndedStreams,
+}
+
+/// A flush whose commit is unknown. Nothing else of streams is committed until the file says.
+struct DoubtfulFlush {
+    flush: Flush,
+    /// The number of the next part before it.
+    first_part: i64,
+}
+
+/// A command about a stream that is not open.
+struct LateCommand {
+    ticket: Option<Ticket>,
+    producer: ProducerId,
+    id: StreamId,
+    asked: LateOrder,
+}
+
+#[derive(Clone, Copy)]
+enum LateOrder {
+    Write,
+    End(StreamEnd),
+    Cancel,
+}
+
+impl StreamWriter {
+    pub(super) fn new(open: Arc<OpenStreams>, ends: StreamEnds) -> StreamWriter {
+        let StreamEnds { work, counters } = ends;
+        StreamWriter {
+            open,
+            work,
+            counters,
+            out: Output::default(),
+            taken: Vec::new(),
+            doubt: None,
+            ended: EndedStreams::default(),
+        }
+    }
+
+    /// The time until a flush is due; `None`: nothing waits.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if self.open.is_empty() {
+            return None;
+        }
+        if self.doubt.is_some() {
+            return Some(self.open.order(|ledger, _| ledger.window()));
+        }
+        self.open.due().map(|due| due.since(self.open.now()))
+    }
+
+    /// Takes the commands that wait.
+    pub(super) fn take_work(&mut self, log: &mut Log, answers: &Answers) {
+        if self.work.is_empty() {
+            return;
+        }
+        let (mut late, mut has_pieces) = (Vec::new(), false);
+        let StreamWriter { open, work, counters, out, .. } = self;
+        open.order(|ledger, now| {
+            for each in work.try_iter().take(WORK_AT_ONCE) {
+                match each {
+                    StreamWork::Job(job) => {
+                        if let StreamOrder::Append { piece, .. } = &job.order
+                            && *piece != Piece::Alive
+                        {
+                            bump(&counters.pieces);
+                            has_pieces = true;
+                        }
+                        late.extend(order(ledger, job, now, out));
+                    }
+                    StreamWork::Detach { producer } => ledger.detach(producer, now),
+                }
+            }
+        });
+        if has_pieces && self.taken.len() < LATENCIES {
+            self.taken.push(monotonic());
+        }
+        late.into_iter().for_each(|command| self.answer_late(log, command));
+        self.deliver(answers);
+    }
+
+    /// Answers a command about a stream that has ended, or that there never was.
+    fn answer_late(&mut self, log: &mut Log, command: LateCommand) {
+        let LateCommand { ticket, producer, id, asked } = command;
+        let outcome = match self.end_of(log, &id) {
+            Ok(Some(EndFate { end, edit })) => match asked {
+                LateOrder::End(wanted) if wanted == end => {
+                    StreamOutcome::Ended { edit, end, duplicate: true }
+                }
+                LateOrder::Cancel => StreamOutcome::Ended { edit, end, duplicate: true },
+                LateOrder::Write | LateOrder::End(_) => {
+                    StreamOutcome::Refused(StreamFault::AlreadyEnded { end, edit })
+                }
+            },
+            Ok(None) => StreamOutcome::Refused(StreamFault::NotFound),
+            Err(_) => StreamOutcome::Unavailable { retry_ms: RETRY_MS },
+        };
+        match (ticket, outcome) {
+            (Some(ticket), outcome) => self.out.replies.push((ticket, outcome)),
+            (None, StreamOutcome::Refused(fault)) => {
+                self.out.notices.push((producer, ProducerNotice::Refused { id, fault }));
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn end_of(&mut self, log: &mut Log, id: &StreamId) -> Result<Option<EndFate>, BatchFault> {
+        if let Some(known) = self.ended.find(id) {
+            return Ok(Some(known));
+        }
+        let found = log.end_of(id)?.map(|end| end.fate);
+        if let Some(fate) = found {
+            self.ended.note(id, fate);
+        }
+        Ok(found)
+    }
+
+    /// The contents of the next commit: empty unless a flush is due.
+    pub(super) fn cut(&mut self) -> Flush {
+        if self.open.is_empty() || self.doubt.is_some() {
+            return Flush::default();
+        }
+        self.open.order(Ledger::cut)
+    }
+
+    /// Everything that waits, for the last commit of the process.
+    pub(super) fn cut_all(&mut self) -> Flush {
+        if self.open.is_empty() || self.doubt.is_some() {
+            return Flush::default();
+        }
+        self.open.order(Ledger::cut_all)
+    }
+
+    /// The flush and the batch are committed. Completes the outcomes of begins that were repeats, and returns the ends to announce.
+    pub(super) fn committed(
+        &mut self,
+        log: &mut Log,
+        (batch, outcomes): (&[Append], &mut [Outcome]),
+        streams: &StreamsAtCommit,
+        flush: Flush,
+    ) -> Vec<Published> {
+        let ends = match &streams.ends {
+            Some(ends) if ends.is_empty() && self.open.is_empty() => Vec::new(),
+            Some(ends) => self.settle(flush, ends),
+            None => {
+                self.failed(flush);
+                Vec::new()
+            }
+        };
+        for (id, fate) in &streams.ended {
+            self.counters.count_end(fate.end);
+            self.ended.note(id, *fate);
+            self.open.ended(id, *fate, &mut self.out);
+        }
+        for (job, outcome) in batch.iter().zip(outcomes) {
+            if job.stream.is_some() {
+                self.attach(log, job, outcome);
+            }
+        }
+        ends
+    }
+
+    /// Gives the answer to a repeated begin its stream. If that cannot be read, the begin must be repeated once more.
+    fn attach(&mut self, log: &mut Log, job: &Append, outcome: &mut Outcome) {
+        let Some(begin) = &job.stream else { return };
+        let Ok(Appended { offset, attempt: Attempt::Repeat, stream, .. }) = outcome else { return };
+        let id = StreamId { channel: job.channel.clone(), offset: *offset };
+        *stream = self.open.attach(&id, begin.producer, &mut self.out);
+        if stream.is_some() {
+            return;
+        }
+        match self.end_of(log, &id) {
+            Ok(end) => {
+                *stream = end.map(|EndFate { end, edit }| BegunStream {
+                    generation: Generation::FIRST,
+                    next: Position::ZERO,
+                    ended: Some((end, edit)),
+                });
+            }
+            Err(_) => *outcome = Err(AppendError::Unavailable { retry_ms: RETRY_MS }),
+        }
+    }
+
+    /// Settles a flush with the ends that are stored, and returns those to announce.
+    fn settle(&mut self, flush: Flush, ends: &[WrittenEnd]) -> Vec<Published> {
+        let fates: Vec<EndFate> = ends.iter().map(|end| end.fate).collect();
+        let published = flush.ends.iter().zip(ends).filter_map(|(row, end)| published(row, *end)).collect();
+        for (row, fate) in flush.ends.iter().zip(&fates) {
+            self.counters.count_end(fate.end);
+            self.ended.note(&row.id, *fate);
+        }
+        let bytes = flush.rows.iter().map(|row| u64::from(row.next.0.saturating_sub(row.at.0))).sum();
+        add(&self.counters.bytes, bytes);
+        for taken in self.taken.drain(..) {
+            self.counters.latency.record(taken.elapsed());
+        }
+        self.open.settled(flush, &fates, &mut self.out);
+        published
+    }
+
+    /// Settles a flush that only acknowledges what is committed already.
+    pub(super) fn settle_repeats(&mut self, flush: Flush, answers: &Answers) {
+        self.settle(flush, &[]);
+        self.deliver(answers);
+    }
+
+    /// Nothing of the flush is stored.
+    pub(super) fn failed(&mut self, flush: Flush) {
+        self.taken.clear();
+        let out = &mut self.out;
+        self.open.order(|ledger, now| ledger.failed(flush, now, out));
+    }
+
+    /// All or nothing of the flush is stored.
+    pub(super) fn doubtful(&mut self, flush: Flush, first_part: i64) {
+        self.taken.clear();
+        self.doubt = Some(DoubtfulFlush { flush, first_part });
+    }
+
+    /// Asks the file for the outcome of a commit that was unknown.
+    pub(super) fn settle_doubt(&mut self, log: &mut Log, clock: &WallClock, answers: &Answers) {
+        let Some(doubtful) = self.doubt.take() else { return };
+        match self.look_at_file(log, &doubtful, clock.unix_ms()) {
+            Ok(None) => self.failed(doubtful.flush),
+            Ok(Some(ends)) => {
+                let published = self.settle(doubtful.flush, &ends);
+                answers.announce(&published);
+            }
+            Err(_) => self.doubt = Some(doubtful),
+        }
+        self.deliver(answers);
+    }
+
+    /// The ends of the flush, if it is stored. Makes the open streams those of the file.
+    fn look_at_file(
+        &mut self,
+        log: &mut Log,
+        doubtful: &DoubtfulFlush,
+        now_ms: u64,
+    ) -> Result<Option<Vec<WrittenEnd>>, BatchFault> {
+        let DoubtfulFlush { flush, first_part } = doubtful;
+        if !log.has_flush(flush, *first_part)? {
+            log.reconcile_streams(&AHashSet::new(), now_ms, &mut self.out)?;
+            return Ok(None);
+        }
+        let mut ends = Vec::with_capacity(flush.ends.len());
+        for row in &flush.ends {
+            let lost = EndFate { end: StreamEnd::Deleted, edit: row.id.offset };
+            ends.push(log.end_of(&row.id)?.unwrap_or(WrittenEnd { fate: lost, time_ms: None }));
+        }
+        let ending = flush.ends.iter().map(|row| row.id.clone()).collect();
+        log.reconcile_streams(&ending, now_ms, &mut self.out)?;
+        Ok(Some(ends))
+    }
+
+    /// Sends what the ledger has for reactors.
+    pub(super) fn deliver(&mut self, answers: &Answers) {
+        if self.out.is_empty() {
+            return;
+        }
+        let refused = |outcome: &StreamOutcome| match outcome {
+            StreamOutcome::Refused(fault) => Some(*fault),
+            _ => None,
+        };
+        let of_notice = |notice: &ProducerNotice| match notice {
+            ProducerNotice::Refused { fault, .. } => Some(*fault),
+            _ => None,
+        };
+        let faults = self.out.replies.iter().filter_map(|(_, outcome)| refused(outcome));
+        let faults = faults.chain(self.out.notices.iter().filter_map(|(_, notice)| of_notice(notice)));
+        faults.for_each(|fault| self.counters.count_refusal(fault));
+        answers.streams(std::mem::take(&mut self.out));
+    }
+
+    /// Notes a commit that took this long.
+    pub(super) fn flushed(&self, took: Duration) {
+        self.counters.flushes.record(took);
+    }
+
+    /// Sets the gauges.
+    pub(super) fn observe(&self) {
+        self.open.observe(&self.counters);
+    }
+
+    /// Counts parts that retention has deleted.
+    pub(super) fn parts_deleted(&self, parts: u64) {
+        add(&self.counters.parts_deleted, parts);
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "workers own the time of their own waits")]
+fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Gives an order to the ledger. Returns the command if its stream is not open.
+fn order(ledger: &mut Ledger<Ticket>, job: StreamJob, now: Moment, out: &mut Output) -> Option<LateCommand> {
+    let StreamJob { producer, ticket, id, user, order } = job;
+    let sender = StreamSender { producer, user: &user, ticket };
+    let (known, asked) = match order {
+        StreamOrder::Append { generation, at, piece } => {
+            (ledger.take(&id, sender, StreamAppend { generation, at, piece }, now, out), LateOrder::Write)
+        }
+        StreamOrder::Restart => (ledger.restart(&id, sender, now, out), LateOrder::Write),
+        StreamOrder::End { generation, at, end, data } => {
+            let finish = StreamFinish { generation, at, end, data };
+            (ledger.end(&id, sender, finish, now, out), LateOrder::End(end))
+        }
+        StreamOrder::Cancel { authority } => {
+            let right = match authority {
+                Authority::Author => CancelRight::Own,
+                Authority::Moderator => CancelRight::All,
+            };
+            (ledger.cancel(&id, sender, right, now, out), LateOrder::Cancel)
+        }
+        StreamOrder::Attach => {
+            let _ = ledger.attach(&id, producer, now, out);
+            return None;
+        }
+    };
+    match known {
+        Known::Open => None,
+        Known::No => Some(LateCommand { ticket, producer, id, asked }),
+    }
+}
+
+/// The edit that ended a stream, as it is announced; `None`: it is not this one.
+fn published(row: &EndRow, end: WrittenEnd) -> Option<Published> {
+    let WrittenEnd { fate, time_ms } = end;
+    let time_ms = time_ms.filter(|_| fate.end == row.end)?;
+    let (change, stream) = (Change::Edits(row.id.offset), StreamMark::Ended(fate.end));
+    let stored = Stored {
+        offset: fate.edit,
+        key: None,
+        user: row.author.as_str(),
+        time_ms,
+        change,
+        stream,
+        deleted_by: None,
+        data: &row.data,
+    };
+    let mut frame = Vec::new();
+    push::publication(&mut frame, &row.id.channel, &stored);
+    let (channel, frame) = (row.id.channel.clone(), Arc::from(frame));
+    Some(Published { channel, offset: fate.edit, change, stream, time_ms, frame })
+}
