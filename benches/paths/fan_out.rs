@@ -52,7 +52,7 @@ impl<const SUBSCRIBERS: usize, const IN_FLIGHT: usize> Path for FanOut<SUBSCRIBE
             for need in hub.take_needs() {
                 match need {
                     Need::Position(id) => drop(hub.position_read(id, Some(LogPage::bare(position)))),
-                    Need::Older(_) | Need::Fill(..) => panic!("nothing was published"),
+                    Need::Older(_) | Need::Streams(_) | Need::Fill(..) => panic!("nothing was published"),
                 }
             }
         }

@@ -50,14 +50,18 @@ impl Engine {
                 self.want_recount();
                 0
             }
+            Broadcast::Streamed(news) => {
+                for news in news.iter() {
+                    self.hub.streamed(news);
+                }
+                news.len()
+            }
             // The shell answers it.
             Broadcast::Lookup(_) => 0,
             Broadcast::Move(targets) => {
                 self.ask_to_move(&targets);
                 targets.len()
             }
-            // Nothing here reads streams.
-            Broadcast::Streamed(_) => 0,
         };
         self.gathering.quota = self.gathering.quota.saturating_sub(cost);
     }
@@ -115,14 +119,15 @@ impl Engine {
                     self.presence_read(slot, id, PresenceOutcome::Page(&page));
                 }
             }
-            // Nothing here asks for them.
-            Completion::Stream { .. } | Completion::StreamRead { .. } | Completion::Producers(_) => {}
             Completion::ReportTaken { ticket, outcome } => {
                 if let Some(Request::Report { slot, id, asked }) = self.pending.take(ticket) {
                     self.count_reply(asked);
                     self.report_taken(slot, id, Some(outcome));
                 }
             }
+            Completion::StreamRead { ticket, outcome } => self.streams_read(ticket, outcome),
+            // Nothing here asks for them.
+            Completion::Stream { .. } | Completion::Producers(_) => {}
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -202,6 +207,7 @@ impl Engine {
                 | Request::Token { .. }
                 | Request::Presence { .. }
                 | Request::Report { .. }
+                | Request::Streams(_)
                 | Request::Recheck { .. }
                 | Request::Address { .. }
                 | Request::Follow(_)
@@ -287,6 +293,7 @@ impl Engine {
             Request::Position(channel) => self.position(channel, None),
             Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
+            Request::Streams(channel) => self.open_streams(channel, None),
             Request::Heads => {}
         }
     }

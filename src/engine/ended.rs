@@ -2,6 +2,7 @@
 //!
 //! A ring of fixed size: storing an end allocates nothing and costs the open sessions nothing.
 
+use super::Engine;
 use crate::clock::Now;
 use crate::close::CloseReason;
 use crate::session::{ClientText, Life};
@@ -26,6 +27,13 @@ pub(super) struct SessionEnding<'a> {
     pub(super) reference: &'a str,
     /// The reason that the end owes its client.
     pub(super) rule: EndingRule,
+}
+
+impl Engine {
+    /// The last sessions that ended.
+    pub fn ended(&self) -> &Ended {
+        &self.ended
+    }
 }
 
 impl SessionEnding<'_> {

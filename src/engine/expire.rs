@@ -39,6 +39,7 @@ impl Engine {
                 Retry::CatchUp(id) => self.catch_up_again(id),
                 Retry::Fill(channel) => self.hub.refill(channel),
                 Retry::Older(channel) => self.hub.ask_older(channel),
+                Retry::Streams(channel) => self.hub.ask_streams(channel),
             }
         }
         self.rejudge();

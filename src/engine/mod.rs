@@ -66,6 +66,7 @@ mod slo_tally;
 mod slots;
 mod stall;
 mod strangers;
+mod stream;
 mod tally;
 mod tell;
 #[cfg(test)]
@@ -354,11 +355,6 @@ impl Engine {
     /// The peers whose session opened in this turn.
     pub fn opened(&self) -> &[SlotId] {
         &self.out.opened
-    }
-
-    /// The last sessions that ended.
-    pub fn ended(&self) -> &Ended {
-        &self.ended
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {

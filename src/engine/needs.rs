@@ -37,6 +37,7 @@ impl Engine {
                     }
                     Need::Position(id) => self.recover(Recovery::Position(id)),
                     Need::Older(id) => self.recover(Recovery::Older(id)),
+                    Need::Streams(id) => self.recover(Recovery::Streams(id)),
                     Need::Fill(id, after) => self.ask_fill(id, after),
                 }
             }

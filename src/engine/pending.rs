@@ -69,6 +69,8 @@ pub enum Request {
     Older(ChannelId),
     /// The publications that a channel missed.
     Fill(ChannelId),
+    /// The open streams of a channel.
+    Streams(ChannelId),
     /// The bus's subscription to a channel.
     Follow(ChannelId),
     /// The positions of many logs.
@@ -90,6 +92,7 @@ impl Request {
             | Request::Position(_)
             | Request::Older(_)
             | Request::Fill(_)
+            | Request::Streams(_)
             | Request::Follow(_)
             | Request::Heads => None,
         }
@@ -103,7 +106,7 @@ impl Request {
     /// True exactly for the reads that recovering clients need; at most `limits::RECOVERIES_AT_ONCE` are made at once.
     pub fn is_recovery(&self) -> bool {
         match self {
-            Request::Replay { .. } | Request::Position(_) | Request::Older(_) => true,
+            Request::Replay { .. } | Request::Position(_) | Request::Older(_) | Request::Streams(_) => true,
             Request::Append { .. }
             | Request::History { .. }
             | Request::Token { .. }
@@ -165,7 +168,9 @@ impl Counts {
         match request {
             Request::Append { .. } => Some(&mut self.appends),
             Request::History { .. } => Some(&mut self.pages),
-            Request::Replay { .. } | Request::Position(_) | Request::Older(_) => Some(&mut self.recoveries),
+            Request::Replay { .. } | Request::Position(_) | Request::Older(_) | Request::Streams(_) => {
+                Some(&mut self.recoveries)
+            }
             Request::Token { .. } | Request::Address { .. } => Some(&mut self.arrivals),
             Request::Presence { .. }
             | Request::Report { .. }

@@ -90,6 +90,7 @@ pub(super) enum Retry {
     CatchUp(SlotId),
     Fill(ChannelId),
     Older(ChannelId),
+    Streams(ChannelId),
 }
 
 /// A read that a recovering client needs.
@@ -99,6 +100,8 @@ pub(super) enum Recovery {
     Position(ChannelId),
     /// The publications that its tail lacks.
     Older(ChannelId),
+    /// A channel's open streams.
+    Streams(ChannelId),
     /// A page for subscribers that no tail serves.
     Page(PageKey),
 }
@@ -195,7 +198,9 @@ impl Engine {
     /// The party of the client that has waited longest for a read.
     fn party_of(&self, recovery: &Recovery) -> Option<Party> {
         let subscription = match recovery {
-            Recovery::Position(id) | Recovery::Older(id) => self.hub.waits_longest(*id)?,
+            Recovery::Position(id) | Recovery::Older(id) | Recovery::Streams(id) => {
+                self.hub.waits_longest(*id)?
+            }
             Recovery::Page(key) => self.reads.recoveries.pages.get(key)?.subscribers.first()?.subscription,
         };
         party(&self.peers, &self.hub, subscription)
@@ -232,6 +237,7 @@ impl Engine {
                 Some(wanted) => (Request::Older(id), id, wanted),
                 None => return,
             },
+            Recovery::Streams(id) => return self.read_streams(id),
             Recovery::Page(key) => return self.read_page(&key),
         };
         if let Some(channel) = self.hub.channel_name(id).cloned() {
@@ -280,6 +286,7 @@ impl Engine {
         let request = match recovery {
             Recovery::Position(id) => Request::Position(id),
             Recovery::Older(id) => Request::Older(id),
+            Recovery::Streams(id) => Request::Streams(id),
             Recovery::Page(key) => Request::Replay { subscribers: self.take_lacking(&key).subscribers },
         };
         self.answer_without_worker(request, Unanswered::Refused);
@@ -365,6 +372,7 @@ impl<'a> From<&'a Page> for crate::hub::LogPage<'a> {
             last: page.last,
             count: page.count,
             frames: &page.body,
+            has_streams: page.has_streams,
         }
     }
 }

@@ -41,6 +41,7 @@ mod reports;
 mod returns;
 mod rosters;
 mod stage;
+mod streams;
 mod turns;
 
 use stage::{CONNECT, Client, Stage, identity, page};

@@ -2,6 +2,7 @@
 
 use super::exchange::LogPage;
 use super::id::{ChannelId, Slot, SubscriptionId};
+use super::streams::ChannelStreams;
 use super::tail::Tail;
 use crate::id::{ChannelName, Offset};
 use crate::wire::publication::{Change, Published, UNKNOWN_TIME, time_of};
@@ -53,6 +54,8 @@ pub(super) struct RunContent {
     pub(super) publications: u32,
     /// The time of the commit of the first of them.
     pub(super) time_ms: u64,
+    /// The head before them.
+    pub(super) after: Offset,
 }
 
 /// The state of the read that fills a hole. While it is under way, publications from the live lane are dropped,
@@ -128,12 +131,12 @@ pub(super) struct Channel {
     pub(super) run: Vec<u8>,
     pub(super) run_content: RunContent,
     pub(super) run_state: RunState,
-    /// The head before `run`.
-    pub(super) run_after: Offset,
     pub(super) tail: Tail,
     /// The newest publication that may have erased another one: pages read before it must not be sent.
     pub(super) erased_by: Offset,
     pub(super) older: OlderRead,
+    /// `None`: there are none.
+    pub(super) streams: Option<Box<ChannelStreams>>,
 }
 
 /// The read of older publications for the tail, and the subscribers that wait for it.
@@ -160,12 +163,12 @@ impl Channel {
             waiting: Vec::new(),
             ahead: Vec::new(),
             run: Vec::new(),
-            run_content: RunContent { publications: 0, time_ms: UNKNOWN_TIME },
+            run_content: RunContent { publications: 0, time_ms: UNKNOWN_TIME, after: Offset::ZERO },
             run_state: RunState::Clean,
-            run_after: Offset::ZERO,
             tail: Tail::default(),
             erased_by: Offset::ZERO,
             older: OlderRead { state: ReadState::Idle, waiting: Vec::new() },
+            streams: None,
         }
     }
 
@@ -202,6 +205,7 @@ impl Channel {
         Intake::Taken
     }
 
+    /// Appends frames that are not part of the log.
     pub(super) fn add_signal(&mut self, frame: &[u8]) {
         if let Some(position) = self.position() {
             self.add_to_run(position.head, frame, 0);
@@ -209,9 +213,9 @@ impl Channel {
     }
 
     /// Appends frames to the run; `head` is the head before them.
-    fn add_to_run(&mut self, head: Offset, frames: &[u8], publications: u32) {
+    pub(super) fn add_to_run(&mut self, head: Offset, frames: &[u8], publications: u32) {
         if self.run_state == RunState::Clean {
-            self.run_after = head;
+            self.run_content.after = head;
         }
         self.run.extend_from_slice(frames);
         self.run_content.publications += publications;

@@ -13,6 +13,8 @@ pub enum Need {
     Position(ChannelId),
     /// The publications that [`super::Hub::older`] names, for all subscribers that wait for them.
     Older(ChannelId),
+    /// The open streams, whole.
+    Streams(ChannelId),
     /// The publications after this offset, which did not arrive on the live lane.
     Fill(ChannelId, Offset),
 }
@@ -48,12 +50,21 @@ pub struct LogPage<'a> {
     pub count: u32,
     /// Whole frames.
     pub frames: &'a [u8],
+    /// The channel had open streams.
+    pub has_streams: bool,
 }
 
 impl LogPage<'_> {
     /// A page with a position and no publications.
     pub fn bare(position: LogPosition) -> LogPage<'static> {
-        LogPage { position, first: Offset::ZERO, last: Offset::ZERO, count: 0, frames: &[] }
+        LogPage {
+            position,
+            first: Offset::ZERO,
+            last: Offset::ZERO,
+            count: 0,
+            frames: &[],
+            has_streams: false,
+        }
     }
 
     /// True exactly when the page is not empty and holds every publication from the first to the last.

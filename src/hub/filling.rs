@@ -16,6 +16,7 @@ impl Hub {
         let Some(page) = page else { return };
         let filled = channel.fill(&page);
         let is_outdated = std::mem::take(&mut channel.fill_outdated);
+        let has_streams = channel.streams.is_some();
         match filled.outcome {
             FillOutcome::Taken => {
                 // The page may erase something that the tail holds.
@@ -33,6 +34,10 @@ impl Hub {
         }
         if let Some(after) = filled.more {
             self.needs.push(Need::Fill(id, after));
+        }
+        if (page.has_streams || has_streams) && filled.outcome != FillOutcome::Nothing {
+            // The page may have begun or ended some.
+            self.doubt_streams(id);
         }
     }
 

@@ -8,7 +8,7 @@ pub struct ChannelId {
 }
 
 /// One connection's subscription to one channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId {
     pub(super) index: u32,
     pub(super) serial: u32,

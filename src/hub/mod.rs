@@ -9,8 +9,8 @@
 //!
 //! In each turn, call in this order:
 //!
-//! 1. `publish` and `signal` for what arrived;
-//! 2. `filled`, `position_read`, `older_read`, `heads_read` and `page_read` for the reads that completed;
+//! 1. `publish`, `streamed` and `signal` for what arrived;
+//! 2. `filled`, `position_read`, `older_read`, `heads_read`, `streams_read` and `page_read` for the reads that completed;
 //! 3. `take_run` and `fall_behind` until no channel is dirty;
 //! 4. `take_caught_up`;
 //! 5. `take_needs`.
@@ -23,6 +23,7 @@ mod id;
 mod opening;
 mod replay;
 mod shared;
+mod streams;
 mod subscription;
 mod tail;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use id::{ChannelId, Slot, SubscriptionId};
 use crate::id::{ChannelName, Offset};
 use crate::wire::command::StartAt;
 use crate::wire::publication::Published;
+use crate::wire::stream::StreamMark;
 use channel::{Channel, channel_mut};
 use slab::Slab;
 use std::collections::HashMap;
@@ -142,6 +144,10 @@ impl Hub {
         channel.waiting.retain(|other| *other != id);
         channel.ahead.retain(|other| *other != id);
         channel.older.waiting.retain(|other| *other != id);
+        if channel.streams.is_some() {
+            self.leave_streams(subscription.channel, id);
+        }
+        let Some(channel) = channel_mut(&mut self.channels, subscription.channel) else { return };
         channel.subscribers -= 1;
         if channel.subscribers == 0 {
             self.names.remove(&channel.name);
@@ -182,7 +188,8 @@ impl Hub {
     /// The subscription that has waited longest for a read of its channel's log; `None` if none waits.
     pub fn waits_longest(&self, id: ChannelId) -> Option<SubscriptionId> {
         let channel = self.channel(id)?;
-        channel.asked.iter().chain(&channel.waiting).chain(&channel.older.waiting).next().copied()
+        let streams = channel.streams.as_ref().and_then(|streams| streams.waits_longest());
+        channel.asked.iter().chain(&channel.waiting).chain(&channel.older.waiting).next().copied().or(streams)
     }
 
     /// True exactly when the subscription is sent each run of its channel.
@@ -197,9 +204,13 @@ impl Hub {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         match channel.intake(published) {
             channel::Intake::Taken => {
+                let concerns_streams = published.stream != StreamMark::None || channel.streams.is_some();
                 self.tails.push(&mut channel.tail, id, published);
                 self.evict();
                 self.mark_dirty(id);
+                if concerns_streams {
+                    self.stream_published(id, published);
+                }
             }
             channel::Intake::Hole(after) => self.needs.push(Need::Fill(id, after)),
             channel::Intake::Dropped => {}
@@ -258,7 +269,7 @@ impl Hub {
         };
         let channel = channel_mut(&mut self.channels, id)?;
         let bytes = Rc::from(channel.run.as_slice());
-        let channel::RunContent { publications, time_ms } = channel.run_content;
+        let channel::RunContent { publications, time_ms, after: _ } = channel.run_content;
         let is_of_canary = channel.name.is_of_canary();
         channel.end_run();
         self.caught_up.append(&mut channel.ahead);
@@ -272,7 +283,8 @@ impl Hub {
             return;
         };
         let Some(channel) = channel_mut(&mut self.channels, channel_id) else { return };
-        subscription.stage = SubscriptionStage::Behind(Behind::at(channel.run_after, Catching::Lagging));
+        subscription.stage =
+            SubscriptionStage::Behind(Behind::at(channel.run_content.after, Catching::Lagging));
         self.remove_live(channel_id, at);
     }
 

@@ -31,6 +31,9 @@ impl Hub {
         if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
         }
+        if page.has_streams && channel.streams.is_none() {
+            self.doubt_streams(id);
+        }
         if may_keep {
             self.remember(id, &page);
         }

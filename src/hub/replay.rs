@@ -3,7 +3,7 @@
 //! A subscriber that is behind is sent what it lacks from the tail. If the tail begins too late, one read for all
 //! waiting subscribers may lengthen it (see `shared`); otherwise the subscriber gets page after page from the store.
 //! Meanwhile the head moves on; live publications are not queued for the subscriber. It becomes live in the same step
-//! in which it reaches the head, so nothing is skipped and nothing is sent twice.
+//! in which it reaches the head and has been shown the open streams (see `streams`), so nothing is skipped and nothing is sent twice.
 //!
 //! This is bounded: a subscriber that lacks more than a recovery would replay is sent `lag` and continues at the head.
 
@@ -11,6 +11,7 @@ use super::Hub;
 use super::channel::{Channel, Knowledge, LiveSubscriber, ReadState, RunState, channel_mut};
 use super::exchange::{CatchUpStep, Need, Paging, ReplayPage};
 use super::id::SubscriptionId;
+use super::streams::ShowStep;
 use super::subscription::{Behind, Catching, SubscriptionStage, WaitsFor, subscription_mut};
 use crate::id::Offset;
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX, SHARED_FRAME_BYTES_MIN};
@@ -37,7 +38,9 @@ impl Hub {
         let Some(position) = channel.position() else { return CatchUpStep::Waits };
         match behind.waits_for {
             WaitsFor::Room => {}
-            WaitsFor::Page | WaitsFor::Older | WaitsFor::Head => return CatchUpStep::Waits,
+            WaitsFor::Page | WaitsFor::Older | WaitsFor::Head | WaitsFor::Streams => {
+                return CatchUpStep::Waits;
+            }
         }
         // The pending run ends at the head; a subscriber that became live now would be sent it a second time.
         if channel.run_state == RunState::Dirty {
@@ -47,6 +50,17 @@ impl Hub {
         }
         limit_chase(behind, channel, position.head, position.floor, out);
         if behind.cursor == position.head && behind.until <= position.head {
+            if let Some(streams) = &mut channel.streams {
+                match streams.show(id, subscription.channel, &mut self.needs, out) {
+                    Some(ShowStep::Shows(frame)) => return CatchUpStep::Shares(frame),
+                    Some(ShowStep::Waits) => {
+                        behind.waits_for = WaitsFor::Streams;
+                        return CatchUpStep::Waits;
+                    }
+                    None => {}
+                }
+                channel.streams.take_if(|streams| streams.is_spent());
+            }
             if behind.catching == Catching::Opening {
                 push::synced(out, &channel.name, behind.cursor);
             }

@@ -65,6 +65,8 @@ pub(super) enum WaitsFor {
     Page,
     /// Older publications in the tail, shared with others; it is in `older.waiting`.
     Older,
+    /// The open streams, in the waiting list of their round.
+    Streams,
     /// A newer head, or delivery of the pending run; it is in `ahead`.
     Head,
 }

@@ -37,6 +37,9 @@ impl Reactor {
         if self.inbox.take_missed_rosters() {
             self.engine.handle_missed_rosters();
         }
+        if self.inbox.take_missed_streams() {
+            self.engine.handle_missed_streams();
+        }
         self.engine.finish_broadcasts();
         while self.engine.wants_completion()
             && let Ok(completion) = self.inbox.answers.try_recv()

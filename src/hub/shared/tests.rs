@@ -78,6 +78,7 @@ impl Rig {
             let wanted = match &need {
                 Need::Position(id) => self.hub.wanted(*id),
                 Need::Older(id) => self.hub.older(*id).expect("it is followed"),
+                Need::Streams(id) => panic!("{id:?} has no streams"),
                 Need::Fill(_, after) => PageWanted { range: HistoryRange::After(*after), limit: 300 },
             };
             let limit = u64::from(wanted.limit).min(self.page_max);
@@ -99,7 +100,14 @@ impl Rig {
             let frames: Vec<u8> = (first..=last).flat_map(frame).collect();
             let page = if first <= last {
                 let count = (last - first + 1) as u32;
-                LogPage { position, first: Offset(first), last: Offset(last), count, frames: &frames }
+                LogPage {
+                    position,
+                    first: Offset(first),
+                    last: Offset(last),
+                    count,
+                    frames: &frames,
+                    has_streams: false,
+                }
             } else {
                 LogPage::bare(position)
             };
@@ -111,6 +119,7 @@ impl Rig {
                 }
                 Need::Older(id) => self.hub.older_read(id, Some(page)),
                 Need::Fill(id, _) => self.hub.filled(id, Some(page)),
+                Need::Streams(_) => {}
             }
         }
     }

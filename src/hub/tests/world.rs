@@ -108,7 +108,8 @@ impl Shadow {
 }
 
 fn log_page((first, last, count, frames): &(u64, u64, u32, Vec<u8>), position: LogPosition) -> LogPage<'_> {
-    LogPage { position, first: Offset(*first), last: Offset(*last), count: *count, frames }
+    let (first, last) = (Offset(*first), Offset(*last));
+    LogPage { position, first, last, count: *count, frames, has_streams: false }
 }
 
 pub(super) struct World {
@@ -354,6 +355,7 @@ impl World {
                     let page = self.logs[channel].wanted(channel, wanted, self.page_max);
                     self.hub.older_read(id, Some(log_page(&page, self.logs[channel].position())));
                 }
+                Need::Streams(id) => panic!("{id:?} has no streams"),
                 Need::Fill(id, after) => {
                     let Some(channel) = self.hub.channel_name(id).cloned() else { continue };
                     let channel = usize::from(channel.as_str() == "c1");

@@ -1,0 +1,353 @@
+//! The open streams of one channel: how far live subscribers were sent them, and the round for subscribers that join.
+
+use super::round::{KeptChange, NewsStep, StreamProgress, StreamRound, StreamsAnswer, frames};
+use crate::hub::exchange::Need;
+use crate::hub::id::{ChannelId, SubscriptionId};
+use crate::id::Offset;
+use crate::wire::stream::{StreamNews, WholeStream};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An open stream, as far as live subscribers were sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SentStream {
+    /// The offset of its begin.
+    offset: Offset,
+    sent: StreamProgress,
+    missing: StreamLack,
+}
+
+/// The part of a stream that live subscribers were not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum StreamLack {
+    Nothing,
+    /// Perhaps something: a broadcast was missed, and its streams are not known.
+    Perhaps,
+    Something,
+}
+
+/// The truth of the list of open streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum OpenKnowledge {
+    /// Every stream in it is open.
+    #[default]
+    Sure,
+    /// Some may have ended unseen: nothing is sent of any before a read.
+    Doubted,
+}
+
+/// The open streams of one channel. It exists only while there are any, or while a round is under way.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct ChannelStreams {
+    /// In the order of their offsets.
+    open: Vec<SentStream>,
+    knowledge: OpenKnowledge,
+    round: Option<StreamRound>,
+    /// The number of rounds so far.
+    rounds: u32,
+    /// The subscribers that are being shown the open streams.
+    joining: BTreeMap<SubscriptionId, ShownStreams>,
+}
+
+/// The streams that a subscriber was shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ShownStreams {
+    /// The number of the round that they are from.
+    round: u32,
+    /// The streams of its answer that were shown, or have ended.
+    streams: usize,
+}
+
+/// The outcome of [`ChannelStreams::show`].
+#[derive(Debug)]
+pub(in crate::hub) enum ShowStep {
+    /// Send this frame, and call again.
+    Shows(Arc<[u8]>),
+    /// The answer of a read is awaited.
+    Waits,
+}
+
+/// The outcome of an answer.
+#[derive(Debug, Default)]
+pub(super) struct StreamsAnswered {
+    /// The frames that live subscribers lack.
+    pub(super) missing: Vec<Arc<[u8]>>,
+    /// Subscribers that waited for it.
+    pub(super) waiting: Vec<SubscriptionId>,
+}
+
+impl ChannelStreams {
+    fn find(&mut self, offset: Offset) -> Option<&mut SentStream> {
+        self.open.iter_mut().find(|stream| stream.offset == offset)
+    }
+
+    /// The stream, which is added if it is not known.
+    fn find_or_add(&mut self, offset: Offset) -> Option<&mut SentStream> {
+        if let Err(index) = self.open.binary_search_by_key(&offset, |stream| stream.offset) {
+            let missing = StreamLack::Something;
+            self.open.insert(index, SentStream { offset, sent: StreamProgress::BEGUN, missing });
+        }
+        self.find(offset)
+    }
+
+    /// True exactly when nothing of it is needed any more.
+    pub(in crate::hub) fn is_spent(&self) -> bool {
+        self.open.is_empty() && self.round.is_none() && self.joining.is_empty()
+    }
+
+    /// Notes a begin that live subscribers were sent.
+    pub(super) fn begin(&mut self, offset: Offset) {
+        if let Some(stream) = self.find_or_add(offset) {
+            *stream = SentStream { offset, sent: StreamProgress::BEGUN, missing: StreamLack::Nothing };
+        }
+        self.keep(KeptChange::Begun(offset));
+    }
+
+    /// Notes that an edit or a delete of this publication was sent.
+    pub(super) fn end(&mut self, offset: Offset) {
+        self.open.retain(|stream| stream.offset != offset);
+        self.keep(KeptChange::Ended(offset));
+    }
+
+    /// Notes that live subscribers may lack parts of every open stream.
+    fn lack(&mut self, missing: StreamLack) {
+        for stream in &mut self.open {
+            stream.missing = stream.missing.max(missing);
+        }
+    }
+
+    /// Has the streams read, because some may have begun, grown or ended unseen. The answer of a read that is under way may be too old,
+    /// so another follows.
+    pub(super) fn doubt(&mut self, id: ChannelId, needs: &mut Vec<Need>) {
+        self.knowledge = OpenKnowledge::Doubted;
+        self.lack(StreamLack::Perhaps);
+        match &mut self.round {
+            Some(round) if round.is_under_way() => round.outdate(),
+            Some(_) | None => self.begin_round(id, Vec::new(), needs),
+        }
+    }
+
+    pub(super) fn ask_after_failure(&mut self, id: ChannelId, needs: &mut Vec<Need>) {
+        if self.round.as_ref().is_some_and(|round| matches!(round.answer, StreamsAnswer::Failed)) {
+            self.begin_round(id, Vec::new(), needs);
+        }
+    }
+
+    fn begin_round(&mut self, id: ChannelId, waiting: Vec<SubscriptionId>, needs: &mut Vec<Need>) {
+        self.rounds = self.rounds.wrapping_add(1);
+        self.round = Some(StreamRound::asked(waiting));
+        needs.push(Need::Streams(id));
+    }
+
+    /// Keeps something for the subscribers that the round is for. A round that would keep too much begins again.
+    fn keep(&mut self, kept: KeptChange) {
+        let Some(round) = &mut self.round else { return };
+        if round.keep(kept) {
+            return;
+        }
+        if round.is_under_way() {
+            round.outdate();
+        } else {
+            // The subscribers that were shown a part of it begin with the next.
+            self.round = None;
+        }
+    }
+
+    /// Takes a change of a stream. `Some`: these frames come next for live subscribers.
+    pub(super) fn take(
+        &mut self,
+        id: ChannelId,
+        news: &StreamNews,
+        needs: &mut Vec<Need>,
+    ) -> Option<Arc<[u8]>> {
+        self.keep(KeptChange::News(news.clone()));
+        let knowledge = self.knowledge;
+        let step = match self.find(news.id.offset) {
+            Some(stream) if knowledge == OpenKnowledge::Sure => {
+                let step = stream.sent.follow(news);
+                if step == NewsStep::Hole {
+                    stream.missing = StreamLack::Something;
+                }
+                step
+            }
+            Some(stream) => {
+                stream.missing = stream.missing.max(StreamLack::Perhaps);
+                NewsStep::Hole
+            }
+            // Its begin was missed, or it has ended.
+            None => NewsStep::Hole,
+        };
+        match step {
+            NewsStep::Adjoins => return Some(Arc::clone(frames(&news.news))),
+            NewsStep::Known => {}
+            // A round that is under way notices by what it kept if its answer is too old.
+            NewsStep::Hole if self.round.as_ref().is_some_and(StreamRound::is_under_way) => {}
+            NewsStep::Hole => self.begin_round(id, Vec::new(), needs),
+        }
+        None
+    }
+
+    /// Takes the answer of a round; `None`: it failed. `head` is the channel's.
+    pub(super) fn answered(
+        &mut self,
+        id: ChannelId,
+        head: Offset,
+        read: Option<Vec<WholeStream>>,
+        needs: &mut Vec<Need>,
+    ) -> StreamsAnswered {
+        let Some(mut round) = self.round.take_if(|round| round.is_under_way()) else {
+            return StreamsAnswered::default();
+        };
+        let waiting = std::mem::take(&mut round.waiting);
+        let Some(wholes) = read else {
+            self.lack(StreamLack::Something);
+            self.round = Some(round.answered(StreamsAnswer::Failed));
+            return StreamsAnswered { waiting, ..StreamsAnswered::default() };
+        };
+        if matches!(round.answer, StreamsAnswer::Outdated) {
+            self.begin_round(id, waiting, needs);
+            return StreamsAnswered::default();
+        }
+        let is_whole = round
+            .changed()
+            .all(|offset| self.is_open(offset) || wholes.iter().any(|one| one.id.offset == offset));
+        // A stream above the head begins with its publication, and one that was edited since is over.
+        let shown = |whole: &WholeStream| whole.id.offset <= head && !round.has_ended(whole.id.offset);
+        let wholes: Vec<WholeStream> = wholes.into_iter().filter(shown).collect();
+        self.open.retain(|stream| {
+            round.has_begun(stream.offset) || wholes.iter().any(|whole| whole.id.offset == stream.offset)
+        });
+        self.knowledge = OpenKnowledge::Sure;
+        let (missing, reaches) = self.compare(&round, &wholes);
+        if !(is_whole && reaches) {
+            self.begin_round(id, waiting, needs);
+            return StreamsAnswered { missing, waiting: Vec::new() };
+        }
+        self.round = Some(round.answered(StreamsAnswer::Read(wholes)));
+        self.release();
+        StreamsAnswered { missing, waiting }
+    }
+
+    /// Compares an answer, and what was kept since its request, with what live subscribers were sent. Returns the frames that they
+    /// lack, and whether the answer reaches as far as they have it.
+    fn compare(&mut self, round: &StreamRound, wholes: &[WholeStream]) -> (Vec<Arc<[u8]>>, bool) {
+        let (mut missing, mut reaches) = (Vec::new(), true);
+        for whole in wholes {
+            let _ = self.find_or_add(whole.id.offset);
+        }
+        for stream in &mut self.open {
+            // One that is not among them has begun since the request.
+            let whole = wholes.iter().find(|whole| whole.id.offset == stream.offset);
+            let mut read = whole.map_or(StreamProgress::BEGUN, StreamProgress::of);
+            let mut frames: Vec<_> = whole.map(|whole| Arc::clone(&whole.frame)).into_iter().collect();
+            let adjoins = round.follow(stream.offset, &mut read, |more| frames.push(Arc::clone(more)));
+            reaches &= adjoins && !read.is_behind(stream.sent);
+            let is_missing = match stream.missing {
+                StreamLack::Nothing => false,
+                StreamLack::Perhaps => read != stream.sent,
+                StreamLack::Something => true,
+            };
+            if is_missing {
+                missing.append(&mut frames);
+                stream.sent = read;
+            }
+            stream.missing = if adjoins { StreamLack::Nothing } else { StreamLack::Something };
+        }
+        (missing, reaches)
+    }
+
+    fn is_open(&self, offset: Offset) -> bool {
+        self.open.binary_search_by_key(&offset, |stream| stream.offset).is_ok()
+    }
+
+    /// Shows the next open stream to a subscriber that has the whole log. `None` once it has what live subscribers have: it must then
+    /// become one.
+    pub(in crate::hub) fn show(
+        &mut self,
+        id: SubscriptionId,
+        channel: ChannelId,
+        needs: &mut Vec<Need>,
+        out: &mut Vec<u8>,
+    ) -> Option<ShowStep> {
+        let is_under_way = self.round.as_ref().is_some_and(StreamRound::is_under_way);
+        if self.open.is_empty() && !is_under_way {
+            self.leave(id);
+            return None;
+        }
+        if self.round.is_none() {
+            self.begin_round(channel, Vec::new(), needs);
+        }
+        let shown = self.joining.entry(id).or_default();
+        if shown.round != self.rounds {
+            *shown = ShownStreams { round: self.rounds, streams: 0 };
+        }
+        let round = self.round.as_mut()?;
+        match &round.answer {
+            StreamsAnswer::Asked | StreamsAnswer::Outdated => {
+                round.waiting.push(id);
+                return Some(ShowStep::Waits);
+            }
+            StreamsAnswer::Failed => {}
+            StreamsAnswer::Read(wholes) => {
+                let is_open = |offset| self.open.iter().any(|stream| stream.offset == offset);
+                let mut left = wholes.iter().enumerate().skip(shown.streams);
+                if let Some((index, whole)) = left.find(|(_, whole)| is_open(whole.id.offset)) {
+                    shown.streams = index + 1;
+                    return Some(ShowStep::Shows(Arc::clone(&whole.frame)));
+                }
+                for stream in &self.open {
+                    let whole = wholes.iter().find(|whole| whole.id.offset == stream.offset);
+                    let mut progress = whole.map_or(StreamProgress::BEGUN, StreamProgress::of);
+                    round.follow(stream.offset, &mut progress, |frames| out.extend_from_slice(frames));
+                }
+            }
+        }
+        self.leave(id);
+        None
+    }
+
+    /// Forgets a subscription that is live or has ended.
+    pub(in crate::hub) fn leave(&mut self, id: SubscriptionId) {
+        if self.joining.remove(&id).is_none() {
+            return;
+        }
+        if let Some(round) = &mut self.round {
+            round.waiting.retain(|other| *other != id);
+        }
+        self.release();
+    }
+
+    /// Drops an answer that no subscriber needs.
+    fn release(&mut self) {
+        let is_answered =
+            self.round.as_ref().is_some_and(|round| matches!(round.answer, StreamsAnswer::Read(_)));
+        if is_answered && self.joining.is_empty() {
+            self.round = None;
+        }
+    }
+
+    /// The subscriber that has waited longest for the answer.
+    pub(in crate::hub) fn waits_longest(&self) -> Option<SubscriptionId> {
+        self.round.as_ref()?.waiting.first().copied()
+    }
+
+    /// Panics if something contradicts itself.
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        assert!(self.open.is_sorted_by_key(|stream| stream.offset), "out of order: {:?}", self.open);
+        assert!(!self.is_spent(), "nothing is open and nothing is under way");
+        let Some(round) = &self.round else { return };
+        assert!(round.kept_bytes() <= super::round::KEPT_BYTES_MAX, "{} bytes kept", round.kept_bytes());
+        assert!(round.is_under_way() || round.waiting.is_empty(), "some wait for nothing");
+        assert!(
+            round.waiting.iter().all(|id| self.joining.contains_key(id)),
+            "one waits that is not shown anything"
+        );
+    }
+
+    /// The subscribers that are being shown the streams.
+    #[cfg(test)]
+    pub(super) fn joining(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.joining.keys().copied()
+    }
+}

@@ -1,0 +1,649 @@
+//! Streams of one channel between a store, a lossy live lane and slow sockets. A shadow of each subscriber follows the client rules.
+
+use super::super::*;
+use crate::id::Epoch;
+use crate::wire::command::HistoryRange;
+use crate::wire::publication::Change;
+use crate::wire::push::LogPosition;
+use crate::wire::server_frame::{self, Opcode};
+use crate::wire::stream::{
+    Generation, News, Position, StreamEnd, StreamId, StreamMark, StreamNews, StreamState, WholeStream,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Small, so that subscribers fall behind.
+const OUTBOX_BYTES: usize = 120;
+
+fn name() -> ChannelName {
+    ChannelName::parse("c").expect("valid")
+}
+
+fn frame(text: &str) -> Arc<[u8]> {
+    let mut frame = Vec::new();
+    server_frame::write(&mut frame, Opcode::Text, text.as_bytes());
+    frame.into()
+}
+
+fn word(state: StreamState) -> u8 {
+    state.code()
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    generation: u32,
+    next: u32,
+    state: u8,
+}
+
+/// The store: publications and open streams.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// For each publication the offset of the begin that it ends, or 0.
+    log: Vec<u64>,
+    open: BTreeMap<u64, Extent>,
+}
+
+impl Shelf {
+    fn position(&self) -> LogPosition {
+        LogPosition { epoch: Epoch(3), head: Offset(self.log.len() as u64), floor: Offset(1) }
+    }
+
+    fn publication(&self, offset: u64) -> Arc<[u8]> {
+        frame(&format!("p {offset} {}", self.log[offset as usize - 1]))
+    }
+
+    fn wholes(&self) -> Vec<WholeStream> {
+        let whole = |(offset, extent): (&u64, &Extent)| {
+            let Extent { generation, next, state } = *extent;
+            WholeStream {
+                id: StreamId { channel: name(), offset: Offset(*offset) },
+                generation: Generation(generation),
+                next: Position(next),
+                state: StreamState::of_code(state.into()).expect("valid"),
+                frame: frame(&format!("w {offset} {generation} {next} {state}")),
+            }
+        };
+        self.open.iter().map(whole).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Sent {
+    Published(Published),
+    News(StreamNews),
+}
+
+/// What a read found, on its way to the hub.
+#[derive(Debug)]
+enum Found {
+    Log { need: Need, position: LogPosition, first: u64, frames: Vec<u8>, count: u32, has_streams: bool },
+    Streams(ChannelId, Option<Vec<WholeStream>>),
+}
+
+/// Says if a read of streams failed, so that subscribers became live without them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holes {
+    Never,
+    Possible,
+}
+
+/// A client.
+#[derive(Debug)]
+struct Reader {
+    id: SubscriptionId,
+    last: Option<u64>,
+    synced: bool,
+    streams: BTreeMap<u64, Extent>,
+    ended: Vec<u64>,
+    outbox: Vec<u8>,
+    page: Option<(u64, u32)>,
+}
+
+impl Reader {
+    /// Applies the client rules. A hole is an error unless a read of streams failed.
+    fn read(&mut self, holes: Holes) {
+        let bytes = std::mem::take(&mut self.outbox);
+        for one in server_frame::split(&bytes) {
+            let text = std::str::from_utf8(&one[2..]).expect("text");
+            if text.starts_with('{') {
+                let push: serde_json::Value = serde_json::from_str(text).expect("JSON");
+                if let Some(lag) = push.get("lag") {
+                    self.last = lag["head"].as_u64();
+                } else {
+                    assert!(!std::mem::replace(&mut self.synced, true), "synced once");
+                }
+                continue;
+            }
+            let mut words = text.split(' ');
+            let kind = words.next().expect("a kind");
+            let numbers: Vec<u64> = words.map(|word| word.parse().expect("a number")).collect();
+            match (kind, &numbers[..]) {
+                ("p", [offset, ends]) => self.publication(*offset, *ends),
+                ("w", [offset, generation, next, state]) => {
+                    let whole =
+                        Extent { generation: *generation as u32, next: *next as u32, state: *state as u8 };
+                    self.begun(*offset);
+                    self.streams.insert(*offset, whole);
+                }
+                ("s", [offset, generation, state]) => {
+                    self.begun(*offset);
+                    match self.streams.get_mut(offset) {
+                        Some(known) if u64::from(known.generation) == *generation => {
+                            known.state = *state as u8
+                        }
+                        // A read was newer than what the lane brings.
+                        Some(known) if u64::from(known.generation) > *generation => {}
+                        known => assert_eq!(holes, Holes::Possible, "a state of {offset} for {known:?}"),
+                    }
+                }
+                ("t", [offset, generation, at, next]) => {
+                    self.begun(*offset);
+                    match self.streams.get_mut(offset) {
+                        Some(known)
+                            if u64::from(known.generation) == *generation && u64::from(known.next) == *at =>
+                        {
+                            known.next = *next as u32;
+                        }
+                        Some(known)
+                            if (u64::from(known.generation), u64::from(known.next))
+                                >= (*generation, *next) => {}
+                        known => assert_eq!(holes, Holes::Possible, "text of {offset} at {at} for {known:?}"),
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn begun(&self, offset: u64) {
+        assert!(!self.ended.contains(&offset), "a frame of {offset} after its end");
+        assert!(self.last >= Some(offset), "a frame of {offset} before its begin, at {:?}", self.last);
+    }
+
+    fn publication(&mut self, offset: u64, ends: u64) {
+        assert_eq!(self.last, Some(offset - 1), "a gap or a duplicate");
+        self.last = Some(offset);
+        match ends {
+            0 => {}
+            // A begin: an empty stream.
+            u64::MAX => {
+                let begun = Extent { generation: 1, next: 0, state: word(StreamState::Streaming) };
+                self.streams.entry(offset).or_insert(begun);
+            }
+            ends => {
+                self.streams.remove(&ends);
+                self.ended.push(ends);
+            }
+        }
+    }
+}
+
+struct Scene {
+    hub: Hub,
+    shelf: Shelf,
+    lane: VecDeque<Sent>,
+    readers: Vec<Option<Reader>>,
+    needs: VecDeque<Need>,
+    found: VecDeque<Found>,
+    holes: Holes,
+}
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Subscribe(u64),
+    Unsubscribe(usize),
+    Publish,
+    Begin,
+    Write(usize, u32),
+    State(usize, u8),
+    Restart(usize),
+    End(usize),
+    /// The lane delivers some.
+    Deliver(usize),
+    /// The lane loses some.
+    Lose(usize),
+    /// The store reads for the oldest need.
+    Read,
+    /// The oldest answer arrives.
+    Answer,
+    Fail,
+    Drain(usize),
+    Page(usize),
+    Heads,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let stream = 0usize..3;
+    prop_oneof![
+        3 => (0u64..4).prop_map(Deed::Subscribe),
+        1 => (0usize..6).prop_map(Deed::Unsubscribe),
+        1 => Just(Deed::Publish),
+        3 => Just(Deed::Begin),
+        10 => (stream.clone(), 1u32..4).prop_map(|(stream, bytes)| Deed::Write(stream, bytes)),
+        2 => (stream.clone(), 1u8..=3).prop_map(|(stream, state)| Deed::State(stream, state)),
+        1 => stream.clone().prop_map(Deed::Restart),
+        2 => stream.prop_map(Deed::End),
+        8 => (1usize..5).prop_map(Deed::Deliver),
+        1 => (1usize..3).prop_map(Deed::Lose),
+        6 => Just(Deed::Read),
+        6 => Just(Deed::Answer),
+        1 => Just(Deed::Fail),
+        6 => (0usize..6).prop_map(Deed::Drain),
+        2 => (0usize..6).prop_map(Deed::Page),
+        1 => Just(Deed::Heads),
+    ]
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene {
+            hub: Hub::new(10, 500, ahash::RandomState::with_seeds(1, 2, 3, 4)),
+            shelf: Shelf::default(),
+            lane: VecDeque::new(),
+            readers: Vec::new(),
+            needs: VecDeque::new(),
+            found: VecDeque::new(),
+            holes: Holes::Never,
+        }
+    }
+
+    fn publish(&mut self, ends: u64) {
+        self.shelf.log.push(ends);
+        let offset = self.shelf.log.len() as u64;
+        let (change, stream) = match ends {
+            0 => (Change::None, StreamMark::None),
+            u64::MAX => (Change::None, StreamMark::Begun),
+            ends => (Change::Edits(Offset(ends)), StreamMark::Ended(StreamEnd::Completed)),
+        };
+        let frame = self.shelf.publication(offset);
+        self.lane.push_back(Sent::Published(Published {
+            channel: name(),
+            offset: Offset(offset),
+            change,
+            stream,
+            time_ms: 1,
+            frame,
+        }));
+    }
+
+    /// Changes the stream with this number among the open ones.
+    fn change(&mut self, number: usize, act: impl FnOnce(u64, &mut Extent) -> News) {
+        let count = self.shelf.open.len().max(1);
+        let Some((offset, extent)) = self.shelf.open.iter_mut().nth(number % count) else { return };
+        let news = act(*offset, extent);
+        let (id, generation) = (StreamId { channel: name(), offset: Offset(*offset) }, extent.generation);
+        self.lane.push_back(Sent::News(StreamNews { id, generation: Generation(generation), news }));
+    }
+
+    fn apply(&mut self, deed: Deed) {
+        match deed {
+            Deed::Subscribe(behind) => self.subscribe(behind),
+            Deed::Unsubscribe(reader) => {
+                if let Some(reader) = self.readers.get_mut(reader).and_then(Option::take) {
+                    self.hub.close(reader.id);
+                }
+            }
+            Deed::Publish => self.publish(0),
+            Deed::Begin => {
+                if self.shelf.open.len() < 3 {
+                    self.publish(u64::MAX);
+                    let begun = Extent { generation: 1, next: 0, state: word(StreamState::Streaming) };
+                    self.shelf.open.insert(self.shelf.log.len() as u64, begun);
+                }
+            }
+            Deed::Write(number, bytes) => self.change(number, |offset, extent| {
+                let at = extent.next;
+                extent.next += bytes;
+                let text = format!("t {offset} {} {at} {}", extent.generation, extent.next);
+                News::Pieces { at: Position(at), next: Position(extent.next), frames: frame(&text) }
+            }),
+            Deed::State(number, state) => self.change(number, |offset, extent| {
+                extent.state = state;
+                let state = StreamState::of_code(state.into()).expect("valid");
+                let text = format!("s {offset} {} {}", extent.generation, word(state));
+                News::State(state, frame(&text))
+            }),
+            Deed::Restart(number) => self.change(number, |offset, extent| {
+                (extent.generation, extent.next) = (extent.generation + 1, 0);
+                News::Restarted(frame(&format!("w {offset} {} 0 {}", extent.generation, extent.state)))
+            }),
+            Deed::End(number) => {
+                let count = self.shelf.open.len().max(1);
+                if let Some(offset) = self.shelf.open.keys().nth(number % count).copied() {
+                    self.shelf.open.remove(&offset);
+                    self.publish(offset);
+                }
+            }
+            Deed::Deliver(count) => {
+                for _ in 0..count {
+                    match self.lane.pop_front() {
+                        Some(Sent::Published(published)) => self.hub.publish(&published),
+                        Some(Sent::News(news)) => self.hub.streamed(&news),
+                        None => break,
+                    }
+                }
+            }
+            Deed::Lose(count) => {
+                let count = count.min(self.lane.len());
+                if self.lane.drain(..count).any(|sent| matches!(sent, Sent::News(_))) {
+                    self.hub.streams_missed();
+                }
+            }
+            Deed::Read => self.read(),
+            Deed::Answer => self.answer(),
+            Deed::Fail => {
+                if let Some(Need::Streams(id)) = self.needs.front() {
+                    self.found.push_back(Found::Streams(*id, None));
+                    self.needs.pop_front();
+                }
+            }
+            Deed::Drain(reader) => self.drain(reader),
+            Deed::Page(reader) => self.page(reader),
+            Deed::Heads => self.hub.heads_read(&name(), self.shelf.position()),
+        }
+        self.turn();
+        self.hub.check_streams();
+    }
+
+    fn subscribe(&mut self, behind: u64) {
+        let offset = Offset((self.shelf.log.len() as u64).saturating_sub(behind));
+        let from = StartAt::After { epoch: Some(Epoch(3)), offset };
+        let slot = Slot(self.readers.len() as u32);
+        let (id, decision) = self.hub.open(&name(), slot, from).expect("room");
+        let (streams, ended, outbox) = (BTreeMap::new(), Vec::new(), Vec::new());
+        self.readers.push(Some(Reader { id, last: None, synced: false, streams, ended, outbox, page: None }));
+        if let Some(decision) = decision {
+            self.begin(id, decision);
+        }
+    }
+
+    fn begin(&mut self, id: SubscriptionId, decision: Decision) {
+        if let Some(reader) = self.reader(id) {
+            reader.last = Some(decision.cursor.0);
+            // It had these before it left, and knows what ended.
+            let before = decision.cursor.0;
+            let begins: Vec<u64> =
+                (1..=before).filter(|at| self.shelf.log[*at as usize - 1] == u64::MAX).collect();
+            let ended: Vec<u64> = self.shelf.log[..before as usize].to_vec();
+            if let Some(reader) = self.reader(id) {
+                for offset in begins.into_iter().filter(|offset| !ended.contains(offset)) {
+                    let begun = Extent { generation: 1, next: 0, state: word(StreamState::Streaming) };
+                    reader.streams.insert(offset, begun);
+                }
+            }
+        }
+        self.step(id);
+    }
+
+    fn reader(&mut self, id: SubscriptionId) -> Option<&mut Reader> {
+        self.readers.iter_mut().flatten().find(|reader| reader.id == id)
+    }
+
+    fn step(&mut self, id: SubscriptionId) {
+        let Some(reader) = self.readers.iter_mut().flatten().find(|reader| reader.id == id) else { return };
+        if reader.last.is_none() {
+            return;
+        }
+        while reader.outbox.len() < OUTBOX_BYTES / 2 {
+            match self.hub.step(id, Paging::Allowed, &mut reader.outbox) {
+                CatchUpStep::Done | CatchUpStep::Waits => return,
+                CatchUpStep::Wrote => {}
+                CatchUpStep::Shares(frame) => reader.outbox.extend_from_slice(&frame),
+                CatchUpStep::Page { after, limit, .. } => {
+                    reader.page = Some((after.0, limit));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut fallen = Vec::new();
+        while let Some(run) = self.hub.take_run() {
+            for live in run.live {
+                let reader = self.readers[live.slot.0 as usize].as_mut().expect("live ones exist");
+                if reader.outbox.len() + run.bytes.len() > OUTBOX_BYTES {
+                    fallen.push(*live);
+                } else {
+                    reader.outbox.extend_from_slice(&run.bytes);
+                }
+            }
+            for live in fallen.drain(..) {
+                self.hub.fall_behind(live);
+            }
+        }
+        for id in self.hub.take_caught_up() {
+            self.step(id);
+        }
+        self.needs.extend(self.hub.take_needs());
+    }
+
+    fn pages(&self, from: u64, limit: u64) -> (u64, Vec<u8>, u32) {
+        let last = self.shelf.log.len() as u64;
+        let until = last.min(from.saturating_add(limit).saturating_sub(1));
+        if from > until || from == 0 {
+            return (0, Vec::new(), 0);
+        }
+        let frames = (from..=until).flat_map(|offset| self.shelf.publication(offset).to_vec()).collect();
+        (from, frames, (until - from + 1) as u32)
+    }
+
+    fn read(&mut self) {
+        let Some(need) = self.needs.pop_front() else { return };
+        let wanted = match &need {
+            Need::Streams(id) => {
+                let found = Found::Streams(*id, Some(self.shelf.wholes()));
+                return self.found.push_back(found);
+            }
+            Need::Position(id) => Some(self.hub.wanted(*id)),
+            Need::Older(id) => self.hub.older(*id),
+            Need::Fill(_, after) => Some(PageWanted { range: HistoryRange::After(*after), limit: 3 }),
+        };
+        let Some(PageWanted { range, limit }) = wanted else { return };
+        let limit = u64::from(limit);
+        let from = match range {
+            HistoryRange::After(after) => after.0 + 1,
+            HistoryRange::Before(before) => {
+                before.0.min(self.shelf.log.len() as u64 + 1).saturating_sub(limit).max(1)
+            }
+        };
+        let (first, mut frames, mut count) = self.pages(from, limit);
+        if let HistoryRange::Before(before) = range {
+            (_, frames, count) = self.pages(first, before.0.saturating_sub(first));
+        }
+        let (position, has_streams) = (self.shelf.position(), !self.shelf.open.is_empty());
+        self.found.push_back(Found::Log { need, position, first, frames, count, has_streams });
+    }
+
+    fn answer(&mut self) {
+        match self.found.pop_front() {
+            None => {}
+            Some(Found::Streams(id, read)) => {
+                let has_failed = read.is_none();
+                if has_failed {
+                    self.holes = Holes::Possible;
+                }
+                self.hub.streams_read(id, read);
+                self.turn();
+                if has_failed {
+                    self.hub.ask_streams(id);
+                }
+            }
+            Some(Found::Log { need, position, first, frames, count, has_streams }) => {
+                let last = if count == 0 { 0 } else { first + u64::from(count) - 1 };
+                let page = LogPage {
+                    position,
+                    first: Offset(first),
+                    last: Offset(last),
+                    count,
+                    frames: &frames,
+                    has_streams,
+                };
+                match need {
+                    Need::Position(id) => {
+                        for (id, decision) in self.hub.position_read(id, Some(page)) {
+                            self.begin(id, decision.expect("it did not fail"));
+                        }
+                    }
+                    Need::Older(id) => self.hub.older_read(id, Some(page)),
+                    Need::Fill(id, _) => self.hub.filled(id, Some(page)),
+                    Need::Streams(_) => {}
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, reader: usize) {
+        let holes = self.holes;
+        let Some(Some(reader)) = self.readers.get_mut(reader) else { return };
+        reader.read(holes);
+        let id = reader.id;
+        if !self.hub.is_live(id) {
+            self.step(id);
+        }
+    }
+
+    fn page(&mut self, reader: usize) {
+        let Some(Some(found)) = self.readers.get_mut(reader) else { return };
+        let Some((after, limit)) = found.page.take() else { return };
+        let id = found.id;
+        let (first, frames, count) = self.pages(after + 1, u64::from(limit));
+        let last = if count == 0 { 0 } else { first + u64::from(count) - 1 };
+        let page = ReplayPage { floor: Offset(1), first: Offset(first), last: Offset(last) };
+        if self.hub.page_read(id, Some(page)) {
+            self.readers[reader].as_mut().expect("there").outbox.extend_from_slice(&frames);
+        }
+        self.step(id);
+    }
+
+    /// Ends the faults: every reader then has the log and each open stream.
+    fn settle(&mut self) {
+        for _ in 0..60 {
+            self.apply(Deed::Deliver(100));
+            self.apply(Deed::Heads);
+            for _ in 0..8 {
+                self.apply(Deed::Read);
+                self.apply(Deed::Answer);
+            }
+            for reader in 0..self.readers.len() {
+                self.apply(Deed::Page(reader));
+                self.apply(Deed::Drain(reader));
+            }
+        }
+        // Those that became live without their streams have them by now.
+        for reader in self.readers.iter().flatten() {
+            assert!(reader.synced && self.hub.is_live(reader.id), "{reader:?}");
+            assert_eq!(reader.last, Some(self.shelf.log.len() as u64), "{reader:?}");
+            assert_eq!(reader.streams, self.shelf.open, "{reader:?}");
+        }
+    }
+}
+
+proptest! {
+    /// Under any loss, delay or slow socket: no piece is shown after a hole, none before its begin or after its end, and in
+    /// the end every subscriber has every open stream as it is.
+    #[test]
+    fn every_subscriber_sees_each_stream_whole(deeds in prop::collection::vec(deed(), 1..150)) {
+        let mut scene = Scene::new();
+        for deed in deeds {
+            scene.apply(deed);
+        }
+        scene.settle();
+        let ids: Vec<_> = scene.readers.iter().flatten().map(|reader| reader.id).collect();
+        for id in ids {
+            scene.hub.close(id);
+            scene.hub.check_streams();
+        }
+        prop_assert_eq!(scene.hub.sizes(), (0, 0, 0), "an empty hub holds nothing");
+    }
+}
+
+fn live_reader() -> Scene {
+    let mut scene = Scene::new();
+    for deed in [Deed::Subscribe(0), Deed::Read, Deed::Answer] {
+        scene.apply(deed);
+    }
+    scene
+}
+
+#[test]
+fn channel_without_streams_keeps_and_reads_nothing_for_them() {
+    let mut scene = live_reader();
+    for deed in [Deed::Publish, Deed::Deliver(1), Deed::Subscribe(0)] {
+        scene.apply(deed);
+    }
+    let streams = |scene: &Scene| scene.hub.channels.iter().filter(|(_, one)| one.streams.is_some()).count();
+    assert_eq!((streams(&scene), scene.needs.len()), (0, 0));
+    for deed in [Deed::Begin, Deed::Deliver(1), Deed::Write(0, 3), Deed::Deliver(1)] {
+        scene.apply(deed);
+    }
+    assert_eq!((streams(&scene), scene.needs.len()), (1, 0), "pieces that adjoin need no read");
+    for deed in [Deed::End(0), Deed::Deliver(1)] {
+        scene.apply(deed);
+    }
+    assert_eq!(streams(&scene), 0);
+}
+
+#[test]
+fn readers_that_join_together_share_one_read() {
+    let mut scene = live_reader();
+    for deed in [Deed::Begin, Deed::Write(0, 3), Deed::Deliver(2)] {
+        scene.apply(deed);
+    }
+    for _ in 0..3 {
+        scene.apply(Deed::Subscribe(0));
+    }
+    assert!(matches!(scene.needs.make_contiguous(), [Need::Streams(_)]), "{:?}", scene.needs);
+    // What arrives meanwhile follows the answer, which is from before it.
+    for deed in [Deed::Read, Deed::Write(0, 2), Deed::Deliver(1), Deed::Answer] {
+        scene.apply(deed);
+    }
+    for reader in 0..4 {
+        scene.apply(Deed::Drain(reader));
+        let reader = scene.readers[reader].as_ref().expect("there");
+        assert!(reader.synced && reader.streams == scene.shelf.open, "{reader:?}");
+    }
+}
+
+#[test]
+fn reader_is_synced_without_a_stream_that_cannot_be_read_and_gets_it_later() {
+    let mut scene = live_reader();
+    for deed in [Deed::Begin, Deed::Write(0, 3), Deed::Deliver(2), Deed::Subscribe(0), Deed::Fail] {
+        scene.apply(deed);
+    }
+    let Some(Found::Streams(id, None)) = scene.found.pop_front() else { panic!("{:?}", scene.found) };
+    scene.hub.streams_read(id, None);
+    scene.holes = Holes::Possible;
+    scene.turn();
+    scene.apply(Deed::Drain(1));
+    let joined = scene.readers[1].as_ref().expect("there");
+    assert!(joined.synced && joined.streams != scene.shelf.open, "{joined:?}");
+    scene.hub.ask_streams(id);
+    scene.turn();
+    for deed in [Deed::Read, Deed::Answer, Deed::Drain(0), Deed::Drain(1)] {
+        scene.apply(deed);
+    }
+    assert!(scene.readers.iter().flatten().all(|reader| reader.streams == scene.shelf.open));
+}
+
+#[test]
+fn round_that_would_keep_too_much_begins_again() {
+    let mut scene = live_reader();
+    for deed in [Deed::Begin, Deed::Deliver(1), Deed::Subscribe(0), Deed::Read] {
+        scene.apply(deed);
+    }
+    for _ in 0..2 * super::round::KEPT_BYTES_MAX / 64 {
+        scene.apply(Deed::Write(0, 1));
+        scene.apply(Deed::Deliver(1));
+        scene.apply(Deed::Drain(0));
+    }
+    scene.apply(Deed::Answer);
+    assert!(matches!(scene.needs.make_contiguous(), [Need::Streams(_)]), "the answer was too old");
+    for deed in [Deed::Read, Deed::Answer, Deed::Drain(1)] {
+        scene.apply(deed);
+    }
+    assert_eq!(scene.readers[1].as_ref().expect("there").streams, scene.shelf.open);
+}
