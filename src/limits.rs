@@ -235,6 +235,9 @@ pub const ROSTER_WAITING_BYTES: usize = 16 << 20;
 pub const REPLY_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// Commands about streams that wait for their owner, which takes them as they come. Over it their producers are not read.
 pub const STREAM_QUEUE: usize = 4_096;
+/// Commands about streams that wait in one reactor for room in the queue of the streams, while their producers are not read. Over it:
+/// error `overloaded`.
+pub const STREAM_WORK_WAITING_MAX: usize = 16_384;
 /// `malformed` answers in [`MISUSE_WINDOW`] before 4500.
 pub const MALFORMED_MAX: u32 = 10;
 /// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` gets only a handful.

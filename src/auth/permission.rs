@@ -32,11 +32,20 @@ pub enum Right {
     Present,
     /// `presence`: see the channel's roster.
     Presence,
+    /// `stream`: begin streams, which also needs `publish`, and write to the user's own.
+    Stream,
 }
 
 impl Right {
-    pub const ALL: [Right; 6] =
-        [Right::Subscribe, Right::Publish, Right::Moderate, Right::Create, Right::Present, Right::Presence];
+    pub const ALL: [Right; 7] = [
+        Right::Subscribe,
+        Right::Publish,
+        Right::Moderate,
+        Right::Create,
+        Right::Present,
+        Right::Presence,
+        Right::Stream,
+    ];
 
     /// The name in a token.
     pub const fn name(self) -> &'static str {
@@ -47,6 +56,7 @@ impl Right {
             Right::Create => "create",
             Right::Present => "present",
             Right::Presence => "presence",
+            Right::Stream => "stream",
         }
     }
 
@@ -63,6 +73,7 @@ impl Right {
             Right::Create => 8,
             Right::Present => 16,
             Right::Presence => 32,
+            Right::Stream => 64,
         }
     }
 }

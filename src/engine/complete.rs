@@ -90,7 +90,10 @@ impl Engine {
                 if let Some(Request::Append { slot, id, channel, user, key, asked }) =
                     self.pending.take(ticket)
                 {
-                    if outcome.is_ok() {
+                    if let Ok(appended) = &outcome {
+                        if appended.stream.is_some() {
+                            self.stream_begun(slot, &channel, &user, *appended);
+                        }
                         self.tally.published.add(1);
                         self.note_latency(asked, |vitals| &vitals.publishes);
                         self.count_stored(&user, asked);
@@ -125,9 +128,9 @@ impl Engine {
                     self.report_taken(slot, id, Some(outcome));
                 }
             }
+            Completion::Stream { ticket, outcome } => self.stream_answered(ticket, outcome),
             Completion::StreamRead { ticket, outcome } => self.streams_read(ticket, outcome),
-            // Nothing here asks for them.
-            Completion::Stream { .. } | Completion::Producers(_) => {}
+            Completion::Producers(notices) => self.notify_producers(notices),
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {
                     self.address_checked(slot, Some(outcome));
@@ -208,6 +211,8 @@ impl Engine {
                 | Request::Presence { .. }
                 | Request::Report { .. }
                 | Request::Streams(_)
+                | Request::Stream { .. }
+                | Request::StreamRead { .. }
                 | Request::Recheck { .. }
                 | Request::Address { .. }
                 | Request::Follow(_)
@@ -294,6 +299,10 @@ impl Engine {
             Request::Older(channel) => self.older(channel, None),
             Request::Fill(channel) => self.fill(channel, None),
             Request::Streams(channel) => self.open_streams(channel, None),
+            Request::Stream { slot, id, stream, asked: _ } => self.stream_unanswered(slot, id, &stream, why),
+            Request::StreamRead { slot, id, stream, asked: _ } => {
+                self.stream_read_unanswered(slot, id, &stream, why);
+            }
             Request::Heads => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Fan-out, and replays for subscribers that fell behind.
 
 use super::Engine;
-use super::peer::{Peer, Queued, Replays};
+use super::peer::{Chat, Peer, Queued, Replays};
 use super::pending::Subscriber;
 use super::recover::Retry;
 use super::slots::SlotId;
@@ -61,6 +61,15 @@ impl Sharing {
         let copy: Rc<[u8]> = Rc::from(&**frame);
         self.frames.push_back(Shared { frame: Arc::clone(frame), copy: Rc::clone(&copy) });
         copy
+    }
+}
+
+impl Chat {
+    /// Notes that one of the session's subscriptions is not live.
+    pub(super) fn fall_behind(&mut self) {
+        if self.replays == Replays::None {
+            self.replays = Replays::Stepping;
+        }
     }
 }
 

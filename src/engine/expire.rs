@@ -97,6 +97,7 @@ impl Engine {
 
     fn expire_websocket(&mut self, id: SlotId) {
         let periods = self.periods();
+        self.spare_held(id);
         let (now, limits) = (self.now.at, &self.setup.policy.limits);
         let Some(websocket) = self.peers.get_mut(id).and_then(Peer::websocket_mut) else { return };
         if let Some(reason) = websocket.overdue(now, limits) {

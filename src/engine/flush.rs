@@ -180,7 +180,7 @@ impl Engine {
         self.out.orders.push(Order::Shutdown(id));
         peer.stage = Stage::Lingering { until, bytes_left: LINGER_BYTES_MAX };
         // A paused peer is read again: its remaining bytes are discarded.
-        if peer.reading == Reading::Paused {
+        if matches!(peer.reading, Reading::Paused | Reading::Held) {
             peer.reading = Reading::Ending;
         }
         self.mark_ready(id);

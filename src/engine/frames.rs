@@ -145,6 +145,7 @@ impl Engine {
     pub(super) fn end_session(&mut self, id: SlotId, ending: SessionEnding<'_>) {
         self.leave_attempt(id);
         self.with_session(id, |session, cx| session.end(Departure::by_code(ending.code), cx));
+        self.end_producer(id);
         let Some(peer) = self.peers.get_mut(id) else { return };
         let (address, arrival) = (peer.address, peer.arrival);
         if let Some(chat) = peer.chat_mut()

@@ -133,6 +133,7 @@ pub struct Engine {
     memory: HeldMemory,
     rounds: Rounds,
     promises: promises::Promises,
+    streams: stream::StreamSide,
     ended: Ended,
     out: Output,
     tally: Tally,
@@ -247,6 +248,7 @@ impl Engine {
                 draining: drain::Draining::default(),
                 clients: clients::ClientSide::default(),
             },
+            streams: stream::StreamSide::default(),
             ended: Ended::new(),
             out: Output { follows, ..Output::default() },
             tally: Tally::default(),
@@ -331,6 +333,7 @@ impl Engine {
             self.gathering.due(),
             self.rounds.rosters.due(),
             self.rounds.clients.due(),
+            self.streams.due(self.now.at),
         ];
         let rest = dues.into_iter().flatten().map(|due| due.since(self.now.at));
         rest.chain(self.arrivals.patience()).fold(self.timers.rest(self.now.at).min(SLEEP_MAX), Duration::min)

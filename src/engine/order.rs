@@ -6,6 +6,7 @@ use crate::id::{ChannelName, UserName};
 use crate::job::bus::Interest;
 use crate::job::client_errors::ReportJob;
 use crate::job::presence::PresenceJob;
+use crate::job::stream::StreamWork;
 use crate::job::{Append, AuthJob, Read};
 use crate::wire::proxy::ProxyFault;
 use std::collections::VecDeque;
@@ -28,6 +29,9 @@ pub enum Job {
     Presence(PresenceJob),
     /// For the thread that groups errors of applications.
     Report(Box<ReportJob>),
+    /// For the thread that owns the streams. Once some was refused, the shell must refuse the later work of the same jobs, so that the
+    /// commands of a producer stay in their order.
+    Stream(Box<StreamWork>),
     /// For the bus. Once one interest was refused, the shell must refuse the later ones of the same jobs, or a channel that is
     /// left and followed again would end up left.
     Interest(Interest),

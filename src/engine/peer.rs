@@ -66,6 +66,8 @@ pub(super) enum Reading {
     Ending,
     /// Not until the outbox drains.
     Paused,
+    /// Not until there is room for a producer's pieces.
+    Held,
     /// The peer's half has ended.
     Ended,
     /// The peer is on the list of the dead.
@@ -272,15 +274,6 @@ pub(super) enum Replays {
     PageAsked,
     /// Some are not, and nothing is done for them until their one retry is due.
     Resting,
-}
-
-impl Chat {
-    /// Notes that one of the session's subscriptions is not live.
-    pub(super) fn fall_behind(&mut self) {
-        if self.replays == Replays::None {
-            self.replays = Replays::Stepping;
-        }
-    }
 }
 
 /// The end of a connection.

@@ -9,6 +9,7 @@ use crate::hub::{ChannelId, SubscriptionId};
 use crate::id::{ChannelName, CommandId, Key, ReactorId, UserName};
 use crate::job::Ticket;
 use crate::limits::{ARRIVALS_OUTSTANDING_MAX, OUTSTANDING_MAX, REPLY_TIMEOUT};
+use crate::wire::stream::StreamId;
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -71,6 +72,22 @@ pub enum Request {
     Fill(ChannelId),
     /// The open streams of a channel.
     Streams(ChannelId),
+    /// A command about a stream.
+    Stream {
+        slot: SlotId,
+        id: CommandId,
+        stream: StreamId,
+        /// The moment at which the command was read.
+        asked: Moment,
+    },
+    /// An open stream, for a client.
+    StreamRead {
+        slot: SlotId,
+        id: CommandId,
+        stream: StreamId,
+        /// The moment at which the command was read.
+        asked: Moment,
+    },
     /// The bus's subscription to a channel.
     Follow(ChannelId),
     /// The positions of many logs.
@@ -85,7 +102,9 @@ impl Request {
             | Request::History { slot, id, .. }
             | Request::Token { slot, id, .. }
             | Request::Presence { slot, id, .. }
-            | Request::Report { slot, id, .. } => Some((*slot, *id)),
+            | Request::Report { slot, id, .. }
+            | Request::Stream { slot, id, .. }
+            | Request::StreamRead { slot, id, .. } => Some((*slot, *id)),
             Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Replay { .. }
@@ -112,6 +131,8 @@ impl Request {
             | Request::Token { .. }
             | Request::Presence { .. }
             | Request::Report { .. }
+            | Request::Stream { .. }
+            | Request::StreamRead { .. }
             | Request::Recheck { .. }
             | Request::Address { .. }
             | Request::Fill(_)
@@ -167,13 +188,14 @@ impl Counts {
     fn of(&mut self, request: &Request) -> Option<&mut usize> {
         match request {
             Request::Append { .. } => Some(&mut self.appends),
-            Request::History { .. } => Some(&mut self.pages),
+            Request::History { .. } | Request::StreamRead { .. } => Some(&mut self.pages),
             Request::Replay { .. } | Request::Position(_) | Request::Older(_) | Request::Streams(_) => {
                 Some(&mut self.recoveries)
             }
             Request::Token { .. } | Request::Address { .. } => Some(&mut self.arrivals),
             Request::Presence { .. }
             | Request::Report { .. }
+            | Request::Stream { .. }
             | Request::Recheck { .. }
             | Request::Fill(_)
             | Request::Follow(_)

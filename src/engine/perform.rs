@@ -22,6 +22,7 @@ use crate::session::{AppendEffect, AppendOutcome, Effect, ReportEffect};
 use crate::slo::{BadCause, SloOutcome};
 use crate::wire::push;
 use crate::wire::server_frame::{self, Opcode};
+use crate::wire::stream::BeginStream;
 
 /// The dependency without which nothing is published.
 const STORE: &str = "store";
@@ -61,6 +62,7 @@ impl Engine {
             }
             Effect::Roster(effect) => self.perform_roster(id, *effect),
             Effect::Report(effect) => self.report_errors(id, *effect),
+            Effect::Stream(effect) => self.stream_command(id, *effect),
             Effect::Replay(subscription) => self.step(subscription),
             Effect::Replied { asked } => self.count_reply(asked),
             Effect::ReplyLate => self.count_no_reply(),
@@ -72,7 +74,7 @@ impl Engine {
     }
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
-        let AppendEffect { id, channel, user, key, change, creation, data, asked } = effect;
+        let AppendEffect { id, channel, user, key, change, creation, data, stream, asked } = effect;
         // Nothing is sent to a store that is down, because its queue would fill with jobs that are answered late. While
         // verdicts are only observed, the store is asked.
         let doubted = matches!(self.rounds.health.snapshot.availability, Availability::Observe(_));
@@ -88,8 +90,10 @@ impl Engine {
         }
         let (own_channel, own_user, own_key) = (channel.clone(), user.clone(), key.clone());
         let request = Request::Append { slot, id, channel: own_channel, user: own_user, key: own_key, asked };
+        let stream =
+            stream.map(|options| Box::new(BeginStream { options: *options, producer: self.produce(slot) }));
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
-            Job::Append(Append { ticket, channel, user, key, change, creation, data, stream: None })
+            Job::Append(Append { ticket, channel, user, key, change, creation, data, stream })
         });
     }
 
@@ -116,7 +120,12 @@ impl Engine {
         match job {
             Job::Append(_) => self.tally.publishes.add(1),
             Job::Read(_) => self.out.read_room = self.out.read_room.saturating_sub(1),
-            Job::Admit(_) | Job::Interest(_) | Job::Signal { .. } | Job::Presence(_) | Job::Report(_) => {}
+            Job::Admit(_)
+            | Job::Interest(_)
+            | Job::Signal { .. }
+            | Job::Presence(_)
+            | Job::Report(_)
+            | Job::Stream(_) => {}
         }
         self.out.jobs.push(job);
     }
@@ -158,6 +167,7 @@ impl Engine {
             }
             Job::Presence(PresenceJob::Page { reply: PageReply::Reactor(ticket), .. }) => self.refuse(ticket),
             Job::Report(job) => self.refuse(job.ticket),
+            Job::Stream(work) => self.stream_work_returned(*work),
             Job::Interest(Interest::Leave { channel }) => self.out.unfollowing.push_back(channel),
             Job::Presence(PresenceJob::Event(event)) => self.roster_event_lost(&event),
             // A survey is the bus's, a page for a thread is not the engine's, a signal may be lost, and the next publication

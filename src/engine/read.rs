@@ -33,7 +33,7 @@ impl Engine {
     pub fn handle_readiness(&mut self, id: SlotId, readiness: Readiness) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         let writable = readiness.writable && peer.wants_flush();
-        if readiness.error && peer.reading == Reading::Paused {
+        if readiness.error && matches!(peer.reading, Reading::Paused | Reading::Held) {
             // Nothing would find the reset before the next write.
             return self.kill(id);
         }
@@ -86,7 +86,9 @@ impl Engine {
         match self.peers.get_mut(id).map(|peer| peer.reading) {
             Some(Reading::Open) => ReadExtent::UntilShort,
             Some(Reading::Ending) => ReadExtent::ToEnd,
-            Some(Reading::Paused | Reading::Ended | Reading::Dead) | None => ReadExtent::Nothing,
+            Some(Reading::Paused | Reading::Held | Reading::Ended | Reading::Dead) | None => {
+                ReadExtent::Nothing
+            }
         }
     }
 
@@ -136,7 +138,9 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(id) else { return };
         match peer.reading {
             Reading::Dead | Reading::Ended => return,
-            Reading::Open | Reading::Ending | Reading::Paused => peer.reading = Reading::Ended,
+            Reading::Open | Reading::Ending | Reading::Paused | Reading::Held => {
+                peer.reading = Reading::Ended;
+            }
         }
         if let Stage::Closing(closing) = &mut peer.stage {
             closing.awaited = Awaited::Nothing;

@@ -19,7 +19,7 @@ use crate::job::{EvidenceSender, Outlook};
 use crate::net::auth_endpoint::Endpoint;
 use crate::net::target::Target;
 use crate::rate::Rate;
-use crate::session::{AuthMode, Policy};
+use crate::session::{AuthMode, Policy, StreamPolicy, StreamsMode};
 use std::sync::Arc;
 
 /// The links between the threads of the auth service and the watch.
@@ -73,7 +73,17 @@ pub(super) fn policy(
     Policy::new(&config.limits, auth, instance)
         .with_trust(rules, recheck)
         .with_presence(presence::policy(config))
+        .with_streams(stream_policy(config))
         .with_reports(config.clients.reports)
+}
+
+fn stream_policy(config: &Config) -> StreamPolicy {
+    let mode = match (config.streams.enabled, config.store.postgres()) {
+        (false, _) => StreamsMode::Off,
+        (true, Some(_)) => StreamsMode::NotKept,
+        (true, None) => StreamsMode::On,
+    };
+    StreamPolicy { mode, life: config.streams.life }
 }
 
 fn introspection_of(config: &IntrospectionConfig, endpoint: Endpoint) -> Introspection {

@@ -159,6 +159,11 @@ impl Queues {
         room(&self.read)
     }
 
+    /// The amount of work about streams that still fits.
+    pub fn stream_room(&self) -> usize {
+        room(&self.streams)
+    }
+
     /// The number of jobs for the auth worker that still fit.
     pub fn auth_room(&self) -> usize {
         room(&self.admit)

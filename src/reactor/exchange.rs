@@ -4,16 +4,23 @@ use super::Reactor;
 use crate::engine::Job;
 use crate::job::Broadcast;
 use crate::job::bus::Interest;
+use crate::job::stream::StreamWork;
 use std::sync::Arc;
 
 /// Jobs for which memory is kept: when a crowd leaves, each of its peers has a job in one turn.
 const JOBS_KEPT: usize = 1_024;
 
-/// The bus's queue of interests. Once it refused one, it must not get the later ones of the same jobs either.
+/// A queue whose jobs must stay in their order. Once it refused one, it must not get the later ones of the same jobs either.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum BusLane {
+enum OrderedLane {
     Open,
     Full,
+}
+
+/// The queues of that kind.
+struct OrderedLanes {
+    bus: OrderedLane,
+    streams: OrderedLane,
 }
 
 impl Reactor {
@@ -47,6 +54,9 @@ impl Reactor {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(self.queues.read_room());
+        if self.engine.wants_stream_room() {
+            self.engine.set_stream_room(self.queues.stream_room());
+        }
         self.engine.finish_completions(self.queues.auth_room());
         self.send_jobs();
     }
@@ -59,9 +69,9 @@ impl Reactor {
             if jobs.is_empty() {
                 break;
             }
-            let mut lane = BusLane::Open;
+            let mut lanes = OrderedLanes { bus: OrderedLane::Open, streams: OrderedLane::Open };
             for job in jobs.drain(..) {
-                if let Err(refused) = self.send(job, &mut lane) {
+                if let Err(refused) = self.send(job, &mut lanes) {
                     self.engine.handle_refused(refused);
                 }
             }
@@ -72,7 +82,7 @@ impl Reactor {
     }
 
     #[allow(clippy::result_large_err, reason = "a job comes back seldom, and a box would cost each one")]
-    fn send(&mut self, job: Job, lane: &mut BusLane) -> Result<(), Job> {
+    fn send(&mut self, job: Job, lanes: &mut OrderedLanes) -> Result<(), Job> {
         match job {
             Job::Append(append) => {
                 self.queues.append.try_send(append).map_err(|full| Job::Append(full.into_inner()))
@@ -82,8 +92,9 @@ impl Reactor {
                 self.queues.admit.try_send(admit).map_err(|full| Job::Admit(full.into_inner()))
             }
             Job::Presence(job) => self.queues.presence.send(job).map_err(Job::Presence),
+            Job::Stream(work) => self.send_stream(work, &mut lanes.streams).map_err(Job::Stream),
             Job::Report(report) => self.queues.reports.send(report).map_err(Job::Report),
-            Job::Interest(interest) => self.send_interest(interest, lane).map_err(Job::Interest),
+            Job::Interest(interest) => self.send_interest(interest, &mut lanes.bus).map_err(Job::Interest),
             Job::Signal { channel, frame } => {
                 if let Some(bus) = &self.queues.bus {
                     bus.signal(&channel, &frame);
@@ -102,9 +113,21 @@ impl Reactor {
         }
     }
 
-    fn send_interest(&self, interest: Interest, lane: &mut BusLane) -> Result<(), Interest> {
+    fn send_stream(&self, work: Box<StreamWork>, lane: &mut OrderedLane) -> Result<(), Box<StreamWork>> {
+        match lane {
+            OrderedLane::Open => self.queues.streams.try_send(*work).map_err(|full| {
+                *lane = OrderedLane::Full;
+                Box::new(full.into_inner())
+            }),
+            OrderedLane::Full => Err(work),
+        }
+    }
+
+    fn send_interest(&self, interest: Interest, lane: &mut OrderedLane) -> Result<(), Interest> {
         match &self.queues.bus {
-            Some(bus) if *lane == BusLane::Open => bus.want(interest).inspect_err(|_| *lane = BusLane::Full),
+            Some(bus) if *lane == OrderedLane::Open => {
+                bus.want(interest).inspect_err(|_| *lane = OrderedLane::Full)
+            }
             Some(_) | None => Err(interest),
         }
     }

@@ -11,6 +11,7 @@ use crate::hub::{Hub, Slot};
 use crate::id::CommandId;
 use crate::wire::command::Rejected;
 use crate::wire::push::ErrorCode;
+use crate::wire::stream::StreamId;
 
 /// The surroundings that a session is handed with every call, and the place for its results.
 pub struct Context<'a> {
@@ -45,6 +46,18 @@ impl Context<'_> {
         self.refused.push(refusal.code());
         self.effects.extend(refusal.bound().map(Effect::OverLimit));
         refusal.write(self.out, id, self.policy);
+    }
+
+    /// Refuses a command about a stream, or a piece without an id: the error names the stream.
+    pub(super) fn refuse_of_stream(
+        &mut self,
+        id: Option<CommandId>,
+        stream: &StreamId,
+        refusal: &Refusal<'_>,
+    ) {
+        self.refused.push(refusal.code());
+        self.effects.extend(refusal.bound().map(Effect::OverLimit));
+        refusal.write_of_stream(self.out, id, stream, self.policy);
     }
 
     pub(super) fn refuse_rejected(&mut self, rejected: &Rejected) {

@@ -1,7 +1,7 @@
 //! Orders from a session to its reactor, to be carried out in order.
 
 use super::life::ClientText;
-use super::outcome::{AppendChange, Creation, Occasion};
+use super::outcome::{AppendChange, Authority, Creation, Occasion};
 use crate::client_error::Reporter;
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -9,6 +9,7 @@ use crate::hub::SubscriptionId;
 use crate::id::{ChannelName, CommandId, Key, PresenceState, UserName};
 use crate::roster::{Departure, PageWish, Shown};
 use crate::wire::command::{HistoryRange, ReportedError, WatchDetail};
+use crate::wire::stream::{Generation, Piece, Position, StreamEnd, StreamId, StreamOptions};
 use std::sync::Arc;
 
 /// One order.
@@ -40,6 +41,9 @@ pub enum Effect {
     Signal { channel: ChannelName, frame: Arc<[u8]> },
     /// Tell the rosters, or read one.
     Roster(Box<RosterEffect>),
+    /// Pass a command to the owner of a stream, or read the stream. If the command has an id, answer with
+    /// [`super::Session::stream_answered`] or [`super::Session::stream_read`].
+    Stream(Box<StreamEffect>),
     /// Group errors of the client's application, and answer with [`super::Session::report_taken`].
     Report(Box<ReportEffect>),
     /// Start catching up, now that the reply is written.
@@ -78,6 +82,34 @@ pub enum RosterEffect {
     },
 }
 
+/// A command about a stream.
+#[derive(Debug, PartialEq)]
+pub struct StreamEffect {
+    /// `None` only for an append.
+    pub id: Option<CommandId>,
+    pub stream: StreamId,
+    /// The user that sent it.
+    pub user: UserName,
+    pub command: StreamCommand,
+    /// The time at which the command arrived.
+    pub asked: Moment,
+}
+
+/// The kinds of commands about a stream.
+#[derive(Debug, PartialEq)]
+pub enum StreamCommand {
+    /// Add a piece. Without a generation it is for the newest, and without a position it comes after what there is.
+    Append { generation: Option<Generation>, at: Option<Position>, piece: Piece },
+    /// Begin the next generation.
+    Restart,
+    /// End it, with this JSON in place of its text.
+    End { generation: Option<Generation>, at: Option<Position>, end: StreamEnd, data: Option<Box<str>> },
+    /// Have it ended.
+    Cancel { authority: Authority },
+    /// Read it, from the place that the client has.
+    Read { known: Option<(Generation, Position)> },
+}
+
 /// Errors of a client's application to count.
 #[derive(Debug, PartialEq)]
 pub struct ReportEffect {
@@ -102,6 +134,8 @@ pub struct AppendEffect {
     pub creation: Creation,
     /// JSON, byte for byte as received.
     pub data: Box<str>,
+    /// The stream that an original begins.
+    pub stream: Option<Box<StreamOptions>>,
     /// The time at which the command arrived; the deadline of its reply is counted from it.
     pub asked: Moment,
 }

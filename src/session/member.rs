@@ -19,6 +19,7 @@ use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
+use crate::wire::stream::StreamId;
 use crate::wire::{personal, push};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,11 @@ impl Member {
     pub(super) fn command(&mut self, request: CommandFrame<'_>, cx: &mut Context<'_>) {
         let id = request.id;
         if let Err(exceeded) = self.meters.admit(&request.command, cx.policy, cx.now.at, &mut cx.address) {
-            self.refuse_rate(id, exceeded, cx);
+            let piece = match request.command {
+                Command::Append(append) => Some(StreamId { channel: append.channel, offset: append.offset }),
+                _ => None,
+            };
+            self.refuse_rate(id, piece, exceeded, cx);
             return;
         }
         match (request.command, id) {
@@ -153,11 +158,17 @@ impl Member {
                 self.presence(id, PageWish { channel, after, limit }, cx);
             }
             (Command::Report(report), Some(id)) => self.report(id, *report, cx),
-            (Command::Append(_), id) => self.unknown(id, "append", cx),
-            (Command::Restart { .. }, id) => self.unknown(id, "restart", cx),
-            (Command::End(_), id) => self.unknown(id, "end", cx),
-            (Command::CancelStream { .. }, id) => self.unknown(id, "cancel", cx),
-            (Command::ReadStream { .. }, id) => self.unknown(id, "stream", cx),
+            (Command::Append(append), id) => self.append_to_stream(id, *append, cx),
+            (Command::Restart { channel, offset }, Some(id)) => {
+                self.restart_stream(id, StreamId { channel, offset }, cx);
+            }
+            (Command::End(end), Some(id)) => self.end_stream(id, end, cx),
+            (Command::CancelStream { channel, offset }, Some(id)) => {
+                self.cancel_stream(id, StreamId { channel, offset }, cx);
+            }
+            (Command::ReadStream { channel, offset, known }, Some(id)) => {
+                self.read_stream(id, StreamId { channel, offset }, known, cx);
+            }
             // The parser rejects these without an id.
             (
                 Command::Refresh { .. }
@@ -168,21 +179,29 @@ impl Member {
                 | Command::Present { .. }
                 | Command::Absent { .. }
                 | Command::Presence { .. }
-                | Command::Report(_),
+                | Command::Report(_)
+                | Command::Restart { .. }
+                | Command::End(_)
+                | Command::CancelStream { .. }
+                | Command::ReadStream { .. },
                 None,
             ) => {}
         }
     }
 
-    /// Refuses a command that this version does not have.
-    #[cold]
-    fn unknown(&mut self, id: Option<CommandId>, name: &str, cx: &mut Context<'_>) {
-        let message = format!("\"{name}\" is not a command");
-        self.rejected(&Rejected { id, fault: CommandFault::UnknownCommand, message }, cx);
-    }
-
-    fn refuse_rate(&mut self, id: Option<CommandId>, (rate, wait): Exceeded, cx: &mut Context<'_>) {
-        cx.refuse(id, &Refusal::Rate { rate, retry_ms: whole_ms(wait) });
+    /// `piece`: the stream of an `append`, which the error names.
+    fn refuse_rate(
+        &mut self,
+        id: Option<CommandId>,
+        piece: Option<StreamId>,
+        (rate, wait): Exceeded,
+        cx: &mut Context<'_>,
+    ) {
+        let refusal = Refusal::Rate { rate, retry_ms: whole_ms(wait) };
+        match piece {
+            Some(stream) => cx.refuse_of_stream(id, &stream, &refusal),
+            None => cx.refuse(id, &refusal),
+        }
         if self.rate_limited.over(RATE_LIMITED_MAX, cx.now.at) {
             cx.close(CloseReason::RateLimited { bound: rate.setting(), retry_ms: 10_000 });
         }
@@ -220,9 +239,15 @@ impl Member {
                 channel.is_personal() && channel.as_str() == personal::channel_of(&self.user).as_str()
             }
             (Right::Subscribe, AuthMode::Off)
-            | (Right::Publish | Right::Moderate | Right::Create | Right::Present | Right::Presence, _) => {
-                false
-            }
+            | (
+                Right::Publish
+                | Right::Moderate
+                | Right::Create
+                | Right::Present
+                | Right::Presence
+                | Right::Stream,
+                _,
+            ) => false,
         }
     }
 

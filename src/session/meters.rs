@@ -5,9 +5,10 @@ use super::policy::{Policy, PresencePolicy};
 use crate::auth::account::{Account, ChannelShare, RosterPlace};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
-use crate::rate::{ByteRate, Meter, Rate};
+use crate::rate::{ByteRate, Meter, Rate, SharedMeter};
 use crate::wire::command::{Command, Publish, RosterUse};
 use crate::wire::push::ReportedLimits;
+use crate::wire::stream::Piece;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub enum ExceededRate {
     Signals,
     ReadBytes,
     Channels,
+    StreamAppends,
+    StreamBytes,
     Rosters,
     /// The same rate, of all clients without a user's name at one address.
     RostersOfAddress,
@@ -44,6 +47,8 @@ impl ExceededRate {
             ExceededRate::Signals => "limits.signals_per_s",
             ExceededRate::ReadBytes => "limits.read_bytes_per_s",
             ExceededRate::Channels => "limits.channels_per_user",
+            ExceededRate::StreamAppends => "limits.stream_appends_per_s",
+            ExceededRate::StreamBytes => "limits.stream_bytes_per_s",
             ExceededRate::Rosters | ExceededRate::RostersOfAddress => "presence.commands_per_s",
         }
     }
@@ -57,8 +62,17 @@ pub(super) type Exceeded = (ExceededRate, Duration);
 pub(super) struct Meters {
     account: Owner,
     commands: Meter,
+    /// `None`: the connection has sent no piece of a stream.
+    pieces: Option<Box<PieceMeters>>,
     /// The publishes per second that the token claims; 0: none.
     claimed: u32,
+}
+
+/// The meters of a producer.
+#[derive(Debug, Default)]
+struct PieceMeters {
+    appends: SharedMeter,
+    bytes: SharedMeter,
 }
 
 /// Whose rates these are.
@@ -72,7 +86,7 @@ enum Owner {
 impl Meters {
     pub(super) fn new(account: Option<Arc<Account>>, claimed: u32) -> Meters {
         let account = account.map_or_else(|| Owner::Connection(Account::default()), Owner::User);
-        Meters { account, commands: Meter::default(), claimed }
+        Meters { account, commands: Meter::default(), pieces: None, claimed }
     }
 
     /// A new token claims another rate.
@@ -115,7 +129,7 @@ impl Meters {
                 }
                 self.admit_other(policy, now)
             }
-            Command::History { .. } => {
+            Command::History { .. } | Command::ReadStream { .. } => {
                 self.check_read(policy, now)?;
                 self.admit_other(policy, now)
             }
@@ -136,15 +150,13 @@ impl Meters {
                 self.admit_other(policy, now)
             }
             // The rate of reports is another matter, because over it there is no error.
-            Command::Connect(_) | Command::Unsubscribe { .. } | Command::Report(_) => {
-                self.admit_other(policy, now)
-            }
-            // They are counted where they are refused.
-            Command::Append(_)
+            Command::Connect(_)
+            | Command::Unsubscribe { .. }
+            | Command::Report(_)
             | Command::Restart { .. }
             | Command::End(_)
-            | Command::CancelStream { .. }
-            | Command::ReadStream { .. } => Ok(()),
+            | Command::CancelStream { .. } => self.admit_other(policy, now),
+            Command::Append(append) => self.admit_piece(&append.piece, policy, now),
         }
     }
 
@@ -196,6 +208,26 @@ impl Meters {
     pub(super) fn admit_other(&mut self, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
         match policy.commands {
             Some(rate) => self.commands.admit(rate, now).map_err(|wait| (ExceededRate::Commands, wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a piece of a stream, or refuses it. Pieces have rates of their own, which are far above those of other commands.
+    #[cold]
+    fn admit_piece(&mut self, piece: &Piece, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        let meters = self.pieces.get_or_insert_default();
+        if let Some(rate) = policy.stream_appends {
+            meters.appends.admit(rate, now).map_err(|wait| (ExceededRate::StreamAppends, wait))?;
+        }
+        let bytes = match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Event { kind, data } => kind.as_str().len() + data.len(),
+            Piece::Alive => 0,
+        };
+        match policy.stream_bytes {
+            Some(rate) => {
+                meters.bytes.admit_bytes(rate, bytes, now).map_err(|wait| (ExceededRate::StreamBytes, wait))
+            }
             None => Ok(()),
         }
     }

@@ -30,6 +30,8 @@ mod report;
 mod restoring;
 mod returning;
 mod roster;
+mod stream;
+mod stream_refusal;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -37,12 +39,14 @@ mod tests;
 pub use address_share::AddressShare;
 pub use answer::{AppendOutcome, HistoryOutcome, PresenceOutcome};
 pub use context::Context;
-pub use effect::{AppendEffect, Effect, ReportEffect, RosterEffect};
+pub use effect::{AppendEffect, Effect, ReportEffect, RosterEffect, StreamCommand, StreamEffect};
 pub use life::{ClientText, Life};
 pub use meters::ExceededRate;
-pub use policy::{AuthMode, Policy, PresencePolicy};
+pub use policy::{AuthMode, Policy, PresencePolicy, StreamPolicy, StreamsMode};
 pub use refusal::Refusal;
 pub use returning::ReturningClient;
+pub use stream::{StreamReadOutcome, StreamReply};
+pub use stream_refusal::StreamRefusal;
 
 use crate::clock::Moment;
 use crate::close::CloseReason;

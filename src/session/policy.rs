@@ -58,6 +58,31 @@ impl PresencePolicy {
     }
 }
 
+/// The acceptance of begins of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamsMode {
+    /// By those with the right.
+    On,
+    /// `streams.enabled` is false.
+    Off,
+    /// The store keeps none.
+    NotKept,
+}
+
+/// The rules for streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamPolicy {
+    pub mode: StreamsMode,
+    /// `streams.life_ms`: the longest time for which a producer that is not read is not asked for a sign of life.
+    pub life: Duration,
+}
+
+impl Default for StreamPolicy {
+    fn default() -> StreamPolicy {
+        StreamPolicy { mode: StreamsMode::On, life: Duration::from_secs(600) }
+    }
+}
+
 /// The rules for all sessions: see the module documentation.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -76,6 +101,10 @@ pub struct Policy {
     pub channels: u32,
     /// The rate of all other commands; `None` if off.
     pub commands: Option<Rate>,
+    /// The rate of pieces of streams of each connection; `None` if off.
+    pub stream_appends: Option<Rate>,
+    /// The bytes of these pieces; `None` if off.
+    pub stream_bytes: Option<ByteRate>,
     /// The rate of pings and pongs; `None` if off.
     pub control_frames: Option<Rate>,
     /// Bounds on a command's JSON.
@@ -83,6 +112,7 @@ pub struct Policy {
     /// The limits that `connected` reports.
     pub reported_limits: ReportedLimits,
     pub presence: PresencePolicy,
+    pub streams: StreamPolicy,
     /// `clients.reports`: errors of applications are counted.
     pub reports: bool,
     pub auth: AuthMode,
@@ -111,6 +141,14 @@ impl Policy {
             read_bytes: ByteRate::new(limits.read_bytes_per_s, limits.read_bytes_burst),
             channels: limits.channels_per_user(),
             commands: Rate::new(limits.commands_per_s, limits.commands_burst),
+            stream_appends: Rate::new(
+                limits.stream_appends_per_s,
+                limits.stream_appends_per_s.saturating_mul(2),
+            ),
+            stream_bytes: ByteRate::new(
+                limits.stream_bytes_per_s,
+                limits.stream_bytes_per_s.saturating_mul(2),
+            ),
             control_frames: Rate::new(limits.control_frames_per_s, limits.control_frames_burst),
             bounds: CommandBounds { json_depth: limits.json_depth, subscriptions: limits.subscriptions },
             reported_limits: ReportedLimits {
@@ -120,6 +158,7 @@ impl Policy {
                 subscriptions: limits.subscriptions,
             },
             presence: PresencePolicy::default(),
+            streams: StreamPolicy::default(),
             reports: true,
             auth,
             instance,
@@ -163,6 +202,12 @@ impl Policy {
     #[must_use]
     pub fn with_presence(self, presence: PresencePolicy) -> Policy {
         Policy { presence, ..self }
+    }
+
+    /// Has sessions use streams by these rules.
+    #[must_use]
+    pub fn with_streams(self, streams: StreamPolicy) -> Policy {
+        Policy { streams, ..self }
     }
 
     /// Decides whether errors of applications are counted.

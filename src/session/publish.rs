@@ -20,8 +20,11 @@ const READ_RETRY_MS: u32 = 1_000;
 
 impl Member {
     pub(super) fn publish(&mut self, id: CommandId, publish: Publish<'_>, cx: &mut Context<'_>) {
-        let Publish { channel, key, content, stream: _ } = publish;
-        if !self.may(Right::Publish, &channel, Some(id), cx) || !self.reserve(id, cx) {
+        let Publish { channel, key, content, stream } = publish;
+        if !self.may(Right::Publish, &channel, Some(id), cx) {
+            return;
+        }
+        if (stream.is_some() && !self.may_begin(id, &channel, cx)) || !self.reserve(id, cx) {
             return;
         }
         let authority = || match self.permissions.allow(Right::Moderate, &channel) {
@@ -44,6 +47,7 @@ impl Member {
             change,
             creation,
             data,
+            stream,
             asked: cx.asked,
         })));
     }

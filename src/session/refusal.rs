@@ -2,9 +2,11 @@
 
 use super::meters::ExceededRate;
 use super::policy::{Policy, PresencePolicy};
+use super::stream_refusal::StreamRefusal;
 use crate::id::CommandId;
 use crate::wire::command::{CommandFault, Rejected};
 use crate::wire::push::{self, CommandError, ErrorCode};
+use crate::wire::stream::StreamId;
 
 /// A reason to refuse a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub enum Refusal<'a> {
     UserRosters,
     /// The rosters did not answer.
     PresenceSilent { retry_ms: u32 },
+    /// A reason that only commands about streams have.
+    Stream(StreamRefusal),
 }
 
 /// When to retry after a bound of this process was reached, in milliseconds: a queue drains in far less.
@@ -113,7 +117,8 @@ impl Refusal<'_> {
             | Refusal::TooEarly { .. }
             | Refusal::NoAuth
             | Refusal::PresenceOff
-            | Refusal::PresenceSilent { .. } => None,
+            | Refusal::PresenceSilent { .. }
+            | Refusal::Stream(_) => None,
         }
     }
 
@@ -148,6 +153,7 @@ impl Refusal<'_> {
             | Refusal::PresenceSilent { .. }
             | Refusal::TooEarly { .. } => ErrorCode::Unavailable,
             Refusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
+            Refusal::Stream(refusal) => refusal.code(),
             Refusal::BadToken(_) | Refusal::NoAuth => ErrorCode::Unauthorized,
         }
     }
@@ -180,6 +186,7 @@ impl Refusal<'_> {
             | Refusal::PresenceOff
             | Refusal::Rosters
             | Refusal::NoAuth => None,
+            Refusal::Stream(refusal) => refusal.retry_ms(),
         }
     }
 
@@ -189,6 +196,7 @@ impl Refusal<'_> {
             Refusal::Unavailable { .. } | Refusal::NoRoom { .. } | Refusal::Unconfirmed { .. } => {
                 Some("store")
             }
+            Refusal::Stream(refusal) => refusal.dependency(),
             Refusal::Rejected(_)
             | Refusal::ConnectedAlready
             | Refusal::Forbidden(_)
@@ -285,8 +293,31 @@ impl Refusal<'_> {
             Refusal::PresenceSilent { .. } => PRESENCE_SILENT.into(),
             Refusal::Rosters => rosters_message(policy),
             Refusal::UserRosters => user_rosters_message(policy),
+            Refusal::Stream(refusal) => refusal.message().into(),
             Refusal::NoAuth => "auth is off, so there is no token to refresh; do not send refresh".into(),
         }
+    }
+
+    /// Writes the `error` frame of a command about a stream, which names the stream.
+    pub fn write_of_stream(
+        &self,
+        out: &mut Vec<u8>,
+        id: Option<CommandId>,
+        stream: &StreamId,
+        policy: &Policy,
+    ) {
+        let message = self.message(policy);
+        let error = CommandError {
+            code: self.code(),
+            dependency: self.dependency(),
+            retry_ms: self.retry_ms(),
+            message: &message,
+        };
+        let fault = match self {
+            Refusal::Stream(StreamRefusal::Fault(fault)) => Some(fault),
+            _ => None,
+        };
+        push::stream_error(out, id, stream, fault, &error);
     }
 
     /// Writes the `error` frame.
@@ -348,6 +379,12 @@ fn rate_message(rate: ExceededRate, policy: &Policy) -> String {
             "{setting} is {} new channels an hour; use an existing channel or wait retry_ms",
             limits.channels_per_user()
         ),
+        ExceededRate::StreamAppends => {
+            format!("{setting} is {}; wait retry_ms, then continue the stream", limits.stream_appends_per_s)
+        }
+        ExceededRate::StreamBytes => {
+            format!("{setting} is {}; wait retry_ms, then continue the stream", limits.stream_bytes_per_s)
+        }
         ExceededRate::Rosters => format!(
             "{setting} is {} for all your connections together; wait retry_ms before the next use of a roster",
             policy.presence.commands_per_s

@@ -3,9 +3,10 @@
 mod commands;
 mod rates;
 mod reports;
+mod streams;
 mod tokens;
 
-use super::outcome::{AppendError, Appended, Attempt, Counted, Denied, Identity, Occasion};
+use super::outcome::{AppendError, Appended, Attempt, Authority, Counted, Denied, Identity, Occasion};
 use super::*;
 use crate::auth::account::Account;
 use crate::auth::permission::Permissions;

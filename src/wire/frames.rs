@@ -115,6 +115,16 @@ impl Decoder {
         }
     }
 
+    /// Counts the time of incomplete input from now on.
+    pub fn restart(&mut self, now: Moment) {
+        if let Some(assembly) = &mut self.assembly {
+            assembly.began = now;
+            if let Some(message) = &mut assembly.message {
+                message.began = now;
+            }
+        }
+    }
+
     /// Bytes held for incomplete input.
     pub fn bytes(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| {

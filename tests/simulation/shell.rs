@@ -361,8 +361,8 @@ impl Shell {
                         self.jobs.push(Work::Read(read));
                     }
                     Job::Admit(admit) => self.jobs.push(Work::Admit(admit)),
-                    // Its clients use no rosters and report nothing.
-                    Job::Presence(_) | Job::Report(_) => {}
+                    // Its clients use no rosters, begin no streams and report nothing.
+                    Job::Presence(_) | Job::Stream(_) | Job::Report(_) => {}
                     Job::Signal { channel, frame } => self.signals.push((channel, frame)),
                     Job::Interest(interest) => {
                         bus_is_full |= self.habits.rng.u8(..100) < self.habits.bus_full;

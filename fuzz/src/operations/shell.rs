@@ -326,5 +326,6 @@ fn name(job: &Job) -> &'static str {
         Job::Signal { .. } => "signal",
         Job::Presence(_) => "presence",
         Job::Report(_) => "report",
+        Job::Stream(_) => "stream",
     }
 }

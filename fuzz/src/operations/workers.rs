@@ -83,7 +83,8 @@ impl Workers {
             Job::Read(_) => 2 | 16,
             Job::Admit(_) => 4,
             Job::Interest(_) => 8,
-            Job::Signal { .. } | Job::Presence(PresenceJob::Event(_)) => return Ok(()),
+            // Commands about streams are answered at their deadline.
+            Job::Signal { .. } | Job::Stream(_) | Job::Presence(PresenceJob::Event(_)) => return Ok(()),
             Job::Presence(PresenceJob::Page { .. }) | Job::Report(_) => 32,
         };
         if self.full.0 & queue != 0 {
@@ -160,6 +161,7 @@ impl Workers {
             )
             | Job::Interest(Interest::Leave { .. })
             | Job::Signal { .. }
+            | Job::Stream(_)
             | Job::Presence(_)) => panic!("not a job that waits: {job:?}"),
         };
         (None, Some(completion))

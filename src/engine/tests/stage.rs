@@ -3,6 +3,7 @@
 use super::*;
 use crate::job::client_errors::ReportJob;
 use crate::job::presence::PresenceJob;
+use crate::job::stream::StreamWork;
 
 pub(super) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -34,6 +35,10 @@ pub(super) struct Stage {
     pub(super) presence: VecDeque<PresenceJob>,
     /// Jobs that fit into the queue of the rosters.
     pub(super) presence_room: usize,
+    /// Work for the owner of the streams.
+    pub(super) streams: VecDeque<StreamWork>,
+    /// Work that fits into its queue.
+    pub(super) stream_room: usize,
     /// Reports of errors; `None` refuses them as a full queue does.
     pub(super) reports: Option<VecDeque<Box<ReportJob>>>,
     /// Events on rosters that no client causes and that the queue has room for, each turn.
@@ -98,6 +103,8 @@ impl Stage {
             admits: VecDeque::new(),
             presence: VecDeque::new(),
             presence_room: usize::MAX,
+            streams: VecDeque::new(),
+            stream_room: usize::MAX,
             reports: Some(VecDeque::new()),
             roster_share: 100,
             answers: VecDeque::new(),
@@ -197,6 +204,9 @@ impl Stage {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(self.read_room);
+        if self.engine.wants_stream_room() {
+            self.engine.set_stream_room(self.stream_room);
+        }
         self.engine.finish_completions(AUTH_QUEUE);
         self.send_jobs();
     }
@@ -222,6 +232,13 @@ impl Stage {
                 Job::Report(report) => match &mut self.reports {
                     Some(reports) => reports.push_back(report),
                     None => self.engine.handle_refused(Job::Report(report)),
+                },
+                Job::Stream(work) => match self.stream_room.checked_sub(1) {
+                    Some(room) => {
+                        self.stream_room = room;
+                        self.streams.push_back(*work);
+                    }
+                    None => self.engine.handle_refused(Job::Stream(work)),
                 },
                 Job::Interest(_) | Job::Signal { .. } => {}
             }
