@@ -262,7 +262,8 @@ impl<'a> ParsedFrame<'a> {
             }
             (None, _, _) => {
                 let message = "the frame has no command; send one of connect, refresh, subscribe, unsubscribe, \
-                               publish, history, signal, present, absent, presence and report";
+                               publish, history, signal, present, absent, presence, report, append, restart, end, cancel and \
+                               stream";
                 Err(Complaint::malformed(message.to_owned()))
             }
         }
