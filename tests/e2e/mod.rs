@@ -63,6 +63,8 @@ mod silent_connects;
 mod slow_subscriber;
 mod start_refused;
 mod storm;
+mod streams;
+mod streams_end;
 mod subprotocols;
 mod subscriptions_bound;
 mod surroundings;

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod line;
 pub mod publisher;
 pub mod raw;
+pub mod stream;
 pub mod token;
 pub mod wait;
 
