@@ -264,7 +264,6 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         edits_max: 100,
         writers: 2,
         readers: 2,
-        streams: StreamSettings::default(),
         source: None,
         member: None,
         instance: "test-1".into(),
