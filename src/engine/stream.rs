@@ -234,7 +234,7 @@ impl Engine {
     /// Notes the end of a connection: its streams lose their producer.
     pub(super) fn end_producer(&mut self, slot: SlotId) {
         if self.streams.producers.remove(&slot).is_some() {
-            // What it still sends is awaited as after any other close.
+            // Input that it still sends is awaited as after any other close.
             self.read_again(slot);
             let producer = self.producer_of(slot);
             self.send_stream_work(StreamWork::Detach { producer });

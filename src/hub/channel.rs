@@ -2,7 +2,7 @@
 
 use super::exchange::LogPage;
 use super::id::{ChannelId, Slot, SubscriptionId};
-use super::streams::ChannelStreams;
+use super::streams::state::ChannelStreams;
 use super::tail::Tail;
 use crate::id::{ChannelName, Offset};
 use crate::wire::publication::{Change, Published, UNKNOWN_TIME, time_of};

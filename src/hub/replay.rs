@@ -11,7 +11,7 @@ use super::Hub;
 use super::channel::{Channel, Knowledge, LiveSubscriber, ReadState, RunState, channel_mut};
 use super::exchange::{CatchUpStep, Need, Paging, ReplayPage};
 use super::id::SubscriptionId;
-use super::streams::ShowStep;
+use super::streams::state::ShowStep;
 use super::subscription::{Behind, Catching, SubscriptionStage, WaitsFor, subscription_mut};
 use crate::id::Offset;
 use crate::limits::{REPLAY_PAGE_BYTES_MAX, REPLAY_PUBLICATIONS_MAX, SHARED_FRAME_BYTES_MIN};

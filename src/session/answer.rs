@@ -1,7 +1,8 @@
-//! The answers to an append and to a history read, as the reactor hands them to a session.
+//! The answers to an append, a history read and commands about streams, as the reactor hands them to a session.
 
 use super::outcome::{AppendError, Appended};
 use crate::wire::push::LogPosition;
+use crate::wire::stream::{StreamOutcome, WholeStream};
 
 /// The outcome of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,5 +36,29 @@ pub enum HistoryOutcome<'a> {
     /// The store could not be read; retry after `retry_ms` milliseconds.
     Unavailable { retry_ms: u32 },
     /// The store did not answer in time.
+    Late,
+}
+
+/// The answer to a command that writes to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamReply {
+    /// The owner of the streams answered.
+    Outcome(StreamOutcome),
+    /// A queue was full: certainly not done.
+    QueueFull,
+    /// The owner did not answer in time.
+    Late,
+}
+
+/// The answer to `stream`.
+#[derive(Clone, Copy, Debug)]
+pub enum StreamReadOutcome<'a> {
+    /// The stream, if it is open.
+    Read(Option<&'a WholeStream>),
+    /// The queue was full.
+    QueueFull,
+    /// The streams could not be read; retry after `retry_ms` milliseconds.
+    Unavailable { retry_ms: u32 },
+    /// They were not read in time.
     Late,
 }

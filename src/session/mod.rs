@@ -37,7 +37,7 @@ mod subscribe;
 mod tests;
 
 pub use address_share::AddressShare;
-pub use answer::{AppendOutcome, HistoryOutcome, PresenceOutcome};
+pub use answer::{AppendOutcome, HistoryOutcome, PresenceOutcome, StreamReadOutcome, StreamReply};
 pub use context::Context;
 pub use effect::{AppendEffect, Effect, ReportEffect, RosterEffect, StreamCommand, StreamEffect};
 pub use life::{ClientText, Life};
@@ -45,7 +45,6 @@ pub use meters::ExceededRate;
 pub use policy::{AuthMode, Policy, PresencePolicy, StreamPolicy, StreamsMode};
 pub use refusal::Refusal;
 pub use returning::ReturningClient;
-pub use stream::{StreamReadOutcome, StreamReply};
 pub use stream_refusal::StreamRefusal;
 
 use crate::clock::Moment;

@@ -3,6 +3,7 @@
 //! The session decides by the token alone. If a stream is open, whose it is and whether a piece fits are decided by the owner of the
 //! streams, which answers.
 
+use super::answer::{StreamReadOutcome, StreamReply};
 use super::context::Context;
 use super::effect::{Effect, StreamCommand, StreamEffect};
 use super::member::Member;
@@ -15,33 +16,7 @@ use crate::auth::permission::Right;
 use crate::id::{ChannelName, CommandId};
 use crate::wire::command::{AppendPiece, EndStream};
 use crate::wire::push;
-use crate::wire::stream::{
-    Generation, Position, ProducerNotice, StreamFault, StreamId, StreamOutcome, WholeStream,
-};
-
-/// The answer to a command that writes to a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamReply {
-    /// The owner of the streams answered.
-    Outcome(StreamOutcome),
-    /// A queue was full: certainly not done.
-    QueueFull,
-    /// The owner did not answer in time.
-    Late,
-}
-
-/// The answer to `stream`.
-#[derive(Clone, Copy, Debug)]
-pub enum StreamReadOutcome<'a> {
-    /// The stream, if it is open.
-    Read(Option<&'a WholeStream>),
-    /// The queue was full.
-    QueueFull,
-    /// The streams could not be read; retry after `retry_ms` milliseconds.
-    Unavailable { retry_ms: u32 },
-    /// They were not read in time.
-    Late,
-}
+use crate::wire::stream::{Generation, Position, ProducerNotice, StreamFault, StreamId, StreamOutcome};
 
 /// When a client should retry if there was no answer in time, in milliseconds.
 const LATE_RETRY_MS: u32 = 1_000;

@@ -7,14 +7,12 @@
 //! arrives. The store shows a read everything that it broadcast before, so the answer and what was kept adjoin. A subscriber that had more
 //! before it fell behind is shown an older whole first, and then the rest.
 //!
-//! Whether a stream ended is known from the log alone: a publication that edits or deletes its begin ends it.
+//! The end of a stream is known from the log alone: a publication that edits or deletes its begin ends it.
 
 mod round;
-mod state;
+pub(super) mod state;
 #[cfg(test)]
 mod tests;
-
-pub(super) use state::{ChannelStreams, ShowStep};
 
 use super::Hub;
 use super::channel::channel_mut;

@@ -76,7 +76,7 @@ enum Sent {
     News(StreamNews),
 }
 
-/// What a read found, on its way to the hub.
+/// The findings of a read, on their way to the hub.
 #[derive(Debug)]
 enum Found {
     Log { need: Need, position: LogPosition, first: u64, frames: Vec<u8>, count: u32, has_streams: bool },
@@ -533,7 +533,7 @@ impl Scene {
                 self.apply(Deed::Drain(reader));
             }
         }
-        // Those that became live without their streams have them by now.
+        // Readers that became live without their streams have them by now.
         for reader in self.readers.iter().flatten() {
             assert!(reader.synced && self.hub.is_live(reader.id), "{reader:?}");
             assert_eq!(reader.last, Some(self.shelf.log.len() as u64), "{reader:?}");
@@ -597,7 +597,7 @@ fn readers_that_join_together_share_one_read() {
         scene.apply(Deed::Subscribe(0));
     }
     assert!(matches!(scene.needs.make_contiguous(), [Need::Streams(_)]), "{:?}", scene.needs);
-    // What arrives meanwhile follows the answer, which is from before it.
+    // News that arrive meanwhile follow the answer, which is from before it.
     for deed in [Deed::Read, Deed::Write(0, 2), Deed::Deliver(1), Deed::Answer] {
         scene.apply(deed);
     }
