@@ -5,7 +5,10 @@
 //! backup. Honest clients follow the client's duties, rogue ones do not. A shadow of each connection checks every frame
 //! against the promises of `docs/protocol.md`, and in the end every honest client must have everything.
 //!
-//! A second world has only the dependencies: they fail by the seed under the real board, with probes, work and
+//! A world of its own has streams: producers that repeat, restart, fall silent and die, the real ledger in a store that fails, and
+//! readers of any pace on real engines.
+//!
+//! A further world has only the dependencies: they fail by the seed under the real board, with probes, work and
 //! handshakes, and what the board reports is compared with their true state.
 //!
 //! `SEED=7 cargo test --test simulation` replays one run and prints its last events; `SEEDS=5000` runs more seeds.
@@ -26,12 +29,16 @@ mod simulation {
     pub mod shell;
     pub mod socket;
     pub mod store;
+    pub mod stream_rig;
+    pub mod stream_store;
+    pub mod stream_world;
     pub mod trace;
     pub mod work;
     pub mod world;
 }
 
 use simulation::ground::Ground;
+use simulation::stream_world::StreamWorld;
 use simulation::trace::Trace;
 use simulation::world::World;
 use std::num::NonZero;
@@ -50,7 +57,10 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number, got {text:?}")))
 }
 
-/// One run of one of the two worlds.
+/// The same for producers and readers of streams.
+const STREAM_SEEDS: u64 = 12;
+
+/// One run of one of the worlds.
 type Run = fn(u64, Rc<Trace>);
 
 fn run(of: Run, seed: u64, trace: &Rc<Trace>) -> std::thread::Result<()> {
@@ -63,6 +73,10 @@ fn conversation(seed: u64, trace: Rc<Trace>) {
 
 fn dependencies(seed: u64, trace: Rc<Trace>) {
     Ground::new(seed, trace).run();
+}
+
+fn streams(seed: u64, trace: Rc<Trace>) {
+    StreamWorld::new(seed, trace).run();
 }
 
 /// Runs every `stride`th seed until one fails, and returns it. A run has one thread, and runs share no state.
@@ -113,6 +127,11 @@ fn failed_dependency_is_announced_in_time_once_and_its_recovery_too() {
 }
 
 #[test]
+fn streams_keep_their_promises_under_simulated_failures() {
+    run_all(streams, STREAM_SEEDS);
+}
+
+#[test]
 fn same_seed_gives_the_same_run() {
     let events = |of, seed| {
         let trace = Rc::new(Trace::silent());
@@ -120,4 +139,5 @@ fn same_seed_gives_the_same_run() {
     };
     assert_eq!(events(conversation, 3), events(conversation, 3));
     assert_eq!(events(dependencies, 3), events(dependencies, 3));
+    assert_eq!(events(streams, 3), events(streams, 3));
 }

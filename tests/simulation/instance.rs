@@ -77,7 +77,7 @@ impl Instance {
     }
 }
 
-fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setup> {
+pub fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setup> {
     let vitals = Vitals::new(usize::from(REACTORS), 1_000, 2_000, u64::MAX, now.at);
     vitals.drain.revise(PLAN);
     let report = Report { status: 200, body: "{}".into() };
@@ -103,6 +103,20 @@ fn setup(name: &InstanceName, limits: &Limits, kind: Kind, now: Now) -> Arc<Setu
         outlook: Arc::new(Outlook::new(Arc::new(Snapshot::ok()), report)),
         metrics: Arc::new(Metrics::new(usize::from(REACTORS), Arc::clone(&name.0), sources)),
     })
+}
+
+/// No rates, and little room for slow readers.
+pub fn limits_of_streams() -> Limits {
+    Limits {
+        publishes_per_s: 0,
+        publish_bytes_per_s: 0,
+        commands_per_s: 0,
+        read_bytes_per_s: 0,
+        outbox_bytes: 1 << 10,
+        outbox_bytes_hard: 64 << 10,
+        pending: 64,
+        ..Limits::default()
+    }
 }
 
 /// Small bounds, so that each is hit; short times, so that many rounds fit in a run.
