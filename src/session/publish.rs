@@ -7,6 +7,7 @@ use super::member::Member;
 use super::meters::ExceededRate;
 use super::outcome::{AppendChange, AppendError, Attempt, Authority, Creation};
 use super::refusal::Refusal;
+use super::stream_refusal::StreamRefusal;
 use super::{Session, SessionStage};
 use crate::auth::permission::Right;
 use crate::id::{ChannelName, CommandId, Key};
@@ -142,7 +143,7 @@ impl Session {
                 }
                 AppendError::MayNotCreate => Refusal::Forbidden(Right::Create.name()),
                 AppendError::TooManyEdits => Refusal::Edits,
-                AppendError::Stream(_) => Refusal::Queue,
+                AppendError::Stream(fault) => Refusal::Stream(StreamRefusal::Fault(fault)),
                 AppendError::NoRoom { retry_ms } => Refusal::NoRoom { retry_ms },
                 AppendError::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
                 AppendError::Unconfirmed { retry_ms } => Refusal::Unconfirmed { retry_ms },
