@@ -11,8 +11,8 @@ const NOTES: &str = "\
 One JSON line per run goes to stdout. Exit codes: 0 all as expected, 1 something was not (see `errors`), 2 wrong arguments.
 
 Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here
-publishes for many people; for `signal` also with SEAWALL_LIMITS_SIGNALS_PER_S=0. `echo` needs --echo. See docs/measuring.md
-for more.";
+publishes for many people; for `signal` also with SEAWALL_LIMITS_SIGNALS_PER_S=0, for `tokens` with
+SEAWALL_LIMITS_STREAM_APPENDS_PER_S=0. `echo` needs --echo. See docs/measuring.md for more.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Roster(Roster),
     /// All connections lost at once and reconnected
     Storm(Storm),
+    /// Streams, open loop: latency from the intended send time of each token, with every reader's text checked
+    Tokens(Tokens),
 }
 
 /// `connect`
@@ -100,6 +102,26 @@ pub(crate) struct Idle {
     /// Then hold them until standard input ends
     #[arg(long)]
     pub(crate) until_eof: bool,
+}
+
+/// `tokens`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Tokens {
+    /// Streams at once
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) streams: u32,
+    /// Streams in one channel
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) per_channel: u32,
+    /// Tokens per second of each stream
+    #[arg(long, value_name = "R", default_value_t = 50.0, value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Producing connections, which share the streams
+    #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) producers: u32,
+    /// Readers of each channel
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..))]
+    pub(crate) readers: u32,
 }
 
 /// `echo`

@@ -183,6 +183,10 @@ impl Crowd {
             | Message::Subscribed { .. }
             | Message::Published { .. }
             | Message::Publication { .. }
+            | Message::StreamEnd { .. }
+            | Message::Stream { .. }
+            | Message::Appended { .. }
+            | Message::Ended { .. }
             | Message::Signal { .. }
             | Message::Present { .. }
             | Message::Presence { .. }

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Api(arguments) => modes::api::run(&common, &arguments, process),
         Command::Roster(arguments) => modes::roster::run(&common, &arguments, process),
         Command::Storm(arguments) => modes::storm::run(&common, &arguments, process),
+        Command::Tokens(arguments) => modes::tokens::run(&common, &arguments, process),
     });
     match report {
         Ok(report) => {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// One message. Unknown keys are ignored, as the protocol requires.
 #[derive(Debug)]
@@ -16,6 +17,14 @@ pub(crate) enum Message<'a> {
     Error { id: Option<u64>, code: &'a str },
     /// A pushed publication.
     Publication { channel: &'a str, offset: u64, key: Option<&'a str>, data: &'a str },
+    /// A pushed publication that ends a stream: an edit of its begin.
+    StreamEnd { channel: &'a str, begin: u64, data: &'a str },
+    /// Pushed text of a stream, with its positions. It has escapes if it is not borrowed.
+    Stream { channel: &'a str, offset: u64, at: u64, text: Cow<'a, str>, next: u64 },
+    /// The acknowledgement of everything below `next`.
+    Appended { channel: &'a str, offset: u64, next: u64 },
+    /// The reply to `end`.
+    Ended { id: u64 },
     /// The reply to `present`.
     Present { id: u64 },
     /// A pushed frame of a roster, or with `id` the reply to `presence`.
@@ -50,6 +59,11 @@ struct Any<'a> {
     error: Option<Refusal<'a>>,
     #[serde(borrow)]
     publication: Option<Publication<'a>>,
+    #[serde(borrow)]
+    stream: Option<StreamPiece<'a>>,
+    #[serde(borrow)]
+    appended: Option<Reached<'a>>,
+    ended: Option<Nothing>,
     #[serde(borrow)]
     signal: Option<Signal<'a>>,
     #[serde(borrow)]
@@ -96,8 +110,27 @@ struct Publication<'a> {
     channel: &'a str,
     offset: u64,
     key: Option<&'a str>,
+    edits: Option<u64>,
+    stream: Option<&'a str>,
     #[serde(borrow)]
     data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct StreamPiece<'a> {
+    channel: &'a str,
+    offset: u64,
+    at: u64,
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+    next: u64,
+}
+
+#[derive(Deserialize)]
+struct Reached<'a> {
+    channel: &'a str,
+    offset: u64,
+    next: u64,
 }
 
 #[derive(Deserialize)]
@@ -124,8 +157,17 @@ pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
     let any: Any<'_> = serde_json::from_slice(text).ok()?;
     let id = any.id;
     let message = if let Some(publication) = any.publication {
-        let Publication { channel, offset, key, data } = publication;
-        Message::Publication { channel, offset, key, data: data.get() }
+        let Publication { channel, offset, key, edits, stream, data } = publication;
+        match (edits, stream) {
+            (Some(begin), Some(_)) => Message::StreamEnd { channel, begin, data: data.get() },
+            _ => Message::Publication { channel, offset, key, data: data.get() },
+        }
+    } else if let Some(StreamPiece { channel, offset, at, text, next }) = any.stream {
+        Message::Stream { channel, offset, at, text, next }
+    } else if let Some(Reached { channel, offset, next }) = any.appended {
+        Message::Appended { channel, offset, next }
+    } else if let Some(Nothing {}) = any.ended {
+        Message::Ended { id: id? }
     } else if let Some(Published { channel, key, offset, duplicate }) = any.published {
         Message::Published { id: id?, channel, key, offset, duplicate }
     } else if let Some(Signal { channel, data }) = any.signal {
@@ -175,6 +217,22 @@ mod tests {
         let text = br#"{"presence":{"channel":"c","revision":3,"complete":true,"users":4,"connections":5,"refresh_ms":9}}"#;
         assert!(matches!(read(text), Some(Message::Presence { id: None, users: 4, refresh_ms: Some(9) })));
         assert!(matches!(read(br#"{"id":8,"present":{"channel":"c"}}"#), Some(Message::Present { id: 8 })));
+        let text = br#"{"stream":{"channel":"c","offset":5,"gen":1,"at":0,"text":"a\"","next":2}}"#;
+        assert!(matches!(
+            read(text),
+            Some(Message::Stream { channel: "c", offset: 5, at: 0, text, next: 2 }) if text == "a\""
+        ));
+        let text = br#"{"publication":{"channel":"c","offset":9,"edits":5,"stream":"completed","data":{"text":"a"}}}"#;
+        assert!(matches!(
+            read(text),
+            Some(Message::StreamEnd { channel: "c", begin: 5, data: "{\"text\":\"a\"}" })
+        ));
+        let text = br#"{"appended":{"channel":"c","offset":5,"gen":1,"next":2}}"#;
+        assert!(matches!(read(text), Some(Message::Appended { channel: "c", offset: 5, next: 2 })));
+        assert!(matches!(
+            read(br#"{"id":7,"ended":{"channel":"c","offset":5}}"#),
+            Some(Message::Ended { id: 7 })
+        ));
         assert!(matches!(read(br#"{"beat":{"revision":1,"heads":{}}}"#), Some(Message::Beat)));
         assert!(matches!(read(br#"{"status":{"level":"ok"}}"#), Some(Message::News)));
         assert!(matches!(read(br#"{"new":{}}"#), Some(Message::Unknown)));

@@ -10,6 +10,7 @@ pub(crate) mod publish;
 pub(crate) mod roster;
 pub(crate) mod signal;
 pub(crate) mod storm;
+pub(crate) mod tokens;
 
 use crate::crowd::{Crowd, Mode};
 use crate::faults::excerpt;
