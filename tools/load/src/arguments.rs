@@ -12,7 +12,7 @@ One JSON line per run goes to stdout. Exit codes: 0 all as expected, 1 something
 
 Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here
 publishes for many people; for `signal` also with SEAWALL_LIMITS_SIGNALS_PER_S=0, for `tokens` with
-SEAWALL_LIMITS_STREAM_APPENDS_PER_S=0. `echo` needs --echo. See docs/measuring.md for more.";
+SEAWALL_LIMITS_STREAM_APPENDS_PER_S=0, and SEAWALL_LIMITS_PENDING for the streams of one producer. `echo` needs --echo. See docs/measuring.md for more.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]
@@ -108,7 +108,7 @@ pub(crate) struct Idle {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Tokens {
     /// Streams at once
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) streams: u32,
     /// Streams in one channel
     #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
