@@ -207,7 +207,8 @@ impl Streams {
                 Some(())
             }
             Message::Appended { channel, offset, next } => {
-                let place = self.place(channel, *offset)?;
+                // The end of a stream may be answered before its last pieces are.
+                let Some(place) = self.place(channel, *offset) else { return Some(()) };
                 let stream = self.streams.get_mut(place)?;
                 let reached = usize::try_from(*next).ok()? / TOKEN_BYTES;
                 let tokens = stream.sent.get(stream.acknowledged..reached)?;
