@@ -14,7 +14,7 @@ mod paths;
 use baseline::{Baseline, Judgement};
 use callgrind::Cost;
 use paths::Path;
-use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session};
+use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session, stream};
 // The reactor's files included by `paths` use `crate::clock`.
 use seawall::clock;
 use std::collections::BTreeMap;
@@ -64,6 +64,7 @@ const COUNTED: &[Counted] = &[
     counted::<handshake::Handshake<true>>("handshake", 1_000),
     counted::<handshake::Handshake<false>>("handshake_unwatched", 1_000),
     counted::<session::SignIn>("sign_in", 1_000),
+    counted::<stream::TakeToken>("stream_take", 2_000),
     counted::<availability::AvailabilityVerdict>("availability", 2_000),
     counted::<availability::Refusal>("refusal", 2_000),
     counted::<bounds::Admit>("rate_admit", 2_000),

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod outbox;
 mod reactor;
 pub mod session;
+pub mod stream;
 
 /// One repeatable operation of the gateway.
 pub trait Path {
