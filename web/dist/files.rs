@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/page-09bc60dd72.js",
+        path: "/assets/page-3cddca2565.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"09bc60dd72b8ba6d71f9af42db809e19\"", bytes: include_bytes!("assets/page-09bc60dd72.js") },
-        gzip: Some(FileForm { etag: "\"cf0ecde5a6051af19a09f4d4e8b45b0e\"", bytes: include_bytes!("assets/page-09bc60dd72.js.gz") }),
+        plain: FileForm { etag: "\"3cddca2565308fbb5d9e783c13a3f625\"", bytes: include_bytes!("assets/page-3cddca2565.js") },
+        gzip: Some(FileForm { etag: "\"8a529e2a48e59882abecb2b7a32d5ce6\"", bytes: include_bytes!("assets/page-3cddca2565.js.gz") }),
     },
     File {
         path: "/assets/page-606bfd0c0b.css",
@@ -25,14 +25,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"7a22ef1d523c35c4957ffed8438bc529\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"30af5f370800871ff86bf899af3dfbf9\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"d273de1aa0679172d2f546766cb4800c\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"ffbfc9e86687bf798e33ee94c92b8541\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -60,8 +60,8 @@
         path: "/seawall-client-producer.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"b24a715bdcdad1657ac6cdce98fcebc6\"", bytes: include_bytes!("seawall-client-producer.js") },
-        gzip: Some(FileForm { etag: "\"047925625d148e2222ffe0991168737a\"", bytes: include_bytes!("seawall-client-producer.js.gz") }),
+        plain: FileForm { etag: "\"fe08c6b8e6188cba2a0c1dd80185e01e\"", bytes: include_bytes!("seawall-client-producer.js") },
+        gzip: Some(FileForm { etag: "\"01eaccb776bb6cdb63fdd5cdb4b4fef3\"", bytes: include_bytes!("seawall-client-producer.js.gz") }),
     },
     File {
         path: "/seawall-client-reports.js",
@@ -74,8 +74,8 @@
         path: "/seawall-client-streams.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"60de9af8a3881430ed9a5f75791f1841\"", bytes: include_bytes!("seawall-client-streams.js") },
-        gzip: Some(FileForm { etag: "\"fcbb416bb98588c559e64a4f44f5ae9b\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
+        plain: FileForm { etag: "\"7f0b6618e261bdd777b63932c3ed3bc8\"", bytes: include_bytes!("seawall-client-streams.js") },
+        gzip: Some(FileForm { etag: "\"754c4362789b66d1cecad51e8ce859b4\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
     },
     File {
         path: "/seawall-client-telemetry.js",

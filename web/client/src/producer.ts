@@ -4,17 +4,25 @@ import type { Client } from './api.js';
 import type { Owner } from './channel.js';
 import { invalid, SeawallError } from './error.js';
 import { newKey } from './key.js';
+import { Pace, type Sender } from './pace.js';
+import { joined, PIECE_MAX, type Piece } from './pieces.js';
 import type { StreamEnd } from './stream.js';
-import { command, type Frame } from './wire.js';
+import { command, type Frame, type WireError } from './wire.js';
 
 /** Bytes that are kept until the gateway has stored them: as many as it takes of a stream before it stores them. */
 export const WINDOW_BYTES = 65_536;
-/** The longest text of one piece, in UTF-16 units: escaped, it fits into a frame. */
-const PIECE_MAX = 4_096;
 /** The wait before a command is repeated, if the gateway does not say. */
 const AGAIN_MS = 300;
+/** Each refusal in a row doubles the wait, up to this many times. */
+const DOUBLINGS_MAX = 4;
+/** The wait for the answer to a rejoin. */
+const REJOIN_MS = 2_000;
+/** Cancels that are kept while a begin is not answered. */
+const EARLY_MAX = 64;
 /** Errors after which a command is repeated. */
 const TRANSIENT = ['timeout', 'too_many', 'unconfirmed', 'rate_limited', 'unavailable', 'draining'];
+
+const isPassing = (code: string) => code === 'gap' || code === 'overloaded' || TRANSIENT.includes(code);
 
 /** How a stream begins. All are optional. */
 export interface BeginOptions {
@@ -68,12 +76,6 @@ export interface Producer {
   end(state?: 'completed' | 'failed' | 'cancelled', data?: unknown): Promise<Ended>;
 }
 
-interface Piece {
-  readonly at: number;
-  readonly next: number;
-  readonly body: object;
-}
-
 /** The reply to a begin. */
 interface Begun {
   readonly offset: number;
@@ -82,11 +84,13 @@ interface Begun {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+/** Of each client. */
+const paces = new WeakMap<Owner, Pace>();
 const wait = (ms: number) => new Promise<void>((resolve) => { setTimeout(resolve, ms); });
 const over = (state: StreamEnd, edit: number) => new SeawallError({ code: 'ended', message: `This stream has ended: ${state}.`, state, edit });
 const closed = () => new SeawallError({ code: 'closed', message: 'The connection is closed for good: see client.state.' });
 
-class Out implements Producer {
+class Out implements Producer, Sender {
   offset = 0;
   /** The position after everything that was written. */
   #next = 0;
@@ -99,7 +103,14 @@ class Out implements Producer {
   #pieces: Piece[] = [];
   /** The connection that knows of this producer. */
   #on: string | undefined;
-  #isJoining = false;
+  /** The connection that was last asked to join. */
+  #asked: string | undefined;
+  /** Defined exactly while something will be sent again, before which nothing new is sent. */
+  #again: ReturnType<typeof setTimeout> | undefined;
+  /** Refusals since something was stored. */
+  #refusals = 0;
+  /** Cancels that came before the reply to the begin said which stream is this one. */
+  #early: Frame[] = [];
   /** Why nothing can be written any more. */
   #over: SeawallError | undefined;
   #isEnding = false;
@@ -107,12 +118,15 @@ class Out implements Producer {
   #isRestarting = false;
   readonly #abort = new AbortController();
   readonly #owner: Owner;
+  readonly #pace: Pace;
   readonly #stop: (() => void)[];
   /** Called when something is stored, this producer joined a connection, or the stream ended. */
   readonly #waiters = new Set<() => void>();
 
   constructor(readonly client: Client, readonly channel: string, readonly key: string, readonly body: object) {
     this.#owner = client as unknown as Owner;
+    this.#pace = paces.get(this.#owner) ?? new Pace();
+    paces.set(this.#owner, this.#pace);
     const tap = (frame: Frame) => this.#take(frame);
     this.#owner.taps.add(tap);
     this.#stop = [() => this.#owner.taps.delete(tap), client.state.subscribe(() => this.#look())];
@@ -132,17 +146,19 @@ class Out implements Producer {
   }
 
   async begin(): Promise<void> {
-    this.#isJoining = true;
     try {
-      const begun = await this.#ask<Begun>('publish', this.body);
-      this.offset = begun.offset;
-      this.#begun(begun);
-      this.#next = this.#stored;
+      const { offset, stream } = await this.#ask<Begun>('publish', this.body);
+      if (!stream) throw new SeawallError({ code: 'unknown_command', message: 'This gateway has no streams: it stored the begin as a usual message.' });
+      const { gen, next, state, edit } = stream;
+      if (state !== undefined) throw over(state, edit!);
+      this.offset = offset;
+      this.#gen = gen;
+      this.#next = this.#stored = next;
+      this.#on = this.#connection;
     } catch (error) {
       throw this.#finish(error as SeawallError);
-    } finally {
-      this.#isJoining = false;
     }
+    for (const frame of this.#early.splice(0)) this.#take(frame);
     this.#look();
   }
 
@@ -155,49 +171,61 @@ class Out implements Producer {
 
   async event(type: string, data: unknown = null): Promise<void> {
     this.#room();
+    JSON.stringify(data); // throws here if it is not JSON, and not when it is sent again
     this.#cut();
     this.#add({ event: { type, data } }, 1);
     await this.#until(() => this.#waiting < WINDOW_BYTES);
   }
 
   alive(): void {
-    if (!this.#over && !this.#pieces.length) this.#send({ at: this.#next, next: this.#next, body: {} });
+    if (!this.#over && !this.#isRestarting && !this.#pieces.length && this.#isJoined) this.#send({ at: this.#next, next: this.#next });
   }
 
   async restart(): Promise<void> {
     this.#room();
     this.#isRestarting = true;
+    // From now on text belongs to the new generation.
+    this.#text = '';
+    this.#pieces = [];
+    this.#next = this.#stored = 0;
+    this.#wake();
     try {
-      const { gen } = await this.#ask<{ gen: number }>('restart', this.#place);
-      this.#gen = gen;
-      this.#text = '';
-      this.#pieces = [];
-      this.#next = this.#stored = 0;
+      this.#gen = (await this.#ask<{ gen: number }>('restart', this.#place)).gen;
     } catch (error) {
       throw this.#finish(error as SeawallError);
     } finally {
       this.#isRestarting = false;
     }
+    this.resend();
   }
 
   async end(state: Ended['state'] = 'completed', data?: unknown): Promise<Ended> {
-    this.#room();
-    this.#cut();
-    this.#isEnding = true;
-    for (;;) {
-      // On a new connection the pieces go first.
-      await this.#until(() => this.#on !== undefined && this.#on === this.#connection);
-      try {
-        const { state: how, edit } = await this.#owner.request<Ended>({ ...this.#place, gen: this.#gen, at: this.#next, state, data }, 'end');
-        return this.#ended(how, edit);
-      } catch (thrown) {
-        const { code, state: how, edit, retryMs = AGAIN_MS } = thrown as SeawallError;
-        if (code === 'ended') return this.#ended(how!, edit!);
-        if (code !== 'gap' && !TRANSIENT.includes(code)) throw this.#finish(thrown as SeawallError);
-        await wait(retryMs);
-        this.#resend();
+    try {
+      this.#room();
+      this.#cut(true);
+      this.#isEnding = true;
+      for (;;) {
+        // The pieces go first.
+        await this.#until(() => this.#isJoined && !this.#isRestarting && this.#again === undefined);
+        try {
+          const { state: how, edit } = await this.#owner.request<Ended>({ ...this.#place, gen: this.#gen, at: this.#next, state, data }, 'end');
+          throw this.#finish(over(how, edit));
+        } catch (thrown) {
+          const { code, retryMs } = thrown as SeawallError;
+          if (!isPassing(code)) throw this.#finish(thrown as SeawallError);
+          this.#retry(retryMs);
+        }
       }
+    } catch (thrown) {
+      const { code, state: how, edit } = thrown as SeawallError;
+      if (code === 'ended') return { state: how!, edit: edit! };
+      throw thrown;
     }
+  }
+
+  /** True if this connection knows of this producer. */
+  get #isJoined(): boolean {
+    return this.#on !== undefined && this.#on === this.#connection;
   }
 
   get #place(): object {
@@ -229,9 +257,9 @@ class Out implements Producer {
   }
 
   /** Makes pieces of the text. Half of a surrogate pair waits for the other. */
-  #cut(): void {
+  #cut(isLast = false): void {
     const half = /[\uD800-\uDBFF]$/.test(this.#text) ? this.#text.slice(-1) : '';
-    let rest = this.#isEnding || !half ? this.#text : this.#text.slice(0, -1);
+    let rest = isLast || !half ? this.#text : this.#text.slice(0, -1);
     this.#text = this.#text.slice(rest.length);
     while (rest !== '') {
       const length = rest.length > PIECE_MAX && /[\uD800-\uDBFF]/.test(rest[PIECE_MAX - 1]!) ? PIECE_MAX - 1 : PIECE_MAX;
@@ -242,77 +270,91 @@ class Out implements Producer {
     }
   }
 
-  #add(body: object, size: number): void {
-    const piece = { at: this.#next, next: this.#next + size, body };
+  #add(body: Pick<Piece, 'text' | 'event'>, size: number): void {
+    const piece = { at: this.#next, next: this.#next + size, ...body };
     this.#next = piece.next;
     this.#pieces.push(piece);
-    this.#send(piece);
+    if (this.#over || !this.#isJoined || this.#isRestarting || this.#again !== undefined) return;
+    if (this.#pace.isHeld) this.#retry(0);
+    else this.#send(piece);
   }
 
-  #send({ at, body }: Piece): void {
-    if (this.#on === undefined || this.#on !== this.#connection) return;
-    this.#owner.send(command(undefined, 'append', { ...this.#place, gen: this.#gen, at, ...body }));
+  #send({ at, text, event }: Piece): void {
+    this.#owner.send(command(undefined, 'append', { ...this.#place, gen: this.#gen, at, text, event }));
   }
 
-  /** Sends again what is not stored: what is known is dropped by the gateway. */
-  #resend(): void {
+  /** Has what is not stored sent again, after a wait and in turn. */
+  #retry(ms = AGAIN_MS): void {
+    if (this.#over) return;
+    const longer = ms * (1 + Math.random()) * 2 ** Math.min(this.#refusals, DOUBLINGS_MAX);
+    this.#again ??= setTimeout(() => this.#pace.add(this), longer);
+  }
+
+  /**
+   * Sends again what is not stored: what is known is dropped by the gateway. On a new connection a piece without text joins, which
+   * counts as no publication, and its acknowledgement has what is stored.
+   */
+  resend(): number {
+    clearTimeout(this.#again);
+    this.#again = undefined;
+    const connection = this.#connection;
+    if (this.#over || this.#isRestarting || connection === undefined) return 0;
+    if (!this.#isJoined) {
+      this.#asked = connection;
+      this.#again = setTimeout(() => this.#pace.add(this), REJOIN_MS);
+      this.#send({ at: this.#stored, next: this.#stored });
+      return 1;
+    }
+    this.#pieces = joined(this.#pieces);
     for (const piece of this.#pieces) this.#send(piece);
+    this.#wake();
+    return this.#pieces.length;
   }
 
-  /** Has the stream join a new connection: a begin with the same key is answered with what is stored. */
+  /** Has the stream join a new connection. */
   #look(): void {
-    const now = this.#connection;
     if (this.client.state.value.phase === 'closed' && !this.#over) this.#finish(closed());
-    if (this.#over || this.#isJoining || !this.offset || now === undefined || now === this.#on) return;
-    this.#isJoining = true;
-    this.#ask<Begun>('publish', this.body).then((begun) => this.#begun(begun)).catch((error: SeawallError) => { this.#finish(error); }).finally(() => {
-      this.#isJoining = false;
-      // It may have been lost again meanwhile.
-      this.#look();
-    });
-  }
-
-  #begun({ stream }: Begun): void {
-    if (!stream) throw new SeawallError({ code: 'unknown_command', message: 'This gateway has no streams: it stored the begin as a usual message.' });
-    const { gen, next, state, edit } = stream;
-    if (state !== undefined) throw over(state, edit!);
-    if (this.#gen && gen !== this.#gen && !this.#isRestarting) throw new SeawallError({ code: 'stale', message: 'Another run has restarted this stream.', gen });
-    if (this.#gen && next < this.#stored && !this.#isRestarting) throw new SeawallError({ code: 'gap', message: 'The gateway lost a part of this stream.', next });
-    this.#on = this.#connection;
-    if (this.#isRestarting) return;
-    this.#gen = gen;
-    this.#took(next);
-    this.#resend();
+    if (!this.#over && this.offset && this.#connection !== undefined && !this.#isJoined) this.#pace.add(this);
   }
 
   #took(next: number): void {
+    if (next > this.#stored) this.#refusals = 0;
     this.#stored = Math.max(this.#stored, next);
     this.#pieces = this.#pieces.filter((piece) => piece.next > next);
+    // Before that it is about a piece on the connection before.
+    if (!this.#isJoined && this.#asked !== undefined && this.#asked === this.#connection) {
+      this.#on = this.#asked;
+      this.#pace.add(this);
+    }
     this.#wake();
   }
 
-  #take({ id, appended, cancel, error, publication }: Frame): void {
+  #take(frame: Frame): void {
+    const { id, appended, cancel, error, publication } = frame;
+    if (!this.offset) {
+      if (cancel?.channel === this.channel && this.#early.push(frame) > EARLY_MAX) this.#early.shift();
+      return;
+    }
     const { edits, deletes, stream, offset: edit, channel } = publication ?? {};
-    if (stream && stream !== 'begun' && channel === this.channel && (edits ?? deletes) === this.offset) return this.#isEnded(stream, edit!);
+    if (stream && stream !== 'begun' && channel === this.channel && (edits ?? deletes) === this.offset) return void this.#finish(over(stream, edit!));
     const about = appended ?? cancel ?? error;
     if (id !== undefined || about?.offset !== this.offset || about.channel !== this.channel) return;
-    if (appended && appended.gen === this.#gen) this.#took(appended.next);
     if (cancel) this.#abort.abort(new SeawallError({ code: 'cancelled', message: `${cancel.user} cancelled this stream.` }));
-    if (!error) return;
-    const { code, state, retry_ms: retryMs = AGAIN_MS } = error;
-    if (code === 'ended') this.#isEnded(state!, error.edit!);
-    else if (code === 'gap' || code === 'overloaded' || TRANSIENT.includes(code)) setTimeout(() => this.#resend(), retryMs);
-    else this.#finish(new SeawallError(error));
+    if (appended && appended.gen === this.#gen && !this.#isRestarting) this.#took(appended.next);
+    if (error) this.#refused(error);
   }
 
-  /** Records that the stream ended. If that is because of {@link end}, its reply follows. */
-  #isEnded(state: StreamEnd, edit: number): void {
-    if (!this.#isEnding) this.#finish(over(state, edit));
-  }
-
-  #ended(state: StreamEnd, edit: number): Ended {
-    this.#finish(over(state, edit));
-    return { state, edit };
+  /** Takes the refusal of a piece. That of a piece of an earlier text says nothing. */
+  #refused(error: WireError): void {
+    const { code, state, retry_ms: ms = AGAIN_MS, gen, next } = error;
+    if (code === 'ended') return void this.#finish(over(state!, error.edit!));
+    if (this.#isRestarting || (code === 'stale' && gen === this.#gen)) return;
+    const isLost = code === 'gap' && !this.#isJoined && next! < this.#stored;
+    if (isLost || !isPassing(code)) return void this.#finish(new SeawallError(isLost ? { ...error, message: 'The gateway lost a part of this stream.' } : error));
+    if (code === 'rate_limited') this.#pace.hold(ms);
+    if (this.#again !== undefined) return;
+    this.#retry(ms);
+    this.#refusals += 1;
   }
 
   /** Ends the work of this producer. Returns the reason. */
@@ -320,6 +362,8 @@ class Out implements Producer {
     this.#over ??= why;
     this.#stop.splice(0).forEach((off) => off());
     this.#pieces = [];
+    clearTimeout(this.#again);
+    this.#pace.remove(this);
     if (!this.#isEnding) this.#abort.abort(why);
     this.#wake();
     return why;

@@ -24,7 +24,7 @@ export interface StreamPiece {
   readonly restarted?: true;
 }
 
-/** A text that is being written. It is a publication, whose end is an edit of it. */
+/** A text that is being written. It is a publication, whose end is an edit of it. An iteration ends with it, or when the channel's handle leaves. */
 export interface Stream extends AsyncIterable<StreamPiece> {
   readonly channel: string;
   /** The offset of its begin, and of its message in a timeline. */
@@ -53,6 +53,8 @@ class One implements Stream {
   readonly state = new Cell<StreamState>('streaming');
   readonly reading: Reading = unread();
   begun: Publication | undefined;
+  /** True once the channel has left: nothing follows, although the stream may not have ended. */
+  readonly isLeft = new Cell(false);
   /** False after a lost connection, until a frame about it came. */
   isConfirmed = true;
   readonly #channel: Handle;
@@ -83,7 +85,7 @@ class One implements Stream {
   async *[Symbol.asyncIterator](): AsyncIterator<StreamPiece> {
     let [of, text, count] = [0, '', 0];
     let wake = () => {};
-    const stop = [this.text, this.events, this.state].map((each) => (each as Observable<unknown>).subscribe(() => wake()));
+    const stop = [this.text, this.events, this.state, this.isLeft].map((each) => (each as Observable<unknown>).subscribe(() => wake()));
     try {
       for (;;) {
         const { gen, text: now, events, state } = this.reading;
@@ -97,7 +99,7 @@ class One implements Stream {
           text = now;
           yield { text: added };
         } else if (events.length > count) yield { event: events[count++]! };
-        else if (isEnd(state)) return;
+        else if (isEnd(state) || this.isLeft.value) return;
         else await new Promise<void>((resolve) => { wake = resolve; });
       }
     } finally {
@@ -110,6 +112,8 @@ class Open extends Cell<readonly Stream[]> {
   readonly #channel: Handle;
   readonly #open = new Map<number, One>();
   readonly #ended = new Set<number>();
+  /** Streams that were given up, and whose end may follow. */
+  readonly #unsure = new Map<number, One>();
   /** Streams with changes that listeners do not know. */
   readonly #changed = new Set<One>();
 
@@ -123,9 +127,10 @@ class Open extends Cell<readonly Stream[]> {
     // The handle drops these listeners when it leaves.
     channel.on('publication', (one) => this.#publication(one));
     channel.on('reset', () => {
-      for (const { offset } of this.#open.values()) this.#end(offset, 'interrupted');
+      for (const one of this.#open.values()) this.#end(one, 'interrupted');
       // The new log has these offsets as well.
       this.#ended.clear();
+      this.#unsure.clear();
     });
     channel.on('synced', () => {
       // The gateway sent one frame for each stream that is open: these ended meanwhile.
@@ -135,6 +140,7 @@ class Open extends Cell<readonly Stream[]> {
       if (phase === 'left') {
         stop();
         channel.owner.taps.delete(tap);
+        for (const one of this.#open.values()) one.isLeft.set(true);
         this.#open.clear();
         this.set([]);
       } else if (!/live|syncing/.test(phase)) for (const one of this.#open.values()) one.isConfirmed = false;
@@ -160,8 +166,9 @@ class Open extends Cell<readonly Stream[]> {
     const { offset, stream, edits, deletes, data } = one;
     const of = edits ?? deletes;
     if (of !== undefined) {
-      if (!this.#open.has(of)) return this.#forget(of);
-      return this.#end(of, deletes !== undefined ? 'deleted' : stream === undefined || stream === 'begun' ? 'replaced' : stream, data);
+      const ending = this.#open.get(of) ?? this.#unsure.get(of);
+      if (!ending) return this.#forget(of);
+      return this.#end(ending, deletes !== undefined ? 'deleted' : stream === undefined || stream === 'begun' ? 'replaced' : stream, data);
     }
     // While the channel is read from the log, the end may follow, and a frame comes for each stream that is open.
     if (stream !== 'begun' || this.#ended.has(offset)) return;
@@ -170,17 +177,21 @@ class Open extends Cell<readonly Stream[]> {
     if (open) open.begun = one;
   }
 
-  #end(offset: number, state: StreamEnd, data?: unknown): void {
-    const one = this.#open.get(offset)!;
+  #end(one: One, state: StreamEnd, data?: unknown): void {
+    const { offset } = one;
     end(one.reading, state, data);
     this.#open.delete(offset);
+    this.#unsure.delete(offset);
     this.#forget(offset);
     this.#look(one);
   }
 
   #forget(offset: number): void {
     this.#ended.add(offset);
-    if (this.#ended.size > ENDED_MAX) for (const first of this.#ended) return void this.#ended.delete(first);
+    if (this.#ended.size <= ENDED_MAX) return;
+    const [first] = this.#ended as Iterable<number> as [number];
+    this.#ended.delete(first);
+    this.#unsure.delete(first);
   }
 
   #miss(one: One): void {
@@ -205,7 +216,7 @@ class Open extends Cell<readonly Stream[]> {
 
   async #ask(one: One): Promise<void> {
     const { offset, reading, reading: { gen, next: after } } = one;
-    const { owner, name: channel, state } = this.#channel;
+    const { owner, name: channel } = this.#channel;
     reading.asked = true;
     try {
       const frame = await owner.request<StreamFrame>({ channel, offset, gen, after }, 'stream');
@@ -214,27 +225,42 @@ class Open extends Cell<readonly Stream[]> {
       answered(reading, frame);
       this.#look(one);
     } catch (thrown) {
-      const { code, retryMs, state: how, edit } = thrown as SeawallError;
+      const { code, state: how, edit } = thrown as SeawallError;
       if (!code) return report(thrown);
       if (this.#open.get(offset) !== one) return;
-      if (code === 'ended') await this.#readEnd(offset, how!, edit!);
-      else if (code === 'not_found') this.#end(offset, 'interrupted');
-      else if (state.value.phase !== 'left' && (retryMs !== undefined || TRANSIENT.includes(code))) {
-        setTimeout(() => {
-          reading.asked = false;
-          if (this.#open.get(offset) === one) this.#look(one);
-        }, Math.max(AGAIN_MS, retryMs ?? 0));
-      }
+      if (code === 'ended') return this.#readEnd(one, how!, edit!);
+      if (code === 'not_found') this.#giveUp(one, 'interrupted');
       // After another refusal a further request would be refused as well. The end of the stream brings its text.
+      else this.#again(one, thrown as SeawallError);
     }
   }
 
-  /** Reads the publication that ended a stream, which this channel missed. Without it the text stays as far as it was read. */
-  async #readEnd(offset: number, how: StreamEnd, edit: number): Promise<void> {
-    const page = await this.#channel.history({ after: edit - 1, limit: 1 }).catch(() => undefined);
-    if (!this.#open.has(offset)) return;
-    const last = page?.publications.find((each) => each.offset === edit);
-    this.#end(offset, how, last?.data);
+  /** Requests the missing part later, if the error passes. Returns if it does. */
+  #again(one: One, { code, retryMs }: SeawallError): boolean {
+    const passes = this.#channel.state.value.phase !== 'left' && (retryMs !== undefined || TRANSIENT.includes(code));
+    if (passes) {
+      setTimeout(() => {
+        one.reading.asked = false;
+        if (this.#open.get(one.offset) === one) this.#look(one);
+      }, Math.max(AGAIN_MS, retryMs ?? 0));
+    }
+    return passes;
+  }
+
+  /** Reads the publication that ended a stream, which this channel missed. If it is not retained, the text stays as far as it was read. */
+  async #readEnd(one: One, how: StreamEnd, edit: number): Promise<void> {
+    const page = await this.#channel.history({ after: edit - 1, limit: 1 }).catch((error: SeawallError) => error);
+    // The end may have come meanwhile.
+    if (this.#open.get(one.offset) !== one) return;
+    const last = 'code' in page ? undefined : page.publications.find((each) => each.offset === edit);
+    if (last) this.#end(one, how, last.data);
+    else if (!('code' in page) || !this.#again(one, page)) this.#giveUp(one, how);
+  }
+
+  /** Ends a stream without its last text, which its end may bring. */
+  #giveUp(one: One, how: StreamEnd): void {
+    this.#end(one, how);
+    this.#unsure.set(one.offset, one);
   }
 }
 

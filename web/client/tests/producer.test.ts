@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { begin } from '../src/producer.js';
-import { client, fast, Server } from './fakes.js';
+import { begin, type Producer } from '../src/producer.js';
+import { client, fast, Server, type FakeSocket } from './fakes.js';
 import { until } from './gateway.js';
 import { Streams, type Stream } from './streams.js';
 
@@ -137,4 +137,104 @@ test('a refusal for now is followed by another try', async (t) => {
   server.refuses = undefined;
   await out.end();
   assert.equal(server.streams[0]!.text.toString(), 'Hello');
+});
+
+/** The appends that a server was sent, over all connections. */
+const appends = (server: Streams) => server.sockets.flatMap(({ sent }) => sent).flatMap(({ append }) => append ?? []);
+const turn = () => new Promise(setImmediate);
+
+test('pieces that were refused are sent again together and once, and other streams of the client wait as well', async (t) => {
+  const { server, it } = start(t);
+  const [out, other] = [await begin(it, 'c'), await begin(it, 'c')];
+  server.refuses = { code: 'rate_limited', message: '', retry_ms: 100 };
+  let text = '';
+  // More than the gateway refuses before the first refusal is here.
+  for (let token = 0; token < 100; token += 1) {
+    text += `${token} `;
+    void out.write(`${token} `);
+    await Promise.resolve();
+  }
+  await turn();
+  const refused = appends(server).length;
+  void other.write('waits');
+  await turn();
+  assert.equal(appends(server).length, refused, 'nothing is sent before the time that the gateway said');
+  server.refuses = undefined;
+  await until('stored', () => out.stored === text.length && other.stored === 5);
+  assert.equal(appends(server).length, refused + 2);
+  assert.deepEqual(server.streams.map((one) => one.text.toString()), [text, 'waits']);
+});
+
+test('after a lost connection many streams join with one small frame each, and none is published again', async (t) => {
+  const { server, it } = start(t);
+  const all: Producer[] = [];
+  for (let count = 0; count < 60; count += 1) all.push(await begin(it, 'c'));
+  await all[0]!.write('kept');
+  await until('stored', () => all[0]!.stored === 4);
+  server.acknowledges = false;
+  for (const token of ['a', 'b', 'c']) {
+    void all[1]!.write(token);
+    await turn();
+  }
+  server.acknowledges = true;
+  const old = server.sockets.splice(0).at(-1)!;
+  old.lost();
+  const sent = () => server.sockets.flatMap((socket) => socket.sent);
+  await until('all join', () => new Set(appends(server).map(({ offset }) => offset)).size === 60);
+  await until('what was not acknowledged is', () => all[1]!.stored === 3);
+  assert.deepEqual(sent().filter(({ publish }) => publish), []);
+  assert.deepEqual(appends(server).filter(({ text }) => text), [], 'the store has it: only the acknowledgement was lost');
+  await all[1]!.write('!');
+  assert.deepEqual([await all[0]!.end(), await all[1]!.end()].map(({ state }) => state), ['completed', 'completed']);
+  assert.deepEqual(server.streams.slice(0, 2).map((one) => one.text.toString()), ['kept', 'abc!']);
+});
+
+test('an end after the end by the gateway, or whose reply was lost, is no error', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c');
+  Object.assign(server.streams[0]!, { state: 'cancelled' });
+  await out.write('late');
+  await until('notified', () => out.cancelled.aborted);
+  assert.deepEqual(await out.end('cancelled'), { state: 'cancelled', edit: 99 });
+  assert.deepEqual(await out.end('cancelled'), { state: 'cancelled', edit: 99 });
+  const other = await begin(it, 'c');
+  await other.write('Hello');
+  await until('stored', () => other.stored === 5);
+  const ended = other.end();
+  // Stored, but the connection is lost before the reply.
+  Object.assign(server.streams[1]!, { state: 'completed' });
+  server.sockets.at(-1)!.lost();
+  assert.deepEqual(await ended, { state: 'completed', edit: 99 });
+  assert.equal(other.cancelled.aborted, false);
+});
+
+test('a restart drops what was written before it, and keeps what is written during it', async (t) => {
+  const { server, it } = start(t);
+  const out = await begin(it, 'c');
+  await out.write('stored');
+  void out.write('not sent');
+  const restarted = out.restart();
+  void out.write('new');
+  await turn();
+  await restarted;
+  server.sockets.at(-1)!.deliver({ error: { code: 'stale', message: 'a piece of the old text', channel: 'c', offset: 1, gen: 2 } });
+  assert.deepEqual(await out.end(), { state: 'completed', edit: 99 });
+  assert.deepEqual([server.streams[0]!.text.toString(), server.streams[0]!.gen], ['new', 2]);
+  const other = await begin(it, 'c');
+  server.sockets.at(-1)!.deliver({ error: { code: 'stale', message: 'another run', channel: 'c', offset: 2, gen: 2 } });
+  assert.equal(other.cancelled.reason.code, 'stale');
+});
+
+test('a cancel that comes with the reply to the begin is not missed', async (t) => {
+  class Cancels extends Streams {
+    override handle(socket: FakeSocket, frame: Record<string, any>): void {
+      super.handle(socket, frame);
+      const cancel = (offset: number) => socket.deliver({ cancel: { channel: 'c', offset, gen: 1, user: 'ann', end_ms: 5000 } });
+      if (frame['publish'] && this.streams.length === 1) [cancel(7), cancel(1)];
+    }
+  }
+  const it = client(t, new Cancels(), { clock: fast() });
+  const [out, other] = [await begin(it, 'c'), await begin(it, 'c')];
+  assert.equal(out.cancelled.reason?.code, 'cancelled');
+  assert.equal(other.cancelled.aborted, false, 'it was about another stream');
 });

@@ -10,6 +10,8 @@ import { Cell, notify } from '../src/observable.js';
 import { answered, end, take, unread, wants, type Reading, type StreamEnd, type StreamFrame } from '../src/stream.js';
 import { streams, type StreamPiece } from '../src/streams.js';
 import type { Frame } from '../src/wire.js';
+import { client, fast, Server } from './fakes.js';
+import { until } from './gateway.js';
 
 type Step = { push: StreamFrame; reply?: never; end?: never } | { reply: StreamFrame; push?: never; end?: never } | { end: { stream: StreamEnd; data: unknown }; push?: never; reply?: never };
 interface Case { name: string; steps: Step[]; does: string[]; asks: [number, number][]; view: object }
@@ -97,7 +99,10 @@ class Room {
     this.listeners[event] = listener;
   }
 
+  historyFails: SeawallError | undefined;
+
   async history(): Promise<object> {
+    if (this.historyFails) throw this.historyFails;
     return { publications: this.pages };
   }
 
@@ -249,4 +254,52 @@ test('streams end with their handle, and frames of other channels are not taken'
   assert.equal(room.streams.value.length, 1);
   room.state.set({ phase: 'left' });
   assert.deepEqual([room.owner.taps.size, room.streams.value], [0, []]);
+});
+
+test('an iteration ends when its channel leaves, and when the client closes', async (t) => {
+  const server = new Server();
+  const it = client(t, server, { clock: fast() });
+  const rooms = [it.channel('a'), it.channel('b')];
+  const open = rooms.map((room) => streams(room));
+  await until('live', () => rooms.every(({ state }) => state.value.phase === 'live'));
+  for (const channel of ['a', 'b']) server.sockets.at(-1)!.deliver({ stream: { channel, offset: 1, gen: 1, at: 0, text: channel, next: 1 } });
+  await settle();
+  const seen: string[] = [];
+  const over = open.map(async ({ value: [stream] }, index) => {
+    for await (const { text } of stream!) seen.push(text!);
+    seen.push(`${index} ${stream!.state.value}`);
+  });
+  await settle();
+  rooms[0]!.leave();
+  await over[0];
+  assert.deepEqual(seen, ['a', 'b', '0 streaming'], 'the stream goes on, without this reader');
+  it.close();
+  await over[1];
+  assert.equal(seen.at(-1), '1 streaming');
+});
+
+test('the end of a stream that has ended is read once history answers, and one that comes late corrects what was shown', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const turns = async () => { for (let turn = 0; turn < 20; turn++) await Promise.resolve(); };
+  const room = new Room();
+  for (const offset of [1, 2, 3]) room.push({ gen: 1, at: 0, text: 'half', next: 4 }, offset);
+  await turns();
+  const [one, two, three] = room.streams.value;
+  room.state.set({ phase: 'syncing' });
+  room.state.set({ phase: 'waiting' });
+  room.historyFails = new SeawallError({ code: 'rate_limited', message: '', retryMs: 2_000 });
+  room.answer = ({ offset }) => Promise.reject(new SeawallError(offset === 3 ? { code: 'not_found', message: '' } : { code: 'ended', message: '', state: 'completed', edit: 8 + Number(offset) }));
+  (room.listeners['synced'] as () => void)();
+  await turns();
+  assert.deepEqual([one, two, three].map((each) => each!.state.value), ['streaming', 'streaming', 'interrupted']);
+  room.historyFails = undefined;
+  room.pages = [{ channel: 'c1', offset: 9, user: 'bot', time: 1, edits: 1, data: { text: 'the whole' } }];
+  mock.timers.tick(2_000);
+  await turns();
+  assert.deepEqual([one!.state.value, one!.text.value, two!.state.value, two!.text.value], ['completed', 'the whole', 'completed', 'half']);
+  room.publish(10, { edits: 2, stream: 'completed', data: { text: 'the second' } });
+  room.publish(11, { edits: 3, stream: 'failed', data: { text: 'the third' } });
+  await turns();
+  assert.deepEqual([two!.text.value, three!.text.value, three!.state.value], ['the second', 'the third', 'failed']);
+  mock.timers.reset();
 });

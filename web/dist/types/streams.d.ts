@@ -9,7 +9,7 @@ export interface StreamPiece {
     /** Drop what was delivered so far: the text starts over. */
     readonly restarted?: true;
 }
-/** A text that is being written. It is a publication, whose end is an edit of it. */
+/** A text that is being written. It is a publication, whose end is an edit of it. An iteration ends with it, or when the channel's handle leaves. */
 export interface Stream extends AsyncIterable<StreamPiece> {
     readonly channel: string;
     /** The offset of its begin, and of its message in a timeline. */
