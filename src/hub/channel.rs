@@ -64,6 +64,8 @@ pub(super) struct RunContent {
 pub(super) enum Filling {
     No,
     Asked,
+    /// It is under way, and its page must not be kept: it may hold what was erased since ([`Hub::forget`](super::Hub::forget)).
+    Outdated,
 }
 
 /// The state of the bus subscription that brings the publications of other instances.
@@ -117,8 +119,6 @@ pub(super) struct Channel {
     /// The newest offset that the live lane or the store named.
     pub(super) seen: Offset,
     pub(super) filling: Filling,
-    /// The page that fills the hole must not be kept.
-    pub(super) fill_outdated: bool,
     pub(super) following: Following,
     pub(super) subscribers: u32,
     pub(super) live: Vec<LiveSubscriber>,
@@ -154,7 +154,6 @@ impl Channel {
             knowledge: Knowledge::Unknown,
             seen: Offset::ZERO,
             filling: Filling::No,
-            fill_outdated: false,
             following: Following::No,
             subscribers: 0,
             live: Vec::new(),
@@ -190,7 +189,7 @@ impl Channel {
             let contradicts = self.tail.contradicts(published);
             return if contradicts { Intake::Contradicts(position.head) } else { Intake::Dropped };
         }
-        if self.filling == Filling::Asked {
+        if self.filling != Filling::No {
             return Intake::Dropped;
         }
         if published.offset != position.head.next() {
@@ -232,7 +231,7 @@ impl Channel {
             }
         }
         let head = self.position()?.head;
-        if self.seen <= head || self.filling == Filling::Asked {
+        if self.seen <= head || self.filling != Filling::No {
             return None;
         }
         self.filling = Filling::Asked;

@@ -14,8 +14,8 @@ impl Hub {
     pub fn filled(&mut self, id: ChannelId, page: Option<LogPage<'_>>) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         let Some(page) = page else { return };
+        let is_outdated = channel.filling == Filling::Outdated;
         let filled = channel.fill(&page);
-        let is_outdated = std::mem::take(&mut channel.fill_outdated);
         let has_streams = channel.streams.is_some();
         match filled.outcome {
             FillOutcome::Taken => {
@@ -59,7 +59,7 @@ impl Hub {
     /// Requests a failed fill again.
     pub fn refill(&mut self, id: ChannelId) {
         let Some(channel) = self.channel(id) else { return };
-        if let (Filling::Asked, Some(position)) = (channel.filling, channel.position()) {
+        if let (Filling::Asked | Filling::Outdated, Some(position)) = (channel.filling, channel.position()) {
             self.needs.push(Need::Fill(id, position.head));
         }
     }

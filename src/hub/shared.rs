@@ -112,7 +112,9 @@ impl Hub {
             self.tails.clear(&mut channel.tail, id);
             channel.position_read = channel.position_read.outdated();
             channel.older.state = channel.older.state.outdated();
-            channel.fill_outdated = channel.filling == Filling::Asked;
+            if channel.filling == Filling::Asked {
+                channel.filling = Filling::Outdated;
+            }
         }
     }
 
