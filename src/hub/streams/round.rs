@@ -3,9 +3,11 @@
 use crate::hub::id::SubscriptionId;
 use crate::id::Offset;
 use crate::wire::stream::{Generation, News, Position, StreamNews, StreamState, WholeStream};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Bytes of frames that a round keeps. Over it the streams are read again.
+/// Bytes of frames that a round keeps while its answer is awaited. An answered one keeps in addition as much as its wholes have, so that
+/// a subscriber that reads faster than the streams grow is shown all of it. Over it the streams are read again.
 pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
 /// The bytes that each kept item counts in addition to its frames.
 const KEPT_ITEM_BYTES: usize = 64;
@@ -117,16 +119,22 @@ pub(super) struct StreamRound {
     pub(super) waiting: Vec<SubscriptionId>,
     kept: Vec<KeptChange>,
     kept_bytes: usize,
+    /// The bytes of the answer's frames.
+    whole_bytes: usize,
 }
 
 impl StreamRound {
     pub(super) fn asked(waiting: Vec<SubscriptionId>) -> StreamRound {
-        StreamRound { answer: StreamsAnswer::Asked, waiting, kept: Vec::new(), kept_bytes: 0 }
+        StreamRound { answer: StreamsAnswer::Asked, waiting, kept: Vec::new(), kept_bytes: 0, whole_bytes: 0 }
     }
 
     /// The same round with its answer. What was kept so far belongs to it.
     pub(super) fn answered(self, answer: StreamsAnswer) -> StreamRound {
-        StreamRound { answer, ..self }
+        let whole_bytes = match &answer {
+            StreamsAnswer::Read(wholes) => wholes.iter().map(|whole| whole.frame.len()).sum(),
+            StreamsAnswer::Asked | StreamsAnswer::Outdated | StreamsAnswer::Failed => 0,
+        };
+        StreamRound { answer, whole_bytes, ..self }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -153,7 +161,43 @@ impl StreamRound {
         }
         self.kept_bytes += kept.bytes();
         self.kept.push(kept);
-        self.kept_bytes <= KEPT_BYTES_MAX
+        self.kept_bytes <= self.kept_bytes_max()
+    }
+
+    /// The bytes that it keeps at most.
+    pub(super) fn kept_bytes_max(&self) -> usize {
+        KEPT_BYTES_MAX + self.whole_bytes
+    }
+
+    /// The bytes of what was kept from this item on.
+    pub(super) fn kept_bytes_from(&self, first: usize) -> usize {
+        self.kept.iter().skip(first).map(KeptChange::bytes).sum()
+    }
+
+    /// Appends the frames that were kept from item `first` on and follow the wholes, of streams for which `is_open` holds, until there are
+    /// `most` bytes. Returns the number of the next item.
+    pub(super) fn write_kept(
+        &self,
+        wholes: &[WholeStream],
+        first: usize,
+        most: usize,
+        is_open: impl Fn(Offset) -> bool,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let start = out.len();
+        let mut progress: BTreeMap<Offset, StreamProgress> =
+            wholes.iter().map(|whole| (whole.id.offset, StreamProgress::of(whole))).collect();
+        for (index, kept) in self.kept.iter().enumerate() {
+            if out.len() - start >= most {
+                return index;
+            }
+            let KeptChange::News(news) = kept else { continue };
+            let step = progress.entry(news.id.offset).or_insert(StreamProgress::BEGUN).follow(news);
+            if step == NewsStep::Adjoins && index >= first && is_open(news.id.offset) {
+                out.extend_from_slice(frames(&news.news));
+            }
+        }
+        self.kept.len()
     }
 
     pub(super) fn has_begun(&self, offset: Offset) -> bool {

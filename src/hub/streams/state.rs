@@ -1,6 +1,8 @@
 //! The open streams of one channel: how far live subscribers were sent them, and the round for subscribers that join.
 
-use super::round::{KeptChange, NewsStep, StreamProgress, StreamRound, StreamsAnswer, frames};
+use super::round::{
+    KEPT_BYTES_MAX, KeptChange, NewsStep, StreamProgress, StreamRound, StreamsAnswer, frames,
+};
 use crate::hub::exchange::Need;
 use crate::hub::id::{ChannelId, SubscriptionId};
 use crate::id::Offset;
@@ -56,6 +58,8 @@ struct ShownStreams {
     round: u32,
     /// The streams of its answer that were shown, or have ended.
     streams: usize,
+    /// The items that the round kept which were shown, after all of its streams.
+    kept: usize,
 }
 
 /// The outcome of [`ChannelStreams::show`].
@@ -279,7 +283,7 @@ impl ChannelStreams {
         }
         let shown = self.joining.entry(id).or_default();
         if shown.round != self.rounds {
-            *shown = ShownStreams { round: self.rounds, streams: 0 };
+            *shown = ShownStreams { round: self.rounds, ..ShownStreams::default() };
         }
         let round = self.round.as_mut()?;
         match &round.answer {
@@ -295,11 +299,13 @@ impl ChannelStreams {
                     shown.streams = index + 1;
                     return Some(ShowStep::Shows(Arc::clone(&whole.frame)));
                 }
-                for stream in &self.open {
-                    let whole = wholes.iter().find(|whole| whole.id.offset == stream.offset);
-                    let mut progress = whole.map_or(StreamProgress::BEGUN, StreamProgress::of);
-                    round.follow(stream.offset, &mut progress, |frames| out.extend_from_slice(frames));
+                // A part at a time, each when the subscriber has room: the round goes on keeping what arrives meanwhile.
+                if round.kept_bytes_from(shown.kept) > KEPT_BYTES_MAX {
+                    let mut part = Vec::new();
+                    shown.kept = round.write_kept(wholes, shown.kept, KEPT_BYTES_MAX / 2, is_open, &mut part);
+                    return Some(ShowStep::Shows(part.into()));
                 }
+                round.write_kept(wholes, shown.kept, usize::MAX, is_open, out);
             }
         }
         self.leave(id);
@@ -337,7 +343,7 @@ impl ChannelStreams {
         assert!(self.open.is_sorted_by_key(|stream| stream.offset), "out of order: {:?}", self.open);
         assert!(!self.is_spent(), "nothing is open and nothing is under way");
         let Some(round) = &self.round else { return };
-        assert!(round.kept_bytes() <= super::round::KEPT_BYTES_MAX, "{} bytes kept", round.kept_bytes());
+        assert!(round.kept_bytes() <= round.kept_bytes_max(), "{} bytes kept", round.kept_bytes());
         assert!(round.is_under_way() || round.waiting.is_empty(), "some wait for nothing");
         assert!(
             round.waiting.iter().all(|id| self.joining.contains_key(id)),

@@ -1,6 +1,7 @@
 //! Streams of one channel between a store, a lossy live lane and slow sockets. A shadow of each subscriber follows the client rules.
 
 use super::super::*;
+use super::state::ShowStep;
 use crate::id::Epoch;
 use crate::wire::command::HistoryRange;
 use crate::wire::publication::Change;
@@ -646,4 +647,54 @@ fn round_that_would_keep_too_much_begins_again() {
         scene.apply(deed);
     }
     assert_eq!(scene.readers[1].as_ref().expect("there").streams, scene.shelf.open);
+}
+
+/// A frame of 1 KiB for stream 1, at a position.
+fn long_piece(at: u32) -> StreamNews {
+    let (id, generation) = (StreamId { channel: name(), offset: Offset(1) }, Generation::FIRST);
+    let frames: Arc<[u8]> = vec![at as u8; 1 << 10].into();
+    StreamNews { id, generation, news: News::Pieces { at: Position(at), next: Position(at + 1), frames } }
+}
+
+#[test]
+fn slow_reader_of_long_streams_is_shown_them_in_one_round() {
+    let mut streams = super::state::ChannelStreams::default();
+    let (channel, reader) = (ChannelId { index: 0, serial: 0 }, SubscriptionId { index: 0, serial: 0 });
+    let (mut needs, mut out) = (Vec::new(), Vec::new());
+    let whole = |offset| WholeStream {
+        id: StreamId { channel: name(), offset: Offset(offset) },
+        generation: Generation::FIRST,
+        next: Position(0),
+        state: StreamState::Streaming,
+        frame: vec![0; 60 << 10].into(),
+    };
+    (1..=8).for_each(|offset| streams.begin(Offset(offset)));
+    assert!(matches!(streams.show(reader, channel, &mut needs, &mut out), Some(ShowStep::Waits)));
+    streams.answered(channel, Offset(8), Some((1..=8).map(whole).collect()), &mut needs);
+    let (mut at, mut shown) = (0, Vec::new());
+    // While it takes a whole, much is added to one of them.
+    for _ in 0..8 {
+        let step = streams.show(reader, channel, &mut needs, &mut out);
+        let Some(ShowStep::Shows(frame)) = step else { panic!("{step:?}") };
+        assert_eq!(frame.len(), 60 << 10);
+        for _ in 0..20 {
+            streams.take(channel, &long_piece(at), &mut needs);
+            at += 1;
+        }
+    }
+    let mut parts = 0;
+    while let Some(step) = streams.show(reader, channel, &mut needs, &mut out) {
+        let ShowStep::Shows(part) = step else { panic!("{step:?}") };
+        assert!(part.len() <= super::round::KEPT_BYTES_MAX);
+        shown.extend_from_slice(&part);
+        parts += 1;
+        streams.take(channel, &long_piece(at), &mut needs);
+        at += 1;
+        streams.check_invariants();
+    }
+    assert!(parts > 1, "it is not sent all at once");
+    assert_eq!(needs, [Need::Streams(channel)], "nothing was read again");
+    shown.extend_from_slice(&out);
+    let pieces: Vec<u8> = shown.chunks(1 << 10).map(|piece| piece[0]).collect();
+    assert_eq!(pieces, (0..at as u8).collect::<Vec<_>>(), "each once, in their order");
 }
