@@ -238,6 +238,10 @@ pub const STREAM_QUEUE: usize = 4_096;
 /// Commands about streams that wait in one reactor for room in the queue of the streams, while their producers are not read. Over it:
 /// error `overloaded`.
 pub const STREAM_WORK_WAITING_MAX: usize = 16_384;
+/// The bytes of their texts and data, likewise.
+pub const STREAM_WORK_WAITING_BYTES: usize = 16 << 20;
+/// Bytes of the texts and data of the commands that wait for the owner of the streams. Over it their producers are not read.
+pub const STREAM_QUEUE_BYTES: usize = 16 << 20;
 /// `malformed` answers in [`MISUSE_WINDOW`] before 4500.
 pub const MALFORMED_MAX: u32 = 10;
 /// `rate_limited` answers in [`MISUSE_WINDOW`] before 4429: a client that obeys `retry_ms` gets only a handful.

@@ -14,7 +14,7 @@ use crate::job::{AuthJob, Broadcast, Completion, Counted, Denied, Identity, Page
 use crate::limits::COMPLETIONS_PER_TURN;
 use crate::metrics::latency::LatencyCells;
 use crate::metrics::vitals::ReactorVitals;
-use crate::session::{AppendOutcome, HistoryOutcome, PresenceOutcome};
+use crate::session::{AppendOutcome, HistoryOutcome, PresenceOutcome, StreamReadOutcome};
 
 impl Engine {
     /// Takes publications, a signal or log heads. Broadcasts come before completions, because a completion may contain
@@ -87,6 +87,7 @@ impl Engine {
         self.gathering.quota = self.gathering.quota.saturating_sub(1);
         match completion {
             Completion::Appended { ticket, outcome } => {
+                let begin = self.streams.begin_answered(ticket);
                 if let Some(Request::Append { slot, id, channel, user, key, asked }) =
                     self.pending.take(ticket)
                 {
@@ -100,6 +101,8 @@ impl Engine {
                     }
                     let name = MessageName { channel: &channel, user: &user, key: key.as_ref() };
                     self.appended(slot, id, name, AppendOutcome::Answered(outcome));
+                } else if let (Some(slot), Ok(_)) = (begin, outcome) {
+                    self.detach_ended(slot);
                 }
             }
             Completion::Page { ticket, outcome } => self.page(ticket, outcome),
@@ -130,6 +133,9 @@ impl Engine {
             }
             Completion::Stream { ticket, outcome } => self.stream_answered(ticket, outcome),
             Completion::StreamRead { ticket, outcome } => self.streams_read(ticket, outcome),
+            Completion::StreamEnded { ticket, end, edit } => {
+                self.stream_ended(ticket, StreamReadOutcome::Ended { end, edit });
+            }
             Completion::Producers(notices) => self.notify_producers(notices),
             Completion::AddressChecked { ticket, address, outcome } => match self.pending.take(ticket) {
                 Some(Request::Address { slot }) if self.awaits_address(slot) => {

@@ -92,9 +92,14 @@ impl Engine {
         let request = Request::Append { slot, id, channel: own_channel, user: own_user, key: own_key, asked };
         let stream =
             stream.map(|options| Box::new(BeginStream { options: *options, producer: self.produce(slot) }));
+        let (begins, mut asked_as) = (stream.is_some(), None);
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
+            asked_as = Some(ticket);
             Job::Append(Append { ticket, channel, user, key, change, creation, data, stream })
         });
+        if let (true, Some(ticket)) = (begins, asked_as) {
+            self.streams.begin_asked(ticket, slot, self.now.at);
+        }
     }
 
     fn report_errors(&mut self, slot: SlotId, effect: ReportEffect) {
@@ -153,6 +158,7 @@ impl Engine {
         match job {
             Job::Append(Append { ticket, .. }) => {
                 self.tally.publishes.take_back(1);
+                self.streams.begin_answered(ticket);
                 self.refuse(ticket);
             }
             Job::Read(

@@ -18,7 +18,7 @@ use crate::hub::ChannelId;
 use crate::id::{ChannelName, CommandId, ProducerId, UserName};
 use crate::job::stream::{ProducerNotice, StreamJob, StreamOrder, StreamOutcome, StreamWork, WholeStream};
 use crate::job::{Appended, Attempt, Read, ReadError, StreamRequest, Ticket};
-use crate::limits::STREAM_WORK_WAITING_MAX;
+use crate::limits::{STREAM_WORK_WAITING_BYTES, STREAM_WORK_WAITING_MAX};
 use crate::session::{StreamCommand, StreamEffect, StreamReadOutcome, StreamReply};
 use crate::wire::stream::StreamId;
 use std::collections::{HashMap, VecDeque};
@@ -26,6 +26,10 @@ use std::time::Duration;
 
 /// The time between two attempts to send what waits.
 const SEND_AGAIN: Duration = Duration::from_millis(1);
+/// Begins that are remembered until the store answers them.
+const BEGINS_MAX: usize = 4_096;
+/// A begin without an answer for this long was never handed to the store.
+const BEGIN_LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// Reasons not to read a producer's socket, with the start of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,11 @@ pub(super) struct StreamSide {
     waiting: VecDeque<StreamWork>,
     /// Work that was handed out and returned, in its order: it is older than what waits.
     returned: Vec<StreamWork>,
+    /// The bytes of both.
+    waiting_bytes: usize,
+    /// The connections of begins that the store has not answered, with the moment of the request. The answer may come after the deadline of
+    /// the reply and after the end of the connection, which is the stream's producer all the same.
+    begins: HashMap<Ticket, (SlotId, Moment), ahash::RandomState>,
 }
 
 impl WebSocket {
@@ -64,6 +73,30 @@ impl StreamSide {
     /// The time to send again what waits; `None` if nothing does.
     pub(super) fn due(&self, now: Moment) -> Option<Moment> {
         self.has_waiting().then_some(now + SEND_AGAIN)
+    }
+
+    /// Notes a begin that goes to the store.
+    pub(super) fn begin_asked(&mut self, ticket: Ticket, slot: SlotId, now: Moment) {
+        if self.begins.len() >= BEGINS_MAX {
+            self.begins.retain(|_, (_, asked)| now.since(*asked) < BEGIN_LOST_AFTER);
+        }
+        if self.begins.len() < BEGINS_MAX {
+            self.begins.insert(ticket, (slot, now));
+        }
+    }
+
+    /// Takes the connection of a begin that the store answered or never got.
+    pub(super) fn begin_answered(&mut self, ticket: Ticket) -> Option<SlotId> {
+        if self.begins.is_empty() {
+            return None;
+        }
+        self.begins.remove(&ticket).map(|(slot, _)| slot)
+    }
+
+    /// True if another command of this size may wait.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.waiting.len() < STREAM_WORK_WAITING_MAX
+            && self.waiting_bytes.saturating_add(bytes) <= STREAM_WORK_WAITING_BYTES
     }
 
     /// Puts the work that was returned before what waits.
@@ -128,12 +161,12 @@ impl Engine {
         if !self.streams.has_waiting() {
             return self.hand_out(Job::Stream(Box::new(work)));
         }
+        let bytes = work.bytes();
         match work {
-            StreamWork::Job(job) if self.streams.waiting.len() >= STREAM_WORK_WAITING_MAX => {
-                self.refuse_stream_job(job);
-            }
+            StreamWork::Job(job) if !self.streams.has_room(bytes) => self.refuse_stream_job(job),
             StreamWork::Job(_) | StreamWork::Detach { .. } => {
                 self.hold_sender(&work);
+                self.streams.waiting_bytes += bytes;
                 self.streams.waiting.push_back(work);
             }
         }
@@ -142,6 +175,7 @@ impl Engine {
     /// Takes work that did not fit into the queue.
     pub(super) fn stream_work_returned(&mut self, work: StreamWork) {
         self.hold_sender(&work);
+        self.streams.waiting_bytes += work.bytes();
         self.streams.returned.push(work);
     }
 
@@ -170,7 +204,11 @@ impl Engine {
     pub fn set_stream_room(&mut self, room: usize) {
         self.streams.take_returned();
         let fits = room.min(self.streams.waiting.len());
-        self.out.jobs.extend(self.streams.waiting.drain(..fits).map(|work| Job::Stream(Box::new(work))));
+        let StreamSide { waiting, waiting_bytes, .. } = &mut self.streams;
+        self.out.jobs.extend(waiting.drain(..fits).map(|work| {
+            *waiting_bytes -= work.bytes();
+            Job::Stream(Box::new(work))
+        }));
         if self.streams.waiting.is_empty() {
             let held = self.streams.producers.iter().filter(|(_, hold)| matches!(hold, Hold::Queue(_)));
             for slot in held.map(|(slot, _)| *slot).collect::<Vec<_>>() {
@@ -251,13 +289,19 @@ impl Engine {
     ) {
         let Some(begun) = appended.stream else { return };
         let id = StreamId { channel: channel.clone(), offset: appended.offset };
-        let producer = self.producer_of(slot);
         if !self.streams.producers.contains_key(&slot) {
-            // The connection ended before, and the stream began with it as its producer.
-            self.send_stream_work(StreamWork::Detach { producer });
+            self.detach_ended(slot);
         } else if appended.attempt == Attempt::Repeat && begun.ended.is_none() {
-            let (user, order) = (user.clone(), StreamOrder::Attach);
+            let (producer, user, order) = (self.producer_of(slot), user.clone(), StreamOrder::Attach);
             self.send_stream_work(StreamWork::Job(StreamJob { producer, ticket: None, id, user, order }));
+        }
+    }
+
+    /// Takes the commit of a begin: if the connection ended before, the stream began with it as its producer.
+    pub(super) fn detach_ended(&mut self, slot: SlotId) {
+        if !self.streams.producers.contains_key(&slot) {
+            let producer = self.producer_of(slot);
+            self.send_stream_work(StreamWork::Detach { producer });
         }
     }
 
@@ -322,6 +366,14 @@ impl Engine {
                 self.stream_shown(slot, id, &stream, outcome);
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// Takes the end of a stream that a client asked for.
+    pub(super) fn stream_ended(&mut self, ticket: Ticket, outcome: StreamReadOutcome<'_>) {
+        if let Some(Request::StreamRead { slot, id, stream, asked }) = self.pending.take(ticket) {
+            self.count_reply(asked);
+            self.stream_shown(slot, id, &stream, outcome);
         }
     }
 

@@ -39,6 +39,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 /// More steps than a join has.
@@ -148,7 +149,7 @@ impl Threads {
             callers,
             appends: jobs.append,
             reads: jobs.read,
-            streams: StreamEnds { work: jobs.streams, counters: Arc::clone(&setup.engine.metrics.streams) },
+            streams: StreamEnds::new(jobs.streams, jobs.stream_bytes, &setup.engine.metrics.streams),
             counters: Arc::clone(&setup.engine.metrics.store),
             orders,
         })?;
@@ -342,6 +343,7 @@ pub(super) struct Jobs {
     append: Receiver<Append>,
     read: Receiver<Read>,
     streams: Receiver<StreamWork>,
+    stream_bytes: Arc<AtomicUsize>,
     admit: Receiver<AuthJob>,
     presence: PresenceInbox,
     clients: Receiver<ClientEvent>,
@@ -353,6 +355,7 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
     let (streams, stream_work) = bounded(STREAM_QUEUE);
+    let stream_bytes = Arc::new(AtomicUsize::new(0));
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
     let (clients, client_jobs) = job::clients::client_events();
@@ -361,13 +364,14 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
         append: append_jobs,
         read: read_jobs,
         streams: stream_work,
+        stream_bytes: Arc::clone(&stream_bytes),
         admit: admit_jobs,
         presence: presence_jobs,
         clients: client_jobs,
         reports: report_jobs,
     };
     let bus = bus.map(|prepared| prepared.bus.clone());
-    (Queues { append, read, streams, bus, admit, presence, clients, reports }, jobs)
+    (Queues { append, read, streams, stream_bytes, bus, admit, presence, clients, reports }, jobs)
 }
 
 fn start_reactors(

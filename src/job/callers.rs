@@ -110,6 +110,7 @@ impl Callers {
             | Completion::Presence { .. }
             | Completion::Stream { .. }
             | Completion::StreamRead { .. }
+            | Completion::StreamEnded { .. }
             | Completion::Producers(_)
             | Completion::ReportTaken { .. } => return,
         };

@@ -16,12 +16,12 @@ use crate::health::dependency::Trials;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
-use crate::limits::{ANSWERS_LANE, LIVE_LANE};
+use crate::limits::{ANSWERS_LANE, LIVE_LANE, STREAM_QUEUE_BYTES};
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Sends into one reactor. Cloned freely; the reactor holds the [`Inbox`].
 #[derive(Clone)]
@@ -133,9 +133,38 @@ impl Inbox {
     }
 
     /// True exactly when news of streams did not fit since the last call.
-    pub fn take_missed_streams(&self) -> bool {
+    fn take_missed_streams(&self) -> bool {
         let missed = &self.state.missed_streams;
         missed.load(Ordering::Acquire) && missed.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Puts the answer to a loss of news of streams off until everything is taken that was sent before it. Otherwise an older state could
+/// follow the newer one that is then read.
+#[derive(Debug, Default)]
+pub struct StreamLoss {
+    /// The broadcasts to take before; `None`: nothing was lost.
+    older: Option<usize>,
+}
+
+impl StreamLoss {
+    /// Looks if something was lost. Call before broadcasts are taken.
+    pub fn look(&mut self, inbox: &Inbox) {
+        if self.older.is_none() && inbox.take_missed_streams() {
+            self.older = Some(inbox.live.len());
+        }
+    }
+
+    /// A broadcast was taken.
+    pub fn taken(&mut self) {
+        if let Some(older) = &mut self.older {
+            *older = older.saturating_sub(1);
+        }
+    }
+
+    /// True once for each loss: the streams must be read again now.
+    pub fn is_due(&mut self) -> bool {
+        self.older.take_if(|older| *older == 0).is_some()
     }
 }
 
@@ -145,6 +174,8 @@ pub struct Queues {
     pub append: Sender<Append>,
     pub read: Sender<Read>,
     pub streams: Sender<StreamWork>,
+    /// The bytes of the work in that queue.
+    pub stream_bytes: Arc<AtomicUsize>,
     /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
     pub admit: Sender<AuthJob>,
@@ -161,7 +192,23 @@ impl Queues {
 
     /// The amount of work about streams that still fits.
     pub fn stream_room(&self) -> usize {
-        room(&self.streams)
+        match self.stream_bytes.load(Ordering::Acquire) < STREAM_QUEUE_BYTES {
+            true => room(&self.streams),
+            false => 0,
+        }
+    }
+
+    /// Sends work about streams; gives it back if as many commands or bytes wait as may.
+    #[allow(clippy::result_large_err, reason = "work comes back seldom, and a box would cost each piece")]
+    pub fn send_stream(&self, work: StreamWork) -> Result<(), StreamWork> {
+        let bytes = work.bytes();
+        let sent = match self.stream_bytes.fetch_add(bytes, Ordering::AcqRel) < STREAM_QUEUE_BYTES {
+            true => self.streams.try_send(work).map_err(TrySendError::into_inner),
+            false => Err(work),
+        };
+        sent.inspect_err(|_| {
+            self.stream_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        })
     }
 
     /// The number of jobs for the auth worker that still fit.
@@ -264,5 +311,35 @@ impl Outlook {
     /// The current response of `/health/dependencies`.
     pub fn report(&self) -> Arc<Report> {
         self.report.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::stream::StreamNews;
+
+    #[test]
+    fn loss_of_news_is_answered_after_what_was_sent_before_it() {
+        let poll = mio::Poll::new().expect("a poll");
+        let (mailbox, inbox) = inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
+        let news = || Broadcast::Streamed(Arc::from(Vec::<StreamNews>::new()));
+        let mut loss = StreamLoss::default();
+        loss.look(&inbox);
+        assert!(!loss.is_due(), "nothing was lost");
+        for _ in 0..LIVE_LANE {
+            assert_eq!(mailbox.offer(news()), Offered::Taken);
+        }
+        assert_eq!(mailbox.offer(news()), Offered::Missed);
+        for taken in 0..LIVE_LANE {
+            loss.look(&inbox);
+            assert!(!loss.is_due(), "{taken} of {LIVE_LANE}");
+            inbox.live.try_recv().expect("there are more");
+            // The lane is never empty.
+            mailbox.offer(news());
+            loss.taken();
+        }
+        assert!(loss.is_due());
+        assert!(!loss.is_due(), "once");
     }
 }

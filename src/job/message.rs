@@ -12,7 +12,7 @@ use crate::session::outcome::{
 use crate::wire::publication::Published;
 use crate::wire::push::LogPosition;
 use crate::wire::stream::{
-    BeginStream, Generation, Position, ProducerNotice, StreamNews, StreamOutcome, WholeStream,
+    BeginStream, Generation, Position, ProducerNotice, StreamEnd, StreamNews, StreamOutcome, WholeStream,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -175,6 +175,8 @@ pub enum Completion {
     Stream { ticket: Ticket, outcome: StreamOutcome },
     /// Answers [`Read::Stream`]. A stream that is not open is not among them.
     StreamRead { ticket: Ticket, outcome: Result<Vec<WholeStream>, ReadError> },
+    /// Answers [`Read::Stream`] for one stream that has ended: `edit` is the publication that ended it.
+    StreamEnded { ticket: Ticket, end: StreamEnd, edit: Offset },
     /// For connections of producers, by their number in [`ProducerId`](crate::id::ProducerId). It answers no job: there is at most one
     /// for each reactor and flush, and the lane has places for them.
     Producers(Box<[(u64, ProducerNotice)]>),

@@ -21,6 +21,23 @@ pub enum StreamWork {
     },
 }
 
+impl StreamWork {
+    /// The bytes of its text or data.
+    pub fn bytes(&self) -> usize {
+        match self {
+            StreamWork::Job(StreamJob { order: StreamOrder::Append { piece, .. }, .. }) => match piece {
+                Piece::Text(text) => text.len(),
+                Piece::Event { data, .. } => data.len(),
+                Piece::Alive => 0,
+            },
+            StreamWork::Job(StreamJob { order: StreamOrder::End { data, .. }, .. }) => {
+                data.as_ref().map_or(0, |data| data.len())
+            }
+            StreamWork::Job(_) | StreamWork::Detach { .. } => 0,
+        }
+    }
+}
+
 /// A command about one stream.
 #[derive(Debug)]
 pub struct StreamJob {

@@ -30,9 +30,11 @@ impl Reactor {
         if self.engine.gathers(self.inbox.answers.len(), self.inbox.live.len()) {
             return;
         }
+        self.stream_loss.look(&self.inbox);
         while self.engine.wants_broadcast()
             && let Ok(broadcast) = self.inbox.live.try_recv()
         {
+            self.stream_loss.taken();
             match broadcast {
                 Broadcast::Lookup(lookup) => lookup.answer(self.engine.look_up(&lookup.wanted)),
                 broadcast => self.engine.handle_broadcast(broadcast),
@@ -44,7 +46,7 @@ impl Reactor {
         if self.inbox.take_missed_rosters() {
             self.engine.handle_missed_rosters();
         }
-        if self.inbox.take_missed_streams() {
+        if self.stream_loss.is_due() {
             self.engine.handle_missed_streams();
         }
         self.engine.finish_broadcasts();
@@ -115,9 +117,9 @@ impl Reactor {
 
     fn send_stream(&self, work: Box<StreamWork>, lane: &mut OrderedLane) -> Result<(), Box<StreamWork>> {
         match lane {
-            OrderedLane::Open => self.queues.streams.try_send(*work).map_err(|full| {
+            OrderedLane::Open => self.queues.send_stream(*work).map_err(|work| {
                 *lane = OrderedLane::Full;
-                Box::new(full.into_inner())
+                Box::new(work)
             }),
             OrderedLane::Full => Err(work),
         }

@@ -26,7 +26,7 @@ use crate::clock::Moment;
 use crate::drain::DrainPhase;
 use crate::engine::{Engine, FollowMode, Job, Readiness};
 use crate::id::ReactorId;
-use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader, inbox};
+use crate::job::lane::{Inbox, Mailbox, Queues, SnapshotReader, StreamLoss, inbox};
 use crate::job::orders::{OrderBoard, OrderReader};
 use crate::limits::READ_BYTES;
 use crate::metrics::reactor::ReactorCounters;
@@ -78,6 +78,7 @@ pub struct Reactor {
     accepting: accept::Accepting,
     leaving_port: Leaving,
     inbox: Inbox,
+    stream_loss: StreamLoss,
     queues: Queues,
     /// Memory for the jobs that are being sent.
     jobs: Vec<Job>,
@@ -117,6 +118,7 @@ impl Reactor {
             accepting: accept::Accepting::Edge,
             leaving_port: Leaving::No,
             inbox: prepared.inbox,
+            stream_loss: StreamLoss::default(),
             queues,
             jobs: Vec::new(),
             buffer: vec![0; READ_BYTES],

@@ -71,6 +71,7 @@ impl Stage {
             append,
             read,
             streams,
+            stream_bytes: Arc::default(),
             bus: None,
             admit,
             presence: presence(1).0,

@@ -1,8 +1,9 @@
 //! The answers to an append, a history read and commands about streams, as the reactor hands them to a session.
 
 use super::outcome::{AppendError, Appended};
+use crate::id::Offset;
 use crate::wire::push::LogPosition;
-use crate::wire::stream::{StreamOutcome, WholeStream};
+use crate::wire::stream::{StreamEnd, StreamOutcome, WholeStream};
 
 /// The outcome of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub enum StreamReply {
 pub enum StreamReadOutcome<'a> {
     /// The stream, if it is open.
     Read(Option<&'a WholeStream>),
+    /// It has ended, by this edit.
+    Ended { end: StreamEnd, edit: Offset },
     /// The queue was full.
     QueueFull,
     /// The streams could not be read; retry after `retry_ms` milliseconds.

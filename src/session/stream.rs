@@ -162,6 +162,9 @@ impl Session {
                 return push::stream_read(cx.out, id, whole);
             }
             StreamReadOutcome::Read(None) => Refusal::Stream(StreamRefusal::Fault(StreamFault::NotFound)),
+            StreamReadOutcome::Ended { end, edit } => {
+                member.refusal_of(StreamFault::AlreadyEnded { end, edit }, stream, cx.policy)
+            }
             StreamReadOutcome::QueueFull => Refusal::Queue,
             StreamReadOutcome::Unavailable { retry_ms } => Refusal::Unavailable { retry_ms },
             StreamReadOutcome::Late => Refusal::Unavailable { retry_ms: LATE_RETRY_MS },

@@ -4,16 +4,27 @@ use crate::job::stream::StreamWork;
 use crate::metrics::streams::StreamCounters;
 use crossbeam_channel::{Receiver, never};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// The commands about streams, and their counters.
 pub struct StreamEnds {
     pub work: Receiver<StreamWork>,
+    /// The bytes of the work in the queue ([`StreamWork::bytes`]): the one who takes work subtracts them.
+    pub queued_bytes: Arc<AtomicUsize>,
     pub counters: Arc<StreamCounters>,
 }
 
 impl StreamEnds {
+    pub fn new(
+        work: Receiver<StreamWork>,
+        queued_bytes: Arc<AtomicUsize>,
+        counters: &Arc<StreamCounters>,
+    ) -> StreamEnds {
+        StreamEnds { work, queued_bytes, counters: Arc::clone(counters) }
+    }
+
     /// For a store that gets no commands about streams.
     pub fn none() -> StreamEnds {
-        StreamEnds { work: never(), counters: Arc::default() }
+        StreamEnds { work: never(), queued_bytes: Arc::default(), counters: Arc::default() }
     }
 }

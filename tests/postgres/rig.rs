@@ -151,6 +151,7 @@ impl Rig {
                 | Completion::Presence { ticket, .. }
                 | Completion::Stream { ticket, .. }
                 | Completion::StreamRead { ticket, .. }
+                | Completion::StreamEnded { ticket, .. }
                 | Completion::ReportTaken { ticket, .. } => *ticket,
                 Completion::Producers(notices) => panic!("{notices:?}"),
             };

@@ -211,12 +211,9 @@ impl Rig {
             match job {
                 Job::Append(append) => self.jobs.push(StoreJob::Append(append)),
                 Job::Read(read) => self.jobs.push(StoreJob::Read(read)),
-                Job::Stream(_)
-                | Job::Admit(_)
-                | Job::Presence(_)
-                | Job::Report(_)
-                | Job::Interest(_)
-                | Job::Signal { .. } => {}
+                Job::Stream(work) => panic!("producers of this world have no socket: {work:?}"),
+                Job::Admit(_) | Job::Presence(_) | Job::Report(_) | Job::Interest(_) | Job::Signal { .. } => {
+                }
             }
         }
         self.engine.set_read_room(64);

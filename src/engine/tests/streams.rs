@@ -8,7 +8,7 @@ use crate::job::stream::{
     WholeStream,
 };
 use crate::job::{Appended, Attempt, StreamRequest};
-use crate::limits::REPLY_TIMEOUT;
+use crate::limits::{REPLY_TIMEOUT, STREAM_WORK_WAITING_BYTES};
 use crate::wire::server_frame::{self, Opcode};
 use crate::wire::stream::{Generation, Piece, Position, StreamEnd, StreamFault, StreamId, StreamState};
 
@@ -172,6 +172,49 @@ fn connection_that_ends_is_detached_once_and_only_if_it_produced() {
 }
 
 #[test]
+fn begin_that_commits_after_its_deadline_and_its_connection_is_detached() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let gone = stage.chat(&[CONNECT, BEGIN]);
+    stage.turn_until(|stage| !stage.appends.is_empty());
+    let ticket = stage.appends.pop_front().expect("not empty").ticket;
+    stage.turn_until(|stage| stage.has(gone, r#"{"id":2,"error":{"code":"unconfirmed""#));
+    stage.leave(gone);
+    stage.turn_until(|stage| stage.engine.is_empty());
+    stage.streams.clear();
+    let stream = Some(BegunStream { generation: Generation(1), next: Position::ZERO, ended: None });
+    let (offset, attempt) = (Offset(6), Attempt::First);
+    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream };
+    stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });
+    assert!(matches!(stage.streams.pop_front(), Some(StreamWork::Detach { .. })));
+    stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });
+    assert!(stage.streams.is_empty(), "it is forgotten");
+}
+
+#[test]
+fn commands_that_wait_are_bounded_in_bytes() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let (_, connection) = producer(&mut stage);
+    let (other, _) = producer(&mut stage);
+    stage.stream_room = 0;
+    let text = "x".repeat(64 << 10);
+    let count = STREAM_WORK_WAITING_BYTES / text.len();
+    for _ in 0..count {
+        let producer = ProducerId { reactor: ReactorId(0), connection };
+        let piece = Piece::Text(text.as_str().into());
+        let order = StreamOrder::Append { generation: None, at: None, piece };
+        let job = StreamJob { producer, ticket: None, id: stream(), user: UserName::anonymous(), order };
+        stage.engine.handle_refused(Job::Stream(Box::new(StreamWork::Job(job))));
+    }
+    stage.say(other, APPEND);
+    stage.turn_until(|stage| stage.has(other, r#"{"error":{"code":"overloaded","channel":"c","offset":5"#));
+    stage.stream_room = count + 1;
+    stage.turn_until(|stage| stage.streams.len() == count);
+    stage.streams.clear();
+    stage.say(other, APPEND);
+    assert!(matches!(job(&mut stage).order, StreamOrder::Append { .. }), "there is room again");
+}
+
+#[test]
 fn full_queue_holds_its_producers_and_keeps_their_order() {
     let mut stage = Stage::new(AuthMode::Off);
     let (client, _) = producer(&mut stage);
@@ -328,4 +371,22 @@ fn client_reads_a_stream_from_its_own_place() {
     let outcome = Ok(vec![WholeStream { frame, ..whole(9) }]);
     stage.answer(Completion::StreamRead { ticket, outcome });
     assert!(stage.has(client, r#"{"id":2,"stream":{"channel":"c","offset":5,"at":3}}"#));
+}
+
+#[test]
+fn client_that_asks_for_a_stream_that_has_ended_is_answered_with_its_end() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let client = stage.chat(&[CONNECT, r#"{"id":2,"stream":{"channel":"c","offset":5}}"#]);
+    let mut ticket = None;
+    stage.turn_until(|stage| {
+        ticket = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
+            Some(Read::Stream(found)) => Some(found.ticket),
+            _ => None,
+        };
+        ticket.is_some()
+    });
+    let (ticket, edit) = (ticket.expect("it came"), Offset(9));
+    stage.answer(Completion::StreamEnded { ticket, end: StreamEnd::Completed, edit });
+    assert!(stage.has(client, r#"{"id":2,"error":{"code":"ended","#), "{}", stage.received(client));
+    assert!(stage.has(client, r#""state":"completed","edit":9"#), "{}", stage.received(client));
 }

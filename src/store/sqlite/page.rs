@@ -4,14 +4,15 @@
 //! neither waits for an append nor delays one.
 
 use super::place::RowKey;
-use super::{connection, removal, rows};
+use super::{connection, removal, rows, streams};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Page, PageRequest, Span};
 use crate::store::columns::{change, integer, natural};
 use crate::store::page_body::{PageBody, Room};
+use crate::stream::EndFate;
 use crate::wire::publication::Stored;
 use crate::wire::push::LogPosition;
-use crate::wire::stream::StreamMark;
+use crate::wire::stream::{StreamId, StreamMark};
 use rusqlite::{Connection, Row, Transaction, params};
 use std::path::PathBuf;
 
@@ -48,6 +49,14 @@ impl LogReader {
                     Ok((name.clone(), position(snapshot, epoch, row.as_ref())?))
                 })
                 .collect()
+        })
+    }
+
+    /// The end of a stream, if the log has it.
+    pub(crate) fn stream_end(&mut self, id: &StreamId) -> rusqlite::Result<Option<EndFate>> {
+        self.snapshot(|snapshot| match streams::place(snapshot, id)? {
+            Some(place) => Ok(streams::end_of(snapshot, place)?.map(|end| end.fate)),
+            None => Ok(None),
         })
     }
 

@@ -1,12 +1,14 @@
 //! The threads that read pages and heads, one job at a time.
 
 use super::page::LogReader;
-use crate::job::{Broadcast, Completion, Read, ReadError};
+use crate::job::{Broadcast, Completion, Read, ReadError, StreamRequest};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::metrics::streams::StreamCounters;
 use crate::store::answers::Answers;
 use crate::store::open_streams::OpenStreams;
 use crate::store::outcome::RETRY_MS;
+use crate::stream::EndFate;
+use crate::wire::stream::StreamId;
 use crossbeam_channel::Receiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -56,14 +58,31 @@ impl SqliteReader {
                 }
                 Read::Stream(request) => {
                     let ticket = request.ticket;
-                    let outcome = Ok(self.open.read(&request, &self.of_streams));
-                    self.answers.one(ticket.reactor, Completion::StreamRead { ticket, outcome });
+                    let completion = self.read_stream(&request);
+                    self.answers.one(ticket.reactor, completion);
                 }
                 // The file belongs to this process alone, which knows what it committed.
                 Read::Contradicted(contradiction) => {
                     tracing::error!(?contradiction, "store gave an offset twice");
                 }
             }
+        }
+    }
+
+    fn read_stream(&mut self, request: &StreamRequest) -> Completion {
+        let ticket = request.ticket;
+        let open = self.open.read(request, &self.of_streams);
+        let ended = match request.offset {
+            Some(offset) if open.is_empty() => {
+                let id = StreamId { channel: request.channel.clone(), offset };
+                self.attempt(|reader| reader.stream_end(&id))
+            }
+            Some(_) | None => Ok(None),
+        };
+        match ended {
+            Ok(Some(EndFate { end, edit })) => Completion::StreamEnded { ticket, end, edit },
+            Ok(None) => Completion::StreamRead { ticket, outcome: Ok(open) },
+            Err(error) => Completion::StreamRead { ticket, outcome: Err(error) },
         }
     }
 

@@ -29,6 +29,7 @@ use crate::wire::stream::{
 use ahash::AHashSet;
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Commands that are taken between two commits: a millisecond or two of work.
@@ -40,6 +41,7 @@ const LATENCIES: usize = 32;
 pub(super) struct StreamWriter {
     open: Arc<OpenStreams>,
     pub(super) work: Receiver<StreamWork>,
+    queued_bytes: Arc<AtomicUsize>,
     counters: Arc<StreamCounters>,
     out: Output,
     /// When pieces were taken that wait for a commit.
@@ -72,10 +74,11 @@ enum LateOrder {
 
 impl StreamWriter {
     pub(super) fn new(open: Arc<OpenStreams>, ends: StreamEnds) -> StreamWriter {
-        let StreamEnds { work, counters } = ends;
+        let StreamEnds { work, queued_bytes, counters } = ends;
         StreamWriter {
             open,
             work,
+            queued_bytes,
             counters,
             out: Output::default(),
             taken: Vec::new(),
@@ -101,9 +104,10 @@ impl StreamWriter {
             return;
         }
         let (mut late, mut has_pieces) = (Vec::new(), false);
-        let StreamWriter { open, work, counters, out, .. } = self;
+        let StreamWriter { open, work, queued_bytes, counters, out, .. } = self;
         open.order(|ledger, now| {
             for each in work.try_iter().take(WORK_AT_ONCE) {
+                queued_bytes.fetch_sub(each.bytes(), Ordering::AcqRel);
                 match each {
                     StreamWork::Job(job) => {
                         if let StreamOrder::Append { piece, .. } = &job.order

@@ -228,6 +228,13 @@ fn cancel_reaches_the_producer_and_ends_the_stream_though_it_does_nothing() {
     let Completion::Producers(notices) = rig.answer(0) else { panic!("a notice") };
     assert!(matches!(&notices[..], [(1, ProducerNotice::Cancel { end_ms: 1.., .. })]), "{notices:?}");
     assert_eq!(rig.waits_for_end(), (StreamMark::Ended(StreamEnd::Cancelled), 2));
+    // A read of it is then answered with its end.
+    let request =
+        StreamRequest { ticket: ticket(9), channel: name("c"), offset: Some(Offset(1)), known: None };
+    rig.read.send(Read::Stream(request)).expect("readers live");
+    let answer = rig.answer(0);
+    let Completion::StreamEnded { end, edit, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((end, edit), (StreamEnd::Cancelled, Offset(2)));
     let ends: Vec<_> = rig.of_streams.ends().filter(|(_, count)| *count > 0).collect();
     assert_eq!(ends, [("cancelled", 1)]);
     rig.close();

@@ -83,7 +83,7 @@ pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
-            streams: StreamEnds { work, counters: Arc::clone(&of_streams) },
+            streams: StreamEnds { work, queued_bytes: Arc::default(), counters: Arc::clone(&of_streams) },
             counters: Arc::clone(&counters),
             orders: OrderEnds::alone(),
         })
