@@ -69,7 +69,7 @@ impl StreamRefusal {
                 }
                 StreamFault::AlreadyEnded { .. } => "the stream has ended; begin another one",
                 StreamFault::TooLarge => {
-                    "the stream would outgrow limits.message_bytes or streams.events_per_stream; end it and begin another one"
+                    "the stream would outgrow limits.message_bytes or streams.events_per_stream, or its restarts eight times limits.message_bytes; end it and begin another one"
                 }
                 StreamFault::NotFound => "offset must name the begin of an open stream",
                 StreamFault::NotAuthor => "the stream is another user's; only that user may write to it",

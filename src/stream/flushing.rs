@@ -14,6 +14,13 @@ use crate::clock::Moment;
 use crate::id::ProducerId;
 use crate::wire::stream::{News, ProducerNotice, StreamId, StreamNews, StreamState};
 
+/// The contents of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlushContents {
+    All,
+    StatesAndEnds,
+}
+
 impl<T: Copy> Ledger<T> {
     /// The time of the next flush; `None` while nothing waits and no stream is open, or while a flush is under way.
     pub fn due(&self) -> Option<Moment> {
@@ -30,14 +37,27 @@ impl<T: Copy> Ledger<T> {
 
     /// Everything that waits, if a flush is [due](Ledger::due).
     pub fn cut(&mut self, now: Moment) -> Flush {
+        self.cut_if_due(now, FlushContents::All)
+    }
+
+    /// The same while the store is short of room: only states and ends. Pieces and restarts wait, which slows their producers down.
+    pub fn cut_without_pieces(&mut self, now: Moment) -> Flush {
+        self.cut_if_due(now, FlushContents::StatesAndEnds)
+    }
+
+    fn cut_if_due(&mut self, now: Moment, contents: FlushContents) -> Flush {
         match self.due() {
-            Some(due) if due <= now => self.cut_all(now),
+            Some(due) if due <= now => self.cut_contents(now, contents),
             Some(_) | None => Flush::default(),
         }
     }
 
     /// Everything that waits, for the last commit of a process.
     pub fn cut_all(&mut self, now: Moment) -> Flush {
+        self.cut_contents(now, FlushContents::All)
+    }
+
+    fn cut_contents(&mut self, now: Moment, contents: FlushContents) -> Flush {
         let mut flush = Flush::default();
         self.expire(now);
         self.urgency = FlushUrgency::Nothing;
@@ -48,9 +68,15 @@ impl<T: Copy> Ledger<T> {
         self.in_flight = true;
         self.grid.cut(now);
         for id in flush.streams.clone() {
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.listed = FlushList::No;
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.listed = FlushList::No;
+            if contents == FlushContents::All || stream.ending.is_some() {
                 collect(&id, stream, &mut flush, now);
+                continue;
+            }
+            collect_state(&id, stream, &mut flush);
+            if stream.has_waiting() {
+                self.list(&id, FlushUrgency::Window);
             }
         }
         flush
@@ -216,6 +242,10 @@ fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush
     if !flight.pieces.is_empty() {
         flush.rows.push(PartRow::new(id.clone(), flight.generation, &flight.pieces));
     }
+    collect_state(id, stream, flush);
+}
+
+fn collect_state<T>(id: &StreamId, stream: &OpenStream<T>, flush: &mut Flush) {
     if stream.state != stream.committed_state {
         flush.states.push(StateRow { id: id.clone(), state: stream.state });
     }

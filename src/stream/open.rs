@@ -4,7 +4,7 @@ use super::deadline::Clocks;
 use super::flush::{EndFate, EndRow};
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};
-use super::settings::{RETRY_MS, STREAM_BYTES, StreamSettings};
+use super::settings::{RESTARTED_MESSAGES, RETRY_MS, STREAM_BYTES, StreamSettings};
 use super::share::Bytes;
 use super::size::{EndSize, end_data};
 use super::text::StreamText;
@@ -35,6 +35,8 @@ pub(super) struct OpenStream<T> {
     pub(super) flight: Option<Flight>,
     /// Of the newest generation, with what waits.
     size: EndSize,
+    /// The bytes of the generations before it. After a start, those that the store still has.
+    pub(super) restarted: usize,
     /// The state, and the one that is committed.
     pub(super) state: StreamState,
     pub(super) committed_state: StreamState,
@@ -118,6 +120,7 @@ impl<T: Copy> OpenStream<T> {
             pending: Pieces::default(),
             flight: None,
             size: EndSize::default(),
+            restarted: 0,
             state,
             committed_state: state,
             canceller: None,
@@ -288,10 +291,21 @@ impl<T: Copy> OpenStream<T> {
     }
 
     /// Begins the next generation. What waits of the newest one is given up.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, settings: &StreamSettings) -> Result<(), StreamFault> {
+        let restarted = self.restarted.saturating_add(self.size.bytes());
+        if restarted > settings.message_bytes.saturating_mul(RESTARTED_MESSAGES) {
+            return Err(StreamFault::TooLarge);
+        }
+        self.restarted = restarted;
         self.head = Generation(self.head.0.saturating_add(1));
         self.pending = Pieces::default();
         self.size = EndSize::default();
+        Ok(())
+    }
+
+    /// True if pieces or a restart wait for a commit.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.pending.is_empty() || self.head != self.generation
     }
 
     /// Takes what waits for a commit.

@@ -115,7 +115,7 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// Begins the next generation. What waits of the newest one is given up.
+    /// Begins the next generation. What waits of the newest one is given up. Refused if too much was given up already.
     pub fn restart(
         &mut self,
         id: &StreamId,
@@ -133,7 +133,10 @@ impl<T: Copy> Ledger<T> {
             stream.waiting.push(ticket, producer, Wish::Late);
             return Known::Open;
         }
-        stream.restart();
+        if let Err(fault) = stream.restart(&self.settings) {
+            out.refuse(ticket, producer, id, fault);
+            return Known::Open;
+        }
         let newest: Generation = stream.head;
         stream.waiting.refuse_stale(id, newest, producer, out);
         stream.waiting.push(ticket, producer, Wish::Restart(newest));

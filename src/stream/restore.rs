@@ -11,6 +11,8 @@ impl<T: Copy> Ledger<T> {
     /// Opens a stream that the store has. Its producer has [`StreamSettings::orphan`](super::StreamSettings::orphan) to come back.
     pub fn restore(&mut self, stored: StoredStream, now: Moment) {
         let StoredStream { id, author, options, begun, generation, state, age } = stored;
+        // The wall clock has the age, and may be wrong; and its producer needs the time to come back.
+        let age = age.min(self.settings.life.saturating_sub(self.settings.orphan));
         let mut clocks = self.clocks(&options, now, age);
         clocks.orphaned = Some(now);
         if state == StreamState::Cancelling {
@@ -25,6 +27,9 @@ impl<T: Copy> Ledger<T> {
     /// that have ended are ignored, and so is what an earlier row has.
     pub fn restore_part(&mut self, row: &PartRow) -> Result<(), PartFault> {
         let Some(stream) = self.streams.get_mut(&row.id) else { return Ok(()) };
+        if row.generation < stream.generation {
+            stream.restarted = stream.restarted.saturating_add(row.body.len());
+        }
         if stream.generation != row.generation {
             return Ok(());
         }

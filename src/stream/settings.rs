@@ -8,6 +8,9 @@ pub(super) const STREAM_BYTES: usize = 1 << 10;
 pub(super) const EVENT_BYTES: usize = 64;
 /// Connections that produce one stream: an old one and its successor, and some that are slow to end.
 pub(super) const PRODUCERS_MAX: usize = 4;
+/// The texts that restarts have given up may together have this many times the bytes of a message: they are in the store until
+/// retention comes by.
+pub(super) const RESTARTED_MESSAGES: usize = 8;
 /// Replies about one stream that wait for a commit. A producer without a store repeats its commands.
 pub(super) const WAITING_MAX: usize = 64;
 /// Streams that one flush ends at their deadlines: after a restart all may be due together, and each end has up to a message.

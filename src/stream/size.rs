@@ -63,6 +63,11 @@ impl EndSize {
         EndSize { events: self.events + event, event_count: self.event_count + 1, ..self }
     }
 
+    /// The bytes of text and events, as an end has them.
+    pub(super) fn bytes(self) -> usize {
+        self.text + self.events
+    }
+
     /// True if the end fits into a message. Events that are dropped have a message of their own, because readers that join get them.
     pub(super) fn fits(&self, begun: &str, keep: EventKeep, message_bytes: usize, events_max: usize) -> bool {
         let text = FRAME_BYTES + begun.len() + self.text;

@@ -1,5 +1,6 @@
 //! The ledger one order at a time, and under random ones.
 
+mod bounds;
 mod checks;
 mod promises;
 mod reader;

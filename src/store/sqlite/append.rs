@@ -122,12 +122,12 @@ impl SqliteAppender {
                 Ok(first) => {
                     let batch = self.gather(first);
                     let batch = self.refuse_if_short(batch);
-                    let flush = self.streams.cut();
+                    let flush = self.cut();
                     self.commit(&batch, flush);
                     self.written = batch.len();
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let flush = self.streams.cut();
+                    let flush = self.cut();
                     self.commit(&[], flush);
                     self.written = 0;
                 }
@@ -212,6 +212,14 @@ impl SqliteAppender {
             batch.push(job);
         }
         batch
+    }
+
+    /// What streams have for this commit.
+    fn cut(&mut self) -> Flush {
+        if self.checkpoints.signals.is_short_of_room() {
+            return self.streams.cut_without_pieces();
+        }
+        self.streams.cut()
     }
 
     /// While the disk is short of room, refuses all but deletes.

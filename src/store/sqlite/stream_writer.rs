@@ -173,6 +173,14 @@ impl StreamWriter {
         self.open.order(Ledger::cut)
     }
 
+    /// The same while the disk is short of room: nothing of the texts of open streams.
+    pub(super) fn cut_without_pieces(&mut self) -> Flush {
+        if self.open.is_empty() || self.doubt.is_some() {
+            return Flush::default();
+        }
+        self.open.order(Ledger::cut_without_pieces)
+    }
+
     /// Everything that waits, for the last commit of the process.
     pub(super) fn cut_all(&mut self) -> Flush {
         if self.open.is_empty() || self.doubt.is_some() {

@@ -1,0 +1,70 @@
+//! Bounds of what streams leave in the store, and of the time that a start takes from them.
+
+use super::*;
+
+#[test]
+fn restart_is_refused_when_too_much_was_given_up() {
+    let settings = StreamSettings { message_bytes: 200, ..StreamSettings::default() };
+    let mut bench = Bench::with(settings);
+    // 1,600 bytes, in texts of 100.
+    for ticket in 0..16 {
+        bench.append(None, 0, text(&"x".repeat(100))).restart(ticket);
+        bench.settle();
+    }
+    bench.append(None, 0, text("y")).restart(16);
+    assert_eq!(replies(&bench.out), [(16, StreamOutcome::Refused(StreamFault::TooLarge))]);
+    bench.out = Output::default();
+    bench.append(Some(17), 1, text("z"));
+    let appended = StreamOutcome::Appended { generation: Generation(17), next: Position(2) };
+    assert_eq!(replies(&bench.settle()), [(17, appended)], "the stream goes on");
+}
+
+#[test]
+fn pieces_and_restarts_wait_while_the_store_is_short_of_room_and_states_and_ends_do_not() {
+    let mut bench = Bench::new();
+    bench.append(Some(1), 0, text("ab"));
+    bench.cancel(2, "bot", CancelRight::Own);
+    let short = |bench: &mut Bench| {
+        bench.now = bench.now.max(bench.ledger.due().expect("something waits"));
+        let flush = bench.ledger.cut_without_pieces(bench.now);
+        assert!(flush.rows.is_empty() && flush.restarts.is_empty());
+        flush
+    };
+    let flush = short(&mut bench);
+    assert_eq!((flush.states.len(), flush.ends.len()), (1, 0));
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    assert_eq!(replies(&bench.out), [(2, StreamOutcome::Cancelling)], "no piece is acknowledged");
+    assert_eq!(bench.ledger.due(), Some(bench.now + bench.ledger.window()), "it waits for a window");
+    bench.restart(3).append(Some(4), 0, text("cd"));
+    let flush = short(&mut bench);
+    assert!(flush.writes_nothing());
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    bench.out = Output::default();
+    let out = bench.settle();
+    let restarted = StreamOutcome::Restarted { generation: Generation(2), next: Position(0) };
+    let appended = StreamOutcome::Appended { generation: Generation(2), next: Position(2) };
+    let mut told = replies(&out);
+    told.sort_by_key(|(ticket, _)| *ticket);
+    assert_eq!(told, [(3, restarted), (4, appended)], "there is room again");
+    bench.append(None, 2, text("e")).end(5, 3, StreamEnd::Completed, None);
+    let flush = short(&mut bench);
+    assert_eq!(&*flush.ends[0].data, r#"{"text":"cde","begun":{}}"#);
+}
+
+#[test]
+fn stream_that_is_too_old_by_the_wall_clock_has_time_for_its_producer_after_a_start() {
+    let mut ledger: Ledger<u32> = Ledger::new(StreamSettings::default(), ms(0));
+    let StreamBegin { id, author, options, begun, .. } = begin(1);
+    let age = Duration::from_secs(400_000_000);
+    let (generation, state) = (Generation::FIRST, StreamState::Streaming);
+    ledger.restore(StoredStream { id, author, options, begun, generation, state, age }, ms(0));
+    let mut out = Output::default();
+    ledger.attach(&super::id(1), BOT, ms(1), &mut out).expect("open");
+    for (now, ends) in [(9_900, 0), (10_100, 1)] {
+        let flush = ledger.cut(ms(now));
+        assert_eq!(flush.ends.len(), ends, "after {now} ms");
+        if ends == 0 {
+            ledger.settled(flush, &[], ms(now), &mut out);
+        }
+    }
+}
