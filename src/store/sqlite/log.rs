@@ -250,7 +250,7 @@ impl Log {
             }
             self.memory.remember(name, touched.row);
         }
-        let streams = self.streams.committed(changes, ends);
+        let streams = self.streams.committed(changes, ends, flush);
         Ok(CommittedBatch { outcomes, streams })
     }
 

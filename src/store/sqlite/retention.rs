@@ -39,11 +39,6 @@ impl SliceRows {
         SliceRows(self.0.max(2 * written as u64 * duties as u64))
     }
 
-    /// The number.
-    pub(super) fn count(self) -> u64 {
-        self.0
-    }
-
     /// The size after a slice that took this long. Deleting overwrites the text, so large publications take longer.
     pub(crate) fn after(self, took: Duration) -> SliceRows {
         if took > SliceRows::LONG {
@@ -141,7 +136,7 @@ impl Log {
             Duty::Bytes => self.retain_bytes(rows.0),
             Duty::Keys => self.retain_keys(now_ms),
             Duty::Channels => self.remove_channels(now_ms),
-            Duty::Parts => self.retain_parts(rows),
+            Duty::Parts => self.retain_parts(),
             Duty::Erase => self.erase_edits(rows.0),
         };
         slice.inspect_err(|fault| self.recover(fault))

@@ -85,7 +85,8 @@ impl Batch<'_> {
             (StreamMark::Begun, _) => {
                 let Some(begin) = &job.stream else { return Ok(()) };
                 let (options, first_part) = (&begin.options, self.streams.changes.next_part);
-                let new = NewStream { place, author: &job.user, options, first_part, since_ms: self.now_ms };
+                let (channel, author, since_ms) = (&job.channel, &job.user, self.now_ms);
+                let new = NewStream { place, channel, author, options, first_part, since_ms };
                 streams::open(self.connection, &new)
             }
             (StreamMark::Ended(end), Change::Edits(target) | Change::Deletes(target)) => {

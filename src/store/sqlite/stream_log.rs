@@ -3,7 +3,7 @@
 use super::log::{BatchFault, Log};
 use super::log_streams::DeletedSweep;
 use super::place::RowKey;
-use super::retention::{RetentionSlice, SliceRows};
+use super::retention::RetentionSlice;
 use super::stream_end::WrittenEnd;
 use super::streams::{self, StoredStreams};
 use crate::store::open_streams::{OpenStreams, Output};
@@ -12,9 +12,6 @@ use crate::stream::{Flush, PartRow};
 use crate::wire::stream::StreamId;
 use ahash::{AHashMap, AHashSet};
 use std::sync::Arc;
-
-/// Parts that a slice of retention deletes for one other row: they are small, and lie next to each other.
-const PARTS_PER_ROW: u64 = 8;
 
 impl Log {
     /// The open streams.
@@ -32,14 +29,14 @@ impl Log {
         self.streams.next_part
     }
 
-    /// Opens the streams that are open in the file, with their texts. Rows whose begin is gone are removed.
+    /// Opens the streams that are open in the file, with their texts. Rows that no stream belongs to are removed.
     pub(super) fn load_streams(&mut self, now_ms: u64) -> Result<(), BatchFault> {
         let (stored, first) = self.read(|connection| {
             Ok((streams::stored(connection, now_ms)?, streams::first_part(connection)?))
         })?;
         let places: AHashMap<RowKey, StreamId> =
             stored.open.iter().map(|(place, stream)| (*place, stream.id.clone())).collect();
-        self.open_stored(stored)?;
+        self.open_stored(stored);
         let (Some(first), false) = (first, places.is_empty()) else { return Ok(()) };
         let open = Arc::clone(&self.streams.open);
         self.read(|connection| {
@@ -60,18 +57,30 @@ impl Log {
         Ok(())
     }
 
-    fn open_stored(&mut self, stored: StoredStreams) -> Result<(), BatchFault> {
+    fn open_stored(&mut self, stored: StoredStreams) {
         for (_, stream) in stored.open {
             self.streams.open.restore(stream);
         }
-        let gone = stored.without_begin;
-        if gone.is_empty() {
+        self.streams.stale = stored.stale;
+        // A start needs no room on the disk: the rows may go later.
+        if let Err(fault) = self.close_stale() {
+            tracing::warn!(cause = %fault.cause(), "rows of streams that have ended not removed yet");
+            self.recover(&fault);
+        }
+    }
+
+    fn close_stale(&mut self) -> Result<(), BatchFault> {
+        if self.streams.stale.is_empty() {
             return Ok(());
         }
-        let removed = self.transaction(|connection| {
-            gone.iter().try_for_each(|place| streams::close(connection, *place).map(drop))
+        let stale = std::mem::take(&mut self.streams.stale);
+        let closed = self.transaction(|connection| {
+            stale.iter().try_for_each(|stale| streams::close_stale(connection, *stale))
         });
-        removed.inspect_err(|fault| self.recover(fault))
+        if closed.is_err() {
+            self.streams.stale = stale;
+        }
+        closed
     }
 
     /// After a commit whose outcome was unknown: opens the streams that its appends have begun, and ends the streams that they have ended.
@@ -91,7 +100,8 @@ impl Log {
             }
         }
         stored.open.retain(|(_, stream)| !open.contains(&stream.id));
-        self.open_stored(stored)
+        self.open_stored(stored);
+        Ok(())
     }
 
     /// The end of a stream, if the log has it.
@@ -133,19 +143,22 @@ impl Log {
         result.map_err(BatchFault::NotStored).inspect_err(|fault| self.recover(fault))
     }
 
-    /// Deletes parts that no open stream may have, and then those of deleted streams wherever they are.
-    pub(super) fn retain_parts(&mut self, rows: SliceRows) -> Result<RetentionSlice, BatchFault> {
-        let most = rows.count().saturating_mul(PARTS_PER_ROW);
-        let next_part = self.streams.next_part;
+    /// Deletes parts that no open stream may have, and then those of ended streams and earlier generations wherever they are: of
+    /// deleted streams at once, of others when much was written.
+    pub(super) fn retain_parts(&mut self) -> Result<RetentionSlice, BatchFault> {
+        self.close_stale()?;
+        let (most, next_part) = (self.streams.take_slice(), self.streams.next_part);
         let below = self.connection().and_then(|connection| {
             let below = streams::first_part(connection)?.unwrap_or(next_part);
             Ok(streams::has_part_below(connection, below)?.then_some(below))
         });
         if let Some(below) = below.map_err(BatchFault::NotStored)? {
             let parts = self.transaction(|connection| streams::delete_below(connection, below, most))?;
-            let rest = if parts >= most { Rest::Some } else { self.rest_of_parts() };
-            return Ok(RetentionSlice { parts, rest, ..RetentionSlice::default() });
+            // While a sweep is due they may be of a deleted stream.
+            let erased = if self.streams.sweep == DeletedSweep::Rests { 0 } else { parts };
+            return Ok(RetentionSlice { parts, erased, rest: Rest::Some, ..RetentionSlice::default() });
         }
+        self.streams.sweep_if_due();
         let DeletedSweep::After { part, again } = self.streams.sweep else {
             return Ok(RetentionSlice::default());
         };
@@ -155,11 +168,8 @@ impl Log {
             (None, true) => DeletedSweep::After { part: 0, again: false },
             (None, false) => DeletedSweep::Rests,
         };
-        let (parts, rest) = (sweep.deleted, self.rest_of_parts());
+        let rest = if self.streams.sweep == DeletedSweep::Rests { Rest::None } else { Rest::Some };
+        let parts = sweep.deleted;
         Ok(RetentionSlice { parts, erased: parts, rest, ..RetentionSlice::default() })
-    }
-
-    fn rest_of_parts(&self) -> Rest {
-        if self.streams.sweep == DeletedSweep::Rests { Rest::None } else { Rest::Some }
     }
 }

@@ -24,11 +24,15 @@ struct OptionsColumn {
     idle_ms: Option<u32>,
     #[serde(default)]
     keep_events: bool,
+    /// The channel. A program of the release before removes channels without looking at streams, and another one may get the number.
+    #[serde(default)]
+    channel: String,
 }
 
 /// A stream that begins.
 pub(super) struct NewStream<'a> {
     pub(super) place: RowKey,
+    pub(super) channel: &'a ChannelName,
     pub(super) author: &'a UserName,
     pub(super) options: &'a StreamOptions,
     pub(super) first_part: i64,
@@ -37,7 +41,8 @@ pub(super) struct NewStream<'a> {
 
 pub(super) fn open(connection: &Connection, stream: &NewStream<'_>) -> rusqlite::Result<()> {
     let StreamOptions { asker, idle_ms, events } = stream.options;
-    let options = OptionsColumn { idle_ms: *idle_ms, keep_events: *events == EventKeep::Keep };
+    let (channel, keep_events) = (stream.channel.as_str().to_string(), *events == EventKeep::Keep);
+    let options = OptionsColumn { idle_ms: *idle_ms, keep_events, channel };
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO streams (place, author, asker, gen, state, options, first_part, since)
@@ -157,18 +162,44 @@ pub(super) fn place(connection: &Connection, id: &StreamId) -> rusqlite::Result<
 #[derive(Debug, Default)]
 pub(super) struct StoredStreams {
     pub(super) open: Vec<(RowKey, StoredStream)>,
-    /// Rows whose begin is gone: retention removed it, or a program of the release before deleted it.
-    pub(super) without_begin: Vec<RowKey>,
+    /// Rows that no stream belongs to.
+    pub(super) stale: Vec<StaleStream>,
+}
+
+/// A row whose begin a program of the release before has edited or deleted, which ends the stream, or whose channel it has removed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StaleStream {
+    begin: RowKey,
+    /// The first edit or delete of the begin.
+    change: Option<RowKey>,
+}
+
+/// Removes a row that no stream belongs to. The change that ended the stream gets its mark.
+pub(super) fn close_stale(connection: &Connection, stale: StaleStream) -> rusqlite::Result<()> {
+    if let Some(change) = stale.change {
+        connection
+            .prepare_cached(
+                "UPDATE publications SET stream = CASE kind WHEN 2 THEN ?3 ELSE ?2 END
+                 WHERE place = ?1 AND stream IS NULL",
+            )?
+            .execute(params![
+                change.0,
+                StreamMark::Ended(StreamEnd::Replaced).code(),
+                StreamMark::Ended(StreamEnd::Deleted).code()
+            ])?;
+    }
+    close(connection, stale.begin).map(drop)
 }
 
 /// Reads the open streams at `now_ms`.
 pub(super) fn stored(connection: &Connection, now_ms: u64) -> rusqlite::Result<StoredStreams> {
     let mut statement = connection.prepare_cached(
-        "SELECT s.place, c.name, s.author, s.asker, s.gen, s.state, s.options, s.since, p.data, p.place IS NOT NULL
+        "SELECT s.place, c.name, s.author, s.asker, s.gen, s.state, s.options, s.since, p.data,
+             p.place IS NULL, p.stream IS 1 AND p.user IS s.author AND p.deleted_by IS NULL,
+             (SELECT min(place) FROM publications AS change WHERE change.target = s.place)
          FROM streams AS s
          LEFT JOIN channels AS c ON c.id = s.place >> 39
-         LEFT JOIN publications AS p
-             ON p.place = s.place AND p.stream = 1 AND p.user = s.author AND p.deleted_by IS NULL
+         LEFT JOIN publications AS p ON p.place = s.place
          ORDER BY s.place",
     )?;
     let mut found = statement.query([])?;
@@ -177,20 +208,30 @@ pub(super) fn stored(connection: &Connection, now_ms: u64) -> rusqlite::Result<S
         let place = RowKey(row.get(0)?);
         match stream(row, place, now_ms)? {
             Some(stream) => stored.open.push((place, stream)),
-            None => stored.without_begin.push(place),
+            None => {
+                let change = row.get::<_, Option<i64>>(11)?.map(RowKey);
+                stored.stale.push(StaleStream { begin: place, change });
+            }
         }
     }
     Ok(stored)
 }
 
-/// `None` if the begin is gone.
+/// `None` if no stream belongs to the row. A begin that retention has removed, which it may while the stream is open, is as if its
+/// data were null.
 fn stream(row: &Row<'_>, place: RowKey, now_ms: u64) -> rusqlite::Result<Option<StoredStream>> {
     let name = row.get_ref(1)?.as_str_or_null()?.and_then(|name| ChannelName::parse_any(name).ok());
     let author = UserName::parse(row.get_ref(2)?.as_str()?).ok();
     let asker = row.get_ref(3)?.as_str_or_null()?.and_then(|name| UserName::parse(name).ok());
     let options: Option<OptionsColumn> = serde_json::from_str(row.get_ref(6)?.as_str()?).ok();
-    let (Some(channel), Some(author), true) = (name, author, row.get(9)?) else { return Ok(None) };
-    let options = options.unwrap_or(OptionsColumn { idle_ms: None, keep_events: false });
+    let (Some(channel), Some(author)) = (name, author) else { return Ok(None) };
+    let options =
+        options.unwrap_or(OptionsColumn { idle_ms: None, keep_events: false, channel: String::new() });
+    let (is_absent, is_sound, change): (bool, bool, Option<i64>) = (row.get(9)?, row.get(10)?, row.get(11)?);
+    let is_cut = is_absent && options.channel == channel.as_str();
+    if change.is_some() || !(is_sound || is_cut) {
+        return Ok(None);
+    }
     let events = if options.keep_events { EventKeep::Keep } else { EventKeep::Drop };
     Ok(Some(StoredStream {
         id: StreamId { channel, offset: place.offset() },
@@ -237,14 +278,47 @@ pub(super) fn has_part_below(connection: &Connection, below: i64) -> rusqlite::R
     connection.prepare_cached("SELECT 1 FROM stream_parts WHERE id < ?1 LIMIT 1")?.exists([below])
 }
 
-/// Deletes up to `most` parts below a number, the lowest first, and returns how many.
-pub(super) fn delete_below(connection: &Connection, below: i64, most: u64) -> rusqlite::Result<u64> {
-    let deleted = connection
-        .prepare_cached(
-            "DELETE FROM stream_parts WHERE id < ?1
-                 AND id <= (SELECT max(id) FROM (SELECT id FROM stream_parts ORDER BY id LIMIT ?2))",
-        )?
-        .execute(params![below, integer(most)])?;
+/// Parts, and the bytes of their bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartsBound {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+impl PartsBound {
+    /// A slice of a few milliseconds: deleting overwrites the bodies.
+    pub(super) const LEAST: PartsBound = PartsBound { rows: 4_096, bytes: 512 << 10 };
+    /// The largest slice, after much was written.
+    const MOST: PartsBound = PartsBound { rows: 16_384, bytes: 8 << 20 };
+
+    /// A slice that deletes two for one that was written, within the bounds.
+    pub(super) fn outrun(self) -> PartsBound {
+        PartsBound {
+            rows: self.rows.saturating_mul(2).clamp(PartsBound::LEAST.rows, PartsBound::MOST.rows),
+            bytes: self.bytes.saturating_mul(2).clamp(PartsBound::LEAST.bytes, PartsBound::MOST.bytes),
+        }
+    }
+
+    /// The last of these parts that is within the bound; `None` if there are none. Each is a number, and its bytes.
+    fn last(self, mut parts: rusqlite::Rows<'_>) -> rusqlite::Result<Option<i64>> {
+        let (mut last, mut bytes) = (None, 0);
+        while bytes < self.bytes
+            && let Some(row) = parts.next()?
+        {
+            last = Some(row.get(0)?);
+            bytes += row.get(1).map(natural)?;
+        }
+        Ok(last)
+    }
+}
+
+/// Deletes parts below a number, the lowest first, and returns how many.
+pub(super) fn delete_below(connection: &Connection, below: i64, most: PartsBound) -> rusqlite::Result<u64> {
+    let mut lowest = connection.prepare_cached(
+        "SELECT id, octet_length(body) FROM stream_parts WHERE id < ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let Some(last) = most.last(lowest.query(params![below, integer(most.rows)])?)? else { return Ok(0) };
+    let deleted = connection.prepare_cached("DELETE FROM stream_parts WHERE id <= ?1")?.execute([last])?;
     Ok(deleted as u64)
 }
 
@@ -256,13 +330,14 @@ pub(super) struct PartSweep {
     pub(super) reached: Option<i64>,
 }
 
-/// Looks at the `count` parts after a number, and deletes the parts whose stream is not open, or has another generation.
-pub(super) fn sweep(connection: &Connection, after: i64, count: u64) -> rusqlite::Result<PartSweep> {
-    let reached: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(id) FROM (SELECT id FROM stream_parts WHERE id > ?1 ORDER BY id LIMIT ?2)",
-        )?
-        .query_row(params![after, integer(count)], |row| row.get(0))?;
+/// Looks at the parts after a number, and deletes the parts whose stream is not open, or has another generation.
+pub(super) fn sweep(connection: &Connection, after: i64, most: PartsBound) -> rusqlite::Result<PartSweep> {
+    let mut next = connection.prepare_cached(
+        "SELECT id, CASE WHEN EXISTS (SELECT 1 FROM streams AS s WHERE s.place = part.place AND s.gen = part.gen)
+                         THEN 0 ELSE octet_length(body) END
+         FROM stream_parts AS part WHERE id > ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let reached = most.last(next.query(params![after, integer(most.rows)])?)?;
     let Some(last) = reached else { return Ok(PartSweep { deleted: 0, reached: None }) };
     let deleted = connection
         .prepare_cached(

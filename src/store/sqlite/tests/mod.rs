@@ -7,6 +7,7 @@ mod model;
 mod opening;
 mod order_support;
 mod orders;
+mod stream_retention;
 mod stream_support;
 mod stream_threads;
 mod streams;
