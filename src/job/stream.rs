@@ -8,7 +8,7 @@ pub use crate::wire::stream::{
 
 use super::message::Ticket;
 use crate::id::UserName;
-use crate::session::outcome::Authority;
+use crate::session::outcome::CancelAuthority;
 use crate::wire::stream::{Generation, Piece, Position, StreamEnd, StreamId};
 
 /// Work for the owner of the streams.
@@ -72,8 +72,8 @@ pub enum StreamOrder {
         /// JSON in place of the text, byte for byte as received.
         data: Option<Box<str>>,
     },
-    /// With [`Authority::Author`], for the asker and the author only.
-    Cancel { authority: Authority },
+    /// Without [`CancelAuthority::Moderator`], for the asker and the author only.
+    Cancel { authority: CancelAuthority },
     /// The connection becomes the producer: its begin was a repeat of one by another connection.
     Attach,
 }

@@ -1,7 +1,7 @@
 //! Orders from a session to its reactor, to be carried out in order.
 
 use super::life::ClientText;
-use super::outcome::{AppendChange, Authority, Creation, Occasion};
+use super::outcome::{AppendChange, CancelAuthority, Creation, Occasion};
 use crate::client_error::Reporter;
 use crate::clock::Moment;
 use crate::close::CloseReason;
@@ -105,7 +105,7 @@ pub enum StreamCommand {
     /// End it, with this JSON in place of its text.
     End { generation: Option<Generation>, at: Option<Position>, end: StreamEnd, data: Option<Box<str>> },
     /// Have it ended.
-    Cancel { authority: Authority },
+    Cancel { authority: CancelAuthority },
     /// Read it, from the place that the client has.
     Read { known: Option<(Generation, Position)> },
 }

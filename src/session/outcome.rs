@@ -29,6 +29,17 @@ pub enum Authority {
     Moderator,
 }
 
+/// The rights on the channel of a user who cancels a stream. Without any, the user may cancel a stream that it began or that is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAuthority {
+    /// The `moderate` right: the streams of all users.
+    Moderator,
+    /// A right with which the user may learn of a stream that has ended.
+    Reader,
+    /// None: the user learns nothing of a stream that is not open.
+    Outsider,
+}
+
 /// The command that brought a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occasion {

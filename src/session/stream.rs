@@ -7,7 +7,7 @@ use super::answer::{StreamReadOutcome, StreamReply};
 use super::context::Context;
 use super::effect::{Effect, StreamCommand, StreamEffect};
 use super::member::Member;
-use super::outcome::Authority;
+use super::outcome::CancelAuthority;
 use super::policy::{Policy, StreamsMode};
 use super::refusal::Refusal;
 use super::stream_refusal::StreamRefusal;
@@ -80,9 +80,12 @@ impl Member {
 
     /// Asks for the end of a stream, which the user whom it is for may do without any right.
     pub(super) fn cancel_stream(&mut self, id: CommandId, stream: StreamId, cx: &mut Context<'_>) {
-        let authority = match self.permissions.allow(Right::Moderate, &stream.channel) {
-            true => Authority::Moderator,
-            false => Authority::Author,
+        let authority = if self.permissions.allow(Right::Moderate, &stream.channel) {
+            CancelAuthority::Moderator
+        } else if self.may_know_streams(&stream.channel, cx.policy) {
+            CancelAuthority::Reader
+        } else {
+            CancelAuthority::Outsider
         };
         self.send_to_stream(Some(id), stream, StreamCommand::Cancel { authority }, cx);
     }
@@ -201,13 +204,15 @@ impl Session {
 
 impl Member {
     /// A user who cannot read the channel must not find out which streams it has, unless they may write to it.
+    fn may_know_streams(&self, channel: &ChannelName, policy: &Policy) -> bool {
+        self.has(Right::Subscribe, channel, policy) || self.has(Right::Stream, channel, policy)
+    }
+
     fn refusal_of(&self, fault: StreamFault, stream: &StreamId, policy: &Policy) -> Refusal<'static> {
-        let sees = || {
-            self.has(Right::Subscribe, &stream.channel, policy)
-                || self.has(Right::Stream, &stream.channel, policy)
-        };
         match fault {
-            StreamFault::NotAuthor | StreamFault::AlreadyEnded { .. } if !sees() => {
+            StreamFault::NotAuthor | StreamFault::AlreadyEnded { .. }
+                if !self.may_know_streams(&stream.channel, policy) =>
+            {
                 Refusal::Stream(StreamRefusal::Fault(StreamFault::NotFound))
             }
             fault => Refusal::Stream(StreamRefusal::Fault(fault)),

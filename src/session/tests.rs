@@ -6,7 +6,7 @@ mod reports;
 mod streams;
 mod tokens;
 
-use super::outcome::{AppendError, Appended, Attempt, Authority, Counted, Denied, Identity, Occasion};
+use super::outcome::{AppendError, Appended, Attempt, CancelAuthority, Counted, Denied, Identity, Occasion};
 use super::*;
 use crate::auth::account::Account;
 use crate::auth::permission::Permissions;

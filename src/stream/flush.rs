@@ -21,6 +21,11 @@ pub struct Flush {
 }
 
 impl Flush {
+    /// True if no stream takes part, so that nothing is to be settled.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     /// True if there is nothing to commit. It is settled all the same, because repeats may wait for an acknowledgement.
     pub fn writes_nothing(&self) -> bool {
         self.restarts.is_empty() && self.rows.is_empty() && self.states.is_empty() && self.ends.is_empty()

@@ -10,6 +10,7 @@ use super::output::StreamOutput;
 use super::part::PartRow;
 use super::pieces::position;
 use super::settings::{ENDS_AT_ONCE, PAUSED_AFTER};
+use super::waiting::PiecesLeft;
 use crate::clock::Moment;
 use crate::id::ProducerId;
 use crate::wire::stream::{News, ProducerNotice, StreamId, StreamNews, StreamState};
@@ -135,7 +136,8 @@ impl<T: Copy> Ledger<T> {
         for id in &flush.streams {
             if let Some(stream) = self.streams.get_mut(id) {
                 let reached = stream.reached();
-                stream.waiting.committed(id, reached, out);
+                let left = if stream.pending.is_empty() { PiecesLeft::None } else { PiecesLeft::Some };
+                stream.waiting.committed(id, reached, left, out);
             }
         }
         self.resume(out);
@@ -219,7 +221,7 @@ impl<T: Copy> Ledger<T> {
             stream.turn_back();
             // The producer may be back before the store is.
             if stream.ending.take_if(|ending| matches!(ending.by, StreamEnder::Gateway(_))).is_some() {
-                stream.waiting.refuse_after_end(id, out);
+                stream.waiting.refuse_after_end(id, stream.state, out);
             }
             self.recount(id);
             self.schedule(id, now);

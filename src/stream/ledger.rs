@@ -249,6 +249,11 @@ impl<T: Copy> Ledger<T> {
         Some(SharedStream { generation, state, text })
     }
 
+    /// True if something waits for the next flush.
+    pub fn has_waiting(&self) -> bool {
+        self.urgency != FlushUrgency::Nothing
+    }
+
     /// The number of open streams.
     pub fn open_streams(&self) -> usize {
         self.streams.len()

@@ -60,7 +60,8 @@ impl<T: Copy> Ledger<T> {
             Piece::Alive => 0,
         };
         // Its socket pauses at the window, but what was read from it may arrive still.
-        let fits = stream.counted.waiting + bytes <= settings.window_bytes * 2;
+        let waiting = stream.counted.waiting;
+        let fits = waiting == 0 || waiting + bytes <= settings.window_bytes * 2;
         if !fits || !shares.admits_piece(&stream.author, bytes, settings) {
             return Err(overloaded);
         }

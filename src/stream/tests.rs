@@ -327,6 +327,44 @@ fn user_has_at_most_half_of_a_shared_bound() {
 }
 
 #[test]
+fn piece_taken_while_a_flush_is_in_doubt_is_acknowledged_by_its_own_commit() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a"));
+    let flush = bench.flush();
+    bench.append(None, 1, text("b"));
+    bench.ledger.settled(flush, &[], bench.now, &mut bench.out);
+    let positions = |out: &Output| -> Vec<u32> {
+        let next = |notice: &ProducerNotice| match notice {
+            ProducerNotice::Appended { next, .. } => Some(next.0),
+            _ => None,
+        };
+        out.notices.iter().filter_map(|(_, notice)| next(notice)).collect()
+    };
+    assert_eq!(positions(&std::mem::take(&mut bench.out)), [1]);
+    assert_eq!(positions(&bench.settle()), [2]);
+}
+
+#[test]
+fn cancel_during_an_end_of_the_gateway_that_fails_is_to_be_sent_again() {
+    let mut bench = Bench::new();
+    bench.append(None, 0, text("a")).settle();
+    bench.wait(31_000);
+    let flush = bench.ledger.cut(bench.now);
+    assert_eq!(flush.ends.len(), 1, "it was silent");
+    bench.cancel(1, "ann", CancelRight::Own);
+    bench.ledger.failed(flush, bench.now, &mut bench.out);
+    let overloaded = StreamOutcome::Refused(StreamFault::Overloaded { retry_ms: 1_000 });
+    assert_eq!(replies(&bench.out), [(1, overloaded)]);
+}
+
+#[test]
+fn piece_larger_than_two_windows_is_taken_if_nothing_waits() {
+    let mut bench = Bench::with(StreamSettings { window_bytes: 10, ..StreamSettings::default() });
+    bench.append(Some(1), 0, text(&"x".repeat(30)));
+    assert_eq!(replies(&bench.settle()), [(1, appended(30))]);
+}
+
+#[test]
 fn stream_outgrows_no_message_and_has_no_more_events_than_allowed() {
     let settings = StreamSettings { message_bytes: 200, events_per_stream: 2, ..StreamSettings::default() };
     let mut bench = Bench::with(settings.clone());

@@ -41,6 +41,13 @@ pub(super) struct Reached {
     pub(super) state: StreamState,
 }
 
+/// Says if pieces wait after a commit: the ones that were taken while it was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PiecesLeft {
+    None,
+    Some,
+}
+
 /// The end of a stream, with the generation and position that it has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FinalState {
@@ -115,7 +122,13 @@ impl<T: Copy> WaitingList<T> {
     }
 
     /// Answers what a commit has fulfilled.
-    pub(super) fn committed(&mut self, id: &StreamId, reached: Reached, out: &mut StreamOutput<T>) {
+    pub(super) fn committed(
+        &mut self,
+        id: &StreamId,
+        reached: Reached,
+        left: PiecesLeft,
+        out: &mut StreamOutput<T>,
+    ) {
         let Reached { generation, next, state } = reached;
         self.commands.retain(|waiting| {
             let outcome = match waiting.wish {
@@ -137,24 +150,22 @@ impl<T: Copy> WaitingList<T> {
             false
         });
         self.acknowledge(id, generation, next, out);
+        if left == PiecesLeft::None {
+            self.unacknowledged.clear();
+        }
     }
 
-    fn acknowledge(
-        &mut self,
-        id: &StreamId,
-        generation: Generation,
-        next: Position,
-        out: &mut StreamOutput<T>,
-    ) {
+    /// Notifies the producers of pieces without a ticket.
+    fn acknowledge(&self, id: &StreamId, generation: Generation, next: Position, out: &mut StreamOutput<T>) {
         let notices = self
             .unacknowledged
-            .drain(..)
-            .map(|producer| (producer, ProducerNotice::Appended { id: id.clone(), generation, next }));
+            .iter()
+            .map(|producer| (*producer, ProducerNotice::Appended { id: id.clone(), generation, next }));
         out.notices.extend(notices);
     }
 
     /// The stream has ended as its last order asked; everything below `next` is in the end.
-    pub(super) fn ended(mut self, id: &StreamId, ended: FinalState, out: &mut StreamOutput<T>) {
+    pub(super) fn ended(self, id: &StreamId, ended: FinalState, out: &mut StreamOutput<T>) {
         let FinalState { generation, next, fate } = ended;
         let EndFate { end, edit } = fate;
         self.acknowledge(id, generation, next, out);
@@ -190,9 +201,14 @@ impl<T: Copy> WaitingList<T> {
     }
 
     /// The end that these commands found was not committed, and will not be: they are to be sent again.
-    pub(super) fn refuse_after_end(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+    pub(super) fn refuse_after_end(&mut self, id: &StreamId, state: StreamState, out: &mut StreamOutput<T>) {
         self.commands.retain(|waiting| {
-            let is_after_end = matches!(waiting.wish, Wish::EndAgain(_) | Wish::Late);
+            let is_after_end = match waiting.wish {
+                Wish::EndAgain(_) | Wish::Late => true,
+                // It came while the stream was ending anyway, so nothing else carries it out.
+                Wish::Cancel => state != StreamState::Cancelling,
+                Wish::Append(..) | Wish::Restart(_) | Wish::End => false,
+            };
             if is_after_end {
                 let fault = StreamFault::Overloaded { retry_ms: RETRY_MS };
                 out.refuse(waiting.ticket, waiting.producer, id, fault);

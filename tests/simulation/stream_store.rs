@@ -6,8 +6,8 @@ use seawall::clock::Now;
 use seawall::id::{ChannelName, Epoch, Key, Offset, ProducerId, ReactorId, UserName};
 use seawall::job::stream::{BeginStream, BegunStream, ProducerNotice, StreamJob, StreamOrder};
 use seawall::job::{
-    Append, AppendChange, AppendError, Appended, Attempt, Authority, Broadcast, Completion, Creation, Form,
-    Page, PageRequest, Read, ReadError, Span, StreamRequest, Ticket,
+    Append, AppendChange, AppendError, Appended, Attempt, Broadcast, CancelAuthority, Completion, Creation,
+    Form, Page, PageRequest, Read, ReadError, Span, StreamRequest, Ticket,
 };
 use seawall::stream::{
     CancelRight, EndFate, EndRow, Flush, Known, Ledger, PartRow, PieceEntry, StoredStream, StreamAppend,
@@ -312,8 +312,8 @@ impl StreamStore {
             }
             StreamOrder::Cancel { authority } => {
                 let right = match authority {
-                    Authority::Author => CancelRight::Own,
-                    Authority::Moderator => CancelRight::All,
+                    CancelAuthority::Reader | CancelAuthority::Outsider => CancelRight::Own,
+                    CancelAuthority::Moderator => CancelRight::All,
                 };
                 ledger.cancel(&id, sender, right, now.at, out)
             }

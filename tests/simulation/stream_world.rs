@@ -8,7 +8,7 @@ use super::world::Phase;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
 use seawall::engine::SlotId;
-use seawall::job::Authority;
+use seawall::job::CancelAuthority;
 use seawall::job::stream::{BegunStream, ProducerNotice, StreamFault, StreamOrder, StreamOutcome};
 use seawall::wire::stream::{Generation, Piece, Position, StreamEnd};
 use serde_json::Value;
@@ -399,7 +399,7 @@ impl Producer {
                 store.say(self.connection, offset, Ticketed::Yes, end(state), now);
             }
             22..25 => {
-                let order = StreamOrder::Cancel { authority: Authority::Author };
+                let order = StreamOrder::Cancel { authority: CancelAuthority::Reader };
                 store.say(self.connection, offset, Ticketed::Yes, order, now);
             }
             choice => {

@@ -311,7 +311,7 @@ settings! {
     streams.rollup_ms as streams.rollup = 40, between(20, 200), Restart:
         "Time between two commits of pieces. Longer: fewer and larger frames.";
     streams.idle_ms as streams.idle = 30000, between(1_000, STREAM_MS_MAX), Restart:
-        "Silence of a producer after which its stream ends as `interrupted`. A begin may ask for less.";
+        "Silence of a producer after which its stream ends as `interrupted`. A begin may ask for less, or for up to an hour.";
     streams.orphan_ms as streams.orphan = 10000, between(1_000, STREAM_MS_MAX), Restart:
         "Time for a producer that lost its connection to come back, before its stream ends as `interrupted`.";
     streams.cancel_ms as streams.cancel = 5000, between(100, 60_000), Restart:

@@ -67,7 +67,12 @@ fn writing_needs_the_right_stream_and_cancelling_needs_none() {
         assert!(writer.say(text).is_empty(), "{text}");
         assert!(command(&writer).is_some_and(|effect| effect.stream == stream()), "{text}");
     }
-    for (rights, wanted) in [(&["subscribe"][..], Authority::Author), (&["moderate"], Authority::Moderator)] {
+    for (rights, wanted) in [
+        (&["subscribe"][..], CancelAuthority::Reader),
+        (&["stream"], CancelAuthority::Reader),
+        (&["moderate"], CancelAuthority::Moderator),
+        (&["publish"], CancelAuthority::Outsider),
+    ] {
         let mut bench = signed_in_with(rights);
         bench.say(r#"{"id":3,"cancel":{"channel":"c","offset":5}}"#);
         let found = command(&bench).map(|effect| &effect.command);

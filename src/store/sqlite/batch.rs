@@ -157,7 +157,7 @@ impl<'a> Batch<'a> {
     ) -> rusqlite::Result<Appended> {
         let mark = match begun {
             Some(_) => StreamMark::Begun,
-            None => self.ends_stream(&job.channel, change),
+            None => self.ends_stream(&job.channel, change)?,
         };
         let (user, key) = (job.user.as_str(), job.key.as_ref().map(|key| key.as_str()));
         let row = self.store(row, next, &NewRow { user, key, change, mark, data: &job.data })?;

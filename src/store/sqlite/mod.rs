@@ -20,6 +20,7 @@ mod erasures;
 mod fault;
 mod keys;
 mod last_use;
+mod late_share;
 mod lock;
 mod log;
 mod log_streams;

@@ -58,19 +58,30 @@ impl Batch<'_> {
     }
 
     /// The mark of a change: it ends a stream if its target is the begin of an open one.
-    pub(super) fn ends_stream(&self, channel: &ChannelName, change: Change) -> StreamMark {
+    pub(super) fn ends_stream(
+        &mut self,
+        channel: &ChannelName,
+        change: Change,
+    ) -> rusqlite::Result<StreamMark> {
         let (target, end) = match change {
-            Change::None => return StreamMark::None,
+            Change::None => return Ok(StreamMark::None),
             Change::Edits(target) => (target, StreamEnd::Replaced),
             Change::Deletes(target) => (target, StreamEnd::Deleted),
         };
         let open = self.streams.open;
         if open.is_empty() && open.beginning() == 0 {
-            return StreamMark::None;
+            return Ok(StreamMark::None);
         }
         let id = StreamId { channel: channel.clone(), offset: target };
-        let has_ended = || self.streams.changes.ended.iter().any(|(ended, _)| *ended == id);
-        if open.is_open(&id) && !has_ended() { StreamMark::Ended(end) } else { StreamMark::None }
+        if !open.is_open(&id) {
+            return Ok(StreamMark::None);
+        }
+        // In memory a stream is open until the commit of its end, which may be in this transaction.
+        let is_open = match self.place(&id)? {
+            Some(place) => streams::progress(self.connection, place)?.is_some(),
+            None => false,
+        };
+        Ok(if is_open { StreamMark::Ended(end) } else { StreamMark::None })
     }
 
     /// Writes or removes the row of the stream that a publication has begun or ended.

@@ -2,13 +2,14 @@
 //!
 //! While no stream is open and no command waits, all of this is two loads for each batch of appends.
 
+use super::late_share::LateShare;
 use super::log::{BatchFault, Log};
 use super::log_streams::StreamsAtCommit;
 use super::stream_end::WrittenEnd;
 use crate::clock::Moment;
-use crate::id::ProducerId;
+use crate::id::{ProducerId, UserName};
 use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
-use crate::job::{Append, AppendError, Appended, Attempt, Authority, Ticket};
+use crate::job::{Append, AppendError, Appended, Attempt, CancelAuthority, Ticket};
 use crate::metrics::store::{add, bump};
 use crate::metrics::streams::StreamCounters;
 use crate::store::StreamEnds;
@@ -48,6 +49,7 @@ pub(super) struct StreamWriter {
     taken: Vec<Instant>,
     doubt: Option<DoubtfulFlush>,
     ended: EndedStreams,
+    late_share: LateShare,
 }
 
 /// A flush whose commit is unknown. Nothing else of streams is committed until the file says.
@@ -61,15 +63,18 @@ struct DoubtfulFlush {
 struct LateCommand {
     ticket: Option<Ticket>,
     producer: ProducerId,
+    user: UserName,
     id: StreamId,
     asked: LateOrder,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum LateOrder {
     Write,
     End(StreamEnd),
     Cancel,
+    /// By a user who must not learn that there was a stream.
+    CancelUnseen,
 }
 
 impl StreamWriter {
@@ -84,6 +89,7 @@ impl StreamWriter {
             taken: Vec::new(),
             doubt: None,
             ended: EndedStreams::default(),
+            late_share: LateShare::default(),
         }
     }
 
@@ -121,6 +127,7 @@ impl StreamWriter {
                     StreamWork::Detach { producer } => ledger.detach(producer, now),
                 }
             }
+            has_pieces &= ledger.has_waiting();
         });
         if has_pieces && self.taken.len() < LATENCIES {
             self.taken.push(monotonic());
@@ -131,19 +138,21 @@ impl StreamWriter {
 
     /// Answers a command about a stream that has ended, or that there never was.
     fn answer_late(&mut self, log: &mut Log, command: LateCommand) {
-        let LateCommand { ticket, producer, id, asked } = command;
-        let outcome = match self.end_of(log, &id) {
-            Ok(Some(EndFate { end, edit })) => match asked {
+        let LateCommand { ticket, producer, user, id, asked } = command;
+        let outcome = match self.late_end_of(log, &id, &user, asked) {
+            None => StreamOutcome::Refused(StreamFault::Overloaded { retry_ms: RETRY_MS }),
+            Some(Ok(Some(EndFate { end, edit }))) => match asked {
                 LateOrder::End(wanted) if wanted == end => {
                     StreamOutcome::Ended { edit, end, duplicate: true }
                 }
                 LateOrder::Cancel => StreamOutcome::Ended { edit, end, duplicate: true },
+                LateOrder::CancelUnseen => StreamOutcome::Refused(StreamFault::NotFound),
                 LateOrder::Write | LateOrder::End(_) => {
                     StreamOutcome::Refused(StreamFault::AlreadyEnded { end, edit })
                 }
             },
-            Ok(None) => StreamOutcome::Refused(StreamFault::NotFound),
-            Err(_) => StreamOutcome::Unavailable { retry_ms: RETRY_MS },
+            Some(Ok(None)) => StreamOutcome::Refused(StreamFault::NotFound),
+            Some(Err(_)) => StreamOutcome::Unavailable { retry_ms: RETRY_MS },
         };
         match (ticket, outcome) {
             (Some(ticket), outcome) => self.out.replies.push((ticket, outcome)),
@@ -152,6 +161,31 @@ impl StreamWriter {
             }
             (None, _) => {}
         }
+    }
+
+    /// The end of a stream for a late command, or `None` if the file was looked at too often.
+    fn late_end_of(
+        &mut self,
+        log: &mut Log,
+        id: &StreamId,
+        user: &UserName,
+        asked: LateOrder,
+    ) -> Option<Result<Option<EndFate>, BatchFault>> {
+        if asked == LateOrder::CancelUnseen {
+            return Some(Ok(None));
+        }
+        if let Some(known) = self.ended.find(id) {
+            return Some(Ok(Some(known)));
+        }
+        if !self.late_share.take(user, self.open.now()) {
+            return None;
+        }
+        let found = self.end_of(log, id);
+        if found.is_err() {
+            // Each further attempt would open the file again.
+            self.late_share.give_up();
+        }
+        Some(found)
     }
 
     fn end_of(&mut self, log: &mut Log, id: &StreamId) -> Result<Option<EndFate>, BatchFault> {
@@ -241,6 +275,10 @@ impl StreamWriter {
 
     /// Settles a flush with the ends that are stored, and returns those to announce.
     fn settle(&mut self, flush: Flush, ends: &[WrittenEnd]) -> Vec<Published> {
+        // Nothing was due: most commits have publications only.
+        if flush.is_empty() {
+            return Vec::new();
+        }
         let fates: Vec<EndFate> = ends.iter().map(|end| end.fate).collect();
         let published = flush.ends.iter().zip(ends).filter_map(|(row, end)| published(row, *end)).collect();
         for (row, fate) in flush.ends.iter().zip(&fates) {
@@ -271,8 +309,11 @@ impl StreamWriter {
 
     /// All or nothing of the flush is stored.
     pub(super) fn doubtful(&mut self, flush: Flush, first_part: i64) {
-        self.taken.clear();
-        self.doubt = Some(DoubtfulFlush { flush, first_part });
+        // A later commit has no flush while one is doubtful, and a look at the file reconciles what it has done.
+        if self.doubt.is_none() {
+            self.taken.clear();
+            self.doubt = Some(DoubtfulFlush { flush, first_part });
+        }
     }
 
     /// Asks the file for the outcome of a commit that was unknown.
@@ -365,11 +406,12 @@ fn order(ledger: &mut Ledger<Ticket>, job: StreamJob, now: Moment, out: &mut Out
             (ledger.end(&id, sender, finish, now, out), LateOrder::End(end))
         }
         StreamOrder::Cancel { authority } => {
-            let right = match authority {
-                Authority::Author => CancelRight::Own,
-                Authority::Moderator => CancelRight::All,
+            let (right, asked) = match authority {
+                CancelAuthority::Moderator => (CancelRight::All, LateOrder::Cancel),
+                CancelAuthority::Reader => (CancelRight::Own, LateOrder::Cancel),
+                CancelAuthority::Outsider => (CancelRight::Own, LateOrder::CancelUnseen),
             };
-            (ledger.cancel(&id, sender, right, now, out), LateOrder::Cancel)
+            (ledger.cancel(&id, sender, right, now, out), asked)
         }
         StreamOrder::Attach => {
             let _ = ledger.attach(&id, producer, now, out);
@@ -378,7 +420,7 @@ fn order(ledger: &mut Ledger<Ticket>, job: StreamJob, now: Moment, out: &mut Out
     };
     match known {
         Known::Open => None,
-        Known::No => Some(LateCommand { ticket, producer, id, asked }),
+        Known::No => Some(LateCommand { ticket, producer, user, id, asked }),
     }
 }
 

@@ -10,6 +10,7 @@ mod orders;
 mod stream_retention;
 mod stream_support;
 mod stream_threads;
+mod stream_writers;
 mod streams;
 mod support;
 mod threads;

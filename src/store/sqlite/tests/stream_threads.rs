@@ -7,7 +7,8 @@ use super::threads::{KEEP_ALL, Rig, rig, rig_in, wait_until};
 use crate::id::{Offset, ProducerId, ReactorId};
 use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
 use crate::job::{
-    Append, AppendError, Appended, Attempt, Authority, Broadcast, Completion, Read, StreamRequest, Ticket,
+    Append, AppendError, Appended, Attempt, Broadcast, CancelAuthority, Completion, Read, StreamRequest,
+    Ticket,
 };
 use crate::wire::publication::Published;
 use crate::wire::stream::{
@@ -152,6 +153,15 @@ fn pieces_are_acknowledged_and_shown_after_their_commit_and_the_end_is_announced
     assert_eq!(rig.ask(&of, piece("!")), StreamOutcome::Refused(late));
     assert_eq!(rig.ask(&id("c", 9), piece("!")), StreamOutcome::Refused(StreamFault::NotFound));
     assert_eq!(rig.of_streams.bytes.load(Ordering::Relaxed), 5);
+    let ended = StreamOutcome::Ended { edit: Offset(2), end: StreamEnd::Completed, duplicate: true };
+    let not_found = StreamOutcome::Refused(StreamFault::NotFound);
+    for (authority, known) in [
+        (CancelAuthority::Moderator, ended.clone()),
+        (CancelAuthority::Reader, ended),
+        (CancelAuthority::Outsider, not_found),
+    ] {
+        assert_eq!(rig.ask(&of, StreamOrder::Cancel { authority }), known, "{authority:?}");
+    }
     rig.close();
 }
 
@@ -221,9 +231,9 @@ fn cancel_reaches_the_producer_and_ends_the_stream_though_it_does_nothing() {
         user: user("ann"),
         ..job(&of, Some(ticket(3)), StreamOrder::Cancel { authority })
     };
-    rig.streams.send(StreamWork::Job(cancel(Authority::Author))).expect("the writer lives");
+    rig.streams.send(StreamWork::Job(cancel(CancelAuthority::Reader))).expect("the writer lives");
     assert_eq!(rig.outcome_of(3).0, StreamOutcome::Refused(StreamFault::NotAuthor));
-    rig.streams.send(StreamWork::Job(cancel(Authority::Moderator))).expect("the writer lives");
+    rig.streams.send(StreamWork::Job(cancel(CancelAuthority::Moderator))).expect("the writer lives");
     assert_eq!(rig.outcome_of(3).0, StreamOutcome::Cancelling);
     let Completion::Producers(notices) = rig.answer(0) else { panic!("a notice") };
     assert!(matches!(&notices[..], [(1, ProducerNotice::Cancel { end_ms: 1.., .. })]), "{notices:?}");

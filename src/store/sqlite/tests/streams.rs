@@ -3,20 +3,13 @@
 use super::super::connection;
 use super::super::log::BatchFault;
 use super::super::retention::{Duty, SliceRows};
-use super::super::stream_writer::StreamWriter;
 use super::stream_support::{begin, has_row, id};
 use super::support::{KEEP_ALL, Shelf, append, changing, delete, edit, plain};
 use crate::id::Offset;
-use crate::job::callers::Callers;
 use crate::job::{AppendError, Appended, Attempt};
-use crate::store::StreamEnds;
-use crate::store::answers::Answers;
 use crate::store::open_streams::Output;
 use crate::store::retention::Rest;
-use crate::store::wall_clock::WallClock;
 use crate::wire::stream::{Generation, StreamEnd, StreamFault, StreamState};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// Text with characters of one to four bytes, and what JSON escapes.
 const WORDS: [&str; 5] = ["Né ", "\"\\\u{0}\n", "日本", "👩‍🚀", "e\u{301}"];
@@ -222,32 +215,15 @@ fn begins_and_ends_of_a_batch_of_unknown_outcome_are_found_in_the_file() {
 }
 
 #[test]
-fn flush_of_unknown_outcome_is_shown_once_if_the_file_has_it_and_waits_again_if_not() {
+fn edit_in_the_same_commit_as_the_end_is_no_second_end() {
     let mut shelf = Shelf::new(KEEP_ALL);
-    let (none, callers) = (Arc::from(Vec::new()), Arc::new(Callers::new(0)));
-    let answers = Answers::new(none, callers, None, Arc::default());
-    let clock = WallClock::Set(Arc::new(AtomicU64::new(1_000)));
-    let mut writer = StreamWriter::new(shelf.open(), StreamEnds::none());
-    let id = shelf.begin("c");
-    for (text, is_stored, shown) in [("a", true, "a"), ("b", false, "a"), ("c", true, "abc")] {
-        shelf.take(&id, text);
-        let (flush, first) = (shelf.cut(), shelf.log.next_part());
-        if is_stored {
-            shelf.log.commit(&[], &flush, 2).expect("it commits");
-        }
-        writer.doubtful(flush, first);
-        assert!(writer.cut_all().writes_nothing(), "nothing else is committed meanwhile");
-        let before = shelf.text(&id);
-        writer.settle_doubt(&mut shelf.log, &clock, &answers);
-        assert_eq!(shelf.text(&id), shown, "after {before:?}");
-    }
-    shelf.end(&id, StreamEnd::Completed);
-    let (flush, first) = (shelf.cut(), shelf.log.next_part());
-    shelf.log.commit(&[], &flush, 2).expect("it commits");
-    writer.doubtful(flush, first);
-    writer.settle_doubt(&mut shelf.log, &clock, &answers);
-    assert!(shelf.open().is_empty());
-    assert_eq!((shelf.marks(), &shelf.all("c")[1]["data"]["text"]), (vec![Some(1), Some(2)], &"abc".into()));
+    let of = shelf.begin("c");
+    shelf.end(&of, StreamEnd::Completed);
+    let flush = shelf.cut();
+    let jobs = [changing(edit(1), append("c", "bot", None, "\"mine\""))];
+    let committed = shelf.log.commit(&jobs, &flush, 3).expect("it commits");
+    assert!(committed.outcomes[0].is_ok() && committed.streams.ended.is_empty());
+    assert_eq!(shelf.marks(), [Some(1), Some(2), None], "one end");
 }
 
 #[test]
