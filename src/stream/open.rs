@@ -35,7 +35,7 @@ pub(super) struct OpenStream<T> {
     pub(super) flight: Option<Flight>,
     /// Of the newest generation, with what waits.
     size: EndSize,
-    /// The bytes of the generations before it. After a start, those that the store still has.
+    /// The bytes of the generations before it. After a start, the ones that the store still has.
     pub(super) restarted: usize,
     /// The state, and the one that is committed.
     pub(super) state: StreamState,

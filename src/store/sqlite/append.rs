@@ -214,7 +214,7 @@ impl SqliteAppender {
         batch
     }
 
-    /// What streams have for this commit.
+    /// The share of streams in this commit.
     fn cut(&mut self) -> Flush {
         if self.checkpoints.signals.is_short_of_room() {
             return self.streams.cut_without_pieces();

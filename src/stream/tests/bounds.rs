@@ -43,9 +43,9 @@ fn pieces_and_restarts_wait_while_the_store_is_short_of_room_and_states_and_ends
     let out = bench.settle();
     let restarted = StreamOutcome::Restarted { generation: Generation(2), next: Position(0) };
     let appended = StreamOutcome::Appended { generation: Generation(2), next: Position(2) };
-    let mut told = replies(&out);
-    told.sort_by_key(|(ticket, _)| *ticket);
-    assert_eq!(told, [(3, restarted), (4, appended)], "there is room again");
+    let mut answers = replies(&out);
+    answers.sort_by_key(|(ticket, _)| *ticket);
+    assert_eq!(answers, [(3, restarted), (4, appended)], "there is room again");
     bench.append(None, 2, text("e")).end(5, 3, StreamEnd::Completed, None);
     let flush = short(&mut bench);
     assert_eq!(&*flush.ends[0].data, r#"{"text":"cde","begun":{}}"#);
