@@ -10,11 +10,12 @@ mod baseline;
 mod callgrind;
 #[path = "../paths/mod.rs"]
 mod paths;
+mod stream;
 
 use baseline::{Baseline, Judgement};
 use callgrind::Cost;
 use paths::Path;
-use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session, stream};
+use paths::{availability, bounds, command, encode, fan_out, frames, handshake, outbox, session};
 // The reactor's files included by `paths` use `crate::clock`.
 use seawall::clock;
 use std::collections::BTreeMap;

@@ -13,7 +13,6 @@ pub mod handshake;
 pub mod outbox;
 mod reactor;
 pub mod session;
-pub mod stream;
 
 /// One repeatable operation of the gateway.
 pub trait Path {

@@ -1,6 +1,6 @@
 //! Tokens of streams, which the store's writer takes one by one.
 
-use super::Path;
+use crate::paths::Path;
 use seawall::clock::Moment;
 use seawall::id::{ChannelName, Offset, ProducerId, ReactorId, UserName};
 use seawall::stream::{Known, Ledger, StreamAppend, StreamBegin, StreamOutput, StreamSender, StreamSettings};
