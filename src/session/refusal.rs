@@ -298,6 +298,10 @@ impl Refusal<'_> {
         }
     }
 
+    fn error<'a>(&self, message: &'a str) -> CommandError<'a> {
+        CommandError { code: self.code(), dependency: self.dependency(), retry_ms: self.retry_ms(), message }
+    }
+
     /// Writes the `error` frame of a command about a stream, which names the stream.
     pub fn write_of_stream(
         &self,
@@ -307,12 +311,7 @@ impl Refusal<'_> {
         policy: &Policy,
     ) {
         let message = self.message(policy);
-        let error = CommandError {
-            code: self.code(),
-            dependency: self.dependency(),
-            retry_ms: self.retry_ms(),
-            message: &message,
-        };
+        let error = self.error(&message);
         let fault = match self {
             Refusal::Stream(StreamRefusal::Fault(fault)) => Some(fault),
             _ => None,
@@ -323,12 +322,7 @@ impl Refusal<'_> {
     /// Writes the `error` frame.
     pub fn write(&self, out: &mut Vec<u8>, id: Option<CommandId>, policy: &Policy) {
         let message = self.message(policy);
-        let error = CommandError {
-            code: self.code(),
-            dependency: self.dependency(),
-            retry_ms: self.retry_ms(),
-            message: &message,
-        };
+        let error = self.error(&message);
         push::error(out, id, &error);
     }
 }
