@@ -9,8 +9,8 @@
 //! - **the store's own news**: [`restore`](Ledger::restore) and [`restore_part`](Ledger::restore_part) after a start,
 //!   [`ended`](Ledger::ended) for an edit or delete of the begin, [`forget`](Ledger::forget) for a begin that was not committed.
 //!
-//! Replies, notices and pushes go into a [`StreamOutput`] of the caller. Nothing about a piece goes there before its commit. It is
-//! what keeps the promises of `docs/streams.md`: a reader has a prefix of the stored text, and what was acknowledged is kept.
+//! Replies, notices and pushes go into a [`StreamOutput`] of the caller. Nothing about a piece goes there before its commit, so
+//! readers see only the beginning of the stored text, and an acknowledged piece is stored (`docs/streams.md`).
 //!
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
