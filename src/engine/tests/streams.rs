@@ -164,11 +164,15 @@ fn connection_that_ends_is_detached_once_and_only_if_it_produced() {
     stage.leave(gone);
     stage.turn_until(|stage| stage.engine.is_empty());
     stage.streams.clear();
-    let stream = Some(BegunStream { generation: Generation(1), next: Position::ZERO, ended: None });
-    let (offset, attempt) = (Offset(6), Attempt::First);
-    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream };
+    let appended = begun();
     stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });
     assert!(matches!(stage.streams.pop_front(), Some(StreamWork::Detach { .. })));
+}
+
+/// The answer to a begin whose connection is gone.
+fn begun() -> Appended {
+    let stream = Some(BegunStream { generation: Generation(1), next: Position::ZERO, ended: None });
+    Appended { epoch: Epoch(7), offset: Offset(6), time_ms: 1, attempt: Attempt::First, stream }
 }
 
 #[test]
@@ -181,9 +185,7 @@ fn begin_that_commits_after_its_deadline_and_its_connection_is_detached() {
     stage.leave(gone);
     stage.turn_until(|stage| stage.engine.is_empty());
     stage.streams.clear();
-    let stream = Some(BegunStream { generation: Generation(1), next: Position::ZERO, ended: None });
-    let (offset, attempt) = (Offset(6), Attempt::First);
-    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream };
+    let appended = begun();
     stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });
     assert!(matches!(stage.streams.pop_front(), Some(StreamWork::Detach { .. })));
     stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });

@@ -373,16 +373,7 @@ fn exclusion_added_at_one_instance_is_one_of_all_and_holds_after_a_start_without
     month.instances[1].keeper = None;
     let path = month.instances[1].folder.path().join(database::FILE_NAME);
     let mut file = rusqlite::Connection::open(path).expect("opened");
-    let own = BudgetExclusion {
-        number: 0,
-        objective: None,
-        from_ms: START_MS,
-        until_ms: START_MS + HOUR_MS,
-        why: "kept by one".into(),
-        by: "192.0.2.7".into(),
-        at_ms: START_MS,
-    };
-    exclusion_rows::insert(&mut file, own).expect("written");
+    exclusion_rows::insert(&mut file, locked::own()).expect("written");
     month.instances[1].start(&mut month.store);
     month.turn();
     month.turn();

@@ -2,11 +2,17 @@
 
 use super::*;
 
-#[test]
-fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
+/// Two instances that are well, of which the first leads.
+fn led_by_first() -> Pair {
     let mut pair = Pair::new();
     pair.lead(Some(0));
     pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    pair
+}
+
+#[test]
+fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
+    let mut pair = led_by_first();
     pair.lead(None);
     pair.run(40, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent, [(0, NoticeEvent::Began)], "only the last leader sends");
@@ -28,9 +34,7 @@ fn last_leader_sends_while_the_store_is_away_and_ends_what_only_it_knows() {
 
 #[test]
 fn notice_that_was_accepted_while_the_store_was_away_is_a_sent_row_when_it_is_back() {
-    let mut pair = Pair::new();
-    pair.lead(Some(0));
-    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut pair = led_by_first();
     pair.lead(None);
     pair.run(40, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);
@@ -43,9 +47,7 @@ fn notice_that_was_accepted_while_the_store_was_away_is_a_sent_row_when_it_is_ba
 
 #[test]
 fn incident_that_the_last_leader_sent_alone_is_sent_once_more_and_marked_by_the_next() {
-    let mut pair = Pair::new();
-    pair.lead(Some(0));
-    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut pair = led_by_first();
     pair.lead(None);
     pair.run(40, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.messages, [(1, false)]);
@@ -70,9 +72,7 @@ fn incident_that_the_last_leader_sent_alone_is_sent_once_more_and_marked_by_the_
 
 #[test]
 fn leader_that_alone_is_cut_off_from_the_store_sends_nothing() {
-    let mut pair = Pair::new();
-    pair.lead(Some(0));
-    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut pair = led_by_first();
     pair.cut_off_first();
     pair.run(40, InstanceVerdict::Ill, &[0]);
     assert_eq!(pair.sent, []);
@@ -95,9 +95,7 @@ fn leader_that_alone_is_cut_off_leaves_the_end_of_its_incident_to_the_next() {
 
 #[test]
 fn leader_whose_calls_have_no_answer_sends_after_a_minute() {
-    let mut pair = Pair::new();
-    pair.lead(Some(0));
-    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut pair = led_by_first();
     pair.rows.lock().is_silent = true;
     pair.run(50, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent, [], "another instance may lead");
@@ -118,9 +116,7 @@ fn leader_whose_calls_have_no_answer_sends_after_a_minute() {
 
 /// The first instance notifies of an incident without the store, and its end waits for Slack while another instance leads.
 fn with_unshared_end() -> Pair {
-    let mut pair = Pair::new();
-    pair.lead(Some(0));
-    pair.run(5, InstanceVerdict::Well, &[0, 1]);
+    let mut pair = led_by_first();
     pair.lead(None);
     pair.run(40, InstanceVerdict::Ill, &[0, 1]);
     assert_eq!(pair.sent, [(0, NoticeEvent::Began)]);

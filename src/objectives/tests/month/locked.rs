@@ -4,7 +4,7 @@ use super::*;
 use rusqlite::Connection;
 
 /// An exclusion that only one instance has.
-fn own() -> BudgetExclusion {
+pub(super) fn own() -> BudgetExclusion {
     BudgetExclusion {
         number: 0,
         objective: None,
