@@ -5,6 +5,7 @@
 
 use crate::metrics::changes::ChangeKind;
 use crate::metrics::reload::OUTCOMES;
+use std::iter;
 use std::sync::Arc;
 
 /// The known facts of one second.
@@ -32,11 +33,18 @@ pub struct FoundChange {
 pub struct ChangeWatch(Option<Facts>);
 
 impl ChangeWatch {
-    /// Compares with the second before; the first one is the start.
+    /// Compares with the second before. The first one is the start, and an outage that it finds began before it.
     pub fn look(&mut self, now: Facts) -> Vec<FoundChange> {
         let change = |kind, text: String, reference| FoundChange { kind, text, reference };
         let Some(before) = self.0.replace(now.clone()) else {
-            return vec![change(ChangeKind::Start, "gateway started".into(), None)];
+            let start = change(ChangeKind::Start, "gateway started".into(), None);
+            let is_out = |state: &str| !matches!(state, "ok" | "unknown");
+            let out = now.dependencies.into_iter().filter(|(_, state, _)| is_out(state)).map(
+                |(name, state, reference)| {
+                    change(ChangeKind::Dependency, format!("{name} is {state}"), reference)
+                },
+            );
+            return iter::once(start).chain(out).collect();
         };
         let mut found = Vec::new();
         for (name, state, reference) in &now.dependencies {
@@ -85,7 +93,8 @@ mod tests {
             drain: "serving",
             ..Facts::default()
         };
-        assert_eq!(watch.look(calm.clone())[0].kind, ChangeKind::Start);
+        let texts = |found: Vec<FoundChange>| found.into_iter().map(|one| one.text).collect::<Vec<_>>();
+        assert_eq!(texts(watch.look(calm.clone())), ["gateway started"]);
         assert_eq!(watch.look(calm.clone()), []);
         let bad = Facts {
             dependencies: vec![
@@ -96,13 +105,17 @@ mod tests {
             drain: "moving",
             reloads: [0, 0, 1, 0],
         };
-        let texts = |found: Vec<FoundChange>| found.into_iter().map(|one| one.text).collect::<Vec<_>>();
         assert_eq!(
-            texts(watch.look(bad)),
+            texts(watch.look(bad.clone())),
             ["store is down", "began: the store is down", "drain: moving", "reload refused"]
         );
         let over = watch.look(Facts { drain: "moving", reloads: [0, 0, 1, 0], ..calm });
         assert_eq!(over[0].reference.as_deref(), Some("k3f9"), "the end names the outage that ended");
         assert_eq!(texts(over), ["store is ok", "over: the store is down"]);
+
+        // An outage of the first second is none of a later one.
+        let mut late = ChangeWatch::default();
+        assert_eq!(texts(late.look(bad.clone())), ["gateway started", "store is down"]);
+        assert_eq!(late.look(bad), []);
     }
 }
