@@ -1,5 +1,6 @@
 //! The contents of one commit, and what became of them.
 
+use super::fate::StreamFence;
 use super::part::PartRow;
 use crate::id::{Offset, UserName};
 use crate::wire::stream::{EndCause, Generation, StreamEnd, StreamId, StreamState};
@@ -7,7 +8,7 @@ use crate::wire::stream::{EndCause, Generation, StreamEnd, StreamId, StreamState
 /// The contents of one commit. It goes back to the ledger, which has no other one meanwhile: to
 /// [`settled`](super::Ledger::settled) after the commit, to [`failed`](super::Ledger::failed) if nothing was stored.
 ///
-/// Store the restarts before the rows.
+/// Store the restarts before the rows, and those before the states.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Flush {
@@ -36,6 +37,8 @@ impl Flush {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestartRow {
     pub id: StreamId,
+    /// The stored generation, which a store of several instances compares.
+    pub known: Generation,
     pub generation: Generation,
 }
 
@@ -44,6 +47,10 @@ pub struct RestartRow {
 pub struct StateRow {
     pub id: StreamId,
     pub state: StreamState,
+    /// The user that cancels it, if that is the state.
+    pub canceller: Option<UserName>,
+    /// The stream after the restarts and rows of the flush. `None`: the state does not depend on it.
+    pub fence: Option<StreamFence>,
 }
 
 /// The end of a stream: an edit of its begin by its author.
@@ -53,6 +60,8 @@ pub struct EndRow {
     pub author: UserName,
     /// The generation that the text is of. It may have begun in the same flush.
     pub generation: Generation,
+    /// The stream before it, which a store of several instances compares.
+    pub fence: StreamFence,
     pub end: StreamEnd,
     /// `None`: its producer ended it, or a user cancelled it.
     pub cause: Option<EndCause>,

@@ -176,7 +176,7 @@ impl<T: Copy> Ledger<T> {
     }
 
     fn change_state(&mut self, row: &StateRow, now: Moment, out: &mut StreamOutput<T>) {
-        let StateRow { id, state } = row;
+        let StateRow { id, state, .. } = row;
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.committed_state = *state;
         let generation = stream.generation;
@@ -238,7 +238,7 @@ fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush
         return;
     }
     if stream.head != stream.generation {
-        flush.restarts.push(RestartRow { id: id.clone(), generation: stream.head });
+        flush.restarts.push(RestartRow { id: id.clone(), known: stream.generation, generation: stream.head });
     }
     let flight = stream.cut(now);
     if !flight.pieces.is_empty() {
@@ -249,6 +249,7 @@ fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush
 
 fn collect_state<T>(id: &StreamId, stream: &OpenStream<T>, flush: &mut Flush) {
     if stream.state != stream.committed_state {
-        flush.states.push(StateRow { id: id.clone(), state: stream.state });
+        let canceller = stream.canceller.clone().filter(|_| stream.state == StreamState::Cancelling);
+        flush.states.push(StateRow { id: id.clone(), state: stream.state, canceller, fence: None });
     }
 }

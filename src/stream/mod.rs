@@ -15,6 +15,7 @@
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
 mod deadline;
+mod fate;
 mod flush;
 mod flushing;
 mod frames;
@@ -36,6 +37,10 @@ mod tests;
 mod text;
 mod waiting;
 
+pub use fate::{
+    FlushFates, Loaded, LoadedStream, RestartFate, RowFate, StateFate, StoredEndFate, StreamFence,
+    StreamLook, Touched,
+};
 pub use flush::{EndFate, EndRow, Flush, RestartRow, StateRow};
 pub use ledger::{Ledger, SharedStream};
 pub use order::{CancelRight, Known, StoredStream, StreamAppend, StreamBegin, StreamFinish, StreamSender};

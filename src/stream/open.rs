@@ -1,6 +1,7 @@
 //! One open stream: the committed text, the pieces that are being committed, and the waiting ones.
 
 use super::deadline::Clocks;
+use super::fate::StreamFence;
 use super::flush::{EndFate, EndRow};
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};
@@ -330,6 +331,7 @@ impl<T: Copy> OpenStream<T> {
             id: id.clone(),
             author: self.author.clone(),
             generation: self.head,
+            fence: StreamFence { generation: self.generation, next: self.text.next(), touched: None },
             end: *end,
             cause,
             data,

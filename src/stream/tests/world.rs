@@ -285,6 +285,7 @@ impl World {
             id: id.clone(),
             author: bot(),
             generation: Generation::FIRST,
+            fence: StreamFence { generation: Generation::FIRST, next: Position::ZERO, touched: None },
             end: StreamEnd::Deleted,
             cause: None,
             data: "null".into(),

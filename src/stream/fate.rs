@@ -1,0 +1,102 @@
+//! The outcomes of a flush in a store that several instances write, and streams as that store has them.
+//!
+//! Two instances may have one stream open. Neither owns it: the store refuses what does not follow on its last row, and the instance
+//! that is refused loads the stream and goes on from there.
+
+use super::flush::EndFate;
+use super::order::StoredStream;
+use super::part::PartRow;
+use crate::id::UserName;
+use crate::wire::stream::{Generation, Position, StreamState};
+
+/// The outcome of each part of a [`Flush`](super::Flush), in the order of its lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushFates {
+    pub restarts: Vec<RestartFate>,
+    pub rows: Vec<RowFate>,
+    pub states: Vec<StateFate>,
+    pub ends: Vec<StoredEndFate>,
+}
+
+/// The outcome of a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartFate {
+    Stored,
+    /// The store has another generation, or the stream is not open there.
+    Lost,
+}
+
+/// The outcome of a row of pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFate {
+    Stored,
+    /// Another writer has that position, the generation is not the newest, or the stream is not open.
+    Lost,
+}
+
+/// The outcome of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateFate {
+    Stored,
+    /// The stream is not open, it is being cancelled, or it is not as the [`StreamFence`] says.
+    Moved,
+}
+
+/// The outcome of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredEndFate {
+    /// With the time of the edit.
+    Stored(EndFate, u64),
+    /// The stream is not as the [`StreamFence`] says.
+    Moved,
+    /// It had ended. A stream that is gone with its channel is deleted at its own offset.
+    Ended(EndFate),
+}
+
+/// The time of the last sign of life that is not a piece, in milliseconds of the store's clock. It is only compared for equality,
+/// and a stream begins with the time of its publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched(pub u64);
+
+/// The stream as its writer knows it. A write is refused if the store has it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFence {
+    /// The stored generation, which is below that of the write if the write begins one.
+    pub generation: Generation,
+    /// The position after the last row of that generation.
+    pub next: Position,
+    /// `None`: it does not matter.
+    pub touched: Option<Touched>,
+}
+
+/// A stream as the store has it.
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    Open(Box<LoadedStream>),
+    /// With the time of the edit; `None` if it is not known.
+    Ended(EndFate, Option<u64>),
+    /// There is no publication that began one.
+    Absent,
+}
+
+/// An open stream with its text.
+#[derive(Clone, Debug)]
+pub struct LoadedStream {
+    pub stream: StoredStream,
+    pub touched: Touched,
+    /// The user that cancelled it.
+    pub canceller: Option<UserName>,
+    /// The rows of its generation, in order.
+    pub parts: Vec<PartRow>,
+    /// The bytes of the rows of earlier generations.
+    pub restarted: usize,
+}
+
+/// An open stream without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLook {
+    pub generation: Generation,
+    pub next: Position,
+    pub state: StreamState,
+    pub touched: Touched,
+}
