@@ -410,3 +410,31 @@ fn fields_of_an_incarnation_without_a_lease_are_removed_after_a_minute() {
         0
     );
 }
+
+/// The value of a member of `INFO`.
+fn info(redis: &Redis, section: &str, name: &str) -> f64 {
+    let Reply::Text(all) = redis.command(&["INFO", section]) else { panic!("no {section}") };
+    let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {all}"))
+}
+
+#[test]
+fn membership_costs_redis_microseconds_and_few_bytes() {
+    const CHANNELS: usize = 2_000;
+    let members = size("SEAWALL_TEST_MEMBERS", 20);
+    let redis = Redis::start();
+    let one = Writer::start(&redis, 1);
+    let incarnation = one.incarnation();
+    let cpu_us = || (info(&redis, "cpu", "used_cpu_user") + info(&redis, "cpu", "used_cpu_sys")) * 1e6;
+    let (bytes, before) = (info(&redis, "memory", "used_memory"), cpu_us());
+    for user in 0..members {
+        let each = |channel| member(incarnation, &format!("c{channel}"), &format!("user-{user}"));
+        assert_eq!(one.write(incarnation, (0..CHANNELS).map(each).collect()), SegmentOutcome::Written);
+    }
+    let changes = (members * CHANNELS) as f64;
+    let (cpu_us, bytes) =
+        ((cpu_us() - before) / changes, (info(&redis, "memory", "used_memory") - bytes) / changes);
+    println!("{changes} memberships: {cpu_us:.2} µs of Redis and {bytes:.0} bytes each");
+    // A processor that is shared is slower. The keys count too, and a hash that is still small is packed.
+    assert!(cpu_us < 30.0 && bytes < 120.0, "{cpu_us} µs, {bytes} bytes");
+}

@@ -291,7 +291,9 @@ impl Mode for Joins {
                     return Turn::Over;
                 }
             }
-            Step::Gather | Step::Calm { .. } => return Turn::On,
+            Step::Gather => return Turn::On,
+            // A wait longer than until the next publish would count as latency.
+            Step::Calm { .. } => return Turn::Until(self.publish_at),
         }
         // A member is due every fraction of a millisecond.
         Turn::Until(self.publish_at.min(crowd.now + Duration::from_millis(2)))
