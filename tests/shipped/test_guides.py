@@ -1,5 +1,6 @@
 """The commands of README.md and of guides, in the order in which a reader meets them."""
 
+import contextlib
 import pathlib
 import re
 import shlex
@@ -8,7 +9,7 @@ import tempfile
 import unittest
 
 from guide import SERVES, Clone, blocks, commands, frames, labels, postgres, shape
-from support import ROOT, free_port, gateway, until
+from support import ROOT, free_port, gateway, process, until
 from websocket import WebSocket, dial, request
 
 # Values for names of arguments whose values are checked before the help is printed.
@@ -126,6 +127,40 @@ class GuidesTest(unittest.TestCase):
             self.assertEqual(reader.skipped, set(SKIPPED), "a command is skipped that the guide does not have")
             reader.stop()
 
+    def test_two_instances_of_the_readme_list_each_other(self):
+        found = section(ROOT / "README.md", "Run two instances")
+        serve, shows = found[:2], [block.lines for block in found[2:]]
+        database, redis, *own = (free_port() for _ in range(6))
+        documented = ("127.0.0.1:5432", "redis://127.0.0.1 ", "127.0.0.1:8090", "127.0.0.1:8091")
+        here = (f"127.0.0.1:{database}", f"redis://127.0.0.1:{redis} ", *(f"127.0.0.1:{port}" for port in own[2:]))
+        clone = Clone(self.folder, {"SEAWALL_SERVER_LISTEN": f"127.0.0.1:{own[0]}", "SEAWALL_ADMIN_LISTEN": f"127.0.0.1:{own[1]}"})
+        (clone.bin / "seawall").symlink_to(gateway())
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(postgres(self.folder, database))
+            psql = f"psql -h 127.0.0.1 -p {database} -U postgres"
+            setup = "-c \"CREATE ROLE seawall LOGIN PASSWORD 'change-me'\" -c 'CREATE DATABASE seawall OWNER seawall'"
+            self.assertEqual(clone.run(f"{psql} {setup}")[0], 0)
+            folders = [self.folder / name for name in ("redis", "gw-1", "gw-2")]
+            for folder in folders:
+                folder.mkdir()
+            stack.enter_context(process(["redis-server", "--port", str(redis), "--save", ""], folders[0]))
+            instances = []
+            for block, folder in zip(serve, folders[1:]):
+                script = "\n".join(commands(block)) + "\n"
+                for address, ours in zip(documented, here):
+                    script = script.replace(address, ours)
+                script = re.sub(r"\bseawall(?= --listen|\n)", "exec seawall", script)
+                instances.append(stack.enter_context(process(["bash", "-ec", script], folder, clone.settings)))
+                until(f"{folder.name} serves", lambda: "listening on ws://" in (folder / "log").read_text())
+
+            def is_shown(lines):
+                code, output = clone.run(f"cd {folders[1]} && {lines[0].removeprefix('$ ')}")
+                return code == 0 and cluster_table(output.splitlines()) == cluster_table(lines[1:])
+
+            until("both are listed as in the guide", lambda: is_shown(shows[0]))
+            instances[1].kill()
+            until("the end of one is listed as in the guide", lambda: is_shown(shows[1]))
+
     def test_recipes_of_the_token_guide_make_tokens_that_the_gateway_accepts(self):
         clone = Clone(self.folder, {})
         (clone.bin / "seawall").symlink_to(gateway())
@@ -190,6 +225,20 @@ class GuidesTest(unittest.TestCase):
                 self.assertEqual(run.returncode, 0, f"{where}: {command}: {run.stderr}")
                 checked += 1
         self.assertGreater(checked, 40)
+
+
+def section(path, heading):
+    """The blocks of a section of a guide."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines.index(f"## {heading}") + 1
+    last = next((number for number, line in enumerate(lines, 1) if number > first and line.startswith("## ")), len(lines))
+    return [block for block in blocks(path) if first < block.line < last]
+
+
+def cluster_table(lines):
+    """What the table of instances says always: its columns, names and states, and its last line."""
+    head, *rows, last = lines
+    return head.split(), [row.replace(" *", "").split()[:2] for row in rows], last
 
 
 def seawall_commands(path):
