@@ -4,7 +4,7 @@
 //! which stores them or finds them stored. The others, and those whose time is up, are answered `unconfirmed`. While there is
 //! no connection, arriving appends are refused at once.
 
-use super::batch::{self, ChannelAge, SettledAppend};
+use super::batch::{self, AppendBounds, ChannelAge, SettledAppend};
 use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::failed_writes::FailedWrites;
@@ -44,8 +44,7 @@ pub(super) struct PostgresAppender {
     pub(super) jobs: Receiver<Waiting>,
     pub(super) answers: Answers,
     pub(super) counters: Arc<StoreCounters>,
-    pub(super) channels_max: u64,
-    pub(super) edits_max: u32,
+    pub(super) bounds: AppendBounds,
     /// The publications that channels may hold.
     pub(super) retention: Retention,
     /// To retention: channels that hold more.
@@ -283,10 +282,8 @@ impl PostgresAppender {
         let mut tried = 0;
         loop {
             let now_ms = self.clock.unix_ms();
-            let (connection, channels_max, edits_max) =
-                (&mut self.connection, self.channels_max, self.edits_max);
-            let attempt =
-                AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, channels_max, edits_max));
+            let (connection, bounds) = (&mut self.connection, self.bounds);
+            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, bounds));
             match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
                 Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
                     tried += 1;

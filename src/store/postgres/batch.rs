@@ -2,6 +2,7 @@
 
 use super::connection::StoreConnection;
 use super::fault::CallFault;
+use super::streams::options_column;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
 use crate::net::postgres::Row;
@@ -10,14 +11,15 @@ use crate::store::columns::kind;
 use crate::store::columns::{integer, natural};
 use crate::store::emptied::BASE_STEP;
 use crate::store::idempotency::digest;
-use crate::store::outcome::{Outcome, change_of};
+use crate::store::outcome::{Outcome, RETRY_MS, change_of};
 use crate::wire::publication::Change;
+use crate::wire::stream::{StreamFault, StreamMark};
 use postgres_types::Type;
 use std::collections::HashSet;
 
 /// The statement that appends a batch.
-pub(super) const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch
-     FROM seawall.append_bounded($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+pub(super) const APPEND: &str = "SELECT status, out_offset, out_time, out_floor, out_epoch, out_stream
+     FROM seawall.append_streams($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 /// The outcome of one append, with the state of its channel.
 #[derive(Debug)]
@@ -26,6 +28,20 @@ pub(super) struct SettledAppend {
     /// The number of publications that the channel retains; 0 if nothing was stored.
     pub(super) retained: u64,
     pub(super) channel: ChannelAge,
+    /// The part that it has in a stream, if it was stored now.
+    #[allow(dead_code, reason = "the append worker has no streams yet")]
+    pub(super) mark: StreamMark,
+}
+
+/// The bounds that the store checks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AppendBounds {
+    /// `limits.channels`
+    pub(super) channels_max: u64,
+    /// `limits.edits`
+    pub(super) edits_max: u32,
+    /// `streams.open_per_channel`
+    pub(super) streams_max: usize,
 }
 
 /// Says which appends created their channel.
@@ -40,8 +56,7 @@ pub(super) fn commit(
     connection: &mut StoreConnection,
     jobs: &[&Append],
     now_ms: u64,
-    channels_max: u64,
-    edits_max: u32,
+    bounds: AppendBounds,
 ) -> Result<Vec<SettledAppend>, CallFault> {
     let changes: Vec<Change> = jobs.iter().map(|job| change_of(job.change)).collect();
     let names: Vec<&str> = jobs.iter().map(|job| job.channel.as_str()).collect();
@@ -56,11 +71,12 @@ pub(super) fn commit(
         .map(|(job, change)| job.key.as_ref().map(|_| digest(*change, &job.data).to_vec()))
         .collect();
     let texts: Vec<&str> = jobs.iter().map(|job| &*job.data).collect();
+    let streams = StreamColumns::of(jobs);
     let rows = connection.query(
         APPEND,
         &[
             (&integer(now_ms), Type::INT8),
-            (&integer(channels_max), Type::INT8),
+            (&integer(bounds.channels_max), Type::INT8),
             (&names, Type::TEXT_ARRAY),
             (&authors, Type::TEXT_ARRAY),
             (&keys, Type::TEXT_ARRAY),
@@ -69,10 +85,33 @@ pub(super) fn commit(
             (&moderates, Type::BOOL_ARRAY),
             (&digests, Type::BYTEA_ARRAY),
             (&texts, Type::TEXT_ARRAY),
-            (&i64::from(edits_max), Type::INT8),
+            (&i64::from(bounds.edits_max), Type::INT8),
+            (&streams.options, Type::TEXT_ARRAY),
+            (&streams.askers, Type::TEXT_ARRAY),
+            (&integer(bounds.streams_max as u64), Type::INT8),
         ],
     )?;
     rows.iter().map(settled).collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
+}
+
+/// The streams that appends begin; `None` if none does, which is usual.
+#[derive(Default)]
+struct StreamColumns<'a> {
+    options: Option<Vec<Option<String>>>,
+    askers: Option<Vec<Option<&'a str>>>,
+}
+
+impl<'a> StreamColumns<'a> {
+    fn of(jobs: &[&'a Append]) -> StreamColumns<'a> {
+        if jobs.iter().all(|job| job.stream.is_none()) {
+            return StreamColumns::default();
+        }
+        let begins = || jobs.iter().map(|job| job.stream.as_ref().map(|begin| &begin.options));
+        StreamColumns {
+            options: Some(begins().map(|options| options.map(options_column)).collect()),
+            askers: Some(begins().map(|options| Some(options?.asker.as_ref()?.as_str())).collect()),
+        }
+    }
 }
 
 fn target(change: &Change) -> Option<i64> {
@@ -100,6 +139,7 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
         3 => return Ok(refused(AppendError::NotFound)),
         4 => return Ok(refused(AppendError::NotAuthor)),
         5 => return Ok(refused(AppendError::TooManyChannels)),
+        7 => return Ok(refused(AppendError::Stream(StreamFault::Overloaded { retry_ms: RETRY_MS }))),
         _ => return Ok(refused(AppendError::TooManyEdits)),
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
@@ -108,11 +148,13 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
         Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt, stream: None };
     let starts = attempt == Attempt::First && offset == floor && natural(offset) % BASE_STEP == 1;
     let channel = if starts { ChannelAge::New } else { ChannelAge::Old };
-    Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1), channel })
+    let mark = row.try_get::<Option<i16>>(5)?.and_then(|code| StreamMark::of_code(code.into()));
+    let mark = mark.unwrap_or_default();
+    Ok(SettledAppend { outcome: Ok(appended), retained: natural(offset - floor + 1), channel, mark })
 }
 
 fn refused(error: AppendError) -> SettledAppend {
-    SettledAppend { outcome: Err(error), retained: 0, channel: ChannelAge::Old }
+    SettledAppend { outcome: Err(error), retained: 0, channel: ChannelAge::Old, mark: StreamMark::None }
 }
 
 /// Names among these of channels that exist.

@@ -2,6 +2,7 @@
 
 use super::fault::CallFault;
 use super::link::Link;
+use super::streams::forget_parts;
 use crate::store::columns::{integer, natural};
 use crate::store::emptied::BASE_STEP;
 use crate::store::{Dropped, Selection};
@@ -70,17 +71,29 @@ fn remove(link: &mut Link, name: &str) -> Result<u64, CallFault> {
     link.batch("BEGIN")?;
     let removed = remove_locked(link, name);
     link.batch(if removed.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    removed
+    let Some(Removed { channel, publications }) = removed? else { return Ok(0) };
+    // Streams end with their channel, so no part is added any more.
+    forget_parts(link, channel, SLICE_ROWS)?;
+    Ok(publications)
 }
 
-fn remove_locked(link: &mut Link, name: &str) -> Result<u64, CallFault> {
+/// A channel that was removed.
+struct Removed {
+    channel: i64,
+    /// The number of publications that went with it.
+    publications: u64,
+}
+
+/// `None`: there is no such channel.
+fn remove_locked(link: &mut Link, name: &str) -> Result<Option<Removed>, CallFault> {
     // In the order of `append`: the row that counts channels, then the channel.
     link.query("SELECT FROM seawall.meta WHERE name = 'channels' FOR NO KEY UPDATE", &[])?;
     let locked = "SELECT id, head FROM seawall.channels WHERE name = $1 FOR UPDATE";
     let rows = link.query(locked, &[(&name, Type::TEXT)])?;
-    let Some(row) = rows.first() else { return Ok(0) };
+    let Some(row) = rows.first() else { return Ok(None) };
     let number = |at| row.try_get::<i64>(at).map_err(|error| CallFault::garbled(&error));
     let (id, head) = (number(0)?, number(1)?);
+    link.query("SELECT seawall.drop_streams($1)", &[(&id, Type::INT8)])?;
     let gone = link.query(
         "WITH gone AS (DELETE FROM seawall.publications WHERE channel = $1 RETURNING 1) SELECT count(*) FROM gone",
         &[(&id, Type::INT8)],
@@ -92,5 +105,6 @@ fn remove_locked(link: &mut Link, name: &str) -> Result<u64, CallFault> {
         "UPDATE seawall.meta SET value = ($1 + $2 - 1) / $2 * $2 WHERE name = 'base' AND value < $1",
         &[(&head, Type::INT8), (&integer(BASE_STEP), Type::INT8)],
     )?;
-    Ok(gone.first().and_then(|row| row.try_get::<i64>(0).ok()).map_or(0, natural))
+    let publications = gone.first().and_then(|row| row.try_get::<i64>(0).ok()).map_or(0, natural);
+    Ok(Some(Removed { channel: id, publications }))
 }

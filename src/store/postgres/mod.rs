@@ -30,6 +30,8 @@ mod read;
 mod retention;
 mod route;
 mod schema;
+#[allow(dead_code, unused_imports, reason = "the append and read workers have no streams yet")]
+mod streams;
 mod suspicion;
 mod timing;
 mod trial;
@@ -50,7 +52,9 @@ use crate::store::loaded_orders::LoadedOrders;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
 use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
+use crate::stream::StreamSettings;
 use append::PostgresAppender;
+use batch::AppendBounds;
 use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
 use counts::CountsWorker;
@@ -173,7 +177,7 @@ impl PostgresStore {
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, callers, appends, reads, counters, orders, shared_counts, .. } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, streams, counters, orders, shared_counts } = ends;
         let PostgresStore { config, target, orders: loaded } = self;
         if let Some(loaded) = loaded {
             loaded.give(&orders.board);
@@ -198,8 +202,7 @@ impl PostgresStore {
                 jobs,
                 answers: answers.clone(),
                 counters: Arc::clone(&counters),
-                channels_max: config.channels_max,
-                edits_max: config.edits_max,
+                bounds: append_bounds(&config),
                 retention: config.retention,
                 overfull: overfull.clone(),
                 epoch: Arc::clone(&epoch),
@@ -222,7 +225,7 @@ impl PostgresStore {
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
         let (connection, bounds) = (connect(ConnectionRole::Retention), bounds(&config));
-        let (cells, known) = (Arc::clone(&counters), Arc::clone(&epoch));
+        let (cells, known) = ((Arc::clone(&counters), streams.counters), Arc::clone(&epoch));
         let worker = RetentionWorker::new(connection, WallClock::System, bounds, notes, cells, known);
         threads.push(spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
@@ -245,6 +248,11 @@ impl PostgresStore {
         threads.push(spawn("store-route".into(), route)?);
         Ok(RunningPostgres { threads, epoch })
     }
+}
+
+fn append_bounds(config: &PostgresConfig) -> AppendBounds {
+    let &PostgresConfig { channels_max, edits_max, .. } = config;
+    AppendBounds { channels_max, edits_max, streams_max: StreamSettings::default().open_per_channel }
 }
 
 fn bounds(config: &PostgresConfig) -> RetainedBounds {

@@ -77,6 +77,9 @@ impl ProbeChannel {
                 (&[None::<Vec<u8>>].as_slice(), Type::BYTEA_ARRAY),
                 (&["null"].as_slice(), Type::TEXT_ARRAY),
                 (&0_i64, Type::INT8),
+                (&None::<Vec<&str>>, Type::TEXT_ARRAY),
+                (&None::<Vec<&str>>, Type::TEXT_ARRAY),
+                (&0_i64, Type::INT8),
             ],
         )?;
         let row = rows.first().ok_or_else(CallFault::incomplete)?;

@@ -24,8 +24,8 @@ use postgres_types::Type;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data
-     FROM seawall.page($1, $2, $3, $4, $5, $6)";
+pub(super) const PAGE: &str = "SELECT head, floor, epoch, \"offset\", author, key, stamp, kind, target, deleted_by, data, stream, has_streams
+     FROM seawall.page_marked($1, $2, $3, $4, $5, $6)";
 /// With the proof that no standby answered, which may lag: a pooler can send reads to one.
 const HEADS: &str = "SELECT head, floor, epoch, NOT pg_catalog.pg_is_in_recovery() FROM seawall.heads($1)";
 
@@ -236,7 +236,7 @@ pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
             user: row.try_get(4)?,
             time_ms: natural(row.try_get(6)?),
             change: change(i64::from(kind), row.try_get(8)?),
-            stream: StreamMark::None,
+            stream: mark(row.try_get(11)?),
             deleted_by: deleted_by.map(|by| Offset(natural(by))),
             data: row.try_get::<Option<&str>>(10)?.unwrap_or("null"),
         };
@@ -244,7 +244,14 @@ pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
             break;
         }
     }
-    Ok(body.finish(log_position))
+    let mut page = body.finish(log_position);
+    page.has_streams = rows.first().map_or(Ok(false), |row| row.try_get(12))?;
+    Ok(page)
+}
+
+/// A mark of a later version is none.
+fn mark(code: Option<i16>) -> StreamMark {
+    code.and_then(|code| StreamMark::of_code(code.into())).unwrap_or_default()
 }
 
 fn position(row: &Row) -> Result<LogPosition, Trouble> {

@@ -11,10 +11,12 @@ use super::epoch::KnownEpoch;
 use super::erase_users::UserErasures;
 use super::fault::CallFault;
 use super::probe_channel;
+use super::streams::{Reaped, reap_parts};
 use super::timing::{jittered, monotonic};
 use super::weight::Scales;
 use crate::id::{CANARY_PREFIX, ChannelName, Epoch};
 use crate::metrics::store::{StoreCounters, add, bump};
+use crate::metrics::streams::StreamCounters;
 use crate::store::Retention;
 use crate::store::clock_trust::{self, ClockTrust, Verdict};
 use crate::store::columns::{integer, natural};
@@ -39,6 +41,8 @@ const SCAN_PERIOD: Duration = Duration::from_secs(600);
 const SLICE_ROWS: i64 = 512;
 /// Keys examined per slice while many are due: a few milliseconds.
 const KEYS_MAX: u64 = 8_192;
+/// Parts of streams deleted per slice: a few milliseconds. So a round deletes 131,072, twice what four instances write in a second.
+pub(super) const PARTS_MAX: u32 = 2_048;
 /// Empty channels examined per slice: a few milliseconds.
 const EMPTIED_MAX: u64 = 2_048;
 /// Slices of one duty per round; the rest waits for the next round. For keys this allows 262,144 appends/s.
@@ -67,6 +71,7 @@ pub(super) struct RetentionWorker {
     scales: Scales,
     notes: Receiver<ChannelName>,
     counters: Arc<StoreCounters>,
+    of_streams: Arc<StreamCounters>,
     /// Checked each round, so that an idle gateway notices a new epoch as well.
     epoch: Arc<KnownEpoch>,
     /// In the order in which rows are locked.
@@ -95,7 +100,7 @@ impl RetentionWorker {
         clock: WallClock,
         bounds: RetainedBounds,
         notes: Receiver<ChannelName>,
-        counters: Arc<StoreCounters>,
+        (counters, of_streams): (Arc<StoreCounters>, Arc<StreamCounters>),
         epoch: Arc<KnownEpoch>,
     ) -> RetentionWorker {
         let now = monotonic();
@@ -106,6 +111,7 @@ impl RetentionWorker {
             scales: Scales::new(bounds.bytes_max),
             notes,
             counters,
+            of_streams,
             epoch,
             overfull: BTreeSet::new(),
             next_round: now + jittered(ROUND_PERIOD),
@@ -160,7 +166,7 @@ impl RetentionWorker {
         let is_scan_due = monotonic() >= self.next_scan;
         let scanned = if is_scan_due { self.scan() } else { Ok(()) };
         let number = scanned.and(self.by_number()).and(self.by_bytes());
-        let number = number.and(self.erase_users());
+        let number = number.and(self.erase_users()).and(self.by_streams());
         let Some(now_ms) = self.trusted_time()? else { return number };
         let number = if is_scan_due { number.and(self.remove_idle_probes(now_ms)) } else { number };
         let aged = self.by_age(now_ms);
@@ -351,6 +357,18 @@ impl RetentionWorker {
         add(&self.counters.retention_deletes, removed);
         due.note_cuts(&mut self.connection, &mut self.large_cuts)?;
         Ok((removed, more))
+    }
+
+    /// Deletes the parts of streams that have ended. The database's clock decides, which is not this one.
+    fn by_streams(&mut self) -> Result<(), CallFault> {
+        for _ in 0..SLICES_MAX {
+            let Reaped { parts, rest, .. } = reap_parts(&mut self.connection, PARTS_MAX)?;
+            add(&self.of_streams.parts_deleted, parts);
+            if rest == Rest::None {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn by_keys(&mut self, now_ms: u64) -> Result<(), CallFault> {

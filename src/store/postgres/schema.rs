@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 12] = [
+const STEPS: [&[&str]; 13] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -32,6 +32,13 @@ const STEPS: [&[&str]; 12] = [
     &[include_str!("sql/10_alerts.sql")],
     &[include_str!("sql/11_exclusions.sql")],
     &[include_str!("sql/12_streams.sql")],
+    &[
+        include_str!("sql/13_streams.sql"),
+        include_str!("sql/13_append.sql"),
+        include_str!("sql/13_flush.sql"),
+        include_str!("sql/13_reads.sql"),
+        include_str!("sql/13_retention.sql"),
+    ],
 ];
 
 /// The version that this program migrates to.

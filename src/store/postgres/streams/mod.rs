@@ -1,0 +1,22 @@
+//! Streams in PostgreSQL, which several instances may write at once (`sql/13_streams.sql`). Each call here is one statement, one
+//! transaction and one round trip.
+//!
+//! The append worker begins streams with the batch of publications, and writes everything else with [`flush`]. It loads a stream that
+//! it takes over from another instance, and [looks](look) at the progress of the ones it has.
+
+mod flush;
+mod load;
+mod look;
+mod options;
+mod params;
+mod reap;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub(super) use flush::{Flushed, flush};
+pub(super) use load::{load, read_open};
+pub(super) use look::{look, touch};
+pub(super) use options::options_column;
+pub(super) use reap::{Reaped, forget_parts, reap_parts};
+pub(super) use sweep::{SweptStream, sweep};

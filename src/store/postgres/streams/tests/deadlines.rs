@@ -1,0 +1,148 @@
+//! Deadlines by the clock of the database, and the deletion of what has ended.
+
+use super::super::{SweptStream, reap_parts, sweep, touch};
+use super::support::{Store, edit, end, ends, fence, row, rows, state, states};
+use crate::store::retention::Rest;
+use crate::stream::{Loaded, StreamSettings};
+use crate::wire::stream::{EndCause, StreamEnd, StreamId, StreamState};
+use std::time::Duration;
+
+/// Shorter than what `age` adds.
+fn settings() -> StreamSettings {
+    StreamSettings {
+        idle: Duration::from_secs(30),
+        orphan: Duration::from_secs(10),
+        cancel: Duration::from_secs(5),
+        life: Duration::from_secs(600),
+        ..StreamSettings::default()
+    }
+}
+
+impl Store {
+    /// Lets time pass for all streams.
+    fn age(&self, seconds: u32) {
+        self.sql(&format!(
+            "UPDATE seawall.streams SET began = began - {seconds}000, since = since - {seconds}000, touched = touched - {seconds}000,
+                 kept_until = kept_until - {seconds}000;
+             UPDATE seawall.stream_parts SET written = written - {seconds}000"
+        ));
+    }
+
+    fn swept(&mut self) -> Vec<(StreamId, StreamEnd, Option<EndCause>)> {
+        let found = sweep(&mut self.connection, &settings()).expect("a sweep");
+        let mut found: Vec<_> =
+            found.into_iter().map(|SweptStream { id, end, cause }| (id, end, cause)).collect();
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found
+    }
+}
+
+fn interrupted(id: &StreamId, cause: EndCause) -> (StreamId, StreamEnd, Option<EndCause>) {
+    (id.clone(), StreamEnd::Interrupted, Some(cause))
+}
+
+#[test]
+fn sweep_finds_streams_past_their_deadline() {
+    let mut store = Store::start();
+    assert!(store.swept().is_empty(), "there are none");
+    let [silent, paused, cancelled, asked] = ["a", "b", "c", "d"].map(|channel| store.begin(channel));
+    // The begins of tests ask for 50 s.
+    store.sql("UPDATE seawall.streams SET idle_ms = NULL WHERE channel <> (SELECT id FROM seawall.channels WHERE name = 'd')");
+    store.flush(&states([
+        state(&paused, StreamState::Paused, None),
+        state(&cancelled, StreamState::Cancelling, None),
+    ]));
+    assert!(store.swept().is_empty());
+    store.age(8);
+    assert_eq!(store.swept(), [(cancelled.clone(), StreamEnd::Cancelled, None)]);
+    store.flush(&ends([end(&cancelled, fence(1, 0))]));
+    store.age(5);
+    assert_eq!(store.swept(), [interrupted(&paused, EndCause::ProducerLost)]);
+    // A piece and a sign of life are as good as each other.
+    store.flush(&rows([row(&paused, 1, 0, "Hello")]));
+    store.age(8);
+    touch(&mut store.connection, std::slice::from_ref(&paused)).expect("a call");
+    store.age(8);
+    assert!(store.swept().is_empty());
+    store.age(4);
+    assert_eq!(
+        store.swept(),
+        [interrupted(&silent, EndCause::Idle), interrupted(&paused, EndCause::ProducerLost)]
+    );
+    store.flush(&rows([row(&silent, 1, 0, "Hello"), row(&paused, 1, 5, "!")]));
+    assert!(store.swept().is_empty());
+    store.age(20);
+    let found = store.swept();
+    assert_eq!(found, [interrupted(&paused, EndCause::ProducerLost), interrupted(&asked, EndCause::Idle)]);
+    store.age(560);
+    let life = [&silent, &paused, &asked].map(|id| interrupted(id, EndCause::Life));
+    assert_eq!(store.swept(), life);
+}
+
+#[test]
+fn sign_of_life_of_a_clock_that_was_wrong_counts_no_longer() {
+    let mut store = Store::start();
+    let stream = store.begin("c");
+    store.sql("UPDATE seawall.streams SET touched = 9000000000000000, idle_ms = NULL");
+    assert!(store.swept().is_empty());
+    store.sql("UPDATE seawall.streams SET began = began - 40000, since = since - 40000");
+    assert_eq!(store.swept(), [interrupted(&stream, EndCause::Idle)]);
+}
+
+#[test]
+fn stream_of_a_channel_that_an_older_program_dropped_is_closed() {
+    let mut store = Store::start();
+    let stream = store.begin("c");
+    store.flush(&rows([row(&stream, 1, 0, "Hello")]));
+    store.sql("DELETE FROM seawall.publications; DELETE FROM seawall.channels");
+    store.age(700);
+    assert!(store.swept().is_empty());
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.streams WHERE kept_until IS NULL"), "0");
+    assert!(matches!(store.load(&stream), Loaded::Absent));
+}
+
+#[test]
+fn parts_of_ended_streams_are_deleted_in_slices() {
+    let mut store = Store::start();
+    let [one, two, open] = ["a", "b", "c"].map(|channel| store.begin(channel));
+    for at in 0..5 {
+        store.flush(&rows([&one, &two, &open].map(|stream| row(stream, 1, at, "x"))));
+    }
+    let reap = |store: &mut Store, most: u32| {
+        let reaped = reap_parts(&mut store.connection, most).expect("a slice");
+        (reaped.parts, reaped.streams, reaped.rest)
+    };
+    store.flush(&ends([end(&one, fence(1, 5))]));
+    assert_eq!(reap(&mut store, 100), (0, 0, Rest::None), "it has just ended");
+    store.age(601);
+    store.commit(&[edit(&two)]);
+    assert_eq!(reap(&mut store, 3), (3, 0, Rest::Some));
+    assert_eq!(reap(&mut store, 3), (3, 1, Rest::None), "with its mark");
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.stream_parts"), "11");
+    store.age(601);
+    assert_eq!(reap(&mut store, 100), (6, 1, Rest::None));
+    assert_eq!(store.text(&open), (1, "xxxxx".to_owned()));
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.streams"), "1");
+}
+
+#[test]
+fn slices_of_one_round_delete_more_than_is_written_in_its_time() {
+    let mut store = Store::start();
+    store.begin("c");
+    // 200 streams of 300 parts have ended: what a thousand streams write in more than two seconds.
+    store.sql(
+        "INSERT INTO seawall.streams (channel, \"offset\", began, touched, since, kept_until, author, options)
+             SELECT 1, n + 100, 0, 0, 0, n, 'bot', '{}' FROM generate_series(1, 200) n;
+         INSERT INTO seawall.stream_parts (stream, written, gen, at, next, body)
+             SELECT s.id, 0, 1, n, n + 1, 'x' FROM seawall.streams s, generate_series(0, 299) n WHERE kept_until IS NOT NULL",
+    );
+    let mut slices = 0;
+    while reap_parts(&mut store.connection, super::super::super::retention::PARTS_MAX).expect("a slice").rest
+        == Rest::Some
+    {
+        slices += 1;
+        assert!(slices <= 40, "60,000 parts take too many slices");
+    }
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.stream_parts"), "0");
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.streams"), "1");
+}
