@@ -19,7 +19,7 @@ const FLUSH: &str = "SELECT part, place, fate, out_offset, out_time, out_mark, o
 
 /// A flush that was committed, perhaps without some of its parts.
 #[derive(Debug)]
-pub(in crate::store::postgres) struct Flushed {
+pub(in crate::store::postgres) struct StoredFlush {
     pub(in crate::store::postgres) fates: FlushFates,
     /// The epoch of the logs that have its ends.
     pub(in crate::store::postgres) epoch: Epoch,
@@ -30,7 +30,7 @@ pub(in crate::store::postgres) fn flush(
     connection: &mut StoreConnection,
     flush: &Flush,
     now_ms: u64,
-) -> Result<Flushed, CallFault> {
+) -> Result<StoredFlush, CallFault> {
     let now_ms = integer(now_ms);
     let (restarts, rows) = (RestartColumns::of(&flush.restarts), RowColumns::of(&flush.rows));
     let (states, ends) = (StateColumns::of(&flush.states), EndColumns::of(&flush.ends));
@@ -40,7 +40,7 @@ pub(in crate::store::postgres) fn flush(
     params.extend(states.params());
     params.extend(ends.params());
     let answer = connection.query(FLUSH, &params)?;
-    let answer = Outcome::read(flush, &answer).map_err(|error| CallFault::garbled(&error))?;
+    let answer = FlushAnswer::read(flush, &answer).map_err(|error| CallFault::garbled(&error))?;
     answer.complete().ok_or_else(CallFault::incomplete)
 }
 
@@ -170,7 +170,7 @@ impl FenceColumns {
 }
 
 /// The answer to a flush: it names each end, and of the rest what is lost.
-struct Outcome {
+struct FlushAnswer {
     restarts: Vec<RestartFate>,
     rows: Vec<RowFate>,
     states: Vec<StateFate>,
@@ -178,9 +178,9 @@ struct Outcome {
     epoch: Option<Epoch>,
 }
 
-impl Outcome {
-    fn read(flush: &Flush, answer: &[Row]) -> Result<Outcome, Trouble> {
-        let mut outcome = Outcome {
+impl FlushAnswer {
+    fn read(flush: &Flush, answer: &[Row]) -> Result<FlushAnswer, Trouble> {
+        let mut outcome = FlushAnswer {
             restarts: vec![RestartFate::Stored; flush.restarts.len()],
             rows: vec![RowFate::Stored; flush.rows.len()],
             states: vec![StateFate::Stored; flush.states.len()],
@@ -205,10 +205,10 @@ impl Outcome {
     }
 
     /// `None` if the answer lacks something.
-    fn complete(self) -> Option<Flushed> {
-        let Outcome { restarts, rows, states, ends, epoch } = self;
+    fn complete(self) -> Option<StoredFlush> {
+        let FlushAnswer { restarts, rows, states, ends, epoch } = self;
         let ends = ends.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Flushed { fates: FlushFates { restarts, rows, states, ends }, epoch: epoch? })
+        Some(StoredFlush { fates: FlushFates { restarts, rows, states, ends }, epoch: epoch? })
     }
 }
 

@@ -14,7 +14,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub(super) use flush::{Flushed, flush};
+pub(super) use flush::{StoredFlush, flush};
 pub(super) use load::{load, read_open};
 pub(super) use look::{look, touch};
 pub(super) use options::options_column;

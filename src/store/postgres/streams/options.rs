@@ -4,7 +4,7 @@ use crate::wire::stream::{EventKeep, StreamOptions};
 use serde::{Deserialize, Serialize};
 
 #[derive(Default, Serialize, Deserialize)]
-struct OptionsColumn {
+struct BeginOptions {
     /// The database reads it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idle_ms: Option<u32>,
@@ -15,12 +15,12 @@ struct OptionsColumn {
 /// The value of the column.
 pub(in crate::store::postgres) fn options_column(options: &StreamOptions) -> String {
     let keep_events = options.events == EventKeep::Keep;
-    serde_json::to_string(&OptionsColumn { idle_ms: options.idle_ms, keep_events }).unwrap_or_default()
+    serde_json::to_string(&BeginOptions { idle_ms: options.idle_ms, keep_events }).unwrap_or_default()
 }
 
 /// The options that a row has. What cannot be read is as if the begin had not asked for it.
 pub(super) fn stream_options(column: &str) -> StreamOptions {
-    let OptionsColumn { idle_ms, keep_events } = serde_json::from_str(column).unwrap_or_default();
+    let BeginOptions { idle_ms, keep_events } = serde_json::from_str(column).unwrap_or_default();
     let events = if keep_events { EventKeep::Keep } else { EventKeep::Drop };
     StreamOptions { asker: None, idle_ms, events }
 }

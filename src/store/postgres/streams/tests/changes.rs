@@ -1,4 +1,4 @@
-//! What other work of the store does to open streams: begins, edits, deletes, erasures and dropped channels.
+//! Open streams under other work of the store: begins, edits, deletes, erasures and dropped channels.
 
 use super::super::super::drop_channels::drop_all;
 use super::support::{
@@ -42,7 +42,7 @@ fn edit_of_a_begin_ends_its_stream() {
     assert_eq!(fates.rows, [RowFate::Lost]);
     let fates = write(&mut other, &ends([end(&stream, fence(1, 5))])).expect("the flush commits").fates;
     assert_eq!(fates.ends, [StoredEndFate::Ended(replaced(2))]);
-    // What ended stays as it is.
+    // An end stays as it is.
     assert_eq!(store.commit(&[edit(&stream), delete(&stream)])[1].mark, StreamMark::None);
 }
 

@@ -34,7 +34,7 @@ struct Writer {
     random: Random,
     connection: StoreConnection,
     known: BTreeMap<StreamId, Known>,
-    /// What the store has confirmed.
+    /// The rows and ends that the store has confirmed.
     rows: Vec<PartRow>,
     ends: Vec<(StreamId, EndFate)>,
     pieces: u64,

@@ -3,7 +3,7 @@
 use super::super::super::batch::{self, AppendBounds, SettledAppend};
 use super::super::super::connection::{ConnectionRole, ServerTarget, StoreConnection};
 use super::super::super::fault::CallFault;
-use super::super::{Flushed, flush, load};
+use super::super::{StoredFlush, flush, load};
 use super::servers::Postgres;
 use crate::id::{ChannelName, Key, Offset, ProducerId, ReactorId, UserName};
 use crate::job::{Append, AppendChange, Authority, Creation, Ticket};
@@ -100,7 +100,7 @@ pub(super) fn commit(
     batch::commit(connection, &jobs.iter().collect::<Vec<_>>(), NOW_MS, BOUNDS)
 }
 
-pub(super) fn write(connection: &mut StoreConnection, contents: &Flush) -> Result<Flushed, CallFault> {
+pub(super) fn write(connection: &mut StoreConnection, contents: &Flush) -> Result<StoredFlush, CallFault> {
     flush(connection, contents, NOW_MS)
 }
 
