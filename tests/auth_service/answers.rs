@@ -83,9 +83,9 @@ fn hundred_clients_with_one_token_cause_one_call() {
     assert_eq!(issuer.asked("t"), 1);
     connect(&gateway, "t");
     assert_eq!(issuer.asked("t"), 1, "a cached token causes no second call");
-    let saved = gateway.metric("seawall_introspections_joined_total");
-    let hits = gateway.metrics()["seawall_introspection_cache_total{found=\"fresh\"}"];
-    assert_eq!(saved + hits, 100.0);
+    let saved = || gateway.metric("seawall_introspections_joined_total");
+    let hits = || gateway.metrics()["seawall_introspection_cache_total{found=\"fresh\"}"];
+    until(SOON, "all others are counted", || saved() + hits() == 100.0);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
                 let gateway = issuer.introspected().start();
                 let began = Instant::now();
                 let closed = refused(&gateway, name);
-                assert!(began.elapsed() < Duration::from_secs(7), "{name}: {:?}", began.elapsed());
+                assert!(began.elapsed() < Duration::from_secs(16), "{name}: {:?}", began.elapsed());
                 closed.is(1011, "unavailable");
                 assert_eq!(closed.bye.as_ref().unwrap()["dependency"], "auth", "{name}: {closed:?}");
                 let reference = closed.bye.unwrap()["reference"].as_str().unwrap().to_owned();

@@ -62,11 +62,13 @@ fn log_that_lost_acknowledged_publications_takes_no_more_until_it_has_another_ep
     assert_eq!(publish("another"), "unavailable");
     listener.next_status("down", SOON);
     // The log has a thread of its own, and this one may be faster.
-    let down = "dependency down";
-    until(SOON, "the outage is in the log", || gateway.output().contains(down));
+    let (down, lost) = ("dependency down", "store lost acknowledged publications");
+    until(SOON, "the outage is in the log", || {
+        [down, lost].iter().all(|text| gateway.output().contains(text))
+    });
     let output = gateway.output();
     let lines = |text| output.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
-    let [line] = lines("store lost acknowledged publications")[..] else { panic!("{output}") };
+    let [line] = lines(lost)[..] else { panic!("{output}") };
     assert!(line.contains("known=5 found=4") && line.contains("seawall store new-epoch"), "{line}");
     assert!(lines(down)[0].contains("fault=\"went_back\""), "{output}");
     // Probes succeed, and end nothing.

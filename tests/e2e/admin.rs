@@ -6,7 +6,6 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::time::{Duration, Instant};
 
 const PATHS: [(&str, &str); 10] = [
     ("GET", "/health"),
@@ -130,16 +129,16 @@ fn each_path_answers_and_names_its_allowed_methods() {
 
 #[test]
 fn silent_and_slow_clients_do_not_block_others() {
-    let (gateway, operator) = start();
+    // Longer than the wait for an answer.
+    let gateway = Setup::new().with_admin().limit("head_ms", 120_000).start();
+    let operator = Operator::of(&gateway);
     let mut slow: Vec<_> = (0..30).map(|_| operator.connect()).collect();
     for (index, client) in slow.iter_mut().enumerate() {
         // Some send nothing, some half a head. Clients that were already disconnected cannot be written to.
         if index % 2 == 0 {
             let _ = client.try_write(b"GET /health/live HTTP/1.1\r\nHost: loc");
         }
-        let asked = Instant::now();
         assert_eq!(operator.get("/health/live").status, 200);
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
     assert!(gateway.metric("seawall_admin_turned_out_total") > 0.0);
 }
@@ -193,6 +192,7 @@ fn address_outside_loopback_is_served_with_a_warning() {
     let operator = Operator::of(&gateway);
     assert_eq!(operator.send_lines("GET", "/health", &[], None).status, 401);
     assert_eq!(operator.get("/health").status, 200);
+    gateway.logs("not on loopback");
     let warned = gateway.output().lines().filter(|line| line.contains("not on loopback")).count();
     assert_eq!(warned, 1, "{}", gateway.output());
 }

@@ -27,6 +27,7 @@ fn counts_survive_a_restart_and_are_printed() {
         client.publish("c", json!(index));
     }
     client.close();
+    until(SOON, "the client has left", || gateway.metric("seawall_connections") <= 1.0);
     let gateway = restarted(gateway);
     let operator = Operator::of(&gateway);
     until(SOON, "the first judgement", || operator.get("/slo").status == 200);

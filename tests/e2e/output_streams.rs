@@ -144,6 +144,10 @@ fn every_line_of_a_text_log_is_a_message_and_fields_over_start_outage_and_stop()
     let mut gateway = start(&data, &[]);
     let mut log = lines(&mut gateway);
     let mut written = until(&mut log, "dependency down");
+    // Before it serves, a signal ends it at once.
+    if !written.iter().any(|line| line.contains(" serving ")) {
+        written.extend(until(&mut log, " serving "));
+    }
     terminate(&gateway);
     written.extend(log.map(|line| line.expect("a line")));
     assert!(gateway.wait().expect("it ends").success());
@@ -186,9 +190,11 @@ fn line_for_the_journal_begins_with_its_priority() {
 #[test]
 fn interrupt_without_clients_ends_at_once() {
     let data = tempfile::tempdir().expect("a folder");
-    // The default of `drain.accept_ms`, which load balancers need, is 3 s.
+    // Load balancers need it.
     let mut gateway = command(&data, &[])
-        .env_remove("SEAWALL_DRAIN_ACCEPT_MS")
+        .env("SEAWALL_DRAIN_ACCEPT_MS", "90000")
+        .env("SEAWALL_DRAIN_CLOSE_MS", "120000")
+        .env("SEAWALL_DRAIN_EXIT_MS", "125000")
         .stderr(Stdio::piped())
         .spawn()
         .expect("the gateway starts");
@@ -198,7 +204,7 @@ fn interrupt_without_clients_ends_at_once() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
     let stopped = until(&mut log, " stopped ").pop().expect("a line");
     let took = parse(&stopped).1.into_iter().find(|(name, _)| name == "took_ms").expect("a time").1;
-    assert!(took.parse::<u64>().expect("a number") < 2_500, "{stopped}");
+    assert!(took.parse::<u64>().expect("a number") < 60_000, "{stopped}");
     assert!(gateway.wait().expect("it ends").success());
 }
 
