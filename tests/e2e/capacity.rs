@@ -23,8 +23,9 @@ fn connection_over_the_bound_is_refused_and_others_stay() {
     clients.pop();
     until(SOON, "another client fits again", || {
         let mut next = Client::open(&gateway);
-        next.send(json!({"connect": {}}));
-        next.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
+        // A refused client may be closed before it has sent anything.
+        let answered = next.try_send(json!({"connect": {}})).ok().and_then(|id| next.try_reply(id));
+        answered.is_some_and(|reply| reply.get("connected").is_some())
     });
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Phases long enough to be distinguished on a busy machine.
 fn slow_phases() -> Setup {
-    Setup::new().drain("accept", 3_000).drain("spread", 1_000).drain("close", 5_500).drain("exit", 9_500)
+    Setup::new().drain("accept", 8_000).drain("spread", 1_000).drain("close", 18_000).drain("exit", 45_000)
 }
 
 fn number(value: &Value) -> u64 {
@@ -42,16 +42,16 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
     let mut late = Client::connect(&gateway);
     late.subscribe("c");
     late.publish("c", json!("from the late client"));
-    assert!(began.elapsed() < Duration::from_millis(3_000), "too slow a machine for this test");
+    assert!(began.elapsed() < Duration::from_millis(8_000), "too slow a machine for this test");
 
     for client in [&mut early, &mut late] {
         let drain = client.next_push("drain");
         assert_eq!(drain["reason"], "deploy");
         let (slot_ms, deadline_ms) = (number(&drain["slot_ms"]), number(&drain["deadline_ms"]));
         assert!(slot_ms <= 1_000, "{drain}");
-        assert!((1_500..=2_500).contains(&deadline_ms), "{drain}");
+        assert!((5_000..=10_000).contains(&deadline_ms), "{drain}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(3_000), "notified before the listener closed");
+    assert!(began.elapsed() >= Duration::from_millis(8_000), "notified before the listener closed");
     // The other reactor may need one more turn.
     until(SOON, "no connection is accepted", || !accepts(&gateway));
     let metrics = operator.get("/metrics").body;
@@ -70,9 +70,9 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
         let retry_ms = number(&closed.bye.expect("checked")["retry_ms"]);
         assert!(retry_ms <= 10_000, "{retry_ms}");
     }
-    assert!(began.elapsed() >= Duration::from_millis(5_500), "closed too early");
+    assert!(began.elapsed() >= Duration::from_millis(18_000), "closed too early");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_millis(9_500), "exited too late");
+    assert!(began.elapsed() < Duration::from_millis(45_000), "exited too late");
     let said = gateway.output();
     for line in [
         "drain started",
@@ -89,7 +89,7 @@ fn slots_are_spread_evenly_and_the_drain_ends_when_all_clients_have_left() {
     const CLIENTS: usize = 300;
     const SECONDS: usize = 20;
     let setup = Setup::new().arguments(&["--reactors", "2"]).drain("spread", SECONDS as u64 * 1_000);
-    let mut gateway = setup.drain("close", 30_000).drain("exit", 35_000).start();
+    let mut gateway = setup.drain("close", 180_000).drain("exit", 190_000).start();
     let mut clients: Vec<RawClient> = (0..CLIENTS).map(|_| RawClient::connected(&gateway)).collect();
     gateway.signal(Signal::TERM);
     let mut slots: Vec<u64> = clients
@@ -103,13 +103,13 @@ fn slots_are_spread_evenly_and_the_drain_ends_when_all_clients_have_left() {
     slots.sort_unstable();
     for second in 0..SECONDS {
         let within = slots.iter().filter(|slot| (*slot / 1_000) as usize == second).count();
-        // Each reactor assigns its own slots, so one planned for the next second may fall into this one.
-        assert!((CLIENTS / SECONDS).abs_diff(within) <= 6, "{within} in second {second}: {slots:?}");
+        // Each reactor assigns its own slots, so some planned for the next second may fall into this one.
+        assert!((CLIENTS / SECONDS).abs_diff(within) <= 9, "{within} in second {second}: {slots:?}");
     }
     let gap = slots.windows(2).map(|pair| pair[1] - pair[0]).max();
-    assert!(gap <= Some(500), "{gap:?}");
+    assert!(gap <= Some(1_000), "{gap:?}");
     drop(clients);
-    assert_eq!(gateway.ends_within(Duration::from_secs(15)), Some(0));
+    assert_eq!(gateway.ends_within(2 * SOON), Some(0));
     assert!(
         gateway.output().contains(&format!("stopped moved={CLIENTS} stragglers=0")),
         "{}",
@@ -119,7 +119,7 @@ fn slots_are_spread_evenly_and_the_drain_ends_when_all_clients_have_left() {
 
 #[test]
 fn connection_accepted_before_and_opened_after_the_listener_closed_gets_a_slot() {
-    let mut gateway = slow_phases().drain("accept", 0).with_admin().start();
+    let mut gateway = slow_phases().drain("accept", 0).drain("close", 12_000).with_admin().start();
     let operator = Operator::of(&gateway);
     let (mut slow, mut silent) = (RawClient::to(&gateway), RawClient::to(&gateway));
     // `idle` keeps its connection open after a request, `silent` sends a request only later.
@@ -194,7 +194,7 @@ fn publish_in_flight_at_the_close_is_answered_first() {
 #[test]
 fn publishing_through_a_drain_loses_and_duplicates_nothing() {
     let setup = Setup::new().unlimited().drain("accept", 200).drain("spread", 300).drain("close", 900);
-    let mut gateway = setup.drain("exit", 4_000).start();
+    let mut gateway = setup.drain("exit", 25_000).start();
     let mut publishers: Vec<Client> = (0..4).map(|_| Client::connect(&gateway)).collect();
     let address = gateway.address;
     let mut open = Vec::new();
@@ -204,6 +204,14 @@ fn publishing_through_a_drain_loses_and_duplicates_nothing() {
             .enumerate()
             .map(|(own, client)| scope.spawn(move || publish_until_closed(client, own)))
             .collect();
+        let mut reader = Client::connect(&gateway);
+        until(SOON, "each of them publishes", || {
+            (0..4).all(|own| {
+                let page = json!({"history": {"channel": format!("c{own}"), "limit": 1}});
+                reader.ask(page, "history")["head"] != 0
+            })
+        });
+        drop(reader);
         gateway.signal(Signal::TERM);
         assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! One user uses up a bound; another user does not notice.
 
 use crate::support::token::{SECRET, asymmetric, claims, signed, token, token_of};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, in_time, until};
 use crate::support::{Client, Gateway, Setup};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,14 +36,14 @@ fn publish(client: &mut Client, data: &str) -> Value {
 fn bytes_that_one_user_publishes_are_bounded_over_all_connections() {
     let gateway = with_secret()
         .limit("publishes_per_s", 0)
-        .limit("publish_bytes_per_s", 10_000)
+        .limit("publish_bytes_per_s", 1_024)
         .limit("publish_bytes_burst", 200_000)
         .start();
     let mut clients: Vec<Client> = (0..4).map(|_| connect(&gateway, "ann")).collect();
     let data = "x".repeat(19_000);
     let replies: Vec<Value> = (0..24).map(|n| publish(&mut clients[n % 4], &data)).collect();
     let stored = replies.iter().filter(|reply| reply["published"].is_object()).count();
-    assert!((10..=13).contains(&stored), "{stored}");
+    assert!((10..=12).contains(&stored), "{stored}");
     let refused = replies.last().expect("24 replies");
     assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
     assert!(refused["error"]["retry_ms"].as_u64().is_some_and(|wait| wait > 0), "{refused}");
@@ -57,8 +57,11 @@ fn bytes_that_one_user_publishes_are_bounded_over_all_connections() {
 fn publishes_of_one_user_are_bounded_over_all_connections() {
     let gateway = with_secret().limit("publishes_per_s", 1).limit("publishes_burst", 8).start();
     let mut clients: Vec<Client> = (0..4).map(|_| connect(&gateway, "ann")).collect();
+    let began = Instant::now();
     let stored = (0..24).filter(|n| publish(&mut clients[n % 4], "x")["published"].is_object()).count();
-    assert!((8..=10).contains(&stored), "{stored}");
+    // The burst, and one for each second.
+    let most = 9 + began.elapsed().as_secs() as usize;
+    assert!((8..=most).contains(&stored), "{stored}");
     can_chat(&gateway, "bob");
 }
 
@@ -69,10 +72,18 @@ fn bytes_of_the_log_that_one_user_reads_are_bounded_over_all_connections() {
     let data = "x".repeat(60_000);
     (0..4).for_each(|_| _ = clients[0].publish("c", json!(data)));
     let history = json!({"history": {"channel": "c"}});
-    let replies: Vec<Value> = (0..10).map(|n| clients[n % 2].command(history.clone())).collect();
-    let read = replies.iter().filter(|reply| reply["history"].is_object()).count();
-    assert!((5..=7).contains(&read), "{read} pages of 240 kB");
-    let refused = replies.last().expect("10 replies");
+    let (began, mut read) = (Instant::now(), 0);
+    let refused = loop {
+        let reply = clients[read % 2].command(history.clone());
+        if !reply["history"].is_object() {
+            break reply;
+        }
+        read += 1;
+        // The burst, and one for each four seconds.
+        let most = 6 + began.elapsed().as_secs() as usize / 3;
+        assert!(read <= most, "{read} pages of 240 kB");
+    };
+    assert!(read >= 5, "{read} pages of 240 kB");
     assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
     let subscribe = json!({"subscribe": {"channel": "d"}});
     assert_eq!(clients[0].command(subscribe)["error"]["code"], "rate_limited", "a replay costs the same");
@@ -164,23 +175,24 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
         took[took.len() / 2]
     };
     let calm = median(&newcomers[..30]);
-    let over = AtomicBool::new(false);
-    let mut busy = Duration::ZERO;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for n in (0..90).take_while(|_| !over.load(Ordering::Relaxed)) {
-                for client in &mut hostile {
-                    client.send(json!({"refresh": {"token": forged(&ann, n)}}));
+    // Other tests take the processor at times; without shares, newcomers wait for seconds each time.
+    let most = Duration::from_millis(200).max(4 * calm);
+    in_time(most, || {
+        let (over, mut busy) = (AtomicBool::new(false), Duration::ZERO);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in (0..30).take_while(|_| !over.load(Ordering::Relaxed)) {
+                    for client in &mut hostile {
+                        client.send(json!({"refresh": {"token": forged(&ann, n)}}));
+                    }
+                    thread::sleep(Duration::from_millis(20));
                 }
-                thread::sleep(Duration::from_millis(20));
-            }
+            });
+            busy = median(&newcomers);
+            over.store(true, Ordering::Relaxed);
         });
-        busy = median(&newcomers);
-        over.store(true, Ordering::Relaxed);
+        busy
     });
-    // The other tests slow both alike.
-    let most = Duration::from_millis(10).max(4 * calm);
-    assert!(busy <= most, "half of the newcomers need {busy:?}, and {calm:?} without the bad tokens");
     let refused = gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"];
     assert!(refused > 0.0, "{refused}");
 }

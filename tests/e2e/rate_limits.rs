@@ -13,27 +13,35 @@ fn publish_over_the_burst_is_refused_until_retry_ms() {
     let gateway = Setup::new().limit("publishes_per_s", 2).limit("publishes_burst", 3).start();
     let mut client = Client::connect(&gateway);
     assert_eq!(client.connected["limits"]["publishes_burst"], 3);
-    for offset in 1..=3 {
-        assert_eq!(publish(&mut client)["published"]["offset"], offset);
-    }
-    let refused = publish(&mut client);
+    let mut stored = 0;
+    let refused = loop {
+        let reply = publish(&mut client);
+        let Some(published) = reply.get("published") else { break reply };
+        stored += 1;
+        assert_eq!(published["offset"], stored);
+        assert!(stored < 50, "no publish is refused");
+    };
+    assert!(stored >= 3, "{stored}");
     let retry_ms = refused["error"]["retry_ms"].as_u64().unwrap_or_else(|| panic!("retry_ms: {refused}"));
     assert_eq!(refused["error"]["code"], "rate_limited");
     assert!((1..=500).contains(&retry_ms), "{refused}");
     let deadline = Instant::now() + Duration::from_millis(retry_ms);
     until(SOON, "retry_ms has passed", || Instant::now() >= deadline);
-    assert_eq!(publish(&mut client)["published"]["offset"], 4);
+    assert_eq!(publish(&mut client)["published"]["offset"], stored + 1);
     let mut other = Client::connect(&gateway);
-    assert_eq!(publish(&mut other)["published"]["offset"], 5, "each connection has its own limit");
+    assert_eq!(publish(&mut other)["published"]["offset"], stored + 2, "each connection has its own limit");
 }
 
 #[test]
 fn other_commands_have_their_own_limit() {
     let gateway = Setup::new().limit("commands_per_s", 1).limit("commands_burst", 5).start();
     let mut client = Client::connect(&gateway);
+    let began = Instant::now();
     let ids: Vec<u64> = (0..20).map(|_| client.send(json!({"history": {"channel": "c"}}))).collect();
     let refused = ids.iter().filter(|id| client.reply(**id)["error"]["code"] == "rate_limited").count();
-    assert!((14..20).contains(&refused), "{refused}");
+    // One a second is answered.
+    let answered = 20 - refused;
+    assert!((5..=6 + began.elapsed().as_secs() as usize).contains(&answered), "{answered}");
     assert_eq!(client.publish("c", json!(1)), 1, "publishes have a separate limit");
 }
 

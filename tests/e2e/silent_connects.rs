@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 fn silent_connections_are_closed_and_others_do_not_notice() {
     let count = size("SEAWALL_TEST_SCALE", 400);
     let gateway = Setup::new()
-        .limit("head_ms", 1_500)
-        .limit("keep_alive_ms", 1_500)
-        .limit("connect_ms", 1_500)
+        .limit("head_ms", 6_000)
+        .limit("keep_alive_ms", 6_000)
+        .limit("connect_ms", 6_000)
         .unlimited()
         .start();
     let mut client = Client::connect(&gateway);
@@ -38,7 +38,7 @@ fn silent_connections_are_closed_and_others_do_not_notice() {
         assert_eq!(client.next_push("publication")["offset"], offset);
         slowest = slowest.max(start.elapsed());
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     for (n, mut silent) in silent.into_iter().enumerate() {
         match n % 3 {
             0 => drop(silent.drain()),

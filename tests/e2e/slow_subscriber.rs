@@ -104,7 +104,7 @@ fn slow_subscribers_do_not_delay_others_and_memory_is_bounded() {
         assert_eq!(publisher.next_push("publication")["offset"], offset);
         slowest = slowest.max(start.elapsed());
     }
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
     let grown = gateway.rss_bytes().saturating_sub(before);
     // 10 outboxes of 256 KiB, and the tail that keeps recent publications for all subscribers (6 MB here).
     assert!(grown < 40 << 20, "{grown} bytes more");
@@ -130,7 +130,7 @@ fn full_outbox_drops_signals_but_no_publications() {
 
 #[test]
 fn subscriber_that_reads_nothing_is_closed() {
-    let gateway = Setup::new().unlimited().limit("stall_ms", 700).start();
+    let gateway = Setup::new().unlimited().limit("stall_ms", 4_000).start();
     let stalled = slow(&gateway);
     let mut reads = Client::connect(&gateway);
     reads.subscribe("c");
@@ -145,15 +145,15 @@ fn subscriber_that_reads_nothing_is_closed() {
 
 #[test]
 fn subscriber_that_reads_slowly_stays() {
-    let gateway = Setup::new().unlimited().limit("stall_ms", 1_500).start();
+    let gateway = Setup::new().unlimited().limit("stall_ms", 4_000).start();
     let mut slow = slow(&gateway);
     let mut publisher = Client::connect(&gateway);
     std::thread::scope(|scope| {
         scope.spawn(|| publish(&mut publisher, 250, 30_000));
-        // 200 kB/s: this takes much longer than `stall_ms` in all, but never that long without reading a byte.
+        // 150 kB/s: this takes much longer than `stall_ms` in all, but never that long without reading a byte.
         let start = std::time::Instant::now();
-        for offset in 1..=30u64 {
-            let due = Duration::from_millis(offset * 150);
+        for offset in 1..=40u64 {
+            let due = Duration::from_millis(offset * 200);
             until(SOON, "the next read is due", || start.elapsed() >= due);
             assert_eq!(slow.next_push("publication")["offset"], offset);
         }

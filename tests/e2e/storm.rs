@@ -21,7 +21,7 @@ fn connect(gateway: &Gateway) -> Result<Client, Closed> {
 
 #[test]
 fn deferred_client_is_admitted_after_its_retry_ms() {
-    let gateway = Setup::new().limit("admissions_per_s", 40).start();
+    let gateway = Setup::new().limit("admissions_per_s", 24).start();
     let (mut held, mut later) = (Vec::new(), Vec::new());
     // As many as two reactors admit at once, those they admit meanwhile, and some more.
     let start = Instant::now();
@@ -82,7 +82,7 @@ fn recovery_after_a_crash_reads_the_store_per_channel_not_per_client() {
         epochs.push(replies[39]["published"]["epoch"].as_str().expect("an epoch").to_string());
     }
     let gateway = gateway.kill9().start();
-    let before = gateway.metric("seawall_store_reads_total");
+    let (before, began) = (gateway.metric("seawall_store_reads_total"), Instant::now());
     thread::scope(|scope| {
         for (channel, epoch) in epochs.iter().enumerate() {
             let gateway = &gateway;
@@ -99,8 +99,9 @@ fn recovery_after_a_crash_reads_the_store_per_channel_not_per_client() {
     });
     let reads = gateway.metric("seawall_store_reads_total") - before;
     // Two for each channel and reactor: the first client's, and one for clients with lower cursors. A publication while
-    // a position is read may cost one more, and the probe and the poll of the heads add a few.
-    let most = (CHANNELS * 2 * 2 + CHANNELS + 6) as f64;
+    // a position is read may cost one more, and the probe and the poll of the heads add a few, more on a
+    // machine that is busy for longer.
+    let most = (CHANNELS * 2 * 2 + CHANNELS + 6) as f64 + 3.0 * began.elapsed().as_secs_f64();
     assert!(reads <= most, "{reads} reads for {} clients", CHANNELS * CLIENTS);
 }
 

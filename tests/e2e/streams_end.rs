@@ -6,7 +6,7 @@ use std::time::Instant;
 
 #[test]
 fn cancel_by_the_asker_gives_the_producer_a_moment_and_then_ends_the_stream() {
-    let gateway = stream::setup().env("SEAWALL_STREAMS_CANCEL_MS", "300").start();
+    let gateway = stream::setup().env("SEAWALL_STREAMS_CANCEL_MS", "4000").start();
     let mut asker = stream::user(&gateway, "ann", &["subscribe"]);
     asker.subscribe(CHANNEL);
     let cancel = |offset: u64| json!({"cancel": {"channel": CHANNEL, "offset": offset}});
@@ -21,7 +21,7 @@ fn cancel_by_the_asker_gives_the_producer_a_moment_and_then_ends_the_stream() {
         (&notice["offset"], &notice["gen"], &notice["user"]),
         (&json!(polite.offset), &json!(1), &json!("ann"))
     );
-    assert!(notice["end_ms"].as_u64().is_some_and(|left| left <= 300), "{notice}");
+    assert!(notice["end_ms"].as_u64().is_some_and(|left| left <= 4_000), "{notice}");
     polite.append("wer");
     polite.end("cancelled");
     view.read_to_end(&mut asker, "cancelled");
@@ -54,8 +54,8 @@ fn streams_are_written_and_ended_by_those_with_the_right_to_it() {
     plain.refused(begin, "forbidden");
     plain.refused(producer.piece(json!({"text": "x"})), "forbidden");
     let mut moderator = stream::user(&gateway, "mod", &["subscribe", "publish", "moderate"]);
-    moderator.ask(producer.about("cancel", json!({})), "cancelling");
     other.subscribe(CHANNEL);
+    moderator.ask(producer.about("cancel", json!({})), "cancelling");
     View::of(producer.offset).read(&mut other, "the end", |view| view.end.is_some());
     // An edit and a delete of the begin.
     let mut edited = Producer::begin(producer.client, "two", json!({}));
@@ -76,14 +76,14 @@ fn streams_are_written_and_ended_by_those_with_the_right_to_it() {
 
 #[test]
 fn lost_producer_is_waited_for_and_then_its_stream_is_interrupted() {
-    let gateway = stream::setup().env("SEAWALL_STREAMS_ORPHAN_MS", "1500").start();
+    let gateway = stream::setup().env("SEAWALL_STREAMS_ORPHAN_MS", "6000").start();
     let mut reader = stream::user(&gateway, "ann", &["subscribe"]);
     reader.subscribe(CHANNEL);
     let mut lost = Producer::begin(stream::bot(&gateway), "lost", json!({}));
     lost.append("the beginning of");
     let mut back = Producer::begin(stream::bot(&gateway), "back", json!({}));
     back.append("one ");
-    let mut silent = Producer::begin(stream::bot(&gateway), "silent", json!({"idle_ms": 600}));
+    let mut silent = Producer::begin(stream::bot(&gateway), "silent", json!({"idle_ms": 3_000}));
     silent.append("hm");
     // Silence ends a stream whose producer is there.
     let mut views = [View::of(lost.offset), View::of(back.offset), View::of(silent.offset)];
@@ -98,14 +98,16 @@ fn lost_producer_is_waited_for_and_then_its_stream_is_interrupted() {
         let push = reader.next_any_push();
         views.iter_mut().for_each(|view| view.take(&push));
     }
-    assert!(since.elapsed().as_millis() >= 1_500, "the gateway did not wait for the producer");
+    assert!(since.elapsed().as_millis() >= 6_000, "the gateway did not wait for the producer");
     let ended = |view: &View| {
         let end = view.end.as_ref().expect("read above");
         (end["stream"].clone(), end["data"]["cause"].clone(), end["data"]["text"].clone())
     };
     assert_eq!(ended(&views[0]), (json!("interrupted"), json!("producer_lost"), json!("the beginning of")));
     assert_eq!(ended(&views[2]), (json!("interrupted"), json!("idle"), json!("hm")));
-    assert_eq!((&views[0].states[..], &views[1].states[..]), (&["paused".to_owned()][..], &[][..]));
+    assert_eq!(views[0].states, ["paused"]);
+    // A busy machine may need more than the second after which it is paused.
+    assert!(views[1].states.last().is_none_or(|state| state == "streaming"), "{:?}", views[1].states);
     back.end("completed");
     views[1].read_to_end(&mut reader, "completed");
     assert_eq!(views[1].text, "one piece");

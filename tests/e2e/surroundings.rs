@@ -8,7 +8,6 @@ use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::time::{Duration, Instant};
 
 /// A user that no system knows.
 const UNKNOWN: &str = "54321";
@@ -59,7 +58,6 @@ fn signalled_once_it_has(file: Option<&str>) {
     }
     let pid = Pid::from_raw(child.id() as i32).expect("a process");
     kill_process(pid, Signal::TERM).expect("it runs");
-    let began = Instant::now();
     let mut status = None;
     until(SOON, "it ends", || {
         status = child.try_wait().expect("a child can be waited for");
@@ -68,7 +66,6 @@ fn signalled_once_it_has(file: Option<&str>) {
     let status = status.expect("ended");
     // Before it listens to signals, the kernel ends it.
     assert!(status.success() || status.signal() == Some(15), "{status} with {file:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?} with {file:?}", began.elapsed());
     serves(setup.start());
 }
 
