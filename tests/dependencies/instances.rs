@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 const CHANNELS: [&str; 2] = ["a", "b"];
 /// The other instance polls the heads of its subscribed channels every ten seconds; the rest is for a slow machine.
-const FILLED_WITHIN: Duration = Duration::from_secs(10 + 5);
+const FILLED_WITHIN: Duration = Duration::from_secs(10 + 20);
 /// The time between two publications of one author.
 const PAUSE: Duration = Duration::from_millis(20);
 

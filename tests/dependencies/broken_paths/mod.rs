@@ -5,6 +5,7 @@ mod rig;
 mod table;
 
 use crate::dependencies::lanes::run_rows;
+use crate::dependencies::matrix::SLACK;
 use crate::dependencies::matrix::clients::Listener;
 use crate::support::{Client, Gateway, SOON, until};
 use rig::Rig;
@@ -13,10 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use table::{Calls, ROWS, Row};
 
-/// From the fault to the first notification, with the default probes.
-const DOWN_WITHIN: Duration = Duration::from_secs(5);
-/// From the repair to `ok`: the bar, and as much for a busy machine.
-const BACK_WITHIN: Duration = Duration::from_secs(2 + 2);
+/// From the fault to the first notification, with the default probes, and the slack of the matrix.
+const DOWN_WITHIN: Duration = Duration::from_secs(5).saturating_add(SLACK);
+/// From the repair to `ok`.
+const BACK_WITHIN: Duration = Duration::from_secs(2).saturating_add(SLACK);
 /// Long enough for two delays of a breaker and four probes: a wrong `ok` would come in this time.
 const HELD: Duration = Duration::from_secs(5);
 

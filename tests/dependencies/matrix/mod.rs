@@ -10,6 +10,8 @@ mod row;
 mod table;
 mod target;
 
+pub use table::SLACK;
+
 use crate::dependencies::lanes::run_rows;
 use row::Measured;
 use table::{HTTP, REDIS, Row, STORE_HARD, STORE_SILENT};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 static CHANNELS: AtomicU64 = AtomicU64::new(0);
 
 /// The bound on an answer that needs no dependency.
-const AT_ONCE: Duration = Duration::from_millis(1_000);
+const AT_ONCE: Duration = Duration::from_millis(4_000);
 
 /// The lines that an outage may take in the log at info: two say when it began and ended, with one reference.
 const LINES_MAX: usize = 4;
