@@ -178,7 +178,7 @@ fn gateway_starts_without_keys_and_fetches_them_when_they_appear() {
     issuer.server.start_again();
     let restarted = Instant::now();
     until(SOON, "the keys are fetched", || keys_in_use(&gateway) == 1.0);
-    assert!(restarted.elapsed() < Duration::from_secs(6), "{:?}", restarted.elapsed());
+    assert!(restarted.elapsed() < Duration::from_secs(20), "{:?}", restarted.elapsed());
     assert_eq!(connect(&gateway, &token).connected["user"], "ann");
 }
 

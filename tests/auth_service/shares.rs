@@ -2,14 +2,14 @@
 
 use crate::auth_service::issuer::{Issuer, active, connect, refused};
 use crate::servers::Answer;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, in_time, until};
 use crate::support::{Client, Gateway, Upgrade};
 use serde_json::json;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// The time that the service takes to refuse a made-up token, long enough that a busy machine cannot be taken for a wait.
-const REFUSED_AFTER: Duration = Duration::from_millis(600);
+const REFUSED_AFTER: Duration = Duration::from_millis(900);
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// Presents `count` made-up tokens from one address.
@@ -76,10 +76,12 @@ fn made_up_tokens_of_one_address_keep_no_newcomer_out() {
     connect(&gateway, "good");
     let _attack = made_up(&issuer, &gateway, 100);
     until(SOON, "the share of made-up tokens is used up", || waiting(&gateway) >= 25.0);
-    let began = Instant::now();
-    assert_eq!(connect(&gateway, "good").connected["user"], "bob");
-    let took = began.elapsed();
-    assert!(took < REFUSED_AFTER, "a caller is kept for known tokens: {took:?}");
+    // A caller is kept for known tokens.
+    in_time(REFUSED_AFTER, || {
+        let began = Instant::now();
+        assert_eq!(connect(&gateway, "good").connected["user"], "bob");
+        began.elapsed()
+    });
     let began = Instant::now();
     assert_eq!(connect(&gateway, "new").connected["user"], "ann");
     let took = began.elapsed();

@@ -4,7 +4,7 @@ use crate::bus::rig::{BY_BUS, delivers, publication};
 use crate::servers::{Postgres, RedisCluster, Reply};
 use crate::support::backend::{Backend, with_api};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{SOON, in_time, until};
 use crate::support::{Client, Gateway, Setup};
 use seawall::follow::routing::partition_of;
 use seawall::id::ChannelName;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// While a master does not deliver, the logs of its channels are polled each second, otherwise every ten. The rest is for a busy
 /// machine.
-pub const BY_LOG: Duration = Duration::from_secs(6);
+pub const BY_LOG: Duration = Duration::from_secs(9);
 /// Half of the deliveries over a working master take less: one by a poll of the logs, right after another, takes a second.
 const INSTANT: Duration = Duration::from_millis(500);
 
@@ -110,9 +110,11 @@ impl Talk {
     /// Exchanges ten publications, of which most must arrive by the bus.
     #[track_caller]
     pub fn is_instant(&mut self) {
-        let mut took: Vec<Duration> = (0..10).map(|_| self.exchange(BY_BUS)).collect();
-        took.sort();
-        assert!(took[5] < INSTANT, "{}: {took:?}", self.channel);
+        in_time(INSTANT, || {
+            let mut took: Vec<Duration> = (0..10).map(|_| self.exchange(BY_BUS)).collect();
+            took.sort();
+            took[5]
+        });
     }
 }
 
@@ -169,7 +171,7 @@ fn publications_pass_over_all_masters_and_moved_slots_lose_none() {
         }
         assert_eq!(doubts, [&one, &two].map(|gateway| gateway.metric("seawall_cluster_doubts_total")));
     });
-    until(SOON, "all masters deliver again", || {
+    until(SOON * 2, "all masters deliver again", || {
         for talk in &mut talks {
             talk.exchange(BY_LOG);
         }
@@ -234,11 +236,14 @@ fn orders_pass_over_the_master_of_the_first_slot_wherever_it_is() {
     });
     until(SOON, "each knows the other", || gateways.iter().all(|gateway| alive(gateway) == 2.0));
     for turn in ["before the move", "after it"] {
-        let mut ann = Client::open(&gateways[1]).with_connect(json!({"token": token_of("ann")}));
-        let begun = Instant::now();
-        let answer = Backend::of(&gateways[0]).post("/v1/users/ann/disconnect", &json!({})).json();
-        ann.expect_close().is(4410, "disconnected");
-        assert!(begun.elapsed() < ORDER_BY_BUS, "{turn}: {:?}", begun.elapsed());
+        let mut answer = json!({});
+        in_time(ORDER_BY_BUS, || {
+            let mut ann = Client::open(&gateways[1]).with_connect(json!({"token": token_of("ann")}));
+            let begun = Instant::now();
+            answer = Backend::of(&gateways[0]).post("/v1/users/ann/disconnect", &json!({})).json();
+            ann.expect_close().is(4410, "disconnected");
+            begun.elapsed()
+        });
         assert_eq!(answer["complete"], json!(true), "{turn}: {answer}");
         if turn == "before the move" {
             pair.cluster.move_slot(first_slot(), 0, 1);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A change arrives by a message; without one, a roster is read every ten seconds, or every second while messages are lost.
 pub const BY_MESSAGE: Duration = Duration::from_secs(6);
 /// Rosters are complete again within this time after a master is back, on a busy machine.
-const COMPLETE: Duration = Duration::from_secs(16);
+const COMPLETE: Duration = Duration::from_secs(40);
 
 fn gateways<const N: usize>(pair: &Pair, names: [&str; N]) -> [Gateway; N] {
     let gateways = names.map(|name| {

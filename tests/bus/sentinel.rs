@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// The time that a bus may take after a promotion: a canary that does not come back is noticed within a third of it. The rest
 /// is for a busy machine.
-const AFTER_PROMOTION: Duration = Duration::from_secs(9);
+const AFTER_PROMOTION: Duration = Duration::from_secs(30);
 /// While the bus does not deliver, the logs are polled each second, otherwise every ten. The rest is for a busy machine.
-const BY_LOG: Duration = Duration::from_secs(6);
+const BY_LOG: Duration = Duration::from_secs(9);
 
 struct Pair {
     watched: Watched,

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
-/// A critical dependency is down for 15 s, waits 10 s for its cause, and its probes take a few.
-const NOTICED: Duration = Duration::from_secs(60);
+/// A critical dependency is down for 15 s, waits 10 s for its cause, and its probes take a few; a busy machine needs more.
+const NOTICED: Duration = Duration::from_secs(150);
 
 /// The members of this name in what one path was sent.
 fn sent(http: &Http, path: &str, name: &str) -> Vec<String> {

@@ -21,7 +21,7 @@ const WATCHED: Duration = Duration::from_secs(3);
 /// All is as before within this time after the end of a cut.
 const HEALED: Duration = Duration::from_secs(6);
 /// A publication reaches an instance without the bus within a second, and on a busy machine within this time.
-const FROM_THE_LOG: Duration = Duration::from_secs(5);
+const FROM_THE_LOG: Duration = Duration::from_secs(9);
 /// All rosters are complete again within this time after the end of a cut: the bar, and the rest for a slow machine.
 const COMPLETE: Duration = Duration::from_secs(25);
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// No command of these tests takes longer, unless it serves by mistake.
-const RUN_MAX: Duration = Duration::from_secs(20);
+const RUN_MAX: Duration = Duration::from_secs(60);
 
 /// A working directory, and the environment of the program that runs in it.
 pub struct Bench {

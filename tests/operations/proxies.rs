@@ -79,11 +79,11 @@ pub(super) fn setup(kind: Kind, server: &Postgres) -> Setup {
         // Newcomers come one after the other for seconds. At the rate that a debug build measures on a busy machine, some would be
         // sent a time to return at.
         .limit("admissions_per_s", 10_000)
-        // HAProxy's health check takes two polls, a second apart.
-        .drain("accept", 2_500)
+        // HAProxy's health check takes two polls, a second apart, and a busy machine more.
+        .drain("accept", 9_000)
         .drain("spread", 1_000)
-        .drain("close", 4_500)
-        .drain("exit", 7_000)
+        .drain("close", 12_000)
+        .drain("exit", 25_000)
         .with_admin()
 }
 

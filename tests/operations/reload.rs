@@ -70,7 +70,10 @@ fn lower_limits_apply_at_once_and_keep_connections_and_subscriptions() {
     assert_eq!(client.publish("c", json!(1)), 1);
     assert_eq!(client.next_push("publication")["channel"], "c");
     client.refused(json!({"subscribe": {"channel": "d"}}), "too_large");
-    client.refused(json!({"publish": {"channel": "a", "data": 1}}), "rate_limited");
+    // A busy machine may take longer than the second after which one more is allowed.
+    let publish = json!({"publish": {"channel": "a", "data": 1}});
+    let refused = (0..60).map(|_| client.command(publish.clone())).find(|reply| reply["error"].is_object());
+    assert_eq!(refused.expect("one is refused")["error"]["code"], "rate_limited");
     assert_eq!(gateway.metric("seawall_connections_max"), 1.0);
     let mut second = Client::open(&gateway);
     second.expect_close().is(1013, "over_capacity");
@@ -135,8 +138,7 @@ fn origins_and_address_limits_follow_the_new_rules() {
         let upgrade = Upgrade::default().header("Origin", origin);
         // A page of another site is upgraded, so that it learns the reason, and closed.
         Client::try_open(gateway.address, &upgrade).is_ok_and(|mut client| {
-            let id = client.send(json!({"connect": {}}));
-            client.try_reply(id).is_some()
+            client.try_send(json!({"connect": {}})).is_ok_and(|id| client.try_reply(id).is_some())
         })
     };
     assert!(opens("https://a.example") && !opens("https://b.example"));

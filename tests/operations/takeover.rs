@@ -27,8 +27,8 @@ fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
         // Long enough for the last accepted clients to get a response.
         .drain("accept", 200)
         .drain("spread", 1_000)
-        .drain("close", 7_000)
-        .drain("exit", 9_000);
+        .drain("close", 20_000)
+        .drain("exit", 28_000);
     match listen {
         Some(address) => setup.listen(address),
         None => setup,

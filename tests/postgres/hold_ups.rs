@@ -172,7 +172,7 @@ fn unresponsive_first_host_does_not_hide_the_second() {
         first.set(mode);
         let begun = Instant::now();
         let mut rig = Rig::postgres_with(two_hosts(&server, &first)).ready();
-        assert!(begun.elapsed() < Duration::from_secs(8), "{mode}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(25), "{mode}: {:?}", begun.elapsed());
         assert!(rig.append(plain("c", "1")).is_ok(), "{mode}");
         rig.close();
     }

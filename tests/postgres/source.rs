@@ -41,7 +41,7 @@ fn http_probe_connects_from_the_source_address() {
     let place = listener.local_addr().expect("bound");
     let peer = std::thread::spawn(move || listener.accept().map(|(_, peer)| peer.ip()));
     let target = Target::parse(DependencyKind::Http, &format!("http://{place}/health")).expect("an address");
-    let _ = Probe::new(target.with_source(address("127.0.0.2")), "one").look(Duration::from_millis(200));
+    let _ = Probe::new(target.with_source(address("127.0.0.2")), "one").look(Duration::from_secs(2));
     assert_eq!(peer.join().expect("no panic").ok(), address("127.0.0.2"));
 }
 

@@ -55,7 +55,7 @@ fn dead_pub_sub_with_a_working_ping_is_a_delivery_fault() {
     let mut probe = probe(DependencyKind::Redis, &redis.url_through(proxy.address));
     well(&mut probe);
     proxy.is_deaf.store(true, Ordering::SeqCst);
-    let cause = fails_within(&mut probe, BRIEF, Fault::Delivery, &["did not arrive", "counted 1"]);
+    let cause = fails_within(&mut probe, BRIEF * 4, Fault::Delivery, &["did not arrive", "counted 1"]);
     assert!(cause.look_at.contains("pub/sub"), "{cause:?}");
     silent_in_time(&mut probe, Fault::Delivery);
     proxy.is_deaf.store(false, Ordering::SeqCst);

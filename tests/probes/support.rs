@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::wait::{SOON, in_time, until};
 
 /// Long enough for a busy machine; a test that waits for silence uses [`BRIEF`].
-pub const PATIENT: Duration = Duration::from_secs(10);
+pub const PATIENT: Duration = Duration::from_secs(30);
 pub const BRIEF: Duration = Duration::from_millis(500);
 /// The time that a probe may take beyond its timeout on a busy machine: less than a second timeout, which would be a fault.
 pub const GRACE: Duration = Duration::from_millis(450);
@@ -53,8 +53,9 @@ pub fn silent_in_time(probe: &mut Probe, fault: Fault) {
     for _ in 0..6 {
         in_time(BRIEF + GRACE, || {
             let started = Instant::now();
-            fails_within(probe, BRIEF, fault, &[]);
-            started.elapsed()
+            let found = probe.look(BRIEF).result.expect_err("a fault").fault;
+            // A busy machine may be silent where only one answer is missing.
+            if found == fault { started.elapsed() } else { Duration::MAX }
         });
     }
     until(SOON, "the probes left no thread", || own_threads() <= before);

@@ -15,7 +15,7 @@ pub const CHANNELS: [&str; 2] = ["a", "b"];
 const PAUSE: Duration = Duration::from_millis(100);
 /// Instances of two versions may not read each other's messages on the bus. Then an instance reads the logs of its channels
 /// every ten seconds; the rest is for a slow machine.
-pub const FROM_THE_LOG_WITHIN: Duration = Duration::from_secs(10 + 10);
+pub const FROM_THE_LOG_WITHIN: Duration = Duration::from_secs(10 + 30);
 
 /// Which of the two programs a client prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
