@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -49,6 +50,15 @@ def ran(command, what, **others):
         raise rig.Failure(f"{what}: {(run.stderr or run.stdout).strip()[-400:]}")
 
 
+def free_port():
+    """A port that nothing used a moment ago, below those that the system gives to connections and to servers with port 0."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Cluster:
     """A running server with an empty database, on one core or (`cpu=None`) on any core. A context manager."""
 
@@ -75,9 +85,7 @@ class Cluster:
 
     def create(self):
         """Starts it for the first time, on a free port, and creates the database."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.start()
         ran([program("psql"), "-X", "-q", "-h", self.folder, "-p", str(self.port), "-U", NAME, "-d", "postgres",
              "-c", f"CREATE DATABASE {NAME}"], "CREATE DATABASE")

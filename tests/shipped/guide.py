@@ -90,7 +90,7 @@ case "$1 $2" in "build --release") ;; "run --release") exec {place}/seawall ;; *
             return 0, ""
         run = subprocess.run(
             ["bash", "-c", command], cwd=self.folder, env=self.settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=60,
+            stderr=subprocess.STDOUT, text=True, timeout=180,
         )
         return run.returncode, run.stdout
 
@@ -141,7 +141,7 @@ def postgres(folder, port):
     initdb = [*own, binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/")
     options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
-    pg_ctl = [*own, binaries / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options]
+    pg_ctl = [*own, binaries / "pg_ctl", "-D", data, "-w", "-t", "180", "-l", data / "log", "-o", options]
 
     def control(verb):
         mode = ["-m", "fast"] if verb == "stop" else []

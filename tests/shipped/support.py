@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
+import random
 import socket
 import subprocess
 import sys
@@ -30,13 +31,19 @@ def tool(name):
 
 
 def free_port():
-    """A port of this machine that nothing used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of this machine that nothing used a moment ago.
+
+    The system gives ports of its own range to connections and to servers with port 0, so that another test could have this one before
+    its server starts or while it is down. Below that range nothing is given away.
+    """
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def until(what, condition, seconds=30):
+def until(what, condition, seconds=60):
     """Waits until a condition holds; it may raise OSError meanwhile."""
     end = time.monotonic() + seconds
     while True:

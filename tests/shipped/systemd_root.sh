@@ -15,7 +15,7 @@ enter() {
     trap 'find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true' EXIT
     (
         echo "$BASHPID" >"$group/cgroup.procs"
-        exec timeout --signal KILL 60 unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
+        exec timeout --signal KILL 180 unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
             "$0" "$program" "$folder" boot
     )
 }

@@ -62,7 +62,10 @@ class Reader:
             self.serving = self.clone.serving(command)
             self.served, self.log = self.serving.__enter__()
             port = int(self.addresses["127.0.0.1:8080"].split(":")[1])
-            until(f"{self.where}: {command} serves", lambda: self.is_well(port))
+            try:
+                until(f"{self.where}: {command} serves", lambda: self.is_well(port))
+            except AssertionError as late:
+                raise AssertionError(f"{late}\n{self.log.read_text(errors='replace')}") from None
         else:
             code, self.output = self.clone.run(command)
             # A diagnosis fails when it finds something.

@@ -19,15 +19,20 @@ BIND = 1 << 10
 STEPS = """
 step() { echo "== $1"; }
 step start; systemctl start seawall || { journalctl --no-pager --lines 50; exit; }
-step https; curl --silent --max-time 5 --cacert /etc/seawall/tls.crt https://localhost/health/ready; echo
+step https; curl --silent --max-time 30 --cacert /etc/seawall/tls.crt https://localhost/health/ready; echo
 step doctor; cd /; seawall doctor; echo $?
 step process; cat /proc/$(systemctl show seawall -p MainPID --value)/status
 step key; stat -c %a:%u /etc/seawall/tls.key
 step reload; systemctl reload seawall; echo $?
-step status; systemctl show seawall -p StatusText --value
+step status
+for _ in {1..300}; do
+    systemctl show seawall -p StatusText --value | grep -q "^serving; 0 " && break
+    sleep 0.1
+done
+systemctl show seawall -p StatusText --value
 step frozen
 kill -STOP $(systemctl show seawall -p MainPID --value)
-for _ in {1..200}; do
+for _ in {1..600}; do
     [ "$(systemctl show seawall -p NRestarts --value)" = 1 ] && systemctl is-active --quiet seawall && break
     sleep 0.1
 done
@@ -36,7 +41,9 @@ step stop; systemctl stop seawall; systemctl show seawall -p Result --value
 step journal; journalctl --unit seawall --no-pager -o json
 step wrong
 echo 'pings = 1' > /etc/seawall/seawall.toml
-systemctl start seawall; sleep 2
+systemctl start seawall
+for _ in {1..300}; do systemctl is-failed --quiet seawall && break; sleep 0.1; done
+sleep 2
 systemctl show seawall -p ExecMainStatus -p NRestarts -p ActiveState
 """
 

@@ -15,7 +15,7 @@ import threading
 import time
 import unittest
 
-from support import ROOT, gateway
+from support import ROOT, free_port, gateway
 
 TALK = ROOT / "docs" / "examples" / "talk.py"
 SOON_S = 60
@@ -79,13 +79,13 @@ class Program:
 
 
 class Chat(unittest.TestCase):
-    """A gateway in a folder of its own, on a port that the system picks at its first start."""
+    """A gateway in a folder of its own, on a port that it has again after a restart."""
 
     def setUp(self):
         self.python = interpreter()
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.port = 0
+        self.port = free_port()
 
     def program(self, *command, **more):
         program = Program(command, **more)
@@ -98,8 +98,6 @@ class Chat(unittest.TestCase):
             SEAWALL_ADMIN_LISTEN="off", SEAWALL_LIMITS_PUBLISHES_PER_S="0", SEAWALL_LIMITS_COMMANDS_PER_S="0",
         )
         it.until("the gateway listens", lambda: any("listening on" in line for line in it.out))
-        line = next(line for line in it.out if "listening on" in line)
-        self.port = int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])
         return it
 
     def talk(self, port=None):

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 
 
 def dial(port, certificate=None, name="chat.example.com"):

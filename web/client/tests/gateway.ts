@@ -1,7 +1,8 @@
-/** Starts a real gateway with a temporary data folder, on a port that the system picks. */
+/** Starts a real gateway with a temporary data folder, on a port that it has again after a restart. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +12,22 @@ const root = fileURLToPath(new URL('../../../../', import.meta.url));
 export const binary = process.env['SEAWALL_BINARY'] ?? join(root, 'target/debug/seawall');
 /** The reason for skipping tests that need a gateway, or `false`. */
 export const missing = existsSync(binary) ? false : `no gateway at ${binary}: build it, or set SEAWALL_BINARY`;
+
+/**
+ * A port that nothing used a moment ago. It is below those that the system gives to connections and to servers with port 0: another test
+ * cannot get it before the gateway listens, or while it is down.
+ */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 15_000 + Math.floor(Math.random() * 17_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
 
 export class Gateway {
   #child: ChildProcess | undefined;
@@ -29,6 +46,7 @@ export class Gateway {
 
   /** Starts the gateway, on its earlier port if it had one. Resolves once it listens. */
   async start(): Promise<void> {
+    this.#port ||= await freePort();
     // The gateway rejects unknown variables with its prefix, such as SEAWALL_BINARY, so the environment is not inherited.
     const env = { PATH: process.env['PATH'], SEAWALL_ADMIN_LISTEN: 'off', ...this.env };
     const child = spawn(binary, ['--listen', `127.0.0.1:${this.#port}`, '--data', this.#folder], { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -36,11 +54,10 @@ export class Gateway {
     let log = '';
     child.stderr!.on('data', (text) => { log = (log + text).slice(-4000); });
     const lines = createInterface({ input: child.stdout! });
-    const line = await new Promise<string>((resolve, reject) => {
+    await new Promise<string>((resolve, reject) => {
       lines.once('line', resolve);
       child.once('exit', (code) => reject(new Error(`the gateway ended with ${code}: ${log}`)));
     });
-    this.#port = Number(/:(\d+)/.exec(line.replace(/^.*127\.0\.0\.1/, ''))?.[1]);
   }
 
   /** Sends the signal and waits until the gateway has exited. */
