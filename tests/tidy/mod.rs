@@ -30,17 +30,17 @@ fn root() -> &'static Path {
 
 /// Tracked files, or every file when this is no git checkout.
 fn tracked() -> Vec<String> {
-    let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();
-    match listed {
-        Ok(output) if output.status.success() && !output.stdout.is_empty() => {
-            String::from_utf8_lossy(&output.stdout)
-                .split('\0')
-                .filter(|path| !path.is_empty() && root().join(path).is_file())
-                .map(String::from)
-                .collect()
-        }
-        _ => walk(root()),
+    // A file in a worktree, a folder in a clone.
+    if !root().join(".git").exists() {
+        return walk(root());
     }
+    let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();
+    let listed = listed.unwrap_or_else(|error| panic!("git lists the files of a checkout: {error}"));
+    // Every file would include those of packages and builds.
+    assert!(listed.status.success() && !listed.stdout.is_empty(), "git ls-files: {listed:?}");
+    let paths = String::from_utf8_lossy(&listed.stdout);
+    let is_file = |path: &&str| !path.is_empty() && root().join(path).is_file();
+    paths.split('\0').filter(is_file).map(String::from).collect()
 }
 
 fn walk(folder: &Path) -> Vec<String> {
