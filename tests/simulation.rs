@@ -30,6 +30,7 @@ mod simulation {
     pub mod socket;
     pub mod store;
     pub mod stream_rig;
+    pub mod stream_socket;
     pub mod stream_store;
     pub mod stream_world;
     pub mod trace;

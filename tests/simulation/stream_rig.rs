@@ -7,6 +7,7 @@ use seawall::drain::DrainPhase;
 use seawall::engine::Addresses;
 use seawall::engine::{Engine, Flushed, FollowMode, Job, ReadExtent, Readiness, SlotId, Transport, Written};
 use seawall::id::{InstanceName, ReactorId};
+use seawall::job::stream::StreamWork;
 use seawall::job::{Append, Broadcast, Completion, Read};
 use seawall::session::AuthMode;
 use seawall::wire::outbox::Outbox;
@@ -39,6 +40,7 @@ struct Line {
 pub enum StoreJob {
     Append(Append),
     Read(Read),
+    Stream(StreamWork),
 }
 
 /// One reactor.
@@ -50,6 +52,9 @@ pub struct Rig {
     pub live: VecDeque<Broadcast>,
     pub missed: bool,
     pub missed_streams: bool,
+    /// Commands about streams that their queue takes in a turn.
+    pub stream_room: usize,
+    taken: usize,
 }
 
 impl Rig {
@@ -66,6 +71,8 @@ impl Rig {
             live: VecDeque::new(),
             missed: false,
             missed_streams: false,
+            stream_room: usize::MAX,
+            taken: 0,
         }
     }
 
@@ -131,6 +138,7 @@ impl Rig {
 
     /// One pass, in the order of the real shell.
     pub fn turn(&mut self, now: Now) {
+        self.taken = 0;
         self.engine.begin_turn(now);
         self.read();
         self.exchange();
@@ -200,6 +208,9 @@ impl Rig {
             self.engine.handle_completion(completion);
         }
         self.engine.set_read_room(64);
+        if self.engine.wants_stream_room() {
+            self.engine.set_stream_room(self.stream_room - self.taken);
+        }
         self.engine.finish_completions(COMPLETIONS);
         self.send_jobs();
     }
@@ -209,9 +220,16 @@ impl Rig {
         self.engine.take_jobs(&mut jobs);
         for job in jobs {
             match job {
+                // What follows one that does not fit does not fit either.
+                Job::Stream(work) if self.taken >= self.stream_room => {
+                    self.engine.handle_refused(Job::Stream(work));
+                }
+                Job::Stream(work) => {
+                    self.taken += 1;
+                    self.jobs.push(StoreJob::Stream(*work));
+                }
                 Job::Append(append) => self.jobs.push(StoreJob::Append(append)),
                 Job::Read(read) => self.jobs.push(StoreJob::Read(read)),
-                Job::Stream(work) => panic!("producers of this world have no socket: {work:?}"),
                 Job::Admit(_) | Job::Presence(_) | Job::Report(_) | Job::Interest(_) | Job::Signal { .. } => {
                 }
             }

@@ -4,7 +4,7 @@ use super::stream_rig::{Rig, StoreJob};
 use fastrand::Rng;
 use seawall::clock::Now;
 use seawall::id::{ChannelName, Epoch, Key, Offset, ProducerId, ReactorId, UserName};
-use seawall::job::stream::{BeginStream, BegunStream, ProducerNotice, StreamJob, StreamOrder};
+use seawall::job::stream::{BeginStream, BegunStream, ProducerNotice, StreamJob, StreamOrder, StreamWork};
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Attempt, Broadcast, CancelAuthority, Completion, Creation,
     Form, Page, PageRequest, Read, ReadError, Span, StreamRequest, Ticket,
@@ -77,13 +77,15 @@ pub enum Ticketed {
     No,
 }
 
-/// The producers have a reactor that no reader has.
+/// The reactor of producers without a socket, which no reader has.
+const SOCKETLESS: ReactorId = ReactorId(9);
+
 fn producer(connection: u64) -> ProducerId {
-    ProducerId { reactor: ReactorId(9), connection }
+    ProducerId { reactor: SOCKETLESS, connection }
 }
 
 fn ticket(connection: u64, offset: u64) -> Ticket {
-    Ticket { reactor: ReactorId(9), request: connection << 32 | offset }
+    Ticket { reactor: SOCKETLESS, request: connection << 32 | offset }
 }
 
 pub fn channel() -> ChannelName {
@@ -140,6 +142,11 @@ impl StreamStore {
         self.durable.open.len()
     }
 
+    /// The open streams: the offset and the generation of each.
+    pub fn open(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.durable.open.iter().map(|(id, stored)| (id.offset.0, stored.generation.0.into()))
+    }
+
     /// The ends by their begins, each with the text and whether the gateway made it.
     pub fn ends(&self) -> impl Iterator<Item = (&StreamId, &Entry)> {
         let entry = |fate: &EndFate| &self.durable.log[fate.edit.0 as usize - 1];
@@ -171,6 +178,8 @@ impl StreamStore {
                     self.answers.push((ticket.reactor, Completion::Appended { ticket, outcome }));
                 }
                 StoreJob::Read(read) => self.read(read),
+                StoreJob::Stream(StreamWork::Job(job)) => self.order(job, now),
+                StoreJob::Stream(StreamWork::Detach { producer }) => self.ledger.detach(producer, now.at),
             }
         }
     }
@@ -438,10 +447,19 @@ impl StreamStore {
         }
         let StreamOutput { replies, notices, news } = std::mem::take(&mut self.out);
         for (ticket, outcome) in replies {
+            if ticket.reactor != SOCKETLESS {
+                self.answers.push((ticket.reactor, Completion::Stream { ticket, outcome }));
+                continue;
+            }
             let offset = ticket.request & u64::from(u32::MAX);
             self.heard.push((ticket.request >> 32, offset, Heard::Outcome(outcome)));
         }
         for (producer, notice) in notices {
+            if producer.reactor != SOCKETLESS {
+                let notices = Completion::Producers([(producer.connection, notice)].into());
+                self.answers.push((producer.reactor, notices));
+                continue;
+            }
             let offset = match &notice {
                 ProducerNotice::Appended { id, .. }
                 | ProducerNotice::Refused { id, .. }

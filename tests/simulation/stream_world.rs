@@ -2,12 +2,12 @@
 //! `docs/streams.md`.
 
 use super::stream_rig::Rig;
+use super::stream_socket::{self, Link};
 use super::stream_store::{Heard, StreamStore, Ticketed};
 use super::trace::Trace;
 use super::world::Phase;
 use fastrand::Rng;
 use seawall::clock::{Moment, Now};
-use seawall::engine::SlotId;
 use seawall::job::CancelAuthority;
 use seawall::job::stream::{BegunStream, ProducerNotice, StreamFault, StreamOrder, StreamOutcome};
 use seawall::wire::stream::{Generation, Piece, Position, StreamEnd};
@@ -23,6 +23,8 @@ const STEPS: u32 = 1_000;
 /// A stream without a producer ends within this, after a crash or an outage too; readers then need a look at the log.
 const ENDED_WITHIN: Duration = Duration::from_secs(4 + 4 + 2);
 const HEALED_WITHIN: Duration = Duration::from_secs(25);
+/// All that is stored is shown within this after the last fault, before any stream ends: nothing else then heals what was lost.
+const SHOWN_WITHIN: Duration = Duration::from_secs(3);
 /// The tokens of one text.
 const TOKENS_MAX: usize = 150;
 
@@ -54,14 +56,6 @@ fn tokens_in(offset: u64, generation: u64, bytes: usize) -> usize {
     n
 }
 
-/// A connection of a client.
-#[derive(Debug, Default)]
-struct Link {
-    rig: usize,
-    slot: Option<SlotId>,
-    connected: bool,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Writing {
     /// It begins the next stream, or repeats its begin.
@@ -77,12 +71,16 @@ enum Writing {
     Waiting,
 }
 
-/// A producer. It speaks to the writer as its session would: the promises of a session are those of other tests.
+/// A producer. It has a socket, or speaks to the writer as its session would, which reaches states that sessions come to seldom.
 #[derive(Debug, Default)]
 struct Producer {
     number: u64,
     /// 0: it has no connection.
     connection: u64,
+    socket: Option<Link>,
+    /// The id of its last command on a socket, and of its last begin.
+    commands: u64,
+    begin: u64,
     /// The number of its stream.
     stream: u64,
     writing: Writing,
@@ -124,7 +122,10 @@ impl StreamWorld {
         let now = Now { at: Moment::from_micros(3_600_000_000), unix_ms: 1_763_770_000_000 };
         let mut rng = Rng::with_seed(seed);
         let rigs = (0..REACTORS).map(|reactor| Rig::new(reactor, now, rng.u64(..))).collect();
-        let producers = (0..PRODUCERS).map(|number| Producer { number, ..Producer::default() });
+        let producers = (0..PRODUCERS).map(|number| {
+            let socket = (number % 2 == 0).then(Link::default);
+            Producer { number, socket, ..Producer::default() }
+        });
         let readers = (0..READERS).map(|index| StreamReader {
             pace: [1 << 20, 1 << 20, 300, 40][index % 4],
             ..StreamReader::default()
@@ -150,6 +151,8 @@ impl StreamWorld {
             if self.rng.u16(..60) == 0 {
                 self.store.failing = [0, 0, 30, 100][self.rng.usize(..4)];
                 self.store.losing = [0, 0, 20][self.rng.usize(..3)];
+                let room = [usize::MAX, usize::MAX, 2, 1][self.rng.usize(..4)];
+                self.rigs.iter_mut().for_each(|rig| rig.stream_room = room);
             }
             self.step(Phase::Faults);
         }
@@ -178,8 +181,18 @@ impl StreamWorld {
                 producer.hear(offset, message, &mut self.acknowledged);
             }
         }
+        for producer in &mut self.producers {
+            producer.listen(now, &mut self.rigs, &mut self.acknowledged, &self.trace);
+        }
+        let mut stage = Stage {
+            now,
+            store: &mut self.store,
+            rigs: &mut self.rigs,
+            connections: &mut self.connections,
+            rng: &mut *rng,
+        };
         for producer in self.producers.iter_mut().filter(|_| phase == Phase::Faults) {
-            producer.act(now, &mut self.store, &mut self.connections, rng);
+            producer.act(&mut stage);
         }
         for reader in &mut self.readers {
             reader.act(now, &mut self.rigs, rng, phase, &self.trace);
@@ -206,8 +219,10 @@ impl StreamWorld {
     fn settle(&mut self) {
         self.trace.note(self.now, || "calm".into());
         (self.store.failing, self.store.losing) = (0, 0);
+        self.rigs.iter_mut().for_each(|rig| rig.stream_room = usize::MAX);
+        self.show();
         for producer in &mut self.producers {
-            producer.leave(self.now, &mut self.store);
+            producer.leave(self.now, &mut self.store, &mut self.rigs);
         }
         let begun = self.now.at;
         while self.store.open_streams() > 0 {
@@ -225,6 +240,32 @@ impl StreamWorld {
             );
         }
         self.check_ends();
+    }
+
+    /// S2: nothing is written or lost any more, and every reader gets all there is.
+    fn show(&mut self) {
+        let begun = self.now.at;
+        while let Some(missed) = self.missed() {
+            self.step(Phase::Calm);
+            assert!(self.now.at.since(begun) < SHOWN_WITHIN, "S2: readers miss text: {missed}");
+        }
+    }
+
+    /// An open stream of which a reader does not have the whole stored text.
+    fn missed(&self) -> Option<String> {
+        let mut open = self.store.open();
+        open.find_map(|(offset, generation)| {
+            let stored = self.store.text(offset, generation);
+            let has_all = |reader: &StreamReader| {
+                let reading = reader.streams.get(&offset);
+                stored.is_empty()
+                    || reading.is_some_and(|reading| {
+                        (reading.generation, reading.text.as_str()) == (generation, stored)
+                    })
+            };
+            (!self.readers.iter().all(has_all))
+                .then(|| format!("{offset}, generation {generation}: {stored:?}"))
+        })
     }
 
     /// S3, S5: each end is the text of its last generation, with everything that was acknowledged.
@@ -249,41 +290,99 @@ impl StreamWorld {
     }
 }
 
-impl Link {
-    fn open(&mut self, rigs: &mut [Rig], pace: usize, rng: &mut Rng) {
-        if self.slot.is_none() && rng.u8(..8) == 0 {
-            self.rig = rng.usize(..rigs.len());
-            self.slot = rigs[self.rig].connect(pace);
-            self.connected = false;
-        }
-    }
-
-    fn say(&self, rigs: &mut [Rig], text: &str) {
-        if let Some(slot) = self.slot {
-            rigs[self.rig].say(slot, text);
-        }
-    }
-
-    fn leave(&mut self, rigs: &mut [Rig]) {
-        if let Some(slot) = self.slot.take() {
-            rigs[self.rig].leave(slot);
-        }
-        self.connected = false;
-    }
+/// What a producer acts on.
+struct Stage<'a> {
+    now: Now,
+    store: &'a mut StreamStore,
+    rigs: &'a mut [Rig],
+    connections: &'a mut u64,
+    rng: &'a mut Rng,
 }
 
 impl Producer {
     fn lose(&mut self) {
         self.connection = 0;
+        if let Some(link) = &mut self.socket {
+            *link = Link::default();
+        }
         // Whatever it was about, it begins again with the same key.
         self.writing = Writing::Wanted;
     }
 
-    fn leave(&mut self, now: Now, store: &mut StreamStore) {
-        if self.connection > 0 {
-            store.detach(self.connection, now);
+    fn leave(&mut self, now: Now, store: &mut StreamStore, rigs: &mut [Rig]) {
+        match &mut self.socket {
+            Some(link) => link.leave(rigs),
+            None if self.connection > 0 => store.detach(self.connection, now),
+            None => {}
         }
         self.lose();
+    }
+
+    /// Hears what came on its socket.
+    fn listen(
+        &mut self,
+        now: Now,
+        rigs: &mut [Rig],
+        acknowledged: &mut BTreeMap<(u64, u64), u64>,
+        trace: &Trace,
+    ) {
+        let Some((link, slot)) = self.socket.as_mut().and_then(|link| link.slot.map(|slot| (link, slot)))
+        else {
+            return;
+        };
+        let Some(messages) = rigs[link.rig].hear(slot) else { return self.lose() };
+        for message in messages {
+            trace.note(now, || format!("producer {} hears {message}", self.number));
+            let (kind, body) = kind(&message);
+            match stream_socket::meaning(kind, body) {
+                // The answer to another command than its begin.
+                Some((_, Heard::NotBegun | Heard::Begun(_))) if message["id"] != self.begin => {}
+                Some((offset, heard)) => self.hear(offset, heard, acknowledged),
+                None if kind == "connected" => {
+                    self.socket.as_mut().expect("a socket").connected = true;
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, key: &str, stage: &mut Stage<'_>) {
+        match &self.socket {
+            None => stage.store.begin(self.connection, key, stage.now),
+            Some(link) => {
+                self.commands += 1;
+                self.begin = self.commands;
+                link.say(stage.rigs, &stream_socket::begin(self.commands, key));
+            }
+        }
+    }
+
+    fn say(&mut self, offset: u64, ticketed: Ticketed, order: StreamOrder, stage: &mut Stage<'_>) {
+        match &self.socket {
+            None => stage.store.say(self.connection, offset, ticketed, order, stage.now),
+            Some(link) => {
+                self.commands += 1;
+                let id = (ticketed == Ticketed::Yes).then_some(self.commands);
+                link.say(stage.rigs, &stream_socket::command(id, offset, &order));
+            }
+        }
+    }
+
+    /// True if it has a connection; makes one.
+    fn is_connected(&mut self, stage: &mut Stage<'_>) -> bool {
+        match &mut self.socket {
+            Some(link) => {
+                link.open(stage.rigs, 1 << 20, stage.rng);
+                link.connected
+            }
+            None if self.connection > 0 => true,
+            None if stage.rng.u8(..20) > 0 => false,
+            None => {
+                *stage.connections += 1;
+                self.connection = *stage.connections;
+                true
+            }
+        }
     }
 
     fn next_stream(&mut self) {
@@ -347,75 +446,68 @@ impl Producer {
         }
     }
 
-    fn act(&mut self, now: Now, store: &mut StreamStore, connections: &mut u64, rng: &mut Rng) {
-        if self.connection == 0 {
-            if rng.u8(..20) > 0 {
-                return;
-            }
-            *connections += 1;
-            self.connection = *connections;
-        }
-        if self.quiet_until > now.at {
+    fn act(&mut self, stage: &mut Stage<'_>) {
+        if !self.is_connected(stage) || self.quiet_until > stage.now.at {
             return;
         }
         match self.writing {
             Writing::Wanted => {
                 self.writing = Writing::Asked;
                 let key = format!("p{}-{}", self.number, self.stream);
-                store.begin(self.connection, &key, now);
+                self.begin(&key, stage);
             }
             Writing::Asked | Writing::Waiting => {
-                if rng.u8(..100) == 0 {
-                    self.leave(now, store);
+                if stage.rng.u8(..100) == 0 {
+                    self.leave(stage.now, stage.store, stage.rigs);
                 }
             }
-            Writing::Open { offset, generation, sent } => {
-                self.write(now, store, (offset, generation, sent), rng)
-            }
+            Writing::Open { offset, generation, sent } => self.write((offset, generation, sent), stage),
         }
     }
 
-    fn write(&mut self, now: Now, store: &mut StreamStore, open: (u64, u64, usize), rng: &mut Rng) {
+    fn write(&mut self, open: (u64, u64, usize), stage: &mut Stage<'_>) {
         let (offset, generation, sent) = open;
         let at = |n: usize| -> usize { (0..n).map(|n| token(offset, generation, n).len()).sum() };
         // Without a position it ends after what was taken, of which a producer that has come back does not know.
-        let is_named = rng.bool();
+        let is_named = stage.rng.bool();
         let end = |end| StreamOrder::End {
             generation: Some(Generation(generation as u32)),
             at: is_named.then(|| Position(at(sent) as u32)),
             end,
             data: None,
         };
-        match rng.u16(..1_000) {
-            0..6 => self.leave(now, store),
-            6..12 => self.quiet_until = now.at + Duration::from_millis(rng.u64(0..12_000)),
+        match stage.rng.u16(..1_000) {
+            0..6 => self.leave(stage.now, stage.store, stage.rigs),
+            6..12 => {
+                self.quiet_until = stage.now.at + Duration::from_millis(stage.rng.u64(0..12_000));
+            }
             12..16 => {
                 self.writing = Writing::Waiting;
-                store.say(self.connection, offset, Ticketed::Yes, StreamOrder::Restart, now);
+                self.say(offset, Ticketed::Yes, StreamOrder::Restart, stage);
             }
             choice @ 16..22 => {
                 self.writing = Writing::Waiting;
                 let state = if choice == 16 { StreamEnd::Failed } else { StreamEnd::Completed };
-                store.say(self.connection, offset, Ticketed::Yes, end(state), now);
+                self.say(offset, Ticketed::Yes, end(state), stage);
             }
             22..25 => {
                 let order = StreamOrder::Cancel { authority: CancelAuthority::Reader };
-                store.say(self.connection, offset, Ticketed::Yes, order, now);
+                self.say(offset, Ticketed::Yes, order, stage);
             }
             choice => {
                 // Mostly the next token, sometimes one that was sent before.
-                let n = if choice < 100 { rng.usize(..=sent) } else { sent };
+                let n = if choice < 100 { stage.rng.usize(..=sent) } else { sent };
                 let order = StreamOrder::Append {
                     generation: Some(Generation(generation as u32)),
                     at: Some(Position(at(n) as u32)),
                     piece: Piece::Text(token(offset, generation, n).into()),
                 };
                 let ticketed = if choice % 4 == 0 { Ticketed::Yes } else { Ticketed::No };
-                store.say(self.connection, offset, ticketed, order, now);
+                self.say(offset, ticketed, order, stage);
                 self.writing = Writing::Open { offset, generation, sent: sent.max(n + 1) };
                 if sent > TOKENS_MAX {
                     self.writing = Writing::Waiting;
-                    store.say(self.connection, offset, Ticketed::Yes, end(StreamEnd::Completed), now);
+                    self.say(offset, Ticketed::Yes, end(StreamEnd::Completed), stage);
                 }
             }
         }
