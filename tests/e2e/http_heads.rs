@@ -140,7 +140,7 @@ fn second_head_has_the_same_deadline_as_the_first() {
 fn silent_connection_is_closed_in_time() {
     let gateway = Setup::new().limit("head_ms", 300).limit("keep_alive_ms", 300).start();
     let mut client = RawClient::to(&gateway);
-    client.expect_end();
+    client.drain();
 }
 
 #[test]
