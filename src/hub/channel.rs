@@ -230,6 +230,16 @@ impl Channel {
                 position.epoch = read.epoch;
             }
         }
+        self.lacks()
+    }
+
+    /// Takes an offset that the log is known to have. `Some(offset)` when the hub lacks publications after that offset.
+    pub(super) fn hear_of(&mut self, offset: Offset) -> Option<Offset> {
+        self.seen = self.seen.max(offset);
+        self.lacks()
+    }
+
+    fn lacks(&mut self) -> Option<Offset> {
         let head = self.position()?.head;
         if self.seen <= head || self.filling != Filling::No {
             return None;

@@ -65,7 +65,7 @@ impl Hub {
     }
 
     /// Takes a log's position from a periodic read of the store, which reveals publications that were lost on the
-    /// live lane.
+    /// live lane. Changes of open streams may have been lost as well, so the streams are read.
     pub fn heads_read(&mut self, name: &ChannelName, read: LogPosition) {
         let Some(id) = self.names.get(name).copied() else { return };
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
@@ -74,6 +74,8 @@ impl Hub {
             channel.seen = channel.seen.max(read.head);
         } else if let Some(after) = channel.learn(read) {
             self.needs.push(Need::Fill(id, after));
+        } else if let Some(streams) = &mut channel.streams {
+            streams.look(id, &mut self.needs);
         }
     }
 }

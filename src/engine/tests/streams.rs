@@ -283,15 +283,22 @@ fn joining(stage: &mut Stage) -> (Client, Ticket) {
     let position = stage.asked();
     let found = Page { has_streams: true, ..page(5) };
     stage.answer(Completion::Page { ticket: position.ticket, outcome: Ok(found) });
-    let mut ticket = None;
+    let StreamRequest { ticket, offset, known, .. } = stream_read(stage);
+    assert_eq!((offset, known), (None, None));
+    (client, ticket)
+}
+
+/// The next read of open streams.
+fn stream_read(stage: &mut Stage) -> StreamRequest {
+    let mut found = None;
     stage.turn_until(|stage| {
-        ticket = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
-            Some(Read::Stream(StreamRequest { ticket, offset: None, known: None, .. })) => Some(ticket),
+        found = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
+            Some(Read::Stream(request)) => Some(request),
             _ => None,
         };
-        ticket.is_some()
+        found.is_some()
     });
-    (client, ticket.expect("it came"))
+    found.expect("it came")
 }
 
 fn whole(next: u32) -> WholeStream {
@@ -341,33 +348,35 @@ fn subscriber_is_synced_without_streams_that_cannot_be_read_and_they_follow() {
     stage.answer(Completion::StreamRead { ticket, outcome: Err(ReadError { retry_ms: 1 }) });
     stage.turn();
     assert_eq!(shown(&stage, client), ["synced"]);
-    let mut again = None;
-    stage.turn_until(|stage| {
-        again = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
-            Some(Read::Stream(request)) => Some(request.ticket),
-            _ => None,
-        };
-        again.is_some()
-    });
-    let ticket = again.expect("it came");
+    let ticket = stream_read(&mut stage).ticket;
     stage.answer(Completion::StreamRead { ticket, outcome: Ok(vec![whole(4)]) });
     stage.turn();
     assert_eq!(shown(&stage, client), ["synced", "whole to 4"]);
 }
 
 #[test]
+fn open_streams_are_read_whenever_the_position_of_their_log_is() {
+    let mut stage = Stage::new(AuthMode::Off);
+    let (client, ticket) = joining(&mut stage);
+    stage.answer(Completion::StreamRead { ticket, outcome: Ok(vec![whole(4)]) });
+    stage.turn();
+    let channel = ChannelName::parse("c").expect("valid");
+    let survey = Broadcast::Heads(Arc::from([(channel, page(5).position)]));
+    for (found, wanted) in [(4, &["whole to 4", "synced"][..]), (9, &["whole to 4", "synced", "whole to 9"])]
+    {
+        stage.broadcasts.push_back(survey.clone());
+        let ticket = stream_read(&mut stage).ticket;
+        stage.answer(Completion::StreamRead { ticket, outcome: Ok(vec![whole(found)]) });
+        stage.turn();
+        assert_eq!(shown(&stage, client), wanted);
+    }
+}
+
+#[test]
 fn client_reads_a_stream_from_its_own_place() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT, r#"{"id":2,"stream":{"channel":"c","offset":5,"gen":1,"after":3}}"#]);
-    let mut request = None;
-    stage.turn_until(|stage| {
-        request = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
-            Some(Read::Stream(found)) => Some(found),
-            _ => None,
-        };
-        request.is_some()
-    });
-    let StreamRequest { ticket, offset, known, .. } = request.expect("it came");
+    let StreamRequest { ticket, offset, known, .. } = stream_read(&mut stage);
     assert_eq!((offset, known), (Some(Offset(5)), Some((Generation(1), Position(3)))));
     let frame = frame(r#"{"stream":{"channel":"c","offset":5,"at":3}}"#);
     let outcome = Ok(vec![WholeStream { frame, ..whole(9) }]);
@@ -379,15 +388,7 @@ fn client_reads_a_stream_from_its_own_place() {
 fn client_that_asks_for_a_stream_that_has_ended_is_answered_with_its_end() {
     let mut stage = Stage::new(AuthMode::Off);
     let client = stage.chat(&[CONNECT, r#"{"id":2,"stream":{"channel":"c","offset":5}}"#]);
-    let mut ticket = None;
-    stage.turn_until(|stage| {
-        ticket = match stage.reads.as_mut().and_then(VecDeque::pop_front) {
-            Some(Read::Stream(found)) => Some(found.ticket),
-            _ => None,
-        };
-        ticket.is_some()
-    });
-    let (ticket, edit) = (ticket.expect("it came"), Offset(9));
+    let (ticket, edit) = (stream_read(&mut stage).ticket, Offset(9));
     stage.answer(Completion::StreamEnded { ticket, end: StreamEnd::Completed, edit });
     assert!(stage.has(client, r#"{"id":2,"error":{"code":"ended","#), "{}", stage.received(client));
     assert!(stage.has(client, r#""state":"completed","edit":9"#), "{}", stage.received(client));

@@ -7,6 +7,10 @@
 //! arrives. The store shows a read everything that it broadcast before, so the answer and what was kept adjoin. A subscriber that had more
 //! before it fell behind is shown an older whole first, and then the rest.
 //!
+//! Changes made by other instances come over a bus that loses, delays and repeats them. What adjoins is sent, and the rest shows that the
+//! streams must be read. A last change that was lost shows nothing, so the streams are also read whenever the log's position is: each
+//! second while the bus does not deliver, else every ten ([`Hub::heads_read`]). Such a *look* delays nothing that adjoins.
+//!
 //! The end of a stream is known from the log alone: a publication that edits or deletes its begin ends it.
 
 mod round;
@@ -16,6 +20,7 @@ mod tests;
 
 use super::Hub;
 use super::channel::channel_mut;
+use super::exchange::Need;
 use super::id::{ChannelId, SubscriptionId};
 use super::subscription::{SubscriptionStage, WaitsFor, subscription_mut};
 use crate::wire::publication::{Change, Published};
@@ -28,6 +33,12 @@ impl Hub {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };
         // Until the position is known no subscriber is live, and the page with the position says that there are streams.
         let Some(position) = channel.position() else { return };
+        if news.id.offset > position.head {
+            // Its begin was lost. The page that brings it has the streams read.
+            let lacks = channel.hear_of(news.id.offset);
+            self.needs.extend(lacks.map(|after| Need::Fill(id, after)));
+            return;
+        }
         let streams = channel.streams.get_or_insert_default();
         let frames = streams.take(id, news, &mut self.needs);
         if let Some(frames) = frames

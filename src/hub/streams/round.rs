@@ -83,18 +83,10 @@ pub(super) enum KeptChange {
 impl KeptChange {
     fn bytes(&self) -> usize {
         let frames = match self {
-            KeptChange::News(news) => frames(&news.news).len(),
+            KeptChange::News(news) => news.news.frames().len(),
             KeptChange::Begun(_) | KeptChange::Ended(_) => 0,
         };
         KEPT_ITEM_BYTES + frames
-    }
-}
-
-/// The frames of a change.
-pub(super) fn frames(news: &News) -> &Arc<[u8]> {
-    match news {
-        News::Pieces { frames, .. } => frames,
-        News::State(_, frame) | News::Restarted(frame) => frame,
     }
 }
 
@@ -194,7 +186,7 @@ impl StreamRound {
             let KeptChange::News(news) = kept else { continue };
             let step = progress.entry(news.id.offset).or_insert(StreamProgress::BEGUN).follow(news);
             if step == NewsStep::Adjoins && index >= first && is_open(news.id.offset) {
-                out.extend_from_slice(frames(&news.news));
+                out.extend_from_slice(news.news.frames());
             }
         }
         self.kept.len()
@@ -231,7 +223,7 @@ impl StreamRound {
                 continue;
             }
             match progress.follow(news) {
-                NewsStep::Adjoins => each(frames(&news.news)),
+                NewsStep::Adjoins => each(news.news.frames()),
                 NewsStep::Known => {}
                 NewsStep::Hole => adjoins = false,
             }

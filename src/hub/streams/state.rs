@@ -1,14 +1,19 @@
 //! The open streams of one channel: how far live subscribers were sent them, and the round for subscribers that join.
 
-use super::round::{
-    KEPT_BYTES_MAX, KeptChange, NewsStep, StreamProgress, StreamRound, StreamsAnswer, frames,
-};
+use super::round::{KEPT_BYTES_MAX, KeptChange, NewsStep, StreamProgress, StreamRound, StreamsAnswer};
 use crate::hub::exchange::Need;
 use crate::hub::id::{ChannelId, SubscriptionId};
 use crate::id::Offset;
 use crate::wire::stream::{StreamNews, WholeStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Looks that subscribers which are being shown the open streams may put off in a row.
+const LOOKS_LEFT_OUT_MAX: u8 = 10;
+
+/// Answers in a row that may be older than what live subscribers have, as those of a server that lags. After these the store is believed:
+/// it has lost commits.
+const OLDER_ANSWERS_MAX: u8 = 3;
 
 /// An open stream, as far as live subscribers were sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,10 @@ pub(in crate::hub) struct ChannelStreams {
     rounds: u32,
     /// The subscribers that are being shown the open streams.
     joining: BTreeMap<SubscriptionId, ShownStreams>,
+    /// Answers in a row that were older than what live subscribers have.
+    older_answers: u8,
+    /// Looks that were left out, so that subscribers are shown the answer that there is.
+    looks_left_out: u8,
 }
 
 /// The streams that a subscriber was shown.
@@ -131,6 +140,17 @@ impl ChannelStreams {
         }
     }
 
+    /// Has the streams read, because a change may have been lost. Subscribers that are being shown the answer of an earlier round would
+    /// begin again with the next, so slow ones put it off, but not for long.
+    pub(in crate::hub) fn look(&mut self, id: ChannelId, needs: &mut Vec<Need>) {
+        self.lack(StreamLack::Perhaps);
+        match &self.round {
+            Some(round) if round.is_under_way() => {}
+            Some(_) if self.looks_left_out < LOOKS_LEFT_OUT_MAX => self.looks_left_out += 1,
+            Some(_) | None => self.begin_round(id, Vec::new(), needs),
+        }
+    }
+
     pub(super) fn ask_after_failure(&mut self, id: ChannelId, needs: &mut Vec<Need>) {
         if self.round.as_ref().is_some_and(|round| matches!(round.answer, StreamsAnswer::Failed)) {
             self.begin_round(id, Vec::new(), needs);
@@ -139,6 +159,7 @@ impl ChannelStreams {
 
     fn begin_round(&mut self, id: ChannelId, waiting: Vec<SubscriptionId>, needs: &mut Vec<Need>) {
         self.rounds = self.rounds.wrapping_add(1);
+        self.looks_left_out = 0;
         self.round = Some(StreamRound::asked(waiting));
         needs.push(Need::Streams(id));
     }
@@ -182,7 +203,7 @@ impl ChannelStreams {
             None => NewsStep::Hole,
         };
         match step {
-            NewsStep::Adjoins => return Some(Arc::clone(frames(&news.news))),
+            NewsStep::Adjoins => return Some(Arc::clone(news.news.frames())),
             NewsStep::Known => {}
             // A round that is under way notices by what it kept if its answer is too old.
             NewsStep::Hole if self.round.as_ref().is_some_and(StreamRound::is_under_way) => {}
@@ -223,6 +244,7 @@ impl ChannelStreams {
         });
         self.knowledge = OpenKnowledge::Sure;
         let (missing, reaches) = self.compare(&round, &wholes);
+        self.older_answers = if reaches { 0 } else { self.older_answers.saturating_add(1) };
         if !(is_whole && reaches) {
             self.begin_round(id, waiting, needs);
             return StreamsAnswered { missing, waiting: Vec::new() };
@@ -233,7 +255,7 @@ impl ChannelStreams {
     }
 
     /// Compares an answer, and what was kept since its request, with what live subscribers were sent. Returns the frames that they
-    /// lack, and whether the answer reaches as far as they have it.
+    /// lack, and whether the answer reaches as far as they have it. What is older is shown only if it comes again and again.
     fn compare(&mut self, round: &StreamRound, wholes: &[WholeStream]) -> (Vec<Arc<[u8]>>, bool) {
         let (mut missing, mut reaches) = (Vec::new(), true);
         for whole in wholes {
@@ -245,17 +267,23 @@ impl ChannelStreams {
             let mut read = whole.map_or(StreamProgress::BEGUN, StreamProgress::of);
             let mut frames: Vec<_> = whole.map(|whole| Arc::clone(&whole.frame)).into_iter().collect();
             let adjoins = round.follow(stream.offset, &mut read, |more| frames.push(Arc::clone(more)));
-            reaches &= adjoins && !read.is_behind(stream.sent);
+            let is_older = read.is_behind(stream.sent);
+            let is_believed = !is_older || self.older_answers >= OLDER_ANSWERS_MAX;
+            reaches &= adjoins && is_believed;
             let is_missing = match stream.missing {
-                StreamLack::Nothing => false,
-                StreamLack::Perhaps => read != stream.sent,
-                StreamLack::Something => true,
+                StreamLack::Nothing => is_older && is_believed,
+                StreamLack::Perhaps => read != stream.sent && is_believed,
+                StreamLack::Something => is_believed,
             };
             if is_missing {
                 missing.append(&mut frames);
                 stream.sent = read;
             }
-            stream.missing = if adjoins { StreamLack::Nothing } else { StreamLack::Something };
+            stream.missing = match (adjoins, is_believed) {
+                (true, true) => StreamLack::Nothing,
+                (true, false) => stream.missing.max(StreamLack::Perhaps),
+                (false, _) => StreamLack::Something,
+            };
         }
         (missing, reaches)
     }

@@ -1,4 +1,5 @@
-//! Streams of one channel between a store, a lossy live lane and slow sockets. A shadow of each subscriber follows the client rules.
+//! Streams of one channel between a store, a lossy live lane, a bus that loses, delays, reorders and repeats, and slow sockets. A shadow of
+//! each subscriber follows the client rules.
 
 use super::super::*;
 use super::state::ShowStep;
@@ -89,6 +90,15 @@ enum Found {
 enum Holes {
     Never,
     Possible,
+}
+
+/// The instance that commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    /// The hub's own: the lane says when it loses something.
+    Here,
+    /// Another one: its changes come over the bus.
+    Elsewhere,
 }
 
 /// A client.
@@ -186,6 +196,9 @@ struct Scene {
     hub: Hub,
     shelf: Shelf,
     lane: VecDeque<Sent>,
+    writer: Writer,
+    /// Changes that other instances sent and that are still under way, oldest first.
+    bus: VecDeque<Sent>,
     readers: Vec<Option<Reader>>,
     needs: VecDeque<Need>,
     found: VecDeque<Found>,
@@ -214,6 +227,14 @@ enum Deed {
     Drain(usize),
     Page(usize),
     Heads,
+    /// This instance commits from now on.
+    CommitAt(Writer),
+    /// The bus delivers this one of what is under way.
+    Hear(usize),
+    /// It delivers it, and will once more.
+    HearEarly(usize),
+    /// It loses it, and nothing says so.
+    LoseUnseen(usize),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -238,12 +259,27 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
+fn deed_between_instances() -> impl Strategy<Value = Deed> {
+    let place = 0usize..4;
+    prop_oneof![
+        60 => deed(),
+        6 => Just(Deed::CommitAt(Writer::Elsewhere)),
+        4 => Just(Deed::CommitAt(Writer::Here)),
+        12 => Just(Deed::Hear(0)),
+        8 => place.clone().prop_map(Deed::Hear),
+        4 => place.clone().prop_map(Deed::HearEarly),
+        4 => place.prop_map(Deed::LoseUnseen),
+    ]
+}
+
 impl Scene {
     fn new() -> Scene {
         Scene {
             hub: Hub::new(10, 500, ahash::RandomState::with_seeds(1, 2, 3, 4)),
             shelf: Shelf::default(),
             lane: VecDeque::new(),
+            writer: Writer::Here,
+            bus: VecDeque::new(),
             readers: Vec::new(),
             needs: VecDeque::new(),
             found: VecDeque::new(),
@@ -260,7 +296,7 @@ impl Scene {
             ends => (Change::Edits(Offset(ends)), StreamMark::Ended(StreamEnd::Completed)),
         };
         let frame = self.shelf.publication(offset);
-        self.lane.push_back(Sent::Published(Published {
+        self.send(Sent::Published(Published {
             channel: name(),
             offset: Offset(offset),
             change,
@@ -276,7 +312,22 @@ impl Scene {
         let Some((offset, extent)) = self.shelf.open.iter_mut().nth(number % count) else { return };
         let news = act(*offset, extent);
         let (id, generation) = (StreamId { channel: name(), offset: Offset(*offset) }, extent.generation);
-        self.lane.push_back(Sent::News(StreamNews { id, generation: Generation(generation), news }));
+        self.send(Sent::News(StreamNews { id, generation: Generation(generation), news }));
+    }
+
+    fn send(&mut self, sent: Sent) {
+        match self.writer {
+            Writer::Here => self.lane.push_back(sent),
+            Writer::Elsewhere => self.bus.push_back(sent),
+        }
+    }
+
+    fn hear(&mut self, sent: Option<Sent>) {
+        match sent {
+            Some(Sent::Published(published)) => self.hub.publish(&published),
+            Some(Sent::News(news)) => self.hub.streamed(&news),
+            None => {}
+        }
     }
 
     fn apply(&mut self, deed: Deed) {
@@ -288,13 +339,7 @@ impl Scene {
                 }
             }
             Deed::Publish => self.publish(0),
-            Deed::Begin => {
-                if self.shelf.open.len() < 3 {
-                    self.publish(u64::MAX);
-                    let begun = Extent { generation: 1, next: 0, state: word(StreamState::Streaming) };
-                    self.shelf.open.insert(self.shelf.log.len() as u64, begun);
-                }
-            }
+            Deed::Begin => self.begin_stream(),
             Deed::Write(number, bytes) => self.change(number, |offset, extent| {
                 let at = extent.next;
                 extent.next += bytes;
@@ -311,20 +356,11 @@ impl Scene {
                 (extent.generation, extent.next) = (extent.generation + 1, 0);
                 News::Restarted(frame(&format!("w {offset} {} 0 {}", extent.generation, extent.state)))
             }),
-            Deed::End(number) => {
-                let count = self.shelf.open.len().max(1);
-                if let Some(offset) = self.shelf.open.keys().nth(number % count).copied() {
-                    self.shelf.open.remove(&offset);
-                    self.publish(offset);
-                }
-            }
+            Deed::End(number) => self.end_stream(number),
             Deed::Deliver(count) => {
                 for _ in 0..count {
-                    match self.lane.pop_front() {
-                        Some(Sent::Published(published)) => self.hub.publish(&published),
-                        Some(Sent::News(news)) => self.hub.streamed(&news),
-                        None => break,
-                    }
+                    let sent = self.lane.pop_front();
+                    self.hear(sent);
                 }
             }
             Deed::Lose(count) => {
@@ -344,9 +380,35 @@ impl Scene {
             Deed::Drain(reader) => self.drain(reader),
             Deed::Page(reader) => self.page(reader),
             Deed::Heads => self.hub.heads_read(&name(), self.shelf.position()),
+            Deed::CommitAt(writer) => self.writer = writer,
+            Deed::Hear(place) => {
+                let sent = self.bus.remove(place);
+                self.hear(sent);
+            }
+            Deed::HearEarly(place) => {
+                let sent = self.bus.get(place).cloned();
+                self.hear(sent);
+            }
+            Deed::LoseUnseen(place) => drop(self.bus.remove(place)),
         }
         self.turn();
         self.hub.check_streams();
+    }
+
+    fn begin_stream(&mut self) {
+        if self.shelf.open.len() < 3 {
+            self.publish(u64::MAX);
+            let begun = Extent { generation: 1, next: 0, state: word(StreamState::Streaming) };
+            self.shelf.open.insert(self.shelf.log.len() as u64, begun);
+        }
+    }
+
+    fn end_stream(&mut self, number: usize) {
+        let count = self.shelf.open.len().max(1);
+        if let Some(offset) = self.shelf.open.keys().nth(number % count).copied() {
+            self.shelf.open.remove(&offset);
+            self.publish(offset);
+        }
     }
 
     fn subscribe(&mut self, behind: u64) {
@@ -522,6 +584,8 @@ impl Scene {
 
     /// Ends the faults: every reader then has the log and each open stream.
     fn settle(&mut self) {
+        // Even the last changes are lost, and nothing follows them.
+        self.bus.clear();
         for _ in 0..60 {
             self.apply(Deed::Deliver(100));
             self.apply(Deed::Heads);
@@ -559,6 +623,21 @@ proptest! {
             scene.hub.check_streams();
         }
         prop_assert_eq!(scene.hub.sizes(), (0, 0, 0), "an empty hub holds nothing");
+    }
+}
+
+proptest! {
+    /// The same when two instances write to the streams in turns, and what the other one sends is lost, late, in another order or
+    /// repeated.
+    #[test]
+    fn every_subscriber_sees_streams_of_two_instances_whole(
+        deeds in prop::collection::vec(deed_between_instances(), 1..250),
+    ) {
+        let mut scene = Scene::new();
+        for deed in deeds {
+            scene.apply(deed);
+        }
+        scene.settle();
     }
 }
 
@@ -697,4 +776,96 @@ fn slow_reader_of_long_streams_is_shown_them_in_one_round() {
     shown.extend_from_slice(&out);
     let pieces: Vec<u8> = shown.chunks(1 << 10).map(|piece| piece[0]).collect();
     assert_eq!(pieces, (0..at as u8).collect::<Vec<_>>(), "each once, in their order");
+}
+
+#[test]
+fn last_piece_that_the_bus_lost_is_found_by_a_look_that_delays_nothing() {
+    let mut scene = live_reader();
+    let written =
+        [Deed::CommitAt(Writer::Elsewhere), Deed::Begin, Deed::Write(0, 3), Deed::Hear(0), Deed::Hear(0)];
+    written.into_iter().for_each(|deed| scene.apply(deed));
+    for deed in [Deed::Write(0, 2), Deed::LoseUnseen(0), Deed::Heads, Deed::Drain(0)] {
+        scene.apply(deed);
+    }
+    let known = |scene: &Scene| scene.readers[0].as_ref().expect("there").streams[&1].next;
+    assert_eq!(known(&scene), 3, "nothing shows that there is more");
+    // While the read is under way, what adjoins is shown at once.
+    for deed in [Deed::Begin, Deed::Write(1, 4), Deed::Hear(0), Deed::Hear(0), Deed::Drain(0)] {
+        scene.apply(deed);
+    }
+    assert_eq!(scene.readers[0].as_ref().expect("there").streams[&2].next, 4);
+    for deed in [Deed::Read, Deed::Answer, Deed::Drain(0)] {
+        scene.apply(deed);
+    }
+    assert_eq!(known(&scene), 5);
+    // A look that finds nothing sends nothing.
+    for deed in [Deed::Heads, Deed::Read, Deed::Answer] {
+        scene.apply(deed);
+    }
+    assert!(scene.readers[0].as_ref().expect("there").outbox.is_empty());
+}
+
+#[test]
+fn piece_whose_begin_was_lost_has_the_begin_read() {
+    let mut scene = live_reader();
+    let lost = [
+        Deed::CommitAt(Writer::Elsewhere),
+        Deed::Begin,
+        Deed::LoseUnseen(0),
+        Deed::Write(0, 3),
+        Deed::Hear(0),
+    ];
+    lost.into_iter().for_each(|deed| scene.apply(deed));
+    assert!(matches!(scene.needs.make_contiguous(), [Need::Fill(..)]), "{:?}", scene.needs);
+    for deed in [Deed::Read, Deed::Answer, Deed::Read, Deed::Answer, Deed::Drain(0)] {
+        scene.apply(deed);
+    }
+    assert_eq!(scene.readers[0].as_ref().expect("there").streams, scene.shelf.open);
+}
+
+#[test]
+fn slow_subscriber_puts_looks_off_but_not_for_long() {
+    let mut streams = super::state::ChannelStreams::default();
+    let (channel, reader) = (ChannelId { index: 0, serial: 0 }, SubscriptionId { index: 0, serial: 0 });
+    let (mut needs, mut out) = (Vec::new(), Vec::new());
+    streams.begin(Offset(1));
+    streams.show(reader, channel, &mut needs, &mut out);
+    let whole = WholeStream {
+        id: StreamId { channel: name(), offset: Offset(1) },
+        generation: Generation::FIRST,
+        next: Position(0),
+        state: StreamState::Streaming,
+        frame: frame("whole"),
+    };
+    streams.answered(channel, Offset(1), Some(vec![whole]), &mut needs);
+    for looks in 0..30 {
+        let rounds = needs.len();
+        streams.look(channel, &mut needs);
+        assert_eq!(needs.len() > rounds, looks == 10, "after {looks} looks");
+        streams.check_invariants();
+    }
+}
+
+#[test]
+fn answer_older_than_what_was_sent_is_shown_only_if_it_comes_again_and_again() {
+    let mut streams = super::state::ChannelStreams::default();
+    let (channel, mut needs) = (ChannelId { index: 0, serial: 0 }, Vec::new());
+    streams.begin(Offset(1));
+    (0..5).for_each(|at| drop(streams.take(channel, &long_piece(at), &mut needs)));
+    let whole = |next| WholeStream {
+        id: StreamId { channel: name(), offset: Offset(1) },
+        generation: Generation::FIRST,
+        next: Position(next),
+        state: StreamState::Streaming,
+        frame: frame("whole"),
+    };
+    let mut answer = |streams: &mut super::state::ChannelStreams, next| {
+        streams.look(channel, &mut needs);
+        streams.answered(channel, Offset(1), Some(vec![whole(next)]), &mut needs).missing.len()
+    };
+    // A server that lags: each is followed by another read.
+    assert_eq!([answer(&mut streams, 2), answer(&mut streams, 4), answer(&mut streams, 5)], [0, 0, 0]);
+    // A store that lost commits.
+    assert_eq!([2, 2, 2, 2].map(|next| answer(&mut streams, next)), [0, 0, 0, 1]);
+    assert_eq!(answer(&mut streams, 2), 0, "it is what they have");
 }

@@ -30,6 +30,16 @@ pub enum News {
     Restarted(Arc<[u8]>),
 }
 
+impl News {
+    /// Its frames.
+    pub fn frames(&self) -> &Arc<[u8]> {
+        match self {
+            News::Pieces { frames, .. } => frames,
+            News::State(_, frame) | News::Restarted(frame) => frame,
+        }
+    }
+}
+
 /// An open stream as it is now, for one who joins or missed something.
 #[derive(Clone, Debug)]
 pub struct WholeStream {
