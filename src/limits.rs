@@ -354,13 +354,13 @@ pub const ARRIVALS_OUTSTANDING_MAX: usize = OUTSTANDING_MAX / 2;
 pub const ANSWERS_LANE: usize = 2 * OUTSTANDING_MAX;
 /// Batches waiting in a reactor's lane of publications. A full lane marks the reactor behind.
 pub const LIVE_LANE: usize = 256;
-/// Batches of publications that wait for the bus, as many as may wait in a reactor's lane. Over it they are dropped,
-/// and the other instances read the log.
-pub const BUS_PUBLICATIONS: usize = 256;
+/// Batches of publications and of changes of streams that wait for the bus, as many as may wait in a reactor's lane. Over it they are
+/// dropped, and the other instances read the store.
+pub const BUS_BATCHES: usize = 256;
 /// Signals that wait for the bus. Over it they are dropped, which the protocol allows for signals.
 pub const BUS_SIGNALS: usize = 1_024;
-/// Messages about orders on their way to the bus.
-pub const BUS_ORDERS: usize = 256;
+/// Messages to all instances on their way to the bus.
+pub const BUS_NOTES: usize = 256;
 /// Sessions that an order examines per turn of a reactor.
 pub const ORDERED_PER_TURN: usize = 512;
 /// Requests to follow or leave a channel that wait for the bus. Over it a subscription is refused with `retry_ms`.

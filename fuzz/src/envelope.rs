@@ -4,7 +4,7 @@
 //! accepted message is written as the same bytes again; everything else is rejected.
 
 use seawall::id::ChannelName;
-use seawall::wire::envelope::{self, BusKey, Message};
+use seawall::wire::envelope::{self, BusKey, InstanceMessage, Message};
 
 fn key() -> BusKey {
     BusKey::new(&[7; BusKey::BYTES])
@@ -24,6 +24,13 @@ fn read(bytes: &[u8]) {
     let origin = envelope::origin(bytes);
     let mut again = Vec::new();
     let message = envelope::read(bytes, &key, &channel);
+    if let (Ok(InstanceMessage::StreamHint(id)), Some(origin)) =
+        (envelope::read_note(bytes, &key, "c1"), origin)
+    {
+        envelope::stream_hint(&mut again, &key, origin, "c1", &id);
+        assert!(message.is_err());
+        return assert_eq!(again, bytes);
+    }
     match (&message, envelope::read_canary(bytes, &key, "c1"), origin) {
         (Ok(Message::Publications(list)), Err(_), Some(origin)) => {
             for published in list {
@@ -35,6 +42,13 @@ fn read(bytes: &[u8]) {
         (Ok(Message::Signal(frame)), Err(_), Some(origin)) => {
             assert!(frame.starts_with(&[0x81]), "no text frame");
             envelope::signal(&mut again, &key, origin, "c1", frame);
+        }
+        (Ok(Message::Streamed(news)), Err(_), Some(origin)) => {
+            for one in news {
+                assert_eq!(one.id.channel, channel);
+                assert!(one.news.frames().starts_with(&[0x81]), "no text frame");
+            }
+            envelope::streamed(&mut again, &key, origin, "c1", news);
         }
         (Err(_), Ok(note), Some(origin)) => envelope::canary(&mut again, &key, origin, "c1", note),
         (Err(_), Err(_), _) => return,

@@ -4,11 +4,20 @@ use crate::follow::routing::FollowedChannel;
 use crate::follow::slot_map::NodeAddress;
 use crate::job::bus::{Bell, Interest, SharedKey};
 use crate::job::orders::OrderBoard;
+use crate::job::stream::StreamWork;
 use crate::job::{Mailbox, Read};
 use crate::wire::slot::Partition;
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// The queues of the store.
+pub struct StoreQueues {
+    /// To its readers.
+    pub reads: Sender<Read>,
+    /// To the owners of streams.
+    pub streams: Sender<StreamWork>,
+}
 
 /// The receiving thread's ends of what it shares.
 pub(super) struct Ends {
@@ -21,6 +30,8 @@ pub(super) struct Ends {
     pub(super) mailboxes: Arc<[Mailbox]>,
     /// To the store's readers.
     pub(super) reads: Sender<Read>,
+    /// To the owners of streams.
+    pub(super) streams: Sender<StreamWork>,
     /// Until the store has given it, nothing is believed.
     pub(super) key: SharedKey,
     /// Takes the orders of other instances.

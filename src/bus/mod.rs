@@ -7,14 +7,15 @@
 //!
 //! | Redis channel | on a cluster | carries |
 //! |---|---|---|
-//! | `PREFIX:c:CHANNEL` | `PREFIX:{TAG}:c:CHANNEL` | publications and signals of one channel |
+//! | `PREFIX:c:CHANNEL` | `PREFIX:{TAG}:c:CHANNEL` | publications, signals and open streams of one channel |
 //! | `PREFIX:canary` | `PREFIX:{TAG}:canary` for each master | each instance's canary, every two seconds |
-//! | `PREFIX:orders` | `PREFIX:{460}:orders` | orders to all instances, and the word that an instance has carried one out |
+//! | `PREFIX:orders` | `PREFIX:{460}:orders` | orders to all instances, the word that an instance has carried one out, and hints to look at a stream |
 
 mod cluster;
 mod config;
 mod ends;
 mod forward;
+mod outgoing;
 mod receive;
 mod redial;
 mod reply;
@@ -26,12 +27,12 @@ mod topics;
 use crate::job::bus::BusInbox;
 use crate::job::orders::OrderBoard;
 pub use config::BusSettings;
+pub use ends::StoreQueues;
 pub use reply::BusReply;
 pub use running::{EndingBus, RunningBus};
 
-use crate::job::{Mailbox, Read};
+use crate::job::Mailbox;
 use config::LinkSettings;
-use crossbeam_channel::Sender;
 use ends::{Ends, InterestSource};
 use forward::Forwards;
 use receive::BusReceiver;
@@ -41,28 +42,30 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::Builder;
 
-/// Starts `bus-send`, which ends when all publishers are gone, and `bus-receive`. `reads` leads to the store's readers.
+/// Starts `bus-send`, which ends when all publishers are gone, and `bus-receive`.
 pub fn start(
     config: BusSettings,
     inbox: BusInbox,
     mailboxes: Arc<[Mailbox]>,
-    reads: Sender<Read>,
+    store: StoreQueues,
     board: Arc<OrderBoard>,
 ) -> io::Result<RunningBus> {
     if config.target.is_cluster() {
-        return cluster::start(config, inbox, mailboxes, reads, board);
+        return cluster::start(config, inbox, mailboxes, store, board);
     }
     let config = LinkSettings::whole(config);
-    let BusInbox { publications, signals, canaries, orders, interests, bell, dropped, hurried, key } = inbox;
+    let BusInbox { batches, signals, canaries, notes, interests, bell, dropped, hurried, key } = inbox;
     let stopping = Arc::new(AtomicBool::new(false));
     let forwards = Forwards::none();
     let sender = BusSender::new(
         config.clone(),
-        SenderQueues { publications, signals, canaries, orders, dropped, key: Arc::clone(&key), forwards },
+        SenderQueues { batches, signals, canaries, notes, dropped, key: Arc::clone(&key), forwards },
     );
     let send = Builder::new().name("bus-send".into()).spawn(move || sender.run())?;
     let (interests, routes) = (InterestSource::Reactors(interests), None);
-    let ends = Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads, key, board, routes };
+    let StoreQueues { reads, streams } = store;
+    let ends =
+        Ends { interests, waker: Arc::clone(&bell), hurried, mailboxes, reads, streams, key, board, routes };
     let (receiver, ending) = (BusReceiver::new(config, ends), Arc::clone(&stopping));
     let receive = Builder::new().name("bus-receive".into()).spawn(move || receiver.run(&ending))?;
     Ok(RunningBus { waker: bell, stopping, receive, send })

@@ -6,11 +6,13 @@
 //! follower is answered at once, and the logs are surveyed every second.
 
 mod foreign;
+mod heard;
 mod judge;
-mod order;
+mod note;
 mod slots;
 
 use self::foreign::ForeignCanaries;
+use self::heard::Heard;
 use super::config::LinkSettings;
 use super::ends::{Ends, RoutedInterest};
 use super::redial::{LinkState, Redial};
@@ -30,7 +32,6 @@ use crate::net::dial::Dialer;
 use crate::net::redis::RedisConnection;
 use crate::net::trouble::Trouble;
 use crate::wire::envelope::{self, BusKey, EnvelopeFault, Message, Origin};
-use crate::wire::publication::Published;
 use ::redis::{Value, cmd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
@@ -245,16 +246,16 @@ impl BusReceiver {
         if !values.is_empty() {
             (subscriber.heard, subscriber.pinged) = (now, false);
         }
-        let mut publications = Vec::new();
-        let heard: Result<(), Trouble> =
-            values.iter().try_for_each(|value| self.take_value(value, &mut publications));
-        self.publish(publications);
-        heard.and(end)
+        let mut heard = Heard::default();
+        let taken: Result<(), Trouble> =
+            values.iter().try_for_each(|value| self.take_value(value, &mut heard));
+        self.offer(heard.take());
+        taken.and(end)
     }
 
-    fn take_value(&mut self, value: &Value, publications: &mut Vec<Published>) -> Result<(), Trouble> {
+    fn take_value(&mut self, value: &Value, heard: &mut Heard) -> Result<(), Trouble> {
         match self.read(value)? {
-            BusReply::Message { name, message } => self.message(name, message, publications),
+            BusReply::Message { name, message } => self.message(name, message, heard),
             BusReply::Subscribed(name) => self.subscribed(name),
             BusReply::Unsubscribed(name) => self.unsubscribed(name),
             BusReply::Moved(partition, to) => self.moved(partition, to),
@@ -269,7 +270,7 @@ impl BusReceiver {
         self.survey.want();
     }
 
-    fn message(&mut self, name: &[u8], message: &[u8], publications: &mut Vec<Published>) {
+    fn message(&mut self, name: &[u8], message: &[u8], heard: &mut Heard) {
         let Some(origin) = envelope::origin(message) else { return self.garbled() };
         // Until the store has given the key, nothing can be believed, and the log is read.
         let Some(key) = self.ends.key.load_full() else { return self.survey.want() };
@@ -281,18 +282,22 @@ impl BusReceiver {
             return;
         }
         if name == self.topics.orders().as_bytes() {
-            return self.order(origin, &key, message);
+            return self.note(origin, &key, message);
         }
         match self.topics.parse(name).map(|channel| (envelope::read(message, &key, &channel), channel)) {
             Some((Ok(Message::Publications(more)), _)) => {
                 add(&self.config.counters.publications, more.len() as u64);
-                publications.extend(more);
+                self.offer(heard.publish(more));
             }
             Some((Ok(Message::Signal(frame)), channel)) => {
                 // It must not overtake what was published before it.
-                self.publish(std::mem::take(publications));
+                self.offer(heard.take());
                 bump(&self.config.counters.signals);
-                self.offer(&Broadcast::Signal { channel, frame });
+                self.offer([Broadcast::Signal { channel, frame }]);
+            }
+            Some((Ok(Message::Streamed(more)), _)) => {
+                add(&self.config.counters.streamed, more.len() as u64);
+                heard.stream(more);
             }
             Some((Err(EnvelopeFault::Unknown), _)) => bump(&self.config.counters.unknown),
             Some((Err(_), _)) | None => self.garbled(),
@@ -312,7 +317,7 @@ impl BusReceiver {
                 );
             }
             let canary = Arc::new(Canary::new(note.number, self.ends.mailboxes.len()));
-            self.offer(&Broadcast::Canary(Arc::clone(&canary)));
+            self.offer([Broadcast::Canary(Arc::clone(&canary))]);
             self.under_way.truncate(CANARIES_MAX - 1);
             self.under_way.push((canary, monotonic()));
             return;
@@ -342,16 +347,12 @@ impl BusReceiver {
         self.check_complete();
     }
 
-    fn publish(&self, publications: Vec<Published>) {
-        if !publications.is_empty() {
-            self.offer(&Broadcast::Published(Arc::from(publications)));
-        }
-    }
-
-    fn offer(&self, live: &Broadcast) {
-        for mailbox in self.ends.mailboxes.iter() {
-            mailbox.offer(live.clone());
-            wake(mailbox);
+    fn offer(&self, all: impl IntoIterator<Item = Broadcast>) {
+        for live in all {
+            for mailbox in self.ends.mailboxes.iter() {
+                mailbox.offer(live.clone());
+                wake(mailbox);
+            }
         }
     }
 

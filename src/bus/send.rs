@@ -5,39 +5,32 @@
 
 use super::config::LinkSettings;
 use super::forward::{Forwarded, Forwards};
+use super::outgoing::{FRAME_BYTES_MAX, Outgoing, messages};
 use super::redial::{LinkState, Redial};
 use super::timing::{CALL_TIMEOUT, dial_timeout, monotonic};
 use super::topics::Topics;
 use crate::health::definition::Use;
 use crate::health::finding::{Cause, Evidence, Fault, Finding};
-use crate::id::ChannelName;
-use crate::job::bus::{Committed, OrderNote, SharedKey, SignalFrame};
+use crate::job::bus::{BusBatch, Committed, InstanceNote, SharedKey, SignalFrame};
 use crate::metrics::store::{add, bump};
 use crate::net::dial::Dialer;
 use crate::net::redis::{RedisConnection, trouble_of};
 use crate::net::trouble::Trouble;
 use crate::wire::envelope::{self, CanaryNote, OrderText};
-use crate::wire::publication::Published;
 use ::redis::{Cmd, ServerError, Value, cmd};
 use crossbeam_channel::{Receiver, never, select};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Batches of publications taken for one round trip, and signals.
+/// Batches taken for one round trip, and signals.
 const BATCHES_MAX: usize = 32;
 const SIGNALS_MAX: usize = 256;
-/// Bytes of frames in one message of publications of one channel: a receiver takes at most 256 KiB at once.
-const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// The longest frame sent over the bus; the other instances read a longer publication from the log. Only a raised
-/// `limits.frame_bytes` or `limits.message_bytes` allows one.
-const FRAME_BYTES_MAX: usize = 192 << 10;
 
-/// The consequence of losing commands. Signals and canaries may be lost: the log is not read for them.
+/// The consequence of losing commands. Signals and canaries may be lost: the store is not read for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loses {
-    Publications,
+    Batches,
     Nothing,
 }
 
@@ -54,10 +47,10 @@ enum SendOutcome {
 
 /// The sender's ends of the queues into the bus.
 pub(super) struct SenderQueues {
-    pub(super) publications: Receiver<Arc<[Published]>>,
+    pub(super) batches: Receiver<BusBatch>,
     pub(super) signals: Receiver<SignalFrame>,
     pub(super) canaries: Receiver<Committed>,
-    pub(super) orders: Receiver<OrderNote>,
+    pub(super) notes: Receiver<InstanceNote>,
     pub(super) dropped: Arc<AtomicU64>,
     /// Until the store has given it, nothing can be sent.
     pub(super) key: SharedKey,
@@ -67,10 +60,10 @@ pub(super) struct SenderQueues {
 
 pub(super) struct BusSender {
     config: LinkSettings,
-    publications: Receiver<Arc<[Published]>>,
+    batches: Receiver<BusBatch>,
     signals: Receiver<SignalFrame>,
     canaries: Receiver<Committed>,
-    orders: Receiver<OrderNote>,
+    notes: Receiver<InstanceNote>,
     dropped: Arc<AtomicU64>,
     key: SharedKey,
     forwards: Forwards,
@@ -84,16 +77,16 @@ pub(super) struct BusSender {
 
 impl BusSender {
     pub(super) fn new(config: LinkSettings, queues: SenderQueues) -> BusSender {
-        let SenderQueues { publications, signals, canaries, orders, dropped, key, forwards } = queues;
+        let SenderQueues { batches, signals, canaries, notes, dropped, key, forwards } = queues;
         let first = config.first_dial(monotonic());
         BusSender {
             dialer: config.dialer(),
             topics: Topics::new(&config.prefix, config.naming),
             config,
-            publications,
+            batches,
             signals,
             canaries,
-            orders,
+            notes,
             dropped,
             key,
             forwards,
@@ -106,16 +99,16 @@ impl BusSender {
     /// Runs until all publishers are gone and all they published is sent.
     pub(super) fn run(mut self) {
         let (mut signals, mut canaries) = (self.signals.clone(), self.canaries.clone());
-        let (mut orders, mut forwarded) = (self.orders.clone(), self.forwards.incoming.clone());
+        let (mut notes, mut forwarded) = (self.notes.clone(), self.forwards.incoming.clone());
         loop {
             self.reconnect_if_doubted();
             self.connect();
             let mut commands = Vec::new();
             let loses = select! {
-                recv(self.publications) -> first => match first {
+                recv(self.batches) -> first => match first {
                     Ok(first) => {
-                        self.add_publications(first, &mut commands);
-                        Loses::Publications
+                        self.add_batches(first, &mut commands);
+                        Loses::Batches
                     }
                     // Disconnected and empty: nothing waits here. The other queues may disconnect earlier, and must not end the
                     // thread.
@@ -135,10 +128,10 @@ impl BusSender {
                     }
                     Loses::Nothing
                 },
-                recv(orders) -> note => {
+                recv(notes) -> note => {
                     match note {
-                        Ok(note) => self.add_order(&note, &mut commands),
-                        Err(_) => orders = never(),
+                        Ok(note) => self.add_note(&note, &mut commands),
+                        Err(_) => notes = never(),
                     }
                     Loses::Nothing
                 },
@@ -147,7 +140,7 @@ impl BusSender {
                         Ok(first) => self.add_forwarded(first, &mut commands),
                         Err(_) => forwarded = never(),
                     }
-                    Loses::Publications
+                    Loses::Batches
                 },
                 default(self.patience()) => Loses::Nothing,
             };
@@ -206,47 +199,21 @@ impl BusSender {
         commands.extend(std::iter::once(first).chain(rest).map(|forwarded| forwarded.command));
     }
 
-    /// Puts publications of one channel together. A batch comes from one commit, so a channel's publications in it are in
-    /// order.
-    fn add_publications(&self, first: Arc<[Published]>, commands: &mut Vec<Cmd>) {
+    /// Puts changes of one channel together.
+    fn add_batches(&self, first: BusBatch, commands: &mut Vec<Cmd>) {
         let batches: Vec<_> =
-            std::iter::once(first).chain(self.publications.try_iter().take(BATCHES_MAX - 1)).collect();
+            std::iter::once(first).chain(self.batches.try_iter().take(BATCHES_MAX - 1)).collect();
         let Some(key) = self.key.load_full() else { return add(&self.dropped, batches.len() as u64) };
-        let mut order: Vec<&ChannelName> = Vec::new();
-        let mut channels: HashMap<&ChannelName, Vec<&Published>, ahash::RandomState> = HashMap::default();
-        let whole = batches.iter().flat_map(|batch| batch.iter());
-        for published in whole.filter(|published| self.travels(published)) {
-            channels
-                .entry(&published.channel)
-                .or_insert_with(|| {
-                    order.push(&published.channel);
-                    Vec::new()
-                })
-                .push(published);
-        }
-        for channel in order {
-            let mut rest = channels.remove(channel).unwrap_or_default();
-            while !rest.is_empty() {
-                let mut bytes = 0;
-                let fits = rest.iter().take_while(|one| {
-                    bytes += one.frame.len();
-                    bytes <= MESSAGE_BYTES_MAX
-                });
-                let later = rest.split_off(fits.count().max(1));
-                let mut message = Vec::new();
-                envelope::publications(&mut message, &key, self.config.origin, channel.as_str(), rest);
-                commands.push(self.topics.publish(&self.topics.channel(channel), &message));
-                rest = later;
+        let outgoing = messages(&batches);
+        add(&self.dropped, outgoing.too_long);
+        for (channel, contents) in outgoing.messages {
+            let (mut message, origin, name) = (Vec::new(), self.config.origin, channel.as_str());
+            match contents {
+                Outgoing::Publications(all) => envelope::publications(&mut message, &key, origin, name, all),
+                Outgoing::Streamed(all) => envelope::streamed(&mut message, &key, origin, name, all),
             }
+            commands.push(self.topics.publish(&self.topics.channel(channel), &message));
         }
-    }
-
-    fn travels(&self, published: &Published) -> bool {
-        let travels = published.frame.len() <= FRAME_BYTES_MAX;
-        if !travels {
-            bump(&self.dropped);
-        }
-        travels
     }
 
     fn add_signals(&self, first: SignalFrame, commands: &mut Vec<Cmd>) {
@@ -271,12 +238,12 @@ impl BusSender {
         commands.push(self.topics.publish(name, &message));
     }
 
-    fn add_order(&self, note: &OrderNote, commands: &mut Vec<Cmd>) {
+    fn add_note(&self, note: &InstanceNote, commands: &mut Vec<Cmd>) {
         let Some(key) = self.key.load_full() else { return };
         let (name, origin) = (self.topics.orders(), self.config.origin);
         let mut message = Vec::new();
         match note {
-            OrderNote::Made { order, previous } => {
+            InstanceNote::Made { order, previous } => {
                 let text = OrderText {
                     number: order.id.0,
                     previous: previous.0,
@@ -287,9 +254,10 @@ impl BusSender {
                 };
                 envelope::order(&mut message, &key, origin, name, &text);
             }
-            OrderNote::Done { id, closed } => {
+            InstanceNote::Done { id, closed } => {
                 envelope::order_done(&mut message, &key, origin, name, (id.0, *closed));
             }
+            InstanceNote::StreamHint(id) => envelope::stream_hint(&mut message, &key, origin, name, id),
         }
         commands.push(self.topics.publish(name, &message));
     }
@@ -302,8 +270,8 @@ impl BusSender {
             sent = self.attempt(commands);
         }
         let lost = match (sent, loses) {
-            (SendOutcome::But(refused), Loses::Publications) => refused,
-            (SendOutcome::Lost(_) | SendOutcome::NotAtAll, Loses::Publications) => commands.len(),
+            (SendOutcome::But(refused), Loses::Batches) => refused,
+            (SendOutcome::Lost(_) | SendOutcome::NotAtAll, Loses::Batches) => commands.len(),
             (_, Loses::Nothing) => 0,
         };
         add(&self.dropped, lost as u64);
@@ -366,11 +334,12 @@ mod tests {
     use super::super::topics::Naming;
     use super::*;
     use crate::health::definition::DependencyKind;
+    use crate::id::ChannelName;
     use crate::job::bus::{BusInbox, bus};
     use crate::job::delivery::Monitor;
     use crate::net::target::Target;
     use crate::wire::envelope::{BusKey, Origin};
-    use crate::wire::publication::Change;
+    use crate::wire::publication::{Change, Published};
     use crate::wire::stream::StreamMark;
 
     fn config() -> LinkSettings {
@@ -400,9 +369,9 @@ mod tests {
         fill(&way);
         drop(way);
         let dropped = Arc::clone(&inbox.dropped);
-        let BusInbox { publications, signals, canaries, orders, dropped: count, key, .. } = inbox;
+        let BusInbox { batches, signals, canaries, notes, dropped: count, key, .. } = inbox;
         let forwards = Forwards::none();
-        let queues = SenderQueues { publications, signals, canaries, orders, dropped: count, key, forwards };
+        let queues = SenderQueues { batches, signals, canaries, notes, dropped: count, key, forwards };
         BusSender::new(config(), queues).run();
         dropped.load(Ordering::Relaxed)
     }

@@ -2,16 +2,15 @@
 
 use super::config::Config;
 use super::watch::{self, PreparedWatch};
-use crate::bus::{self, BusSettings, RunningBus};
+use crate::bus::{self, BusSettings, RunningBus, StoreQueues};
 use crate::follow::slot_map::SlotMap;
 use crate::job::bus::{Bus, BusInbox, SharedKey, SharedSlots, bus};
 use crate::job::orders::OrderBoard;
-use crate::job::{Mailbox, Read};
+use crate::job::{Mailbox, Queues};
 use crate::metrics::bus::BusCounters;
 use crate::registry::RegistryRedis;
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
-use crossbeam_channel::Sender;
 use std::io;
 use std::sync::Arc;
 
@@ -70,13 +69,14 @@ impl PreparedBus {
         Arc::clone(&self.config.slots)
     }
 
-    /// Starts the threads; `reads` is the queue of the store's readers.
+    /// Starts the threads; `queues` lead to the store.
     pub(super) fn start(
         self,
         mailboxes: Arc<[Mailbox]>,
-        reads: Sender<Read>,
+        queues: &Queues,
         orders: Arc<OrderBoard>,
     ) -> io::Result<RunningBus> {
-        bus::start(self.config, self.inbox, mailboxes, reads, orders)
+        let store = StoreQueues { reads: queues.read.clone(), streams: queues.streams.clone() };
+        bus::start(self.config, self.inbox, mailboxes, store, orders)
     }
 }

@@ -155,7 +155,7 @@ impl Threads {
         })?;
         let sharing = bus.as_ref().zip(segments).map(|(bus, segments)| sharing(bus, &registry, segments));
         let bus = bus
-            .map(|prepared| prepared.start(Arc::clone(mailboxes), queues.read.clone(), Arc::clone(&board)))
+            .map(|prepared| prepared.start(Arc::clone(mailboxes), &queues, Arc::clone(&board)))
             .transpose()?;
         let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
         let clock = Arc::new(move || clock.read());

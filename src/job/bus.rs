@@ -9,9 +9,10 @@ use crate::follow::slot_map::SlotMap;
 use crate::health::capacity::Depth;
 use crate::health::delivery::Seen;
 use crate::id::{ChannelName, OrderId};
-use crate::limits::{BUS_INTERESTS, BUS_ORDERS, BUS_PUBLICATIONS, BUS_SIGNALS};
+use crate::limits::{BUS_BATCHES, BUS_INTERESTS, BUS_NOTES, BUS_SIGNALS};
 use crate::wire::envelope::BusKey;
 use crate::wire::publication::Published;
+use crate::wire::stream::{StreamId, StreamNews};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::event::{EventfdFlags, eventfd};
@@ -32,21 +33,31 @@ pub struct Committed {
     pub seen: Vec<Seen>,
 }
 
-/// A message about an order, for the other instances.
+/// A batch of what the store committed for the followers of channels.
 #[derive(Clone, Debug)]
-pub enum OrderNote {
-    /// This instance had it committed.
+pub enum BusBatch {
+    Published(Arc<[Published]>),
+    /// Changes of open streams.
+    Streamed(Arc<[StreamNews]>),
+}
+
+/// A message for all other instances, whatever channels they follow.
+#[derive(Clone, Debug)]
+pub enum InstanceNote {
+    /// This instance had an order committed.
     Made {
         order: Arc<LoggedOrder>,
         /// The order before it.
         previous: OrderId,
     },
-    /// This instance has carried it out.
+    /// This instance has carried an order out.
     Done {
         id: OrderId,
         /// The sessions that it closed here.
         closed: u64,
     },
+    /// This instance changed a stream in a way that its producer must notice.
+    StreamHint(StreamId),
 }
 
 /// A signal on its way: its channel, and a complete frame.
@@ -55,10 +66,10 @@ pub type SignalFrame = (ChannelName, Arc<[u8]>);
 /// Sends to the bus. Cloned freely.
 #[derive(Clone)]
 pub struct Bus {
-    publications: Sender<Arc<[Published]>>,
+    batches: Sender<BusBatch>,
     signals: Sender<SignalFrame>,
     canaries: Sender<Committed>,
-    orders: Sender<OrderNote>,
+    notes: Sender<InstanceNote>,
     interests: Sender<Interest>,
     bell: Arc<Bell>,
     dropped: Arc<AtomicU64>,
@@ -71,18 +82,18 @@ pub type SharedKey = Arc<ArcSwapOption<BusKey>>;
 
 /// The bus's end of its queues.
 pub struct BusInbox {
-    /// Publications that this process committed, one batch of the store at a time.
-    pub publications: Receiver<Arc<[Published]>>,
+    /// Publications and changes of streams that this process committed, one batch of the store at a time, in their order.
+    pub batches: Receiver<BusBatch>,
     /// Signals of this process's clients.
     pub signals: Receiver<SignalFrame>,
     /// Canaries that this process committed.
     pub canaries: Receiver<Committed>,
-    /// Orders of this process, and its word that it has carried one out.
-    pub orders: Receiver<OrderNote>,
+    /// Messages of this process to all others.
+    pub notes: Receiver<InstanceNote>,
     pub interests: Receiver<Interest>,
     /// Rings when an interest is sent.
     pub bell: Arc<Bell>,
-    /// The number of publication batches that were dropped.
+    /// The number of batches that were dropped.
     pub dropped: Arc<AtomicU64>,
     /// Set while a canary should come sooner than usual.
     pub hurried: Arc<AtomicBool>,
@@ -98,33 +109,42 @@ pub struct Bell {
 
 /// Makes the two ends of the queues to the bus.
 pub fn bus() -> io::Result<(Bus, BusInbox)> {
-    let (publications, publications_in) = bounded(BUS_PUBLICATIONS);
+    let (batches, batches_in) = bounded(BUS_BATCHES);
     let (signals, signals_in) = bounded(BUS_SIGNALS);
     let (canaries, canaries_in) = bounded(1);
-    let (orders, orders_in) = bounded(BUS_ORDERS);
+    let (notes, notes_in) = bounded(BUS_NOTES);
     let (interests, interests_in) = bounded(BUS_INTERESTS);
     let bell = Arc::new(Bell::new()?);
     let dropped = Arc::new(AtomicU64::new(0));
     let hurried = Arc::new(AtomicBool::new(false));
     let key = SharedKey::default();
     let inbox = BusInbox {
-        publications: publications_in,
+        batches: batches_in,
         signals: signals_in,
         canaries: canaries_in,
-        orders: orders_in,
+        notes: notes_in,
         interests: interests_in,
         bell: Arc::clone(&bell),
         dropped: Arc::clone(&dropped),
         hurried: Arc::clone(&hurried),
         key: Arc::clone(&key),
     };
-    Ok((Bus { publications, signals, canaries, orders, interests, bell, dropped, hurried, key }, inbox))
+    Ok((Bus { batches, signals, canaries, notes, interests, bell, dropped, hurried, key }, inbox))
 }
 
 impl Bus {
     /// Sends committed publications to the other instances' subscribers.
     pub fn publish(&self, batch: &Arc<[Published]>) {
-        if self.publications.try_send(Arc::clone(batch)).is_err() {
+        self.send(BusBatch::Published(Arc::clone(batch)));
+    }
+
+    /// Sends committed changes of streams to the other instances' subscribers, after what was published before.
+    pub fn streamed(&self, news: &Arc<[StreamNews]>) {
+        self.send(BusBatch::Streamed(Arc::clone(news)));
+    }
+
+    fn send(&self, batch: BusBatch) {
+        if self.batches.try_send(batch).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -139,9 +159,9 @@ impl Bus {
         let _ = self.canaries.try_send(committed);
     }
 
-    /// Sends a message about an order. One that does not fit is lost: the store has the same.
-    pub fn order(&self, note: OrderNote) {
-        let _ = self.orders.try_send(note);
+    /// Sends a message to all instances. One that does not fit is lost: the store has the same.
+    pub fn note(&self, note: InstanceNote) {
+        let _ = self.notes.try_send(note);
     }
 
     /// The depths of the queues whose overflow is dropped: the log makes up for publications, and signals may be lost.
@@ -149,7 +169,7 @@ impl Bus {
         let depth =
             |name, waiting: usize, bound: usize| Depth { name, waiting: waiting as u64, bound: bound as u64 };
         [
-            depth("bus_publications", self.publications.len(), BUS_PUBLICATIONS),
+            depth("bus_publications", self.batches.len(), BUS_BATCHES),
             depth("bus_signals", self.signals.len(), BUS_SIGNALS),
         ]
     }
@@ -216,7 +236,7 @@ mod tests {
     fn full_bus_drops_and_counts_publications_and_gives_interests_back() {
         let (bus, inbox) = bus().expect("a descriptor");
         let batch: Arc<[Published]> = Arc::from([]);
-        for _ in 0..BUS_PUBLICATIONS + 3 {
+        for _ in 0..BUS_BATCHES + 3 {
             bus.publish(&batch);
         }
         assert_eq!(inbox.dropped.load(Ordering::Relaxed), 3);

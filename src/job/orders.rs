@@ -3,7 +3,7 @@
 //! The store's thread and the bus bring orders. Each first changes the restrictions, which the auth worker reads at the check of a
 //! token, and then the log, which the reactors read once a turn. Threads that wait for an order wait here; reactors never do.
 
-use super::bus::{Bus, OrderNote};
+use super::bus::{Bus, InstanceNote};
 pub use super::order_gap::{OrderGap, end_by};
 pub use super::order_log::{LoggedOrder, ORDERS_KEPT, OrderLog, OrderReader, StoredOrder};
 pub use super::order_report::{InstanceProgress, OrderReport};
@@ -289,7 +289,7 @@ impl OrderBoard {
     /// Announces an order of this instance to the others.
     pub fn announce(&self, id: OrderId, previous: OrderId) {
         if let (Some(bus), Some(order)) = (self.bus.load().as_deref(), self.log.load().find(id)) {
-            bus.order(OrderNote::Made { order: Arc::clone(order), previous });
+            bus.note(InstanceNote::Made { order: Arc::clone(order), previous });
         }
     }
 
@@ -297,7 +297,7 @@ impl OrderBoard {
     pub fn finished(&self, order: &LoggedOrder) {
         self.parts.counters.lag.fetch_sub(1, Ordering::Relaxed);
         if let Some(bus) = self.bus.load().as_deref() {
-            bus.order(OrderNote::Done { id: order.id, closed: order.closed() });
+            bus.note(InstanceNote::Done { id: order.id, closed: order.closed() });
         }
     }
 

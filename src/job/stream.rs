@@ -19,6 +19,11 @@ pub enum StreamWork {
     Detach {
         producer: ProducerId,
     },
+    /// Another instance changed a stream: one that is known here is compared with the store now. It may be lost, because open
+    /// streams are compared each second.
+    Hint {
+        id: StreamId,
+    },
 }
 
 impl StreamWork {
@@ -33,7 +38,7 @@ impl StreamWork {
             StreamWork::Job(StreamJob { order: StreamOrder::End { data, .. }, .. }) => {
                 data.as_ref().map_or(0, |data| data.len())
             }
-            StreamWork::Job(_) | StreamWork::Detach { .. } => 0,
+            StreamWork::Job(_) | StreamWork::Detach { .. } | StreamWork::Hint { .. } => 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 /// Totals since the start, and the current state.
 #[derive(Debug, Default)]
 pub struct BusCounters {
-    /// Messages sent. A message holds a signal, a canary, or the publications of one channel and batch.
+    /// Messages sent. A message holds a signal, a canary, or the publications or changes of streams of one channel.
     pub sent: AtomicU64,
     /// Batches and messages that could not be sent.
     pub dropped: Arc<AtomicU64>,
@@ -14,6 +14,8 @@ pub struct BusCounters {
     pub publications: AtomicU64,
     /// Signals received from other instances.
     pub signals: AtomicU64,
+    /// Changes of open streams received from other instances.
+    pub streamed: AtomicU64,
     /// Messages discarded because no instance of this store made them, or one of another version.
     pub garbled: AtomicU64,
     /// Messages ignored because a newer version sent them.

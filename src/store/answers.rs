@@ -2,7 +2,7 @@
 
 use super::outcome::{Outcome, RETRY_MS, change_of};
 use crate::id::ReactorId;
-use crate::job::bus::Bus;
+use crate::job::bus::{Bus, InstanceNote};
 use crate::job::callers::Callers;
 use crate::job::wake::wake;
 use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered, Ticket};
@@ -10,7 +10,7 @@ use crate::metrics::store::{StoreCounters, bump};
 use crate::stream::{EndFate, StreamOutput};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
-use crate::wire::stream::{ProducerNotice, StreamId, StreamMark};
+use crate::wire::stream::{ProducerNotice, StreamId, StreamMark, StreamNews};
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -62,23 +62,29 @@ impl Answers {
             bump(cell(&self.counters, &outcome));
             self.answer(job.ticket.reactor, Completion::Appended { ticket: job.ticket, outcome });
         }
-        if !published.is_empty() {
-            self.offer(&Broadcast::Published(Arc::clone(&published)));
-            if let Some(bus) = &self.bus {
-                bus.publish(&published);
-            }
-        }
+        self.pass_on(published);
         self.mailboxes.iter().for_each(wake);
     }
 
-    /// Announces publications to all reactors, and wakes them.
+    /// Announces publications to all reactors and to the bus, and wakes the reactors.
     pub(super) fn announce(&self, published: &[Published]) {
         if !published.is_empty() {
-            self.all(&Broadcast::Published(Arc::from(published)));
+            self.pass_on(Arc::from(published));
+            self.mailboxes.iter().for_each(wake);
         }
     }
 
-    /// Sends what the ledger of streams has for reactors: replies, messages to producers, and news for readers.
+    fn pass_on(&self, published: Arc<[Published]>) {
+        if published.is_empty() {
+            return;
+        }
+        self.offer(&Broadcast::Published(Arc::clone(&published)));
+        if let Some(bus) = &self.bus {
+            bus.publish(&published);
+        }
+    }
+
+    /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
         let StreamOutput { replies, notices, news } = out;
         for (ticket, outcome) in replies {
@@ -100,9 +106,21 @@ impl Answers {
             }
         }
         if !news.is_empty() {
-            self.offer(&Broadcast::Streamed(news.into()));
+            let news: Arc<[StreamNews]> = news.into();
+            self.offer(&Broadcast::Streamed(Arc::clone(&news)));
+            if let Some(bus) = &self.bus {
+                bus.streamed(&news);
+            }
         }
         self.mailboxes.iter().for_each(wake);
+    }
+
+    /// Has the other instances look at a stream that this one changed, in case its producer is there.
+    #[allow(dead_code, reason = "the embedded store has no other instances")]
+    pub(super) fn stream_hint(&self, id: &StreamId) {
+        if let Some(bus) = &self.bus {
+            bus.note(InstanceNote::StreamHint(id.clone()));
+        }
     }
 
     /// Announces to all reactors, and wakes them.

@@ -8,6 +8,8 @@
 //! order          number u64 | previous u64 | made u64 | length u8 | kind | length u8 | by | arguments
 //! done           number u64 | closed u64
 //! roster         the change of a segment, see `wire::segment`
+//! streamed       { offset u64 | generation u32 | change u8 | state u8 | at u32 | next u32 | length u32 | frames } …
+//! stream hint    offset u64 | channel
 //! ```
 //!
 //! The seal is the first half of an HMAC-SHA-256 over the channel's name and all other bytes, with a key that the instances of
@@ -15,13 +17,19 @@
 //! channel; it can only lose, delay or repeat messages, which the log makes up for. Frames are the same bytes that subscribers
 //! get, so a message is encoded once for all instances; a reader accepts only whole, unmasked text frames that name the
 //! channel and the offset of their entry.
+//!
+//! A kind that a version does not know is counted and ignored, so a later version may add kinds.
+
+mod fault;
+mod streams;
 
 use super::publication::{Change, Published, time_of};
 use super::segment::SegmentDelta;
 use super::server_frame;
 use crate::id::{ChannelName, Offset};
-use crate::wire::stream::StreamMark;
+use crate::wire::stream::{StreamId, StreamMark, StreamNews};
 use aws_lc_rs::hmac;
+pub use fault::EnvelopeFault;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -77,6 +85,8 @@ pub enum Message {
     /// Publications of the channel, in offset order.
     Publications(Vec<Published>),
     Signal(Arc<[u8]>),
+    /// Changes of the channel's open streams, in the order of their commits.
+    Streamed(Vec<StreamNews>),
 }
 
 /// A message that proves that an instance's publications arrive at the others.
@@ -89,13 +99,15 @@ pub struct CanaryNote {
     pub dropped: u64,
 }
 
-/// A message about an order to all instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderMessage<'a> {
-    /// The origin had it committed.
+/// A message to all instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceMessage<'a> {
+    /// The origin had an order committed.
     Made(OrderText<'a>),
-    /// The origin has carried it out, and closed this many sessions.
+    /// The origin has carried an order out, and closed this many sessions.
     Done { number: u64, closed: u64 },
+    /// The origin changed a stream in a way that its producer must notice.
+    StreamHint(StreamId),
 }
 
 /// An order, as the store has it.
@@ -112,23 +124,6 @@ pub struct OrderText<'a> {
     pub args: &'a str,
 }
 
-/// The reason why bytes are not a valid message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EnvelopeFault {
-    /// The message is shorter or longer than it declares.
-    Length,
-    /// The version is unknown.
-    Version,
-    /// The kind is not expected here.
-    Kind,
-    /// The seal is right and the kind unknown: a newer version sent it.
-    Unknown,
-    /// The seal is not that of an instance of this store.
-    Seal,
-    /// A frame is not one whole text frame of this channel and offset.
-    Frame,
-}
-
 #[derive(Clone, Copy)]
 enum EnvelopeKind {
     Publications = 1,
@@ -137,6 +132,8 @@ enum EnvelopeKind {
     Roster = 4,
     Order = 5,
     Done = 6,
+    Streamed = 7,
+    StreamHint = 8,
 }
 
 /// The origin of a message. Read it first, because an instance's own messages come back and can be dropped unread.
@@ -172,6 +169,24 @@ pub fn publications<'a>(
 /// Appends a message with a signal on the channel `name`.
 pub fn signal(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, frame: &[u8]) {
     write(out, key, EnvelopeKind::Signal, origin, name, |out| out.extend_from_slice(frame));
+}
+
+/// Appends a message with changes of streams, all of the channel `name`.
+pub fn streamed<'a>(
+    out: &mut Vec<u8>,
+    key: &BusKey,
+    origin: Origin,
+    name: &str,
+    news: impl IntoIterator<Item = &'a StreamNews>,
+) {
+    write(out, key, EnvelopeKind::Streamed, origin, name, |out| {
+        news.into_iter().for_each(|news| streams::write_entry(out, news));
+    });
+}
+
+/// Appends a hint to look at a stream, on the topic `name`.
+pub fn stream_hint(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, id: &StreamId) {
+    write(out, key, EnvelopeKind::StreamHint, origin, name, |out| streams::write_hint(out, id));
 }
 
 pub fn canary(out: &mut Vec<u8>, key: &BusKey, origin: Origin, name: &str, note: CanaryNote) {
@@ -240,9 +255,12 @@ pub fn read(bytes: &[u8], key: &BusKey, channel: &ChannelName) -> Result<Message
         EnvelopeKind::Publications => entries(body, channel).map(Message::Publications),
         EnvelopeKind::Signal if is_signal(body, channel) => Ok(Message::Signal(Arc::from(body))),
         EnvelopeKind::Signal => Err(EnvelopeFault::Frame),
-        EnvelopeKind::Canary | EnvelopeKind::Roster | EnvelopeKind::Order | EnvelopeKind::Done => {
-            Err(EnvelopeFault::Kind)
-        }
+        EnvelopeKind::Streamed => streams::entries(body, channel).map(Message::Streamed),
+        EnvelopeKind::Canary
+        | EnvelopeKind::Roster
+        | EnvelopeKind::Order
+        | EnvelopeKind::Done
+        | EnvelopeKind::StreamHint => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -259,27 +277,38 @@ pub fn read_canary(bytes: &[u8], key: &BusKey, name: &str) -> Result<CanaryNote,
             | EnvelopeKind::Signal
             | EnvelopeKind::Roster
             | EnvelopeKind::Order
-            | EnvelopeKind::Done,
+            | EnvelopeKind::Done
+            | EnvelopeKind::Streamed
+            | EnvelopeKind::StreamHint,
             _,
         ) => Err(EnvelopeFault::Kind),
     }
 }
 
-/// Reads a message about an order that arrived under this name.
-pub fn read_order<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<OrderMessage<'a>, EnvelopeFault> {
+/// Reads a message to all instances that arrived under this name.
+pub fn read_note<'a>(
+    bytes: &'a [u8],
+    key: &BusKey,
+    name: &str,
+) -> Result<InstanceMessage<'a>, EnvelopeFault> {
     let (kind, body) = open(bytes, key, name)?;
     match kind {
-        EnvelopeKind::Order => order_text(body).map(OrderMessage::Made).ok_or(EnvelopeFault::Length),
+        EnvelopeKind::Order => order_text(body).map(InstanceMessage::Made).ok_or(EnvelopeFault::Length),
         EnvelopeKind::Done => match body.as_chunks::<8>() {
             ([number, closed], []) => {
                 let (number, closed) = (u64::from_le_bytes(*number), u64::from_le_bytes(*closed));
-                Ok(OrderMessage::Done { number, closed })
+                Ok(InstanceMessage::Done { number, closed })
             }
             _ => Err(EnvelopeFault::Length),
         },
-        EnvelopeKind::Publications | EnvelopeKind::Signal | EnvelopeKind::Canary | EnvelopeKind::Roster => {
-            Err(EnvelopeFault::Kind)
+        EnvelopeKind::StreamHint => {
+            streams::hint(body).map(InstanceMessage::StreamHint).ok_or(EnvelopeFault::Length)
         }
+        EnvelopeKind::Publications
+        | EnvelopeKind::Signal
+        | EnvelopeKind::Canary
+        | EnvelopeKind::Roster
+        | EnvelopeKind::Streamed => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -292,7 +321,9 @@ pub fn read_roster(bytes: &[u8], key: &BusKey, name: &str) -> Result<SegmentDelt
         | EnvelopeKind::Signal
         | EnvelopeKind::Canary
         | EnvelopeKind::Order
-        | EnvelopeKind::Done => Err(EnvelopeFault::Kind),
+        | EnvelopeKind::Done
+        | EnvelopeKind::Streamed
+        | EnvelopeKind::StreamHint => Err(EnvelopeFault::Kind),
     }
 }
 
@@ -335,6 +366,8 @@ fn open<'a>(bytes: &'a [u8], key: &BusKey, name: &str) -> Result<(EnvelopeKind, 
         4 => Ok((EnvelopeKind::Roster, body)),
         5 => Ok((EnvelopeKind::Order, body)),
         6 => Ok((EnvelopeKind::Done, body)),
+        7 => Ok((EnvelopeKind::Streamed, body)),
+        8 => Ok((EnvelopeKind::StreamHint, body)),
         _ => Err(EnvelopeFault::Unknown),
     }
 }
@@ -353,13 +386,20 @@ struct PlaceHead<'a> {
     #[serde(borrow)]
     channel: Cow<'a, str>,
     offset: Option<u64>,
+    #[serde(borrow)]
+    stream: Option<Cow<'a, str>>,
 }
 
-/// True exactly when these bytes are one frame with the publication of this channel at this offset.
-fn is_publication(frame: &[u8], channel: &ChannelName, offset: Offset) -> bool {
-    let head = server_frame::text(frame).and_then(|json| serde_json::from_slice::<PushHead<'_>>(json).ok());
-    matches!(head, Some(PushHead { publication: Some(place), signal: None })
-        if place.channel == channel.as_str() && place.offset == Some(offset.0))
+/// The part in a stream of the publication of this channel at this offset; `None` if these bytes are not exactly its frame.
+fn part_of_publication(frame: &[u8], channel: &ChannelName, offset: Offset) -> Option<StreamMark> {
+    match serde_json::from_slice(server_frame::text(frame)?).ok()? {
+        PushHead { publication: Some(place), signal: None }
+            if place.channel == channel.as_str() && place.offset == Some(offset.0) =>
+        {
+            Some(place.stream.map_or(StreamMark::None, |word| StreamMark::of_word(&word)))
+        }
+        PushHead { .. } => None,
+    }
 }
 
 /// The same for a signal, which has no offset.
@@ -384,12 +424,11 @@ fn entries(mut body: &[u8], channel: &ChannelName) -> Result<Vec<Published>, Env
         };
         let length = head.get(17..).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
         let (frame, rest) = rest.split_at_checked(length as usize).ok_or(EnvelopeFault::Length)?;
-        if !is_publication(frame, channel, Offset(number(0))) {
-            return Err(EnvelopeFault::Frame);
-        }
+        let part = part_of_publication(frame, channel, Offset(number(0)));
+        let stream = part.ok_or(EnvelopeFault::Frame)?;
         let time_ms = time_of(frame);
         let (channel, offset, frame) = (channel.clone(), Offset(number(0)), Arc::from(frame));
-        publications.push(Published { channel, offset, change, stream: StreamMark::None, time_ms, frame });
+        publications.push(Published { channel, offset, change, stream, time_ms, frame });
         body = rest;
     }
     Ok(publications)

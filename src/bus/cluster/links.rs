@@ -1,19 +1,18 @@
 //! The pair of threads at one master, and the ends by which the others reach it.
 
 use super::super::config::{BusSettings, LinkSettings};
-use super::super::ends::{Ends, InterestSource, RouteSender, RoutedInterest};
+use super::super::ends::{Ends, InterestSource, RouteSender, RoutedInterest, StoreQueues};
 use super::super::forward::{Forwarded, Forwards};
 use super::super::receive::BusReceiver;
 use super::super::send::{BusSender, SenderQueues};
 use super::super::topics::Naming;
 use crate::follow::slot_map::BusLink;
-use crate::job::bus::{Bell, Committed, OrderNote, SharedKey, SignalFrame};
+use crate::job::Mailbox;
+use crate::job::bus::{Bell, BusBatch, Committed, InstanceNote, SharedKey, SignalFrame};
 use crate::job::delivery::Monitor;
 use crate::job::orders::OrderBoard;
-use crate::job::{Mailbox, Read};
-use crate::limits::{BUS_ORDERS, BUS_PUBLICATIONS, BUS_SIGNALS};
+use crate::limits::{BUS_BATCHES, BUS_NOTES, BUS_SIGNALS};
 use crate::metrics::bus::BusGauges;
-use crate::wire::publication::Published;
 use crate::wire::slot::Partition;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
@@ -34,7 +33,7 @@ pub(super) type SenderThreads = Arc<Mutex<Vec<JoinHandle<()>>>>;
 pub(super) struct LinkParts {
     pub(super) settings: BusSettings,
     pub(super) mailboxes: Arc<[Mailbox]>,
-    pub(super) reads: Sender<Read>,
+    pub(super) store: StoreQueues,
     pub(super) board: Arc<OrderBoard>,
     pub(super) key: SharedKey,
     /// Takes what a master refused because its slots moved.
@@ -47,18 +46,18 @@ pub(super) struct LinkParts {
 #[derive(Clone)]
 pub(super) struct LinkSender {
     pub(super) link: BusLink,
-    publications: Sender<Arc<[Published]>>,
+    batches: Sender<BusBatch>,
     signals: Sender<SignalFrame>,
     canaries: Sender<Committed>,
-    orders: Sender<OrderNote>,
+    notes: Sender<InstanceNote>,
     forwarded: Sender<Forwarded>,
     /// The number of batches and messages that were dropped. Its canaries tell the others.
     pub(super) dropped: Arc<AtomicU64>,
 }
 
 impl LinkSender {
-    pub(super) fn publish(&self, batch: Arc<[Published]>) {
-        if self.publications.try_send(batch).is_err() {
+    pub(super) fn send(&self, batch: BusBatch) {
+        if self.batches.try_send(batch).is_err() {
             self.drop_one();
         }
     }
@@ -72,8 +71,8 @@ impl LinkSender {
         let _ = self.canaries.try_send(committed);
     }
 
-    pub(super) fn order(&self, note: OrderNote) {
-        let _ = self.orders.try_send(note);
+    pub(super) fn note(&self, note: InstanceNote) {
+        let _ = self.notes.try_send(note);
     }
 
     pub(super) fn forward(&self, command: Forwarded) {
@@ -118,20 +117,20 @@ pub(super) struct RunningLink {
 impl RunningLink {
     /// Starts both threads. `number` tells the threads of one process apart.
     pub(super) fn start(link: &BusLink, number: u32, parts: &LinkParts) -> io::Result<RunningLink> {
-        let (publications, publications_in) = bounded(BUS_PUBLICATIONS);
+        let (batches, batches_in) = bounded(BUS_BATCHES);
         let (signals, signals_in) = bounded(BUS_SIGNALS);
         let (canaries, canaries_in) = bounded(1);
-        let (orders, orders_in) = bounded(BUS_ORDERS);
+        let (notes, notes_in) = bounded(BUS_NOTES);
         let (forwarded, forwarded_in) = bounded(FORWARDED);
         let (interests, interests_in) = bounded(INTERESTS);
         let dropped = Arc::new(AtomicU64::new(0));
         let settings = link_settings(link, &parts.settings);
         let (monitor, gauges) = (Arc::clone(&settings.monitor), Arc::clone(&settings.gauges));
         let queues = SenderQueues {
-            publications: publications_in,
+            batches: batches_in,
             signals: signals_in,
             canaries: canaries_in,
-            orders: orders_in,
+            notes: notes_in,
             dropped: Arc::clone(&dropped),
             key: Arc::clone(&parts.key),
             forwards: Forwards::new(
@@ -148,7 +147,8 @@ impl RunningLink {
             waker: Arc::clone(&waker),
             hurried: Arc::clone(&hurried),
             mailboxes: Arc::clone(&parts.mailboxes),
-            reads: parts.reads.clone(),
+            reads: parts.store.reads.clone(),
+            streams: parts.store.streams.clone(),
             key: Arc::clone(&parts.key),
             board: Arc::clone(&parts.board),
             routes: Some(parts.routes.clone()),
@@ -162,7 +162,7 @@ impl RunningLink {
         let receive =
             Builder::new().name(format!("bus-receive-{number}")).spawn(move || receiver.run(&ending))?;
         let link = link.clone();
-        let sender = LinkSender { link, publications, signals, canaries, orders, forwarded, dropped };
+        let sender = LinkSender { link, batches, signals, canaries, notes, forwarded, dropped };
         Ok(RunningLink { sender, interests, waker, stopping, receive, monitor, gauges, hurried, counted: 0 })
     }
 

@@ -18,13 +18,13 @@ mod slots;
 mod verdict;
 
 use super::config::BusSettings;
-use super::ends::RouteSender;
+use super::ends::{RouteSender, StoreQueues};
 use super::running::RunningBus;
+use crate::job::Mailbox;
 use crate::job::bus::BusInbox;
 use crate::job::orders::OrderBoard;
-use crate::job::{Mailbox, Read};
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use links::{LinkParts, SendRoutes, SenderThreads};
 use routes::RouteWorker;
 use send::SendRouter;
@@ -44,10 +44,10 @@ pub(super) fn start(
     settings: BusSettings,
     inbox: BusInbox,
     mailboxes: Arc<[Mailbox]>,
-    reads: Sender<Read>,
+    store: StoreQueues,
     board: Arc<OrderBoard>,
 ) -> io::Result<RunningBus> {
-    let BusInbox { publications, signals, canaries, orders, interests, bell, dropped, hurried, key } = inbox;
+    let BusInbox { batches, signals, canaries, notes, interests, bell, dropped, hurried, key } = inbox;
     let (hints, hints_in) = bounded(HINTS);
     let (asks, asks_in) = bounded(1);
     let (maps, maps_in) = bounded(1);
@@ -61,7 +61,7 @@ pub(super) fn start(
     let parts = LinkParts {
         settings,
         mailboxes,
-        reads,
+        store,
         board,
         key,
         forwarded,
@@ -78,8 +78,7 @@ pub(super) fn start(
             tracing::error!("bus-slots panicked");
         }
     })?;
-    let router =
-        SendRouter { publications, signals, canaries, orders, forwarded: forwarded_in, routes, senders };
+    let router = SendRouter { batches, signals, canaries, notes, forwarded: forwarded_in, routes, senders };
     let send = Builder::new().name("bus-send".into()).spawn(move || router.run())?;
     Ok(RunningBus { waker: bell, stopping, receive, send })
 }

@@ -6,8 +6,7 @@ use super::divide::divide;
 use super::links::{SendRoutes, SenderThreads};
 use crate::follow::routing::partition_of;
 use crate::follow::slot_map::BusLink;
-use crate::job::bus::{Committed, OrderNote, SignalFrame};
-use crate::wire::publication::Published;
+use crate::job::bus::{BusBatch, Committed, InstanceNote, SignalFrame};
 use crate::wire::slot::Partition;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, never, select};
@@ -23,10 +22,10 @@ const HELD: usize = 1_024;
 const GLANCE: Duration = Duration::from_millis(5);
 
 pub(super) struct SendRouter {
-    pub(super) publications: Receiver<Arc<[Published]>>,
+    pub(super) batches: Receiver<BusBatch>,
     pub(super) signals: Receiver<SignalFrame>,
     pub(super) canaries: Receiver<Committed>,
-    pub(super) orders: Receiver<OrderNote>,
+    pub(super) notes: Receiver<InstanceNote>,
     /// Commands that masters refused because their slots moved.
     pub(super) forwarded: Receiver<Forwarded>,
     pub(super) routes: Arc<ArcSwap<SendRoutes>>,
@@ -52,12 +51,12 @@ impl SendRouter {
 
     fn divide_all(&self) {
         let (mut signals, mut canaries) = (self.signals.clone(), self.canaries.clone());
-        let (mut orders, mut held) = (self.orders.clone(), VecDeque::new());
+        let (mut notes, mut held) = (self.notes.clone(), VecDeque::new());
         loop {
             let patience = if held.is_empty() { Duration::from_secs(1) } else { GLANCE };
             select! {
-                recv(self.publications) -> batch => match batch {
-                    Ok(batch) => self.publish(&batch),
+                recv(self.batches) -> batch => match batch {
+                    Ok(batch) => self.divide(&batch),
                     // Disconnected and empty, as in the sender of one server.
                     Err(_) => return,
                 },
@@ -69,9 +68,9 @@ impl SendRouter {
                     Ok(canary) => self.canary(&canary),
                     Err(_) => canaries = never(),
                 },
-                recv(orders) -> note => match note {
-                    Ok(note) => self.order(note),
-                    Err(_) => orders = never(),
+                recv(notes) -> note => match note {
+                    Ok(note) => self.note(note),
+                    Err(_) => notes = never(),
                 },
                 recv(self.forwarded) -> refused => {
                     held.extend(refused.ok().map(|refused| (refused, monotonic() + HELD_MAX)));
@@ -82,12 +81,20 @@ impl SendRouter {
         }
     }
 
-    fn publish(&self, batch: &Arc<[Published]>) {
+    fn divide(&self, batch: &BusBatch) {
         let routes = self.routes.load();
-        for (place, part) in divide(batch, &routes.by_partition) {
+        let send = |place: usize, part| {
             if let Some(sender) = routes.senders.get(place) {
-                sender.publish(part);
+                sender.send(part);
             }
+        };
+        match batch {
+            BusBatch::Published(batch) => divide(batch, |one| &one.channel, &routes.by_partition)
+                .into_iter()
+                .for_each(|(place, part)| send(place, BusBatch::Published(part))),
+            BusBatch::Streamed(batch) => divide(batch, |one| &one.id.channel, &routes.by_partition)
+                .into_iter()
+                .for_each(|(place, part)| send(place, BusBatch::Streamed(part))),
         }
     }
 
@@ -101,9 +108,9 @@ impl SendRouter {
         self.routes.load().senders.iter().for_each(|sender| sender.canary(canary.clone()));
     }
 
-    fn order(&self, note: OrderNote) {
+    fn note(&self, note: InstanceNote) {
         if let Some(sender) = self.routes.load().of(Partition::FIRST) {
-            sender.order(note);
+            sender.note(note);
         }
     }
 }

@@ -31,6 +31,11 @@ impl Scrape {
         )?;
         sheet.counter("bus_signals", "Signals received from other instances", read(&bus.signals))?;
         sheet.counter(
+            "bus_stream_changes",
+            "Changes of open streams received from other instances",
+            read(&bus.streamed),
+        )?;
+        sheet.counter(
             "bus_messages_garbled",
             "Bus messages discarded because they were malformed, forged or of another version",
             read(&bus.garbled),

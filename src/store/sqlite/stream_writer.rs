@@ -125,6 +125,8 @@ impl StreamWriter {
                         late.extend(order(ledger, job, now, out));
                     }
                     StreamWork::Detach { producer } => ledger.detach(producer, now),
+                    // No other instance writes to this file.
+                    StreamWork::Hint { .. } => {}
                 }
             }
             has_pieces &= ledger.has_waiting();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::wire::publication::Stored;
 use crate::wire::push;
-use crate::wire::stream::StreamMark;
+use crate::wire::stream::{Generation, News, Position, StreamId, StreamMark, StreamNews, StreamState};
 use proptest::prelude::*;
 
 const ORIGIN: Origin = Origin(0x0102_0304_0506_0708);
@@ -71,6 +71,7 @@ proptest! {
     fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes, &key(), &channel());
         let _ = read_canary(&bytes, &key(), "x");
+        let _ = read_note(&bytes, &key(), "x");
         let _ = origin(&bytes);
     }
 
@@ -162,8 +163,145 @@ fn newer_version_and_unknown_kind_are_distinguished_from_a_forged_message() {
     bytes[0] = VERSION + 1;
     assert_eq!(read(&bytes, &key(), &channel()).err(), Some(EnvelopeFault::Version));
     let mut bytes = sealed(&[]);
-    bytes[1] = 9;
+    bytes[1] = 99;
     assert_eq!(read(&bytes, &key(), &channel()).err(), Some(EnvelopeFault::Seal));
     seal(&mut bytes, &key(), "c1");
     assert_eq!(read(&bytes, &key(), &channel()).err(), Some(EnvelopeFault::Unknown));
+}
+
+fn stream_frame(members: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let text = format!(r#"{{"stream":{{{members}}}}}"#);
+    server_frame::write(&mut frame, server_frame::Opcode::Text, text.as_bytes());
+    frame
+}
+
+fn place(offset: u64, generation: u32) -> String {
+    format!(r#""channel":"c1","offset":{offset},"gen":{generation}"#)
+}
+
+fn piece(offset: u64, generation: u32, at: u32, next: u32) -> Vec<u8> {
+    let text = "x".repeat((next - at) as usize);
+    stream_frame(&format!(r#"{},"at":{at},"text":"{text}","next":{next}"#, place(offset, generation)))
+}
+
+fn stream_news(offset: u64, generation: u32, news: News) -> StreamNews {
+    StreamNews {
+        id: StreamId { channel: channel(), offset: Offset(offset) },
+        generation: Generation(generation),
+        news,
+    }
+}
+
+fn pieces_of(at: u32, next: u32, frames: Vec<u8>) -> News {
+    News::Pieces { at: Position(at), next: Position(next), frames: frames.into() }
+}
+
+fn state_of(state: StreamState, frame: &[u8]) -> News {
+    News::State(state, Arc::from(frame))
+}
+
+fn sealed_news(news: &[StreamNews]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    streamed(&mut bytes, &key(), ORIGIN, "c1", news);
+    bytes
+}
+
+fn any_news() -> impl Strategy<Value = StreamNews> {
+    let lengths = prop::collection::vec(1_u32..20, 1..4);
+    (any::<u64>(), any::<u32>(), 0_u32..1_000, lengths, 0_usize..5).prop_map(
+        |(offset, generation, at, lengths, kind)| {
+            let state = StreamState::ALL[kind % 3];
+            let news = match kind {
+                0 => {
+                    let frame = format!(
+                        r#"{},"at":0,"text":"","next":0,"state":"paused""#,
+                        place(offset, generation)
+                    );
+                    News::Restarted(stream_frame(&frame).into())
+                }
+                1 => {
+                    let frame = format!(r#"{},"state":"{}""#, place(offset, generation), state.word());
+                    state_of(state, &stream_frame(&frame))
+                }
+                _ => {
+                    let (mut reached, mut frames) = (at, Vec::new());
+                    for length in lengths {
+                        frames.extend(piece(offset, generation, reached, reached + length));
+                        reached += length;
+                    }
+                    pieces_of(at, reached, frames)
+                }
+            };
+            stream_news(offset, generation, news)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn written_changes_of_streams_are_read_back(sent in prop::collection::vec(any_news(), 0..5)) {
+        let bytes = sealed_news(&sent);
+        let Ok(Message::Streamed(found)) = read(&bytes, &key(), &channel()) else { panic!("not read") };
+        prop_assert_eq!(format!("{found:?}"), format!("{sent:?}"));
+        prop_assert_eq!(sealed_news(&found), bytes);
+    }
+
+    #[test]
+    fn hint_is_read_back_and_only_by_instances(offset in any::<u64>()) {
+        let (id, mut bytes) = (StreamId { channel: channel(), offset: Offset(offset) }, Vec::new());
+        stream_hint(&mut bytes, &key(), ORIGIN, "c1", &id);
+        prop_assert_eq!(read_note(&bytes, &key(), "c1"), Ok(InstanceMessage::StreamHint(id)));
+        prop_assert_eq!(read(&bytes, &key(), &channel()).err(), Some(EnvelopeFault::Kind));
+    }
+}
+
+#[test]
+fn changes_of_streams_that_differ_from_their_frames_are_refused() {
+    let (right, paused) = (piece(7, 2, 3, 5), stream_frame(&format!(r#"{},"state":"paused""#, place(7, 2))));
+    assert!(
+        read(&sealed_news(&[stream_news(7, 2, pieces_of(3, 5, right.clone()))]), &key(), &channel()).is_ok()
+    );
+    let two = [right.clone(), piece(7, 2, 5, 6)].concat();
+    for wrong in [
+        stream_news(8, 2, pieces_of(3, 5, right.clone())),
+        stream_news(7, 3, pieces_of(3, 5, right.clone())),
+        stream_news(7, 2, pieces_of(2, 5, right.clone())),
+        stream_news(7, 2, pieces_of(3, 6, right.clone())),
+        stream_news(7, 2, pieces_of(3, 5, two.clone())),
+        stream_news(7, 2, pieces_of(3, 6, two[..two.len() - 1].to_vec())),
+        stream_news(7, 2, pieces_of(3, 3, Vec::new())),
+        stream_news(7, 2, pieces_of(3, 6, [right.clone(), piece(7, 2, 4, 6)].concat())),
+        stream_news(7, 2, pieces_of(3, 5, frame("c1", 7, "1"))),
+        stream_news(7, 2, News::Restarted(right.into())),
+        stream_news(7, 2, state_of(StreamState::Streaming, &paused)),
+        stream_news(7, 2, News::Restarted(paused.into())),
+    ] {
+        let fault = read(&sealed_news(std::slice::from_ref(&wrong)), &key(), &channel()).err();
+        assert_eq!(fault, Some(EnvelopeFault::Frame), "{wrong:?}");
+    }
+}
+
+#[test]
+fn part_of_a_publication_in_a_stream_is_read_from_its_frame() {
+    for stream in StreamMark::ALL {
+        let mut frame = Vec::new();
+        let change =
+            if matches!(stream, StreamMark::Ended(_)) { Change::Edits(Offset(3)) } else { Change::None };
+        let data = r#"{"stream":"begun"}"#;
+        let stored = Stored {
+            offset: Offset(7),
+            key: None,
+            user: "ann",
+            time_ms: 1,
+            change,
+            stream,
+            deleted_by: None,
+            data,
+        };
+        push::publication(&mut frame, &channel(), &stored);
+        let bytes = sealed(&[published(7, change, &frame)]);
+        let Ok(Message::Publications(read)) = read(&bytes, &key(), &channel()) else { panic!("not read") };
+        assert_eq!(read[0].stream, stream);
+    }
 }

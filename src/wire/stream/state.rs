@@ -130,6 +130,11 @@ impl StreamMark {
         Self::ALL.into_iter().find(|mark| i64::from(mark.code()) == code)
     }
 
+    /// Reads the member `stream` of a publication: no part for a word of a later version.
+    pub fn of_word(word: &str) -> StreamMark {
+        Self::ALL.into_iter().find(|mark| mark.word() == Some(word)).unwrap_or_default()
+    }
+
     /// The value of the member `stream` of a publication, if it has one.
     pub const fn word(self) -> Option<&'static str> {
         match self {
@@ -160,6 +165,7 @@ mod tests {
         for (code, mark) in StreamMark::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(mark.code()), code);
             assert_eq!(StreamMark::of_code(code as i64), Some(mark));
+            assert_eq!(mark.word().map_or(StreamMark::None, StreamMark::of_word), mark);
         }
         for (place, state) in StreamState::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(state.code()), place + 1);

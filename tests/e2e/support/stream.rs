@@ -12,7 +12,12 @@ pub const CHANNEL: &str = "c";
 
 /// A gateway with auth and with windows as short as they may be.
 pub fn setup() -> Setup {
-    Setup::new().env("SEAWALL_AUTH_SECRET", SECRET).env("SEAWALL_STREAMS_ROLLUP_MS", "20").unlimited()
+    with_streams(Setup::new())
+}
+
+/// The same for a gateway that is one of several.
+pub fn with_streams(setup: Setup) -> Setup {
+    setup.env("SEAWALL_AUTH_SECRET", SECRET).env("SEAWALL_STREAMS_ROLLUP_MS", "20").unlimited()
 }
 
 /// A connection of a user with these rights.
