@@ -3,9 +3,9 @@
 import type {
   Channel, ChannelEvents, ChannelOptions, ChannelState, Cursor, HistoryOptions, Page, Publication, Published, PublishOptions,
 } from './api.js';
-import { invalid, SeawallError } from './error.js';
+import { need } from './error.js';
+import { iterate } from './iteration.js';
 import { newKey } from './key.js';
-import { ITERATION_MAX } from './limits.js';
 import { Cell, notify } from './observable.js';
 import type { NewEntry } from './state.js';
 import type { Frame } from './wire.js';
@@ -29,21 +29,29 @@ const EVENTS: readonly string[] = ['publication', 'edit', 'delete', 'signal', 'p
 /** A name, which may be that of a personal channel. */
 const NAME = /^(?=.{1,128}$)(\$user:)?[\w.:-]+$/;
 const KEY = /^[!-~]{1,64}$/;
-const whole = (value: unknown, least: number) => value === undefined || (Number.isSafeInteger(value) && (value as number) >= least);
+
+/** Checks an optional whole number. */
+const number = (name: string, value: unknown, least: number, most = Infinity): void =>
+  need(value === undefined || (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most), `${name} must be a whole number of at least ${least}${most < Infinity ? ` and at most ${most}` : ''}.`);
+
+/** Checks that not both of two options are given. */
+const apart = (names: string, one: unknown, other: unknown): void => need(one === undefined || other === undefined, `${names} exclude each other.`);
 
 /** Checks the arguments of `client.channel()`. */
 export function check(name: string, { last, from, catchUp }: ChannelOptions): void {
-  if (typeof name !== 'string' || !NAME.test(name)) throw invalid(`A channel name must be 1 to 128 of A-Z, a-z, 0-9, '_', '.', ':' and '-', not ${JSON.stringify(name)}.`);
-  if (!whole(last, 0) || last! > 300) throw invalid('last must be a whole number from 0 to 300.');
-  if (last !== undefined && from) throw invalid('last and from exclude each other: pass one of them.');
-  if (from && (typeof from.epoch !== 'string' || from.offset === undefined || !whole(from.offset, 0))) throw invalid('from must be a cursor: { epoch, offset }.');
-  if (!whole(catchUp, 1)) throw invalid('catchUp must be a whole number of at least 1.');
+  need(typeof name === 'string' && NAME.test(name), `${JSON.stringify(name)} is not a channel name: 1 to 128 of A-Z, a-z, 0-9, _ . : -`);
+  number('last', last, 0, 300);
+  number('catchUp', catchUp, 1);
+  apart('last and from', last, from);
+  need(!from || (typeof from.epoch === 'string' && from.offset >= 0), 'from must be a cursor.');
+  number('from', from?.offset, 0);
 }
 
 function stringify(data: unknown, otherwise?: string): string {
   let json: string | undefined;
-  try { json = JSON.stringify(data) ?? otherwise; } catch (error) { throw invalid(`data is not JSON: ${(error as Error).message}`); }
-  if (json === undefined) throw invalid('data is required and must be JSON.');
+  let cause = 'data is required';
+  try { json = JSON.stringify(data) ?? otherwise; } catch (error) { cause = (error as Error).message; }
+  need(json, `data must be JSON: ${cause}.`);
   return json;
 }
 
@@ -62,8 +70,8 @@ export class Handle implements Channel {
   }
 
   on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): () => void {
-    if (!EVENTS.includes(event)) throw invalid(`${JSON.stringify(event)} is not an event of a channel: listen to ${EVENTS.join(', ')}.`);
-    if (typeof listener !== 'function') throw invalid('The listener must be a function.');
+    need(EVENTS.includes(event), `${JSON.stringify(event)} is not an event of a channel: listen to ${EVENTS.join(', ')}.`);
+    need(typeof listener === 'function', 'The listener must be a function.');
     const all = (this.#listeners[event] ??= new Set());
     const own = (value: never) => listener(value);
     all.add(own);
@@ -74,6 +82,7 @@ export class Handle implements Channel {
     notify(this.#listeners[event] as Set<(value: ChannelEvents[E]) => void> ?? [], value);
   }
 
+  // Not `async`: the promise of the owner must be the one that the app gets.
   publish(data: unknown, options: PublishOptions = {}): Promise<Published> {
     try {
       return this.owner.publish(this.#entry(data, options));
@@ -84,14 +93,18 @@ export class Handle implements Channel {
 
   #entry(data: unknown, { key = newKey(), edits, deletes }: PublishOptions): NewEntry {
     const json = stringify(data, deletes ? 'null' : undefined);
-    if (typeof key !== 'string' || !KEY.test(key)) throw invalid('key must be 1 to 64 bytes of visible ASCII.');
-    if (!whole(edits, 1) || !whole(deletes, 1) || (edits && deletes)) throw invalid('edits or deletes must be an offset of at least 1, and not both.');
+    need(typeof key === 'string' && KEY.test(key), 'key must be 1 to 64 bytes of visible ASCII.');
+    number('edits', edits, 1);
+    number('deletes', deletes, 1);
+    apart('edits and deletes', edits, deletes);
     return { key, channel: this.name, data: JSON.parse(json), json, edits, deletes };
   }
 
   async history({ before, after, limit }: HistoryOptions = {}): Promise<Page> {
-    if (!whole(before, 0) || !whole(after, 0) || !whole(limit, 0)) throw invalid('before, after and limit must be whole numbers of at least 0.');
-    if (before !== undefined && after !== undefined) throw invalid('before and after exclude each other: pass one of them.');
+    number('before', before, 0);
+    number('after', after, 0);
+    number('limit', limit, 0);
+    apart('before and after', before, after);
     return this.owner.request({ channel: this.name, before, after, limit });
   }
 
@@ -107,47 +120,6 @@ export class Handle implements Channel {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Publication> {
-    const waiting: Publication[] = [];
-    let behind = false;
-    let over = false;
-    let wake = () => {};
-    let last: Promise<unknown> = Promise.resolve();
-    const stop = [
-      this.on('publication', (one) => {
-        if (behind) return;
-        behind = waiting.push(one) > ITERATION_MAX;
-        wake();
-      }),
-      this.state.subscribe(() => wake()),
-    ];
-    const end = () => {
-      over = true;
-      stop.forEach((off) => off());
-      wake();
-    };
-    const take = async (): Promise<IteratorResult<Publication>> => {
-      for (;;) {
-        const value = over ? undefined : waiting.shift();
-        if (value && !(behind && !waiting.length)) return { done: false, value };
-        if (value) {
-          end();
-          throw new SeawallError({ code: 'overrun', message: `This iteration fell ${ITERATION_MAX} publications behind: continue from offset ${value.offset} with history.` });
-        }
-        if (over || this.state.value.phase === 'left') return { done: true, value };
-        await new Promise<void>((resolve) => { wake = resolve; });
-      }
-    };
-    return {
-      // Calls take turns, so that each gets the next publication in call order.
-      next: () => {
-        const mine = last.then(take);
-        last = mine.catch(() => {});
-        return mine;
-      },
-      return: async () => {
-        end();
-        return { done: true, value: undefined };
-      },
-    };
+    return iterate(this);
   }
 }

@@ -7,7 +7,7 @@ import { PAGE, WINDOW } from './limits.js';
 import { TRANSIENT_CODES, type Ask, type Event, type Request, type Sub, type Turn } from './state.js';
 import { publicationOf, type Begin, type Frame, type WireError, type WirePage, type WirePublication } from './wire.js';
 
-const FORBIDDEN = 'You may not read this channel: use a token with the right to subscribe.';
+const FORBIDDEN = 'You may not read this channel.';
 
 /** Adds a subscription that the app wants. */
 export function subscribe(t: Turn, event: Event & { is: 'subscribe' }): void {
@@ -48,21 +48,22 @@ export function interrupt(t: Turn): void {
 /** Starts or refuses a subscription, from the reply to `subscribe` or an element of `recovered`. */
 export function begin(t: Turn, start: Begin, link: number): void {
   const sub = t.s.subs.get(start.channel);
-  const { because, epoch, head, floor } = start;
+  const { because, epoch, head, floor, rights } = start;
+  const isForbidden = because === 'forbidden';
+  const isRefused = isForbidden || because === 'unavailable';
   if (!sub) {
     // The app left the channel while `connect` was in progress.
-    if (because !== 'unavailable' && because !== 'forbidden') t.ask(link, { for: 'leave' }, 'unsubscribe', { channel: start.channel });
+    if (!isRefused) t.ask(link, { for: 'leave' }, 'unsubscribe', { channel: start.channel });
     return;
   }
-  if (because === 'unavailable' || because === 'forbidden') {
-    const message = because === 'forbidden' ? FORBIDDEN : 'This channel cannot be read now.';
-    return refuse(t, sub, { code: because, message, retryMs: because === 'unavailable' ? advised(start.retry_ms) ?? 1000 : undefined });
+  if (isRefused) {
+    return refuse(t, sub, { code: because, message: isForbidden ? FORBIDDEN : 'This channel cannot be read now.', retryMs: isForbidden ? undefined : advised(start.retry_ms) ?? 1000 });
   }
   Object.assign(sub, { on: link, replaying: true });
   if (sub.epoch === undefined) sub.last = sub.heard = Math.max(head - sub.want, floor - 1);
   else if (because === 'epoch_changed' || epoch !== sub.epoch) restart(t, sub, epoch, floor);
   sub.epoch = epoch;
-  sub.view = { ...sub.view, floor, error: undefined };
+  sub.view = { ...sub.view, floor, rights, error: undefined };
   gap(t, sub, head - sub.catchUp, 'skipped');
 }
 
@@ -92,9 +93,12 @@ export function freed(t: Turn): void {
   }
 }
 
-/** Tries the channels that were refused for a right, because the new token may grant it. */
+/** Tries the channels that were refused for a right, because the new token may grant it. The rights on the others may differ too. */
 export function regained(t: Turn): void {
-  for (const sub of t.s.subs.values()) if (sub.view.error?.code !== 'too_large') again(sub);
+  for (const sub of t.s.subs.values()) {
+    if (sub.view.rights) sub.view = { ...sub.view, rights: undefined };
+    if (sub.view.error?.code !== 'too_large') again(sub);
+  }
 }
 
 /** Requests a refused subscription again. Returns `false` if it was not refused. */

@@ -4,7 +4,7 @@ import type {
   Channel, ChannelOptions, Client, Clock, Cursor, Options, Outbox, OutboxEntry, OutboxKeeper, Published, Socket, SocketClass, State, Status,
 } from './api.js';
 import { check, Handle, type Owner } from './channel.js';
-import { invalid, SeawallError } from './error.js';
+import { need, SeawallError } from './error.js';
 import { users } from './identity.js';
 import { newKey } from './key.js';
 import { OUTBOX_ENTRIES_MAX, SIGNAL_BURST_MS, SIGNAL_BYTES, SIGNAL_MS } from './limits.js';
@@ -20,18 +20,18 @@ interface Waiter<T> {
   readonly reject: (error: SeawallError) => void;
 }
 
-const CLOSED = new SeawallError({ code: 'closed', message: 'This client is closed: create a new one.' });
+const CLOSED = new SeawallError({ code: 'closed', message: 'This client is closed.' });
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Resolves the gateway's address to a `ws:` or `wss:` URL. In a page it may be relative. */
 function address(url: string): string {
+  let whole: URL | undefined;
   try {
-    if (typeof url !== 'string') throw url;
-    const whole = new URL(url, globalThis.location?.href);
+    whole = new URL(url, globalThis.location?.href);
     whole.protocol = whole.protocol.replace(/^http/, 'ws');
-    if (/^wss?:$/.test(whole.protocol)) return whole.href;
   } catch { /* reported below */ }
-  throw invalid(`${JSON.stringify(url)} is not a gateway address, such as wss://chat.example/ws.`);
+  need(typeof url === 'string' && /^wss?:/.test(whole?.protocol!), `${JSON.stringify(url)} is not a gateway address, such as wss://chat.example/ws.`);
+  return whole!.href;
 }
 
 class Shell implements Client, Owner {
@@ -93,7 +93,7 @@ class Shell implements Client, Owner {
   /** Opens the outbox and connects. Until then the client does nothing but keep what the app asks for. */
   start(): void {
     const { outbox, token, WebSocket = globalThis.WebSocket } = this.options;
-    if (!WebSocket) throw invalid('This runtime has no WebSocket: pass options.WebSocket, for example from the package ws, or idle: true to connect later.');
+    need(WebSocket, 'There is no WebSocket here: pass options.WebSocket, as from the package ws, or idle: true.');
     this.url = address(this.url);
     this.#started = true;
     const kept = this.options.flags?.load(this.url, users(this.#s)[0]);
@@ -153,7 +153,7 @@ class Shell implements Client, Owner {
     const { key } = entry;
     const done = new Promise<Published>((resolve, reject) => {
       if (this.#over) return reject(CLOSED);
-      if (this.#promises.has(key) || this.#s.outbox.some((one) => one.key === key)) return reject(invalid(`A publication with the key ${key} is already in the outbox.`));
+      need(!this.#promises.has(key) && !this.#s.outbox.some((one) => one.key === key), `A publication with the key ${key} is already in the outbox.`);
       this.#promises.set(key, { resolve, reject });
       queueMicrotask(() => {
         // The outbox shows the result, so an unhandled rejection of a queued publication is not an error.

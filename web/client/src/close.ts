@@ -25,7 +25,7 @@ export const advised = (ms: unknown): number | undefined =>
 /** Explains an end for which there is no message. A browser gives no cause for a failed connection, so the usual ones are named. */
 function explain(code: number, reason: string, wasOpen: boolean): string {
   if (reason !== 'lost') return `The gateway ended the connection: ${reason.replaceAll('_', ' ')} (${code}).`;
-  return wasOpen ? 'The connection was lost.' : 'No connection: the gateway may not run, the path may be wrong, or its certificate may not be trusted.';
+  return wasOpen ? 'The connection was lost.' : 'No connection: wrong address, a gateway that does not run, or a certificate that is not trusted.';
 }
 
 /** Reads how a connection ended from the `bye` push or, if that was missed, from the close frame. */

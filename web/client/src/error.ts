@@ -20,5 +20,7 @@ export class SeawallError extends Error implements Failure {
   }
 }
 
-/** Creates the error for an invalid argument. */
-export const invalid = (message: string): SeawallError => new SeawallError({ code: 'invalid', message });
+/** Throws the error for an invalid argument, unless it is valid. */
+export function need(isValid: unknown, message: string): asserts isValid {
+  if (!isValid) throw new SeawallError({ code: 'invalid', message });
+}

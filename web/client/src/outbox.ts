@@ -54,7 +54,7 @@ export function queue(t: Turn, { entry }: Event & { is: 'publish' }): void {
     const mine = owned(s);
     const least = mine.find((one) => one.state === 'sent') ?? mine.find((one) => one.state === 'failed');
     if (!least) {
-      return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications are waiting: wait until some are sent, or discard some.` });
+      return refuse({ code: 'outbox_full', message: `${OUTBOX_ENTRIES_MAX} publications are waiting: send or discard some first.` });
     }
     remove(t, least.key);
     t.do({ do: 'forget', key: least.key });
@@ -100,7 +100,7 @@ export function discard(t: Turn, key: string): void {
   if (!entry || entry.state === 'sending' || entry.state === 'sent') return;
   remove(t, key);
   t.do({ do: 'forget', key });
-  t.do({ do: 'settle', key, failure: { code: 'discarded', message: 'Discarded before the gateway confirmed it.' } });
+  t.do({ do: 'settle', key, failure: { code: 'discarded', message: 'This was discarded.' } });
 }
 
 /** Handles the reply to a publish. */

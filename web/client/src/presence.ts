@@ -40,6 +40,8 @@ export interface Presence extends Observable<PresenceState> {
 
 type Members = Map<string, PresenceMember>;
 
+const isOpen = (phase: string): boolean => /live|syncing/.test(phase);
+
 class Roster extends Cell<PresenceState> implements Presence {
   readonly #listeners = { join: new Set<never>(), leave: new Set<never>(), state: new Set<never>() } as unknown as Record<keyof PresenceEvents, Set<(member: PresenceMember) => void>>;
   readonly #channel: Handle;
@@ -55,8 +57,10 @@ class Roster extends Cell<PresenceState> implements Presence {
     channel.on('presence', (frame) => this.#take(frame));
     const stop = channel.state.subscribe(({ phase }) => {
       if (phase === 'left') stop();
-      if (!/live|syncing/.test(phase)) this.#lose();
+      if (!isOpen(phase)) this.#lose();
     });
+    // Else the first frame comes.
+    if (isOpen(channel.state.value.phase)) void this.#read(new Map());
   }
 
   on(event: keyof PresenceEvents, listener: (member: PresenceMember) => void): () => void {
@@ -122,6 +126,7 @@ class Roster extends Cell<PresenceState> implements Presence {
         const page = await this.#ask('presence', { after });
         if (this.#pages !== pages) return;
         failures = 0;
+        this.#revision ??= page.revision;
         put(pages, page.members);
         after = page.members?.at(-1)?.user;
         if (page.more) continue;
@@ -157,8 +162,8 @@ function put(members: Members | undefined, all: readonly PresenceMember[] = []):
 }
 
 /**
- * Follows the roster of a channel that was opened with `watch`, in the same synchronous turn as `client.channel()`:
- * `presence(client.channel('lobby', { present: {}, watch: 'members' }))`.
+ * Follows the roster of a channel that was opened with `watch`: `presence(client.channel('lobby', { present: {}, watch: 'members' }))`.
+ * After the synchronous turn of `client.channel()` it reads the roster first.
  */
 export function presence<T>(channel: Channel<T>): Presence {
   return new Roster(channel as unknown as Channel<never>);

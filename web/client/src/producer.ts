@@ -2,7 +2,7 @@
 
 import type { Client } from './api.js';
 import type { Owner } from './channel.js';
-import { invalid, SeawallError } from './error.js';
+import { need, SeawallError } from './error.js';
 import { newKey } from './key.js';
 import { Pace, type Sender } from './pace.js';
 import { joined, PIECE_MAX, type Piece } from './pieces.js';
@@ -240,7 +240,7 @@ class Out implements Producer, Sender {
   /** Throws if nothing can be written. */
   #room(): void {
     if (this.#over) throw this.#over;
-    if (this.#isEnding) throw invalid('This stream is ending: nothing can be added to it.');
+    need(!this.#isEnding, 'This stream is ending: nothing can be added to it.');
     if (this.#waiting >= 2 * WINDOW_BYTES) {
       throw new SeawallError({ code: 'outbox_full', message: `${WINDOW_BYTES} bytes wait to be stored: await write() before the next one.` });
     }

@@ -124,7 +124,7 @@ function overdue(t: Turn): void {
   if (s.move && now >= s.move.deadline) s.move = undefined;
   if (now >= s.retryAt! || (s.next === undefined && now >= s.move?.at!)) connection.dial(t);
   for (const [id, { until }] of s.requests) {
-    if (now >= until) answer(t, id, undefined, { code: 'timeout', message: `No reply within ${REQUEST_MS / 1000} s: try again once connected.` });
+    if (now >= until) answer(t, id, undefined, { code: 'timeout', message: `No reply within ${REQUEST_MS / 1000} s.` });
   }
 }
 
@@ -172,7 +172,7 @@ function answer(t: Turn, request: number, page?: object, failure?: Failure): voi
 }
 
 function failRequests(t: Turn): void {
-  for (const id of t.s.requests.keys()) answer(t, id, undefined, { code: 'closed', message: 'The connection is closed for good: see client.state.' });
+  for (const id of t.s.requests.keys()) answer(t, id, undefined, { code: 'closed', message: 'The connection is closed for good.' });
 }
 
 /** Closes a replaced link once nothing depends on it. */

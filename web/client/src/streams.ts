@@ -117,9 +117,10 @@ class Open extends Cell<readonly Stream[]> {
   /** Streams with changes that listeners do not know. */
   readonly #changed = new Set<One>();
 
-  constructor(channel: Handle) {
+  constructor(channel: Handle, begun: Iterable<number>) {
     super([]);
     this.#channel = channel;
+    for (const offset of begun) this.#miss(this.#begin(offset));
     const tap = ({ id, stream }: Frame) => {
       if (id === undefined && stream?.channel === channel.name) this.#take(stream);
     };
@@ -265,9 +266,10 @@ class Open extends Cell<readonly Stream[]> {
 }
 
 /**
- * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. A stream leaves the
- * list when it ends; its message is then a usual one, with the whole text. It ends when the channel's handle leaves.
+ * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. Later, name the
+ * offsets of the messages whose `stream` is `begun`: what was missed of them is requested. A stream leaves the list when it ends; its
+ * message is then a usual one, with the whole text. It ends when the channel's handle leaves.
  */
-export function streams<T>(channel: Channel<T>): Streams {
-  return new Open(channel as unknown as Handle);
+export function streams<T>(channel: Channel<T>, begun: Iterable<number> = []): Streams {
+  return new Open(channel as unknown as Handle, begun);
 }

@@ -1,7 +1,7 @@
 /** The module `seawall-client/timeline`: a channel as a chat draws it, for every framework or none. Separate, so that only its users load it. */
 
 import type { Channel, Client, Cursor, Observable } from './api.js';
-import { invalid } from './error.js';
+import { need } from './error.js';
 import { Items, WINDOWS_MAX, type TimelineItem } from './items.js';
 import { Cell } from './observable.js';
 
@@ -61,7 +61,7 @@ class Following<T> extends Cell<TimelineState<T>> implements Timeline<T> {
   #due = false;
 
   constructor(client: Client, channel: Channel<T>, { window = 500, read }: TimelineOptions) {
-    if (!Number.isSafeInteger(window) || window < 1) throw invalid('window must be a whole number of at least 1.');
+    need(Number.isSafeInteger(window) && window > 0, 'window must be a whole number of at least 1.');
     super(undefined as never);
     this.#channel = channel;
     this.#read = read;

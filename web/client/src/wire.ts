@@ -17,6 +17,7 @@ export interface Begin {
   readonly head: number;
   readonly floor: number;
   readonly because?: 'too_far' | 'expired' | 'epoch_changed' | 'forbidden' | 'unavailable';
+  readonly rights?: readonly string[];
   readonly retry_ms?: number;
 }
 

@@ -292,7 +292,7 @@ test('each ending has a message, with what the runtime says about a failed conne
   server.sockets[0]!.lost();
   assert.equal(message(it), 'The connection was lost.');
   for (const [event, text] of [
-    [{}, /path may be wrong/],
+    [{}, /wrong address/],
     [{ message: 'Unexpected server response: 404' }, /^Unexpected server response: 404$/],
     [{ message: '', error: { message: 'failed', cause: { message: 'connect ECONNREFUSED; 127.0.0.1:1' } } }, /^connect ECONNREFUSED, 127\.0\.0\.1:1$/],
   ] as const) {
@@ -312,7 +312,7 @@ test('wrong arguments of plain JavaScript are named', async (t) => {
   const room = it.channel('c');
   assert.throws(() => room.on('bogus' as never, () => {}), /"bogus" is not an event of a channel: listen to publication, edit,/);
   assert.throws(() => room.on('gap', undefined as never), /must be a function/);
-  assert.throws(() => it.channel(5 as never), /channel name must be .* not 5/);
+  assert.throws(() => it.channel(5 as never), /5 is not a channel name/);
   await assert.rejects(room.publish(1, { key: 5 as never }), /key must be/);
   assert.throws(() => connect(undefined as never, { WebSocket: new Server().Socket }), /undefined is not a gateway address/);
 });

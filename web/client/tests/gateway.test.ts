@@ -136,7 +136,7 @@ test('an invalid address, channel name or data is rejected at once', { skip }, a
   assert.throws(() => ann.channel('$own'), SeawallError);
   const room = ann.channel<unknown>('room');
   await assert.rejects(room.publish(undefined), /data is required/);
-  await assert.rejects(room.publish(1n), /not JSON/);
+  await assert.rejects(room.publish(1n), /must be JSON/);
   await assert.rejects(room.publish('x'.repeat(70_000)), /70\d\d\d bytes but the gateway accepts 65536/);
   await assert.rejects(room.history({ before: 1, after: 1 }), /exclude/);
   assert.deepEqual(ann.outbox.value, []);

@@ -13,7 +13,7 @@ const { views } = JSON.parse(readFileSync(new URL('../../../../tests/vectors/pre
 
 /** A channel whose gateway is the test: `page` answers the reads of pages. */
 class Room {
-  readonly state = new Cell<ChannelState>({ phase: 'live' });
+  readonly state = new Cell<ChannelState>({ phase: 'waiting' });
   readonly asked: [name: string | undefined, body: object][] = [];
   readonly name = 'c1';
   page: (body: { after?: string }) => Promise<unknown> = () => new Promise(() => {});
@@ -31,6 +31,7 @@ class Room {
 
   roster(): [Presence, string[]] {
     const roster = presence(this as unknown as Channel);
+    this.state.set({ phase: 'live' });
     const events: string[] = [];
     for (const event of ['join', 'leave', 'state'] as const) roster.on(event, ({ user }) => events.push(`${event} ${user}`));
     return [roster, events];
@@ -70,6 +71,17 @@ test('a long roster is read page by page, and a change meanwhile is not lost', a
   await new Promise(setImmediate);
   assert.deepEqual([...roster.value.members.keys()].sort(), ['b', 'c', 'e']);
   assert.deepEqual(seen.sort(), ['join a', 'join b', 'join c', 'join e', 'leave a']);
+});
+
+test('a roster that is followed later than its channel is read, and then follows the changes', async () => {
+  const room = new Room();
+  room.state.set({ phase: 'live' });
+  room.page = () => Promise.resolve({ ...head(3, 2), members: [user('a'), user('b')] });
+  const [roster] = room.roster();
+  await new Promise(setImmediate);
+  assert.deepEqual([[...roster.value.members.keys()], roster.value.complete], [['a', 'b'], true]);
+  room.take({ ...head(4, 1), left: ['b'] });
+  assert.deepEqual([[...roster.value.members.keys()], room.asked.length], [['a'], 1]);
 });
 
 test('users who left a long roster while the connection was away are not on it', async () => {

@@ -8,7 +8,7 @@ import type { Channel, ChannelState, Publication } from '../src/api.js';
 import { SeawallError } from '../src/error.js';
 import { Cell, notify } from '../src/observable.js';
 import { answered, end, take, unread, wants, type Reading, type StreamEnd, type StreamFrame } from '../src/stream.js';
-import { streams, type StreamPiece } from '../src/streams.js';
+import { streams, type StreamPiece, type Streams } from '../src/streams.js';
 import type { Frame } from '../src/wire.js';
 import { client, fast, Server } from './fakes.js';
 import { until } from './gateway.js';
@@ -93,7 +93,12 @@ class Room {
       return this.answer(body, name);
     },
   };
-  readonly streams = streams(this as unknown as Channel);
+  readonly streams: Streams;
+
+  constructor(begun?: number[], answer?: Room['answer']) {
+    if (answer) this.answer = answer;
+    this.streams = streams(this as unknown as Channel, begun);
+  }
 
   on(event: string, listener: (value: never) => void): void {
     this.listeners[event] = listener;
@@ -149,6 +154,19 @@ test('while a channel is read from the log, only a frame says that a stream is o
   room.push({ gen: 1, at: 0, text: 'late', events: [], next: 4, state: 'streaming' }, 1);
   await settle();
   assert.deepEqual(room.streams.value.map(({ offset, text }) => [offset, text.value]), [[3, 'so far']]);
+});
+
+test('streams that began before they are followed are requested', async () => {
+  const room = new Room([59, 61], async ({ offset }) => {
+    if (offset === 61) throw new SeawallError({ code: 'ended', message: '', state: 'completed', edit: 70 });
+    return { channel: 'c1', offset, gen: 2, at: 0, text: 'so far', events: [], next: 6, state: 'streaming' };
+  });
+  await settle();
+  await settle();
+  assert.deepEqual(room.asked.map(([name, { offset, after }]) => [name, offset, after]), [['stream', 59, 0], ['stream', 61, 0]]);
+  room.push({ gen: 2, at: 6, text: ' and', next: 10 });
+  await settle();
+  assert.deepEqual(room.streams.value.map(({ offset, text }) => [offset, text.value]), [[59, 'so far and']]);
 });
 
 test('a hole is requested, again after an outage, and never after a refusal', async () => {

@@ -166,6 +166,11 @@ export interface ChannelState {
     readonly phase: 'waiting' | 'syncing' | 'live' | 'refused' | 'left';
     /** The oldest offset that the gateway keeps, as last reported. */
     readonly floor?: number;
+    /**
+     * The user's rights on the channel, such as `publish`, when the subscription began. `undefined`: all, because the gateway has auth off, or
+     * unknown, before the first reply and after a token refresh. So `rights?.includes('publish') ?? true` is whether to offer a composer.
+     */
+    readonly rights?: readonly string[];
     /** The reason that the subscription is refused or has to wait. */
     readonly error?: Failure;
 }

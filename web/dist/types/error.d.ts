@@ -13,5 +13,5 @@ export declare class SeawallError extends Error implements Failure {
     readonly edit?: number;
     constructor({ message, ...more }: Failure);
 }
-/** Creates the error for an invalid argument. */
-export declare const invalid: (message: string) => SeawallError;
+/** Throws the error for an invalid argument, unless it is valid. */
+export declare function need(isValid: unknown, message: string): asserts isValid;

@@ -31,7 +31,7 @@ export interface Presence extends Observable<PresenceState> {
     absent(): Promise<void>;
 }
 /**
- * Follows the roster of a channel that was opened with `watch`, in the same synchronous turn as `client.channel()`:
- * `presence(client.channel('lobby', { present: {}, watch: 'members' }))`.
+ * Follows the roster of a channel that was opened with `watch`: `presence(client.channel('lobby', { present: {}, watch: 'members' }))`.
+ * After the synchronous turn of `client.channel()` it reads the roster first.
  */
 export declare function presence<T>(channel: Channel<T>): Presence;

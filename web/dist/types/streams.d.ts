@@ -29,7 +29,8 @@ export interface Stream extends AsyncIterable<StreamPiece> {
 /** The open streams of a channel, in the order of their begins. */
 export type Streams = Observable<readonly Stream[]>;
 /**
- * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. A stream leaves the
- * list when it ends; its message is then a usual one, with the whole text. It ends when the channel's handle leaves.
+ * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. Later, name the
+ * offsets of the messages whose `stream` is `begun`: what was missed of them is requested. A stream leaves the list when it ends; its
+ * message is then a usual one, with the whole text. It ends when the channel's handle leaves.
  */
-export declare function streams<T>(channel: Channel<T>): Streams;
+export declare function streams<T>(channel: Channel<T>, begun?: Iterable<number>): Streams;

@@ -2,24 +2,26 @@
 
 import { useEffect, useRef, useState, type ReactNode } from 'react';
 import type { Client } from 'seawall-client';
-import { durable } from 'seawall-client/outbox';
-import { ChatBoundary, SeawallProvider, StatusBanner, useConnection, useSeawall, type Kit } from 'seawall-react';
-import { clearDrafts, useChannel } from 'seawall-react/chat';
-import { FindDialog, KeysDialog, ProfileDialog, SignIn } from './dialogs.tsx';
+import { ChatBoundary, SeawallProvider, useConnection, useSeawall, type Kit } from 'seawall-react';
+import { clearDrafts, useChannel } from '../../react/src/channel.ts';
+import { Deferred } from './deferred.tsx';
 import { readLink, writeLink } from './link.ts';
+import { load, useLater } from './load.ts';
 import * as memory from './memory.ts';
-import { Face } from './parts.tsx';
-import { Plugs } from './plugs.tsx';
-import { OPENED, OutageCard, Room } from './room.tsx';
-import { Channels, People, Works } from './sidebar.tsx';
+import { Dialog, Face } from './parts.tsx';
+import { OPENED } from './opened.ts';
+import { OutageCard, Room } from './room.tsx';
+import { outbox } from './outbox.ts';
+import { Channels } from './sidebar.tsx';
 import { accountOf, connection, type ShownConnection } from './words.ts';
 
 const LOBBY = 'lobby';
 /** Between two subscriptions of all channels: a subscription is over one turn after its last component. */
 const RESUBSCRIBE_MS = 50;
-const outbox = durable();
 
-type Panel = 'profile' | 'find' | 'keys' | 'menu';
+const DIALOGS = { profile: { id: 'profile', title: 'You' }, find: { id: 'channels', title: 'Open a channel' }, keys: { id: 'keys', title: 'Keys' } };
+
+type Panel = keyof typeof DIALOGS | 'menu';
 
 export function App({ kit }: { readonly kit: Kit }): ReactNode {
   const [link] = useState(readLink);
@@ -62,6 +64,9 @@ function Page(props: PageProps): ReactNode {
   // The gateway may know the same token now: another attempt is what the person asks for.
   const signIn = (next: string) => { if (next === token) client.reconnect(); else onToken(next); };
   const shown = connection(own, token !== '');
+  const later = useLater();
+  // A first view does not wait for them. Once they are here, they work without a connection too.
+  useEffect(() => { if (own.online || own.because) void load(); }, [own.online, own.because]);
   const keys = useOwnKeys();
   const [roster, hideRoster] = useRoster();
   const setUnread = useTitle(channel);
@@ -110,7 +115,7 @@ function Page(props: PageProps): ReactNode {
   });
 
   const profile = <button type="button" id="me" className="item" onClick={() => setPanel('profile')}><Face name={face} /><span><bdi>{face}</bdi><small>{isNamed ? 'Your account' : 'Guest'}</small></span></button>;
-  const instead = shown.needsToken ? <SignIn key={token} text={sentence(shown.text)} onToken={signIn} /> : undefined;
+  const instead = shown.needsToken ? <Deferred>{({ SignIn }) => <SignIn key={token} text={shown.text} onToken={signIn} />}</Deferred> : undefined;
   return (
     <div id="page" data-menu={panel === 'menu'}>
       <aside id="sidebar" aria-label="Seawall">
@@ -118,37 +123,37 @@ function Page(props: PageProps): ReactNode {
         {profile}
         <ChatBoundary name="sidebar">
           {roster !== 'changing' && <Channels names={names} open={channel} onOpen={open} onLeave={leave} onFind={() => setPanel('find')} onUnread={setUnread} isRosterShown={roster === 'shown'} onNoRoster={hideRoster} />}
-          {roster === 'shown' && <People key={channel} channel={channel} />}
-          <Works />
-          {isDemo && <Plugs />}
+          {roster === 'shown' && later && <later.People key={channel} channel={channel} />}
+          {later && <later.Works />}
+          {isDemo && later && <later.Plugs />}
         </ChatBoundary>
       </aside>
       {panel === 'menu' && <div id="shade" onClick={close} />}
       <div id="main">
+        {later && <later.HidingBar key={channel} />}
         <header id="bar">
           <button type="button" id="menu" className="icon" aria-label="Channels and people" aria-expanded={panel === 'menu'} onClick={() => setPanel(panel === 'menu' ? undefined : 'menu')}>☰</button>
           <h1><span className="hash" aria-hidden="true">#</span><bdi>{channel}</bdi></h1>
           <State shown={shown} />
           <button type="button" id="more" className="icon" aria-label="Your name and token" onClick={() => setPanel('profile')}>⋯</button>
         </header>
-        {offered !== '' && (
-          <form id="offer" className="row" role="alert" onSubmit={(event) => { event.preventDefault(); onToken(offered); setOffered(''); }}>
-            <span>This link carries a token. Sign in with it?</span>
-            <button type="submit" className="strong">Sign in</button>
-            <button type="button" id="offer-ignore" onClick={() => setOffered('')}>Ignore</button>
-          </form>
-        )}
+        {offered !== '' && <Deferred>{({ Offer }) => <Offer onAnswer={(isTaken) => {
+          if (isTaken) onToken(offered);
+          setOffered('');
+        }} />}</Deferred>}
         {roster !== 'changing' && <Open channel={channel} instead={instead} room={(inner) => (
           <Room key={`${channel} ${accountOf(token)}`} channel={channel} name={author} token={token} needsToken={shown.needsToken} keys={keys} instead={inner} notice={notice} />
         )} />}
       </div>
-      {panel === 'profile' && <ProfileDialog name={name} user={user} token={token} onClose={close} onSave={(newName, newToken) => {
-        setName(newName);
-        memory.name.write(newName);
-        if (newToken !== token || own.phase === 'closed') signIn(newToken);
-      }} />}
-      {panel === 'find' && <FindDialog names={names} onOpen={open} onClose={close} />}
-      {panel === 'keys' && <KeysDialog onClose={close} />}
+      {panel !== undefined && panel !== 'menu' && <Dialog key={panel} {...DIALOGS[panel]} onClose={close}>{(end) => <Deferred>{({ FindDialog, KeysDialog, ProfileDialog }) => (
+        panel === 'find' ? <FindDialog names={names} onOpen={(next) => { open(next); end(); }} /> : panel === 'keys' ? <KeysDialog /> : (
+          <ProfileDialog name={name} user={user} token={token} onSave={(newName, newToken) => {
+            setName(newName);
+            memory.name.write(newName);
+            end();
+            if (newToken !== token || own.phase === 'closed') signIn(newToken);
+          }} />
+        ))}</Deferred>}</Dialog>}
     </div>
   );
 }
@@ -159,17 +164,12 @@ function Open({ channel, instead, room }: { readonly channel: string; readonly i
   const { online, because } = useConnection();
   const isNewcomer = !online && because !== undefined && messages.length === 0;
   const card = instead ?? (isNewcomer ? <OutageCard /> : undefined);
-  return <>{card === undefined && <div id="banner"><StatusBanner /></div>}{room(card)}</>;
+  return <>{card === undefined && <div id="banner">{(online || because) && <Deferred>{({ StatusBanner }) => <StatusBanner />}</Deferred>}</div>}{room(card)}</>;
 }
 
 function State({ shown }: { readonly shown: ShownConnection }): ReactNode {
   return <div id="state" data-state={shown.state} title={shown.text}><span className="visually-hidden">{shown.text}</span></div>;
 }
-
-const sentence = (text: string): string => {
-  const rest = text.replace(/^stopped: /, '');
-  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}${/[.!?]$/.test(rest) ? '' : '.'}`;
-};
 
 /** The meaning of a key anywhere on the page: a dialog, or a step in the list of channels. */
 function keyOf({ key, ctrlKey, metaKey, altKey, target }: KeyboardEvent): 'find' | 'keys' | 1 | -1 | undefined {

@@ -1,7 +1,7 @@
 // The composer: the draft of the channel, or the text of a message that is edited.
 
 import { useEffect, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
-import { useDraft } from 'seawall-react/chat';
+import { useDraft } from '../../react/src/channel.ts';
 
 /** A stored message that is edited. */
 export interface Editing {

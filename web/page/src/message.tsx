@@ -2,7 +2,7 @@
 
 import { createContext, useContext, useState, type ReactNode } from 'react';
 import type { Stream } from 'seawall-client/streams';
-import { Answer } from 'seawall-react/streams';
+import { useLater } from './load.ts';
 import { isLong } from './markup.ts';
 import { clockTime, Face, Marked } from './parts.tsx';
 import type { MessageRow, Outgoing, Row } from './rows.ts';
@@ -16,6 +16,8 @@ export interface MessageActions {
   /** Deletes after a while in which it can be undone. */
   remove(row: MessageRow): void;
   undo(row: MessageRow): void;
+  /** Deletes the message at this offset now. */
+  erase(offset: number): void;
   retry(one: Outgoing): void;
   editFailed(one: Outgoing): void;
   discard(one: Outgoing): void;
@@ -46,6 +48,7 @@ export const isOpen = (row: Row): row is MessageRow => row.kind === 'message' &&
 function Message({ row, active, actions }: Omit<LineProps, 'row'> & { readonly row: MessageRow }): ReactNode {
   const { user, own, next, time, data, edited, deleted, isGoing, offset, outgoing, stream, question } = row;
   const streams = useContext(Streams);
+  const later = useLater();
   const state = outgoing?.progress.state;
   const isGone = deleted || isGoing || (outgoing?.kind === 'deletes' && state !== 'failed');
   const names = ['message', own && 'own', next && 'next', isGone && 'deleted', state === 'failed' && 'failed', offset === undefined && state !== 'failed' && 'waiting'];
@@ -59,10 +62,10 @@ function Message({ row, active, actions }: Omit<LineProps, 'row'> & { readonly r
         <time dateTime={Number.isNaN(at.getTime()) ? undefined : at.toISOString()} title={at.toLocaleString()}>{clockTime(time)}</time>
         {edited && !isGone && <span className="edited">edited</span>}
       </div>
-      {isGone ? <p className="text">Message deleted</p> : stream === undefined ? <Body text={data} tabIndex={tabIndex} /> : (
-        <Answer item={row.source} stream={streams.find((one) => one.offset === offset)} tabIndex={tabIndex} onRetry={question === undefined ? undefined : () => actions.askAgain(question)}>
+      {isGone ? <p className="text">Message deleted</p> : stream === undefined ? <Body text={data} tabIndex={tabIndex} /> : !later ? <Unread row={row} tabIndex={tabIndex} /> : (
+        <later.Answer item={row.source} stream={streams.find((one) => one.offset === offset)} tabIndex={tabIndex} onRetry={question === undefined ? undefined : () => actions.askAgain(question)}>
           {(text, isOpen) => (isOpen ? <Marked text={text} /> : <Body text={text} tabIndex={tabIndex} />)}
-        </Answer>
+        </later.Answer>
       )}
       {isGoing && <p className="progress"><button type="button" className="plain" tabIndex={tabIndex} onClick={() => actions.undo(row)}>Undo</button></p>}
       {outgoing && <Sending one={outgoing} tabIndex={tabIndex} actions={actions} />}
@@ -73,6 +76,16 @@ function Message({ row, active, actions }: Omit<LineProps, 'row'> & { readonly r
         </div>
       )}
     </article>
+  );
+}
+
+/** An answer before the part that follows it is here: in the same place, with a line for what that says. */
+function Unread({ row: { data, stream }, tabIndex }: { readonly row: MessageRow; readonly tabIndex: number }): ReactNode {
+  return (
+    <div className="sw-answer" data-open={stream === 'begun' || undefined}>
+      <div className="sw-answer-text" dir="auto"><Body text={data} tabIndex={tabIndex} /></div>
+      {stream !== 'completed' && <div className="sw-note" />}
+    </div>
   );
 }
 

@@ -3,7 +3,7 @@
 import { useEffect, useRef, type ReactNode } from 'react';
 import type { Channel } from 'seawall-client';
 import { useConnection, useSeawall } from 'seawall-react';
-import { useChannel } from 'seawall-react/chat';
+import { useChannel } from '../../react/src/channel.ts';
 import { plugsOf } from './plug.ts';
 
 /** The channel on which the demo says what is unplugged, and takes signals. */

@@ -2,22 +2,23 @@
 
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore, type KeyboardEvent, type ReactNode } from 'react';
 import { newKey } from 'seawall-client';
+import type { Stream } from 'seawall-client/streams';
 import { ChatBoundary, MessageBoundary, plainText, ThreadBoundary, useAnnounce, useConnection, useOutbox, useSeawall } from 'seawall-react';
-import { MessageList, useChannel, usePublish, type UsedChannel } from 'seawall-react/chat';
-import { useStreams } from 'seawall-react/streams';
+import { useChannel, usePublish, type UsedChannel } from '../../react/src/channel.ts';
+import { MessageList } from '../../react/src/list.tsx';
 import { Composer, type Editing } from './composer.tsx';
+import type { Deletions } from './deletions.ts';
+import { useLater } from './load.ts';
 import type { OwnKeys } from './memory.ts';
 import { isOpen, Line, Streams, type MessageActions } from './message.tsx';
+import { OPENED } from './opened.ts';
 import { Countdown, clockTime } from './parts.tsx';
 import { firstUnread, isolated, Rows, textOf, type MessageRow, type Row } from './rows.ts';
-import { beginning, failure, mayPublish, outage, progress, refusal, typing as typingText, unsent } from './words.ts';
+import { beginning, failure, outage, progress, refusal, typing as typingText, unsent } from './words.ts';
 
-/** How each channel is opened. The newest messages, and the most missed ones to catch up on; if more were missed, only the newest are shown. */
-export const OPENED = { last: 50, catchUp: 1_000, window: 2_000 };
 /** A page of earlier messages. */
 const PAGE = 50;
-/** How long a deletion can be undone. It is sent afterwards, because a delete erases. */
-export const UNDO_MS = 6_000;
+const NONE: ReadonlySet<number> = new Set();
 
 export interface RoomProps {
   readonly channel: string;
@@ -39,7 +40,8 @@ export function Room(props: RoomProps): ReactNode {
 
 function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomProps): ReactNode {
   const view = useChannel(channel, OPENED);
-  const streams = useStreams(channel, OPENED);
+  const later = useLater();
+  const [streams, setStreams] = useState<readonly Stream[]>([]);
   const { client } = useSeawall();
   const { online } = useConnection();
   const publish = usePublish<unknown>(channel);
@@ -51,7 +53,9 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
   const [fault, setFault] = useState('');
   const [restored, setRestored] = useState<{ readonly text: string }>();
   const firstNew = useFirstNew(view);
-  const [going, remove, undo] = useUndo((offset) => { publish(null, { deletes: offset }).catch(report); });
+  const [going, setGoing] = useState(NONE);
+  const deletions = useRef<Deletions>(undefined);
+  useEffect(() => () => deletions.current?.end(), []);
   const made = useRef<Rows>(undefined);
   const isSynced = view.state.phase === 'live' || view.messages.length > 0;
   const rows = (made.current ??= new Rows()).list(view.messages, {
@@ -89,7 +93,14 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
   };
   const edit = (row: MessageRow) => setEditing({ offset: row.offset!, text: textOf(row.source.data) });
   const actions = useStable<MessageActions>({
-    edit, remove: (row) => remove(row.offset!), undo: (row) => undo(row.offset!),
+    edit,
+    remove(row) {
+      if (!later) return say('Not loaded yet: try again.');
+      deletions.current ??= new later.Deletions((offset) => actions.erase(offset), setGoing);
+      deletions.current.add(row.offset!);
+    },
+    erase: (offset) => void publish(null, { deletes: offset }).catch(report),
+    undo: (row) => deletions.current?.undo(row.offset!),
     retry: ({ key }) => retry(key),
     discard: ({ key }) => void discard(key),
     askAgain(offset) {
@@ -103,12 +114,13 @@ function Chat({ channel, name, token, needsToken, keys, instead, notice }: RoomP
       else setEditing({ offset: entry.edits, text: textOf(entry.data) });
     },
   });
-  const granted = mayPublish(token, channel) ?? !(online && failed.some(({ error }) => error?.code === 'forbidden'));
+  const granted = view.state.rights?.includes('publish') ?? !(online && failed.some(({ error }) => error?.code === 'forbidden'));
   const refused = refusal(view.state);
   const hint = fault || notice || typingText(view.typing.map(isolated));
   const count = unsent(online ? 0 : waiting.length, failed.length);
   return (
     <>
+      {later && <later.Followed channel={channel} onChange={setStreams} />}
       {instead ?? (
         <Streams.Provider value={streams}>
           <Log rows={rows} view={view} actions={actions} onFault={say} label={`Messages in ${channel}`}
@@ -228,50 +240,6 @@ function useFirstNew(view: UsedChannel<unknown>): { readonly id: string | undefi
     return () => document.removeEventListener('visibilitychange', change);
   }, []);
   return { id, forget: () => setId(undefined) };
-}
-
-/** Deletes after {@link UNDO_MS}, or when the channel or the page is left or hidden. Returns what is going, `remove` and `undo`. */
-function useUndo(erase: (offset: number) => void): [ReadonlySet<number>, (offset: number) => void, (offset: number) => void] {
-  const [going, setGoing] = useState<ReadonlySet<number>>(new Set());
-  const timers = useRef(new Map<number, ReturnType<typeof setTimeout>>()).current;
-  const latest = useRef(erase);
-  latest.current = erase;
-  const change = () => setGoing(new Set(timers.keys()));
-  const end = (offset: number) => {
-    clearTimeout(timers.get(offset));
-    timers.delete(offset);
-    latest.current(offset);
-  };
-  useEffect(() => {
-    const all = () => {
-      if (timers.size === 0) return;
-      [...timers.keys()].forEach(end);
-      change();
-    };
-    // A page that is in the background may end without a word.
-    const onHidden = () => { if (document.hidden) all(); };
-    addEventListener('pagehide', all);
-    document.addEventListener('visibilitychange', onHidden);
-    return () => {
-      removeEventListener('pagehide', all);
-      document.removeEventListener('visibilitychange', onHidden);
-      all();
-    };
-  }, []);
-  const remove = (offset: number) => {
-    if (timers.has(offset)) return;
-    timers.set(offset, setTimeout(() => {
-      end(offset);
-      change();
-    }, UNDO_MS));
-    change();
-  };
-  const undo = (offset: number) => {
-    clearTimeout(timers.get(offset));
-    timers.delete(offset);
-    change();
-  };
-  return [going, remove, undo];
 }
 
 /** Returns one object for all renders, whose methods are the newest. */

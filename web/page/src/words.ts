@@ -111,41 +111,15 @@ export function unsent(waiting: number, failed: number): string {
   return [waiting > 0 && `${waiting} waiting`, failed > 0 && `${failed} failed`].filter(Boolean).join(' · ');
 }
 
-const CAPABILITIES: Readonly<Record<string, string>> = {
-  publish: 'Sending messages', history: 'Earlier messages', instant_delivery: 'Instant delivery', sign_in: 'Signing in', replies: 'Assistant replies',
-};
-/** Capabilities that work unless they are lost. */
-const ALWAYS = ['publish', 'history'];
-
-/** Turns the list of lost capabilities round: what works, and what does not. Empty if nothing is lost. */
-export function works(lost: readonly string[]): readonly { readonly name: string; readonly works: boolean }[] {
-  if (lost.length === 0) return [];
-  const all = [...ALWAYS.filter((one) => !lost.includes(one)).map((one) => [one, true] as const), ...lost.map((one) => [one, false] as const)];
-  return all.map(([one, isThere]) => ({ name: CAPABILITIES[one] ?? one.charAt(0).toUpperCase() + one.slice(1).replaceAll('_', ' '), works: isThere }));
-}
-
 /** True for a channel name that clients may use. Names with `$` are reserved for the gateway. */
 export const isChannelName = (text: string): boolean => /^[A-Za-z0-9_.:-]{1,128}$/.test(text);
-
-const claimsOf = (token: string): unknown => JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/')));
 
 /** Returns the account of a token: its claim `sub`, as far as it can be read here, else the token itself. */
 export function accountOf(token: string): string {
   try {
-    const { sub } = claimsOf(token) as { sub?: unknown };
+    const { sub } = JSON.parse(atob(token.split('.')[1]!.replaceAll('-', '+').replaceAll('_', '/'))) as { sub?: unknown };
     return typeof sub === 'string' && sub !== '' ? sub : token;
   } catch {
     return token;
-  }
-}
-
-/** True if a token grants to publish on a channel. Unknown if the token cannot be read here or does not list channels: the gateway decides. */
-export function mayPublish(token: string, channel: string): boolean | undefined {
-  try {
-    const claims = claimsOf(token) as { channels?: { pattern: string; rights: string[] }[] };
-    const matches = (pattern: string) => (pattern.endsWith('*') ? channel.startsWith(pattern.slice(0, -1)) : channel === pattern);
-    return claims.channels?.some(({ pattern, rights }) => matches(pattern) && rights.includes('publish'));
-  } catch {
-    return undefined;
   }
 }

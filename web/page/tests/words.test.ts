@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ending, OutboxEntry } from 'seawall-client';
 import { plugsOf } from '../src/plug.ts';
-import { accountOf, connection, mayPublish, outage, progress, unsent, works } from '../src/words.ts';
+import { accountOf, connection, outage, progress, unsent } from '../src/words.ts';
+import { works } from '../src/works.ts';
 
 const lost: Ending = { code: 1006, reason: 'lost', message: '' };
 const entry = (state: OutboxEntry['state'], more: Partial<OutboxEntry> = {}): OutboxEntry =>
@@ -61,13 +62,6 @@ test('the list of what is lost is turned round, and is empty while nothing is', 
 
 test('what waits and what failed is counted', () => {
   assert.deepEqual([unsent(0, 0), unsent(2, 0), unsent(0, 1), unsent(2, 1)], ['', '2 waiting', '1 failed', '2 waiting · 1 failed']);
-});
-
-test('a token that lists its channels says where the user may write; any other leaves it to the gateway', () => {
-  const token = (claims: object) => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
-  const own = token({ channels: [{ pattern: 'room.*', rights: ['subscribe', 'publish'] }, { pattern: 'lobby', rights: ['subscribe'] }] });
-  assert.deepEqual(['room.1', 'lobby', 'other'].map((name) => mayPublish(own, name)), [true, false, false]);
-  assert.deepEqual(['', 'opaque', token({ sub: 'ann' }), 'a.b.c'].map((one) => mayPublish(one, 'lobby')), [undefined, undefined, undefined, undefined]);
 });
 
 test('an account is the subject of its token, or the token', () => {

@@ -1,7 +1,6 @@
-import { useCallback, useContext, useEffect, useState, type ReactNode } from 'react';
+import { useEffect, useState, type ReactNode } from 'react';
 import { PACE_MS, type Announcement } from './announcements.js';
-import { Context } from './context.js';
-import { spareKit } from './kit.js';
+import { useKit } from './use-kit.js';
 
 /**
  * Not in the style sheet, so that the texts are never seen; and not an attribute, which a policy without 'unsafe-inline' forbids in the
@@ -12,7 +11,7 @@ export const hide = (node: HTMLElement | null): void => { if (node) Object.assig
 
 /** Two live regions, one polite and one assertive, which are given one text at a time. The provider has one. */
 export function Announcer(): ReactNode {
-  const kit = useContext(Context).kit ?? spareKit();
+  const kit = useKit();
   const [now, setNow] = useState<Announcement>();
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -40,7 +39,4 @@ export function Announcer(): ReactNode {
 }
 
 /** Returns a function that has a text read by a screen reader: `urgent` before all others, for failures. */
-export function useAnnounce(): (text: string, urgent?: boolean) => void {
-  const kit = useContext(Context).kit ?? spareKit();
-  return useCallback((text, urgent) => kit.announce(text, urgent), [kit]);
-}
+export const useAnnounce = (): ((text: string, urgent?: boolean) => void) => useKit().announce;

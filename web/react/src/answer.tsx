@@ -1,12 +1,16 @@
 import { useContext, useEffect, useRef, useState, type ReactNode } from 'react';
+import type { Client } from 'seawall-client';
 import { isEnd, type Stream, type StreamState } from 'seawall-client/streams';
 import { hide } from './announcer.js';
 import { PACE_MS } from './announcements.js';
+import { TEXT_MS } from './banner.js';
+import { Cell } from './cell.js';
 import { Context } from './context.js';
-import { spareKit } from './kit.js';
 import { sentenceEnd } from './sentences.js';
 import { useStream } from './stream.js';
 import { textOf } from './text.js';
+import { useKit } from './use-kit.js';
+import { useValue } from './value.js';
 import type { AnswerWords } from './words.js';
 
 const WORDS: AnswerWords = {
@@ -39,7 +43,8 @@ const stops: (() => void)[] = [];
 
 /** A text that is being written, or was: with a caret, its state in words, and buttons to stop it and to ask again. */
 export function Answer({ item, stream, onRetry, tabIndex, children = (text) => text }: AnswerProps): ReactNode {
-  const kit = useContext(Context).kit ?? spareKit();
+  const kit = useKit();
+  const { client } = useContext(Context);
   const words = { ...WORDS, ...kit.words.answers };
   const [fault, setFault] = useState('');
   // A stream leaves the list before its message has the text of the end.
@@ -47,18 +52,22 @@ export function Answer({ item, stream, onRetry, tabIndex, children = (text) => t
   last.current = stream ?? last.current;
   const isBegun = item.stream === 'begun';
   const used = useStream(isBegun || stream ? last.current : undefined);
-  const state: StreamState = last.current && isBegun ? used.state : isBegun ? 'streaming' : item.stream ?? 'completed';
+  const known: StreamState = last.current && isBegun ? used.state : isBegun ? 'streaming' : item.stream ?? 'completed';
+  // While the reader is away, the state of the author is not known.
+  const isOpen = !isEnd(known);
+  const isAway = useAway(client) && isOpen;
+  const state = isAway ? 'paused' : known;
   const text = isBegun ? used.text : textOf(item);
-  const isOpen = !isEnd(state);
-  const canStop = isOpen && stream !== undefined && state !== 'cancelling' && fault === '';
+  const canStop = isOpen && !isAway && stream !== undefined && state !== 'cancelling' && fault === '';
   const stop = () => { stream?.cancel().catch((error: Error) => setFault(error.message)); };
   useEscape(canStop ? stop : undefined);
-  const spoken = useSentences(text, isOpen, state in words ? String(words[state as 'failed']) : '');
+  const said = isAway ? kit.words.reconnecting : state in words ? words[state as 'failed'] : '';
+  const spoken = useSentences(text, isOpen, said);
   const event = useRef({ count: 0, after: '' });
   if (used.events.length !== event.current.count) event.current = { count: used.events.length, after: text };
   // The last event goes on until text follows it.
   const doing = state === 'streaming' && event.current.after === text ? used.events.at(-1) : undefined;
-  const note = fault || (doing ? words.event(doing.type) : state in words ? String(words[state as 'failed']) : '');
+  const note = fault || (doing ? words.event(doing.type) : said);
   const isRetried = onRetry && (state === 'failed' || state === 'interrupted');
   return (
     <div className="sw-answer" data-state={state} data-open={isOpen || undefined}>
@@ -73,6 +82,20 @@ export function Answer({ item, stream, onRetry, tabIndex, children = (text) => t
       <div ref={hide} role="status">{spoken}</div>
     </div>
   );
+}
+
+/** The state where there is no client. */
+const NO_CLIENT = new Cell<object>({ session: true });
+
+/** Returns true while there is no connection, after the time for which nothing is said about that. */
+function useAway(client: Client | undefined): boolean {
+  const isAway = !('session' in useValue<object>(client?.state ?? NO_CLIENT, NO_CLIENT.value));
+  const [isLong, setLong] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(setLong, isAway ? TEXT_MS : 0, isAway);
+    return () => clearTimeout(timer);
+  }, [isAway]);
+  return isAway && isLong;
 }
 
 /** Stops the answer at Escape, unless a dialog or another part of the page took the key. */

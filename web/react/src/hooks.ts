@@ -15,7 +15,7 @@ const NOTHING: readonly OutboxEntry[] = [];
 /** Returns the client and the kit. */
 export function useSeawall(): { readonly client: Client; readonly kit: Kit } {
   const { client, kit } = useContext(Context);
-  if (!client || !kit) throw new Error('There is no SeawallProvider around this component: put one around the app.');
+  if (!client || !kit) throw new Error('Put a SeawallProvider around this component.');
   return { client, kit };
 }
 

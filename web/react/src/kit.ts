@@ -13,8 +13,10 @@ export interface KitOptions {
   readonly release?: string;
   /** Called once for each error, after it was counted. Pass it to your error tracker. */
   readonly onError?: (error: unknown, report: ErrorGroup) => void;
-  /** Reports errors to the gateway: `reports` of `seawall-client/reports`. Default: they stay in the page. */
-  readonly reports?: (client: Client) => Pick<Reporter, 'add' | 'raise' | 'close'>;
+  /**
+   * Reports errors to the gateway: `reports` of `seawall-client/reports`, or a function that loads it first. Default: they stay in the page.
+   */
+  readonly reports?: (client: Client) => OwnReporter | Promise<OwnReporter>;
   /** Adds to the context of an error, such as the route: at most 8 values of 96 characters, none of them secret. */
   readonly context?: () => Readonly<Record<string, string>>;
   /** Removes more from the texts of an error, after tokens, mail addresses, queries and long numbers were removed. */
@@ -27,6 +29,8 @@ export interface KitOptions {
   readonly log?: boolean;
   readonly now?: () => number;
 }
+
+type OwnReporter = Pick<Reporter, 'add' | 'raise' | 'close'>;
 
 /** Made by {@link createKit}. */
 export interface Kit {
@@ -48,7 +52,7 @@ export class OwnKit implements Kit {
   /** Adds the state of the client to the context of errors; set by the provider. */
   situation: () => Readonly<Record<string, string>> = () => ({});
   #memory: Memory = new Map();
-  #reporter: Pick<Reporter, 'add' | 'raise' | 'close'> | undefined;
+  #reporter: OwnReporter | undefined;
   /** Errors before there was a client. */
   #early: Errors = NO_ERRORS;
   /** The references of errors that were counted. */
@@ -81,41 +85,44 @@ export class OwnKit implements Kit {
       this.#reporter?.raise(seen, level);
       return seen;
     }
-    const { release, context: more, scrub = (text) => text, onError } = this.options;
+    const { release, context: more, scrub = String, onError } = this.options;
     let one: ErrorGroup;
     try {
       one = describe(error, level, String(component), { release, ...this.situation(), ...more?.(), ...context }, scrub, this.now());
     } catch {
       // A hook of the app, or a getter of the error, threw: the error counts all the same.
-      one = describe(new Error('An error that cannot be described'), level, '', {}, String, this.now());
+      one = describe(Error('Unknown error'), level, '', {}, String, this.now());
     }
     const { fingerprint } = one;
     this.#seen.set(error, fingerprint);
     this.errors.set(add(this.errors.value, one));
     if (this.#reporter) this.#reporter.add(one);
     else if (this.options.reports) this.#early = add(this.#early, one);
-    const group = this.errors.value.groups.find((group) => group.fingerprint === fingerprint)!;
-    try { onError?.(thrown, group); } catch (failure) { queueMicrotask(() => { throw failure; }); }
+    try { onError?.(thrown, this.errors.value.groups.find((group) => group.fingerprint === fingerprint)!); } catch (failure) { queueMicrotask(() => { throw failure; }); }
     return fingerprint;
   }
 
   /** Reports errors through a client, those of before included. Returns the end. */
   reportTo(client: Client): () => void {
-    const reporter = this.options.reports?.(client);
-    this.#reporter = reporter;
-    for (const one of reporter ? this.#early.groups : []) reporter!.add(one);
-    if (reporter) this.#early = NO_ERRORS;
+    let [reporter, over]: [OwnReporter?, boolean?] = [];
+    Promise.resolve(this.options.reports?.(client)).then((made) => {
+      if (over) made?.close();
+      else if (made) {
+        this.#reporter = reporter = made;
+        this.#early.groups.forEach(made.add, made);
+        this.#early = NO_ERRORS;
+      }
+    }, () => {});
     return () => {
+      over = true;
       // Another client may follow: what this one did not report is reported through that.
       for (const one of reporter?.close() ?? []) this.#early = add(this.#early, one);
       if (this.#reporter === reporter) this.#reporter = undefined;
     };
   }
 
-  /** Has a text read by a screen reader. */
-  announce(text: string, urgent = false): void {
-    this.announcements.set(enqueue(this.announcements.value, { text, urgent }, this.words.newMessages));
-  }
+  /** Has a text read by a screen reader. Works detached. */
+  readonly announce = (text: string, urgent = false): void => this.announcements.set(enqueue(this.announcements.value, { text, urgent }, this.words.newMessages));
 }
 
 /** Makes the kit of an app. Make one, outside the components. */

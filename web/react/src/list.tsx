@@ -1,8 +1,8 @@
 import { memo, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
 import { Context } from './context.js';
-import { spareKit, type OwnKit } from './kit.js';
 import { arrived } from './rooms.js';
 import { plainText } from './text.js';
+import { useKit } from './use-kit.js';
 import { above, below, isNewDay, lastStored, range, storedAfter, type ListItem } from './window.js';
 
 /** Distance in pixels within which the reader is at the end. */
@@ -64,7 +64,7 @@ const dayLine = (time: number): string => new Date(time).toLocaleDateString(unde
 /** A log of messages, of which at most 150 are in the document. It follows the end while the reader is there, and else keeps its place. */
 export function MessageList<T extends ListItem>(props: MessageListProps<T>): ReactNode {
   const { items, children, version, hasOlder = false, loading = false, onOlder, onEnd, empty } = props;
-  const { words } = useContext(Context).kit ?? spareKit();
+  const { words } = useKit();
   const { label = words.messages } = props;
   /** The item with which the window begins. Absent: the end is followed. */
   const [first, setFirst] = useState<string>();
@@ -201,7 +201,7 @@ function firstVisible(box: Element, list: Element): { readonly row: Element; rea
  * old, unless its channel knows better. Times are not compared: those of messages are the gateway's, and a clock here may be wrong.
  */
 function useSpoken(items: readonly ListItem[]): void {
-  const kit: OwnKit = useContext(Context).kit ?? spareKit();
+  const kit = useKit();
   const spoken = useRef({ last: undefined as string | undefined, shown: false, failed: new Set<string>() });
   useEffect(() => {
     const it = spoken.current;

@@ -4,6 +4,7 @@ import type { Channel, ChannelOptions, ChannelState, Client, Cursor } from 'seaw
 import type { Presence, PresenceState } from 'seawall-client/presence';
 import { timeline, type Timeline, type TimelineItem, type TimelineOptions } from 'seawall-client/timeline';
 import { Cell } from './cell.js';
+import { made } from './made.js';
 
 export type RoomOptions = ChannelOptions & TimelineOptions;
 
@@ -37,7 +38,9 @@ export const arrived = new WeakMap<object, boolean>();
 interface Opened {
   readonly channel: Channel;
   readonly timeline: Timeline;
-  readonly roster: Presence | undefined;
+  /** True if the subscription watches the roster. */
+  readonly watches: boolean;
+  roster?: Presence | undefined;
 }
 
 export class Room {
@@ -72,6 +75,7 @@ export class Room {
     clearTimeout(this.#closing);
     this.#users += 1;
     if (!this.opened) this.#open();
+    this.#enrol(this.opened!);
     return () => {
       this.#users -= 1;
       // Strict mode, and a list that is keyed again, use it again in this turn.
@@ -93,22 +97,24 @@ export class Room {
   readonly sent = (): void => { this.#typedAt = 0; };
 
   #open(): void {
-    const { window, read, ...options } = this.#options;
-    const presence = this.#presence;
-    const channel = this.client.channel(this.name, { ...(presence && { watch: 'members' as const }), ...options });
-    const messages = timeline(this.client, channel, { ...(window !== undefined && { window }), ...(read && { read }) });
-    const roster = presence?.(channel);
-    this.opened = { channel, timeline: messages, roster };
+    const { window, read, ...options } = { ...(this.#presence && { watch: 'members' as const }), ...this.#options };
+    const channel = this.client.channel(this.name, options);
+    const messages = timeline(this.client, channel, { ...(window && { window }), ...(read && { read }) });
+    this.opened = { channel, timeline: messages, watches: !!options.watch };
     this.#begun = false;
     // A component whose effects ran again may hold a room that was closed.
     this.all.set(this.name, this);
     for (const [name, room] of this.all) if (!room.opened && performance.now() - room.#made > UNUSED_MS) this.all.delete(name);
     messages.subscribe(this.#changed);
     channel.state.subscribe(this.#changed);
-    roster?.subscribe((value) => this.roster.set(value));
     channel.on('publication', ({ user, data }) => void this.#typing.delete(typist(user, data)));
     channel.on('signal', ({ user, data }) => this.#signal(user, data));
     this.#changed();
+  }
+
+  /** Follows the roster once a component asks for it. The channel has to watch it for that. */
+  #enrol(opened: Opened): void {
+    if (!opened.roster && opened.watches) (opened.roster = this.#presence?.(opened.channel))?.subscribe((value) => this.roster.set(value));
   }
 
   #close(): void {
@@ -167,9 +173,6 @@ const rooms = new WeakMap<Client, Map<string, Room>>();
 
 /** Returns the room of a channel, or a new one that is not open. */
 export function roomOf(client: Client, name: string): Room {
-  let all = rooms.get(client);
-  if (!all) rooms.set(client, (all = new Map()));
-  let room = all.get(name);
-  if (!room) all.set(name, (room = new Room(client, name, all)));
-  return room;
+  const all = made(rooms, client, () => new Map<string, Room>());
+  return made(all, name, () => new Room(client, name, all));
 }

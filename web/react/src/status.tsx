@@ -1,9 +1,8 @@
-import { useContext, useEffect, useRef, useState, type ReactNode } from 'react';
+import { useEffect, useRef, useState, type ReactNode } from 'react';
 import { banner, CALM, type BannerView } from './banner.js';
-import { Context } from './context.js';
 import { useConnection, useStatus } from './hooks.js';
-import { spareKit } from './kit.js';
 import { stateText } from './text.js';
+import { useKit } from './use-kit.js';
 import type { Words } from './words.js';
 
 const clockTime = (at: number): string => new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
@@ -20,7 +19,7 @@ function Countdown({ until, words }: { readonly until: number; readonly words: W
 
 /** Says what is wrong with the connection or the gateway: nothing for 2 s, then a line, after 5 s the cause; and for 4 s that all is well again. */
 export function StatusBanner(): ReactNode {
-  const kit = useContext(Context).kit ?? spareKit();
+  const kit = useKit();
   const { words } = kit;
   const { phase, online, because, retryAt, reconnect } = useConnection();
   const { level, lost, message, since: unwellSince } = useStatus();

@@ -1,47 +1,11 @@
-/** The hooks of streams. */
+/** The content of one stream. */
 
-import { useEffect, useMemo } from 'react';
-import { streams, type Stream, type StreamEvent, type StreamState } from 'seawall-client/streams';
+import { useMemo } from 'react';
+import type { Stream, StreamEvent, StreamState } from 'seawall-client/streams';
 import { Cell } from './cell.js';
-import { useSeawall } from './hooks.js';
-import { roomOf, type Room, type RoomOptions } from './rooms.js';
 import { useValue } from './value.js';
 
-const NONE: readonly Stream[] = [];
-const NO_TEXT = new Cell('');
-const NO_EVENTS = new Cell<readonly StreamEvent[]>([]);
-const NO_STATE = new Cell<StreamState>('completed');
-
-/** The open streams, by room. */
-const open = new WeakMap<Room, Cell<readonly Stream[]>>();
-/** The channels that are followed. */
-const followed = new WeakSet<object>();
-
-function openOf(room: Room): Cell<readonly Stream[]> {
-  let cell = open.get(room);
-  if (!cell) open.set(room, (cell = new Cell(NONE)));
-  return cell;
-}
-
-/** Uses a room, and follows its streams. If its channel was opened before, the next piece of a stream brings the whole. */
-function follow(room: Room): () => void {
-  const end = room.use();
-  const { channel } = room.opened!;
-  if (!followed.has(channel)) {
-    followed.add(channel);
-    const cell = openOf(room);
-    streams(channel).subscribe((value) => cell.set(value));
-  }
-  return end;
-}
-
-/** Follows the open streams of a channel, and the channel itself. Draw them where their messages are: `offset` is that of the message. */
-export function useStreams(name: string, options: RoomOptions = {}): readonly Stream[] {
-  const { client } = useSeawall();
-  const room = roomOf(client, name).want(options);
-  useEffect(() => follow(room), [room]);
-  return useValue(openOf(room), NONE);
-}
+const NONE = { text: new Cell(''), events: new Cell<readonly StreamEvent[]>([]), state: new Cell<StreamState>('completed') };
 
 /** The content of a stream. */
 export interface UsedStream {
@@ -52,8 +16,9 @@ export interface UsedStream {
 
 /** Follows one stream; without one, it is empty and completed. */
 export function useStream(stream: Stream | undefined): UsedStream {
-  const text = useValue(stream?.text ?? NO_TEXT);
-  const events = useValue(stream?.events ?? NO_EVENTS);
-  const state = useValue(stream?.state ?? NO_STATE);
+  const of: Pick<Stream, keyof UsedStream> = stream ?? NONE;
+  const text = useValue(of.text);
+  const events = useValue(of.events);
+  const state = useValue(of.state);
   return useMemo(() => ({ text, events, state }), [text, events, state]);
 }

@@ -57,7 +57,7 @@ const plural = (count: number, word: string) => `${count} ${word}${count === 1 ?
 export const WORDS: Words = {
   failed: {
     message: 'Shown as plain text',
-    thread: 'The messages cannot be shown as usual, so they are shown as plain text.',
+    thread: 'The messages are shown as plain text.',
     chat: 'The chat cannot be shown.',
     app: 'This page cannot be shown.',
   },

@@ -127,3 +127,14 @@ on('a screen reader reads sentences, not pieces, and at the end the rest', async
   server.end('cancelled', 'One is 1.5 long. Two and');
   await it.sees('the rest', () => it.said() === 'Two and Stopped.');
 });
+
+on('an answer waits while its reader has no connection', async (t) => {
+  const server = new Writer();
+  const it = await open(t, server);
+  server.begin();
+  server.piece({ at: 0, text: 'Hel', next: 3 });
+  await it.sees('the text', () => it.shown() === 'Hel' && it.answer() === 'streaming');
+  server.accepts = false;
+  for (const socket of server.sockets) socket.lost();
+  await it.sees('the wait', () => it.answer() === 'paused' && it.note() === 'Reconnecting…' && it.shown() === 'Hel');
+});

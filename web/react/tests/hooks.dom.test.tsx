@@ -46,7 +46,7 @@ on('a component without a provider throws a sentence that names it', async (t) =
   let said = '';
   const it = show(t, <Catch say={(text) => { said = text; }} />);
   await it.sees('the sentence', () => said !== '');
-  assert.equal(said, 'There is no SeawallProvider around this component: put one around the app.');
+  assert.equal(said, 'Put a SeawallProvider around this component.');
 });
 
 function Catch({ say }: { readonly say: (text: string) => void }): ReactNode {

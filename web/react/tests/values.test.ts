@@ -22,7 +22,7 @@ test('an error is counted once however often it is reported, and a hook that thr
   assert.deepEqual(kit.errors.value.groups.map(({ count, level }) => [count, level]), [[1, 'chat']]);
 });
 
-test('a kit reports its errors, those of before the client included, and later that they took more', () => {
+test('a kit reports its errors, those of before the client included, and later that they took more', async () => {
   const reported: unknown[] = [];
   const reports = () => ({
     add: ({ name, level }: ErrorGroup) => reported.push([name, level]),
@@ -38,12 +38,14 @@ test('a kit reports its errors, those of before the client included, and later t
   kit.report(early);
   kit.report(early, 'thread');
   const end = kit.reportTo({} as never);
+  await null;
   kit.report(late);
   kit.report(late, 'chat');
   left.push(kit.errors.value.groups[1]!);
   end();
   kit.report(new SyntaxError('x'));
   kit.reportTo({} as never);
+  await null;
   assert.deepEqual(reported, [['RangeError', 'thread'], ['TypeError', 'message'], 'chat', 'closed', ['TypeError', 'chat'], ['SyntaxError', 'message']], 'what the first client did not report is reported through the next');
 });
 

@@ -100,7 +100,7 @@ test('a dependency goes down and comes back on the page, and a session that may 
 
   await tab.page.getByRole('link', { name: 'Dependencies' }).click();
   await tab.page.getByRole('button', { name: 'Hold out of service…' }).click();
-  assert.equal(await tab.page.evaluate(() => document.activeElement.textContent), 'Cancel');
+  await tab.sees('the focus', () => tab.page.evaluate(() => document.activeElement.textContent), (text) => text === 'Cancel');
   await tab.page.fill('dialog input[name=minutes]', '1');
   await tab.page.locator('dialog').getByRole('button', { name: 'Hold' }).click();
   await tab.sees('that it is held', tab.shown, (text) => text.includes('out of service by an operator'));

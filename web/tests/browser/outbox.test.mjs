@@ -153,7 +153,7 @@ test('a refused message shows the reason and can be retried, edited or discarded
   await tab.sees('the message is gone', tab.texts, (all) => !all.includes('two'));
   await tab.press('three', 'Edit');
   await tab.sees('the edited message is only in the draft', tab.texts, (all) => !all.includes('three'));
-  assert.equal(await tab.page.inputValue('#draft'), 'three\n\nhalf a thought', 'the draft is kept as well');
+  await tab.sees('the draft is kept as well', () => tab.page.inputValue('#draft'), (text) => text === 'three\n\nhalf a thought');
   await tab.become({ token: all });
   await tab.state(/online as ann/);
   await tab.page.getByRole('button', { name: 'Retry all' }).click();

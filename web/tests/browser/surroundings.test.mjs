@@ -81,5 +81,6 @@ client.state.subscribe((state) => { if (state.phase === 'closed') document.title
   assert.equal(title, `4506 ${site.url} is not in server.origins`);
   await page.reload();
   await until('the second page knows', SOON_MS, async () => /^4506/.test(await page.title()));
+  await until('the line', SOON_MS, () => gateway.log.includes('origin refused'), () => gateway.log);
   assert.equal(gateway.log.split('origin refused').length, 2, gateway.log);
 });
