@@ -51,7 +51,7 @@ def ran(command, what, **others):
 
 
 def free_port():
-    """A port that nothing used a moment ago, below those that the system gives to connections and to servers with port 0."""
+    """A port that nothing used a moment ago, below the range for connections and for servers with port 0."""
     while True:
         port = random.randrange(15000, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ static ONE_ENDED: Condvar = Condvar::new();
 /// Begins the message of a row that failed for another reason than time: something was lost, doubled or out of order.
 pub const BROKEN: &str = "a promise is broken";
 
-/// Whether a row failed for such a reason.
+/// True if a row failed for such a reason.
 fn is_broken(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     text.is_some_and(|text| text.contains(BROKEN))

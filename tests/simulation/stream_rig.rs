@@ -220,7 +220,7 @@ impl Rig {
         self.engine.take_jobs(&mut jobs);
         for job in jobs {
             match job {
-                // What follows one that does not fit does not fit either.
+                // If one does not fit, all that follow do not fit either.
                 Job::Stream(work) if self.taken >= self.stream_room => {
                     self.engine.handle_refused(Job::Stream(work));
                 }

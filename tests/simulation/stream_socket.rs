@@ -73,7 +73,7 @@ pub fn command(id: Option<u64>, offset: u64, order: &StreamOrder) -> String {
     Value::Object(frame).to_string()
 }
 
-/// What a frame means to a producer, with the offset of its stream; `None` if nothing.
+/// The meaning of a frame for a producer, with the offset of its stream; `None` if it has none.
 pub fn meaning(kind: &str, body: &Value) -> Option<(u64, Heard)> {
     let number =
         |body: &Value, member: &str| body[member].as_u64().unwrap_or_else(|| panic!("{member}: {body}"));

@@ -290,7 +290,7 @@ impl StreamWorld {
     }
 }
 
-/// What a producer acts on.
+/// The things that a producer acts on.
 struct Stage<'a> {
     now: Now,
     store: &'a mut StreamStore,

@@ -197,7 +197,7 @@ impl Listener {
         while self.heard < head {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(publication) = self.client.next_push_within("publication", left) else {
-                // What is late is not lost.
+                // A late publication is not lost.
                 let is_late = self.client.next_push_within("publication", SOON).is_some();
                 let fault = if is_late { "late" } else { BROKEN };
                 panic!("{fault}: {} of {head} publications after {within:?}", self.heard);

@@ -14,7 +14,7 @@ export const binary = process.env['SEAWALL_BINARY'] ?? join(root, 'target/debug/
 export const missing = existsSync(binary) ? false : `no gateway at ${binary}: build it, or set SEAWALL_BINARY`;
 
 /**
- * A port that nothing used a moment ago. It is below those that the system gives to connections and to servers with port 0: another test
+ * A port that nothing used a moment ago. It is below the range for connections and for servers with port 0: another test
  * cannot get it before the gateway listens, or while it is down.
  */
 async function freePort(): Promise<number> {
