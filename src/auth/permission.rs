@@ -7,6 +7,7 @@
 //! the messages of every user.
 
 use crate::id::{CHANNEL_BYTES_MAX, ChannelName, PERSONAL_PREFIX};
+use crate::wire::push::RightsText;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -75,6 +76,30 @@ impl Right {
             Right::Presence => 32,
             Right::Stream => 64,
         }
+    }
+}
+
+/// The rights that a user has on one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    pub const fn with(self, right: Right) -> Rights {
+        Rights(self.0 | right.bit())
+    }
+
+    /// The names as a list in JSON.
+    pub fn text(self) -> RightsText {
+        let mut names = String::new();
+        for right in Right::ALL {
+            if self.0 & right.bit() != 0 {
+                names.push_str(if names.is_empty() { "[\"" } else { ",\"" });
+                names.push_str(right.name());
+                names.push('"');
+            }
+        }
+        names.push_str(if names.is_empty() { "[]" } else { "]" });
+        RightsText::of(&names)
     }
 }
 
@@ -242,6 +267,19 @@ impl Permissions {
         }
     }
 
+    /// The rights that a token lists for `channel`. `None` if auth is off, which grants all.
+    pub fn listed(&self, channel: &ChannelName) -> Option<Rights> {
+        match &self.0 {
+            Grants::Everything => None,
+            Grants::Listed(grants, creators) => {
+                let matching = grants.iter().filter(|grant| grant.pattern.matches(channel));
+                let rights = Rights(matching.fold(0, |bits, grant| bits | grant.rights));
+                let creates = *creators == Creators::Publishers && rights.0 & Right::Publish.bit() != 0;
+                Some(if creates { rights.with(Right::Create) } else { rights })
+            }
+        }
+    }
+
     /// Returns whether `right` is listed for `channel`. Searches the patterns and allocates nothing.
     pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
         match &self.0 {
@@ -267,6 +305,25 @@ mod tests {
 
     fn one(pattern: &str) -> Result<Permissions, ClaimFault> {
         Permissions::from_claim(&json!([{"pattern": pattern, "rights": ["publish"]}]).to_string())
+    }
+
+    #[test]
+    fn rights_on_a_channel_are_those_of_all_its_patterns() {
+        let claim = |rights: &str| json!([{"pattern": "room.*", "rights": ["subscribe"]}, {"pattern": "room.1", "rights": [rights]}]);
+        let texts = |claim: serde_json::Value| {
+            let permissions = Permissions::from_claim(&claim.to_string()).expect("a claim");
+            ["room.1", "room.2", "other"]
+                .map(|name| permissions.listed(&channel(name)).expect("a list").text().as_str().to_owned())
+        };
+        // A token that nowhere lists `create` grants it together with `publish`.
+        assert_eq!(
+            texts(claim("publish")),
+            [r#"["subscribe","publish","create"]"#, r#"["subscribe"]"#, "[]"]
+        );
+        assert_eq!(texts(claim("create")), [r#"["subscribe","create"]"#, r#"["subscribe"]"#, "[]"]);
+        let all = Right::ALL.into_iter().fold(Rights(0), Rights::with).text();
+        assert!(all.as_str().ends_with(r#""stream"]"#), "no name is cut: {}", all.as_str());
+        assert_eq!(Permissions::everything().listed(&channel("room.1")), None);
     }
 
     #[test]

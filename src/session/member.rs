@@ -19,6 +19,7 @@ use crate::id::{ChannelName, CommandId, TokenStamp, UserName};
 use crate::limits::{BAD_REFRESHES_MAX, MALFORMED_MAX, MISUSE_WINDOW, RATE_LIMITED_MAX};
 use crate::roster::{Departure, PageWish};
 use crate::wire::command::{Command, CommandFault, CommandFrame, Rejected};
+use crate::wire::push::RightsText;
 use crate::wire::stream::StreamId;
 use crate::wire::{personal, push};
 use std::sync::Arc;
@@ -249,6 +250,13 @@ impl Member {
                 _,
             ) => false,
         }
+    }
+
+    /// The member's rights on a channel, for a client. `None` if auth is off.
+    pub(super) fn rights_on(&self, channel: &ChannelName, policy: &Policy) -> Option<RightsText> {
+        let listed = self.permissions.listed(channel)?;
+        let owns = self.owns(Right::Subscribe, channel, policy);
+        Some(if owns { listed.with(Right::Subscribe) } else { listed }.text())
     }
 
     /// Checks a right, and sends an error if it is missing.

@@ -100,7 +100,9 @@ impl Restoring {
             .filter_map(|entry| match entry.state {
                 RestoredState::Answered { log, outcome } => {
                     let roster = entry.roster.map(ErrorCode::as_str);
-                    Some(Recovered { channel: &entry.channel, log, outcome, roster })
+                    let channel = &entry.channel;
+                    let rights = log.and_then(|_| member.rights_on(channel, cx.policy));
+                    Some(Recovered { channel, log, outcome, roster, rights })
                 }
                 RestoredState::Asked => None,
             })

@@ -74,8 +74,9 @@ impl Member {
             return;
         };
         if let Some(channel) = cx.hub.name(subscription) {
-            let recovered =
-                Recovered { channel, log: Some(decision.position), outcome: decision.outcome, roster: None };
+            let rights = self.rights_on(channel, cx.policy);
+            let log = Some(decision.position);
+            let recovered = Recovered { channel, log, outcome: decision.outcome, roster: None, rights };
             push::subscribed(cx.out, id, &recovered);
             if !self.user.is_canary() {
                 cx.effects.push(Effect::Replied { asked: answer_by - REPLY_TIMEOUT });

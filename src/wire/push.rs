@@ -16,6 +16,7 @@ pub use stream::{appended, cancel, stream_answered, stream_error, stream_read};
 
 use super::json;
 use super::publication::{Change, Stored};
+use super::short_text::ShortText;
 use super::stream::BegunStream;
 use crate::close::CloseReason;
 use crate::id::{ChannelName, CommandId, Epoch, Offset};
@@ -74,7 +75,12 @@ pub struct Recovered<'a> {
     pub outcome: RecoveryOutcome,
     /// The code of the refusal to use the roster as the cursor asked, if it was refused.
     pub roster: Option<&'a str>,
+    /// The user's rights on the channel. `None` if it has all because auth is off, or none because it may not subscribe.
+    pub rights: Option<RightsText>,
 }
+
+/// Names of rights as a list in JSON.
+pub type RightsText = ShortText<80>;
 
 /// The position of a channel's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,6 +375,9 @@ fn beginning(out: &mut Vec<u8>, recovered: &Recovered<'_>) {
     }
     if let Some(log) = recovered.log {
         position(out, log);
+    }
+    if let Some(rights) = &recovered.rights {
+        json::raw(out, "rights", rights.as_str());
     }
     match recovered.outcome {
         RecoveryOutcome::NotAsked => (),

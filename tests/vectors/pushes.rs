@@ -177,6 +177,7 @@ struct SubscribedValue {
     id: u64,
     channel: String,
     log: Option<LogValue>,
+    rights: Option<Vec<String>>,
     recovered: Option<bool>,
     because: Option<String>,
     retry_ms: Option<u32>,
@@ -188,6 +189,7 @@ struct RecoveredValue {
     channel: String,
     presence_refused: Option<String>,
     log: Option<LogValue>,
+    rights: Option<Vec<String>>,
     recovered: Option<bool>,
     because: Option<String>,
     retry_ms: Option<u32>,
@@ -413,6 +415,7 @@ impl ConnectedValue {
             log: entry.log.as_ref().map(LogValue::position),
             outcome: outcome(entry.recovered, entry.because.as_deref(), entry.retry_ms),
             roster: entry.presence_refused.as_deref(),
+            rights: rights(entry.rights.as_deref()),
         });
         let flags: Option<Vec<&str>> =
             self.flags.as_ref().map(|flags| flags.iter().map(String::as_str).collect());
@@ -438,6 +441,10 @@ impl ConnectedValue {
     }
 }
 
+fn rights(names: Option<&[String]>) -> Option<RightsText> {
+    names.map(|names| RightsText::of(&serde_json::to_string(names).expect("a list")))
+}
+
 impl SubscribedValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let recovered = Recovered {
@@ -445,6 +452,7 @@ impl SubscribedValue {
             log: self.log.as_ref().map(LogValue::position),
             outcome: outcome(self.recovered, self.because.as_deref(), self.retry_ms),
             roster: None,
+            rights: rights(self.rights.as_deref()),
         };
         push::subscribed(out, CommandId(self.id), &recovered);
     }

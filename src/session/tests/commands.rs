@@ -138,6 +138,19 @@ fn subscribe_replaced_by_a_newer_one_is_answered() {
 }
 
 #[test]
+fn subscribed_names_the_rights_on_the_channel_unless_auth_is_off() {
+    let rights_of = |mut bench: Bench, channel: &str| {
+        bench.say(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#));
+        bench.answer_positions(4)[0]["subscribed"].take()
+    };
+    let reader = rights_of(signed_in_with(&["subscribe"]), "a");
+    assert_eq!((&reader["head"], &reader["rights"]), (&4.into(), &serde_json::json!(["subscribe"])));
+    let own = rights_of(signed_in_with(&[]), "$user:ann");
+    assert_eq!(own["rights"], serde_json::json!(["subscribe"]), "nothing has to grant this");
+    assert!(rights_of(Bench::connected(&Limits::default()), "a").get("rights").is_none());
+}
+
+#[test]
 fn unreadable_log_refuses_the_subscription() {
     let mut bench = Bench::connected(&Limits::default());
     bench.say(r#"{"id":2,"subscribe":{"channel":"a"}}"#);
