@@ -21,6 +21,8 @@ pub enum ChangeKind {
     Action,
     /// The process started.
     Start,
+    /// Many clients returned at once.
+    Storm,
 }
 
 /// A change.

@@ -12,6 +12,7 @@ pub mod rules;
 mod sampler;
 mod serve;
 pub mod session;
+pub mod storm_watch;
 
 use crate::metrics::changes::ChangeLog;
 use crate::metrics::history::History;

@@ -1,6 +1,7 @@
 //! The thread `history`: once a second it reads the cells that `/metrics` reads, and compares what is known.
 
 use super::change_watch::{ChangeWatch, Facts};
+use super::storm_watch::{ReturnTotals, StormWatch};
 use crate::admin::Admin;
 use crate::clock::Now;
 use crate::metrics::series::SeriesMeter;
@@ -21,7 +22,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         let admin = Arc::clone(self);
         let began = (admin.clock)();
         let mut meter = SeriesMeter::new(&admin.metrics, &admin.vitals, began.at);
-        let mut watch = ChangeWatch::default();
+        let mut watches = (ChangeWatch::default(), StormWatch::default());
         let body = move || {
             // Nothing is ever sent: waiting for it is a wait for time.
             let time = never::<Infallible>();
@@ -31,7 +32,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
                 let now = (admin.clock)();
                 admin.sample(
                     &mut meter,
-                    &mut watch,
+                    &mut watches,
                     (now.at.since(began.at).as_secs()).saturating_sub(1),
                     now,
                 );
@@ -40,12 +41,30 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         Builder::new().name("history".into()).spawn(body).map(|_| ())
     }
 
-    fn sample(&self, meter: &mut SeriesMeter, watch: &mut ChangeWatch, tick: u64, now: Now) {
+    fn sample(
+        &self,
+        meter: &mut SeriesMeter,
+        (changes, storms): &mut (ChangeWatch, StormWatch),
+        tick: u64,
+        now: Now,
+    ) {
         let row = meter.sample(&self.metrics, &self.vitals, now.at);
         self.console.history.lock().sample(tick, &row);
-        for found in watch.look(self.facts()) {
+        for found in changes.look(self.facts()).into_iter().chain(storms.look(self.returns())) {
             self.console.changes.add(now.unix_ms, found.kind, &found.text, found.reference);
         }
+    }
+
+    fn returns(&self) -> ReturnTotals {
+        let clients = &self.metrics.clients;
+        let mut totals = ReturnTotals::default();
+        for (total, cell) in totals.causes.iter_mut().zip(&clients.returns) {
+            *total = cell.read();
+        }
+        for (total, (_, count)) in totals.away.iter_mut().zip(clients.away.read()) {
+            *total = count;
+        }
+        totals
     }
 
     fn facts(&self) -> Facts {

@@ -8,11 +8,11 @@
         gzip: Some(FileForm { etag: "\"3edad1064321e56fb1c4b8f0fdeddc4b\"", bytes: include_bytes!("assets/console-379514d576.css.gz") }),
     },
     File {
-        path: "/console/assets/console-b3046de045.js",
+        path: "/console/assets/console-8290fc7126.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"b3046de0451896d0abda68131f58c29e\"", bytes: include_bytes!("assets/console-b3046de045.js") },
-        gzip: Some(FileForm { etag: "\"cba768332c175275d326988a107c016f\"", bytes: include_bytes!("assets/console-b3046de045.js.gz") }),
+        plain: FileForm { etag: "\"8290fc7126196b9dbeadcd455ea8d6cf\"", bytes: include_bytes!("assets/console-8290fc7126.js") },
+        gzip: Some(FileForm { etag: "\"7800f6a06fb48091c98836cf55c099f8\"", bytes: include_bytes!("assets/console-8290fc7126.js.gz") }),
     },
     File {
         path: "/console/assets/icon-22de4ba081.svg",
@@ -25,7 +25,7 @@
         path: "/console/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"b51e1e05f8ab428ec25490868fd6e515\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"a66ccc431a12181f9967355f95372890\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
 ]

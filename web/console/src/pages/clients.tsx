@@ -4,7 +4,7 @@ import { buckets, samples, total, type Bucket } from '../metrics.ts';
 import { Bar, Card, Fault, Figure, useAnswer } from '../parts.tsx';
 import { Plot } from '../plot.tsx';
 import { SPANS, spanOf } from '../route.ts';
-import { marksOf, SpanChoice, useSpan, type PageProps } from './overview.tsx';
+import { Changes, marksOf, SpanChoice, useSpan, type PageProps } from './overview.tsx';
 
 /** The time between two readings of /metrics. */
 const RETURNS_MS = 10_000;
@@ -22,6 +22,7 @@ export function Clients({ live, answer, options }: PageProps) {
   const lasted = (name: string) => (live.points.values[name] ?? []).reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
   const from = answer.now - SPANS[span][0] * SPANS[span][1] * 1_000;
   const common = { times: points.times, marks: marksOf(live.changes), from, until: answer.now, format: short };
+  const storms = live.changes.filter(({ kind }) => kind === 'storm');
   const lines = (names: string[]) => names.map((name) => ({ label: WORDS[name] ?? name, values: values(name) }));
   return (
     <>
@@ -39,6 +40,7 @@ export function Clients({ live, answer, options }: PageProps) {
         <Plot title="Ends that clients did not choose" unit="per second, by close code" {...common} lines={lines(['closes_1006', 'closes_4408'])} />
         <Plot title="Ends that the gateway ordered" unit="per second, by close code" {...common} lines={lines(['closes_1011', 'closes_1012', 'closes_1013'])} />
       </div>
+      {storms.length > 0 && <Changes title="Storms of returns" changes={storms} now={answer.now} />}
       <Returns beat={Math.floor(live.at / RETURNS_MS)} />
     </>
   );

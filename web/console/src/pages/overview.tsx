@@ -128,10 +128,10 @@ function Instances({ answer }: { answer: LiveAnswer }) {
   );
 }
 
-export function Changes({ changes, now }: { changes: Change[]; now: number }) {
+export function Changes({ changes, now, title = 'Changes and actions' }: { changes: Change[]; now: number; title?: string }) {
   const newest = changes.slice(-12).reverse();
   return (
-    <Card title="Changes and actions" wide aside="the newest 12">
+    <Card title={title} wide aside="the newest 12">
       {newest.length === 0 && <p class="empty">None since this page was opened.</p>}
       <ul class="changes">
         {newest.map((change) => (

@@ -93,6 +93,7 @@ function live(state, now) {
       { id: 2, time: now - 400_000, kind: 'reload', text: 'reload applied' },
       ...(isDown ? [{ id: 3, time: now - 124_000, kind: 'dependency', text: 'store is down', reference: 'k3f9x2' }] : []),
       { id: 4, time: now - 60_000, kind: 'action', text: 'probe of store requested' },
+      { id: 5, time: now - 30_000, kind: 'storm', text: '14200 clients returned in 18 s, most restart, p99 within 30 s' },
     ],
   };
 }
