@@ -51,6 +51,9 @@ const KIT = {
   'react-dom/client': './page/src/react.ts',
 };
 
+/** Renames what a module keeps to itself once more: the names that Terser gives are 3 % shorter with gzip. */
+const short = async (text, format = {}) => (await minify(text, { module: true, ecma: 2022, compress: { passes: 2 }, format })).code;
+
 const OPTIONS = {
   absWorkingDir: here,
   bundle: true,
@@ -74,7 +77,7 @@ async function bundle(entry, options = {}) {
 /** Builds all files of `dist`: path to text. */
 async function outputs() {
   const client = JSON.parse(source('client/package.json'));
-  const banner = { js: `// ${client.name} ${client.version}, ${client.license}` };
+  const preamble = `// ${client.name} ${client.version}, ${client.license}`;
   const files = new Map();
   const named = (name, extension, text) => {
     const path = `assets/${name}-${digest(text).slice(0, 10)}.${extension}`;
@@ -92,8 +95,9 @@ async function outputs() {
   files.set('index.html', page);
   // The gateway serves this one if `server.link_tokens` is off.
   files.set('index-link-tokens-off.html', page.replace('data-link-tokens="on"', 'data-link-tokens="off"'));
-  files.set('seawall-client.js', await bundle('client/src/index.ts', { banner }));
-  for (const [name, source] of modules) files.set(`seawall-client-${name}.js`, await bundle(`client/src/${source}.ts`, { banner }));
+  const module = async (source) => `${await short(await bundle(`client/src/${source}.ts`), { preamble })}\n`;
+  files.set('seawall-client.js', await module('index'));
+  for (const [name, source] of modules) files.set(`seawall-client-${name}.js`, await module(source));
   await compress(files, '');
   files.set('files.rs', table(files));
   files.set('seawall-client.d.ts', "export * from './types/index.js';\n");
@@ -131,8 +135,7 @@ async function pageScripts() {
     alias: { ...SOURCES, ...KIT },
     plugins: [instead],
   });
-  // The names that Terser gives are 3 % shorter with gzip.
-  const text = async (name) => (await minify(outputFiles.find(({ path }) => path === join(dist, `${name}.js`)).text, { module: true, ecma: 2022, compress: { passes: 2 } })).code;
+  const text = (name) => short(outputFiles.find(({ path }) => path === join(dist, `${name}.js`)).text);
   if (outputFiles.length !== 3) throw new Error('the page is in other files than the two that index.html names');
   return { page: await text('page'), later: await text('later') };
 }
