@@ -104,13 +104,15 @@ impl RunningObjectives {
     }
 }
 
-/// Opens `slo.db`, and starts the thread.
+/// Opens `slo.db`, judges for the first time, and starts the thread. Before that, operators would read that objectives are off.
 pub fn start(
     parts: ObjectiveParts,
     clock: impl Fn() -> Now + Send + 'static,
 ) -> io::Result<RunningObjectives> {
     let (alive, over) = bounded(0);
-    let keeper = Keeper::new(parts, clock);
+    let mut keeper = Keeper::new(parts, clock);
+    keeper.turn(RunEnd::Runs);
+    keeper.tick();
     let thread = Builder::new().name("slo".into()).spawn(move || keeper.run(&over))?;
     Ok(RunningObjectives { alive, thread })
 }
@@ -185,8 +187,6 @@ impl<C: Fn() -> Now> Keeper<C> {
     }
 
     fn run(mut self, over: &Receiver<Infallible>) {
-        self.turn(RunEnd::Runs);
-        self.tick();
         loop {
             let (orders, results) = (self.alerts.ends.orders.clone(), self.alerts.ends.results.clone());
             let answers = self.deployment.as_ref().map_or_else(never, Deployment::answers);
