@@ -1,5 +1,6 @@
 //! Every stream ends exactly once: by its producer, by people, or by the gateway.
 
+use crate::support::Certificate;
 use crate::support::stream::{self, CHANNEL, Producer, View};
 use serde_json::json;
 use std::time::Instant;
@@ -37,6 +38,26 @@ fn cancel_by_the_asker_gives_the_producer_a_moment_and_then_ends_the_stream() {
     assert_eq!((&*view.text, &end["user"]), ("on and on", &json!("bot")));
     let late = deaf.piece(json!({"at": 9, "text": "."}));
     assert_eq!(deaf.client.refused(late, "ended")["edit"], end["offset"]);
+}
+
+#[test]
+fn author_stops_their_own_producer_over_tls_without_any_right() {
+    let setup = stream::setup().tls(Certificate::new()).env("SEAWALL_STREAMS_CANCEL_MS", "60000");
+    let gateway = setup.start();
+    let mut reader = stream::user(&gateway, "bob", &["subscribe"]);
+    reader.subscribe(CHANNEL);
+    let mut producer = Producer::begin(stream::bot(&gateway), "one", json!({}));
+    // Many records.
+    let long = "wörd ".repeat(5_000);
+    producer.append(&long);
+    let mut author = stream::user(&gateway, "bot", &[]);
+    author.ask(producer.about("cancel", json!({})), "cancelling");
+    let notice = producer.client.next_push("cancel");
+    assert_eq!((&notice["offset"], &notice["user"]), (&json!(producer.offset), &json!("bot")));
+    producer.end("cancelled");
+    let mut view = View::of(producer.offset);
+    let end = view.read_to_end(&mut reader, "cancelled");
+    assert_eq!((&*view.text, &end["data"]["text"]), (&*long, &json!(long)));
 }
 
 #[test]
