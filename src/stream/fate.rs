@@ -3,6 +3,8 @@
 //! Two instances may have one stream open. Neither owns it: the store refuses what does not follow on its last row, and the instance
 //! that is refused loads the stream and goes on from there.
 
+pub use super::fence::{StreamFence, Touched};
+
 use super::flush::EndFate;
 use super::order::StoredStream;
 use super::part::PartRow;
@@ -51,22 +53,6 @@ pub enum StoredEndFate {
     Moved,
     /// It had ended. A stream that is gone with its channel is deleted at its own offset.
     Ended(EndFate),
-}
-
-/// The time of the last sign of life that is not a piece, in milliseconds of the store's clock. It is only compared for equality,
-/// and a stream begins with the time of its publication.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Touched(pub u64);
-
-/// The stream as its writer knows it. A write is refused if the store has it otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamFence {
-    /// The stored generation, which is below that of the write if the write begins one.
-    pub generation: Generation,
-    /// The position after the last row of that generation.
-    pub next: Position,
-    /// `None`: it does not matter.
-    pub touched: Option<Touched>,
 }
 
 /// A stream as the store has it.

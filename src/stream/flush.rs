@@ -1,6 +1,6 @@
 //! The contents of one commit, and what became of them.
 
-use super::fate::StreamFence;
+use super::fence::StreamFence;
 use super::part::PartRow;
 use crate::id::{Offset, UserName};
 use crate::wire::stream::{EndCause, Generation, StreamEnd, StreamId, StreamState};

@@ -16,6 +16,7 @@
 
 mod deadline;
 mod fate;
+mod fence;
 mod flush;
 mod flushing;
 mod frames;

@@ -1,7 +1,7 @@
 //! One open stream: the committed text, the pieces that are being committed, and the waiting ones.
 
 use super::deadline::Clocks;
-use super::fate::StreamFence;
+use super::fence::StreamFence;
 use super::flush::{EndFate, EndRow};
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};

@@ -6,7 +6,7 @@ use crate::wire::publication::Published;
 use crate::wire::stream::StreamNews;
 use std::collections::HashSet;
 
-/// What arrived with one look at the socket, so that reactors get few broadcasts. Changes of streams are passed on after publications,
+/// All that arrived with one look at the socket, so that reactors get few broadcasts. Changes of streams are passed on after publications,
 /// which keeps the order of each channel as long as no publication follows a change of a stream of its channel.
 #[derive(Debug, Default)]
 pub(super) struct Heard {

@@ -28,7 +28,7 @@ pub(crate) struct Batch<'a> {
     room: ChannelRoom,
     edits_max: u32,
     /// Rows as this transaction sees them.
-    pub(crate) touched: AHashMap<ChannelName, Touched>,
+    pub(crate) touched: AHashMap<ChannelName, TouchedRow>,
     /// The number of channels created in it.
     pub(crate) created: u64,
     /// The channels among them that count against a share.
@@ -58,7 +58,7 @@ pub(crate) struct ChannelRoom {
 
 /// A channel's row inside the transaction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Touched {
+pub(crate) struct TouchedRow {
     pub(crate) row: ChannelRow,
     pub(crate) head: HeadState,
 }
@@ -161,7 +161,7 @@ impl<'a> Batch<'a> {
         };
         let (user, key) = (job.user.as_str(), job.key.as_ref().map(|key| key.as_str()));
         let row = self.store(row, next, &NewRow { user, key, change, mark, data: &job.data })?;
-        self.touched.insert(job.channel.clone(), Touched { row, head: HeadState::Moved });
+        self.touched.insert(job.channel.clone(), TouchedRow { row, head: HeadState::Moved });
         if mark != StreamMark::None {
             self.note_mark(job, RowKey::of(row.id, row.head), change, mark)?;
         }
@@ -189,7 +189,7 @@ impl<'a> Batch<'a> {
         }
         let found = rows::find(self.connection, name.as_str())?;
         if let Some(row) = found {
-            self.touched.insert(name.clone(), Touched { row, head: HeadState::AsStored });
+            self.touched.insert(name.clone(), TouchedRow { row, head: HeadState::AsStored });
         }
         Ok(found)
     }

@@ -1,6 +1,6 @@
 //! Streams in an open transaction: begins, the contents of a flush, and ends.
 
-use super::batch::{Batch, HeadState, NewRow, Touched};
+use super::batch::{Batch, HeadState, NewRow, TouchedRow};
 use super::place::RowKey;
 use super::stream_end::WrittenEnd;
 use super::streams::{self, NewStream};
@@ -159,7 +159,7 @@ impl Batch<'_> {
             data,
         };
         let row = self.store(row, next, &new)?;
-        self.touched.insert(id.channel.clone(), Touched { row, head: HeadState::Moved });
+        self.touched.insert(id.channel.clone(), TouchedRow { row, head: HeadState::Moved });
         Ok(WrittenEnd { fate: EndFate { end: *end, edit: row.head }, time_ms: Some(row.time_ms) })
     }
 }
