@@ -28,7 +28,7 @@ pub(super) struct SettledAppend {
     /// The number of publications that the channel retains; 0 if nothing was stored.
     pub(super) retained: u64,
     pub(super) channel: ChannelAge,
-    /// The part that it has in a stream, if it was stored now.
+    /// The part that it has in a stream. Of repeats, only that of edits and deletes is known.
     #[allow(dead_code, reason = "the append worker has no streams yet")]
     pub(super) mark: StreamMark,
 }

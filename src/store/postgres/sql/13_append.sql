@@ -1,5 +1,5 @@
--- One edit or delete, in a channel that the caller has locked. If it ends a stream, out_mark says so; the caller has to give out_stream
--- to `close_streams` before it commits. in_closing: the streams that earlier changes of this transaction end.
+-- One edit or delete, in a channel that the caller has locked. If it ends a stream, out_mark says so, also of a repeat; the caller has to
+-- give out_stream to `close_streams` before it commits. in_closing: the streams that earlier changes of this transaction end.
 CREATE FUNCTION seawall.change_marked(
     now_ms bigint, in_name text, in_author text, in_key text, in_kind smallint, in_target bigint,
     in_moderates boolean, in_digest bytea, in_text text, edits_max bigint, in_closing bigint[],
@@ -29,6 +29,9 @@ BEGIN
             status := CASE WHEN known.digest = in_digest THEN 1 ELSE 2 END;
             out_offset := known."offset";
             out_time := known.time;
+            -- Its author may not have been answered the first time.
+            SELECT p.stream INTO out_mark FROM seawall.publications p
+                WHERE p.channel = channel.id AND p."offset" = known."offset" AND status = 1;
             RETURN;
         END IF;
     END IF;

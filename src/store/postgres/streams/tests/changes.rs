@@ -5,8 +5,8 @@ use super::support::{
     NOW_MS, Store, begin, commit, delete, edit, end, ends, fence, id, plain, restart, restarts, row, rows,
     write,
 };
-use crate::id::Offset;
-use crate::job::{AppendError, Attempt};
+use crate::id::{Key, Offset};
+use crate::job::{Append, AppendError, Attempt};
 use crate::store::Selection;
 use crate::stream::{EndFate, Loaded, RowFate, StoredEndFate};
 use crate::wire::stream::{StreamEnd, StreamFault, StreamId, StreamMark};
@@ -42,6 +42,14 @@ fn edit_of_a_begin_ends_its_stream() {
     assert_eq!(fates.rows, [RowFate::Lost]);
     let fates = write(&mut other, &ends([end(&stream, fence(1, 5))])).expect("the flush commits").fates;
     assert_eq!(fates.ends, [StoredEndFate::Ended(replaced(2))]);
+    // A repeat, whose author may not have been answered, says the same.
+    let second = store.begin("d");
+    let keyed = || [Append { key: Some(Key::parse("k").expect("a key")), ..edit(&second) }];
+    for attempt in [Attempt::First, Attempt::Repeat] {
+        let settled = store.commit(&keyed()).remove(0);
+        assert_eq!(settled.mark, StreamMark::Ended(StreamEnd::Replaced), "{attempt:?}");
+        assert_eq!(settled.outcome.map(|appended| appended.attempt), Ok(attempt));
+    }
     // An end stays as it is.
     assert_eq!(store.commit(&[edit(&stream), delete(&stream)])[1].mark, StreamMark::None);
 }

@@ -8,3 +8,11 @@ mod races;
 #[path = "../../../../../tests/servers/mod.rs"]
 mod servers;
 mod support;
+#[allow(
+    clippy::disallowed_methods,
+    clippy::duplicate_mod,
+    dead_code,
+    reason = "a test may wait; the servers have it, too"
+)]
+#[path = "../../../../../tests/e2e/support/wait.rs"]
+mod wait;

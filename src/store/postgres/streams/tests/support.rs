@@ -5,6 +5,7 @@ use super::super::super::connection::{ConnectionRole, ServerTarget, StoreConnect
 use super::super::super::fault::CallFault;
 use super::super::{StoredFlush, flush, load};
 use super::servers::Postgres;
+use super::wait::{SOON, until};
 use crate::id::{ChannelName, Key, Offset, ProducerId, ReactorId, UserName};
 use crate::job::{Append, AppendChange, Authority, Creation, Ticket};
 use crate::stream::{
@@ -29,7 +30,11 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn start() -> Store {
-        let server = Postgres::start();
+        Store::start_with(&[])
+    }
+
+    pub(super) fn start_with(settings: &[(&str, &str)]) -> Store {
+        let server = Postgres::start_with(settings);
         let connection = connect(&server);
         Store { server, connection }
     }
@@ -89,7 +94,7 @@ impl Store {
 fn connect(server: &Postgres) -> StoreConnection {
     let target = ServerTarget::parse(&server.url(), None).expect("an address");
     let mut connection = StoreConnection::new(&target, ConnectionRole::Append, Arc::default(), None);
-    connection.advance(|| {}).expect("connected");
+    until(SOON, "it is connected", || connection.advance(|| {}).is_ok() && connection.is_up());
     connection
 }
 
