@@ -67,7 +67,7 @@ fn redis(fault: Fault) -> &'static str {
         }
         Fault::DiskFull => "Free space on the volume that Redis saves to.",
         Fault::MemoryFull => {
-            "See INFO memory: raise maxmemory, or set an eviction policy, or find who fills it."
+            "See INFO memory: raise maxmemory, or find who fills it. A cache may need an eviction policy; the bus works with noeviction."
         }
         Fault::ConnectionLimit => "See CLIENT LIST for who holds the connections, and maxclients.",
         Fault::NotReady => {

@@ -18,6 +18,8 @@ use std::time::Instant;
 
 /// How long a look's key lives. It outlives the look only if that dies between two commands.
 const KEY_LIFE_MS: u32 = 60_000;
+/// Every this many looks the server is asked if it evicts.
+const LOOKS_OF_EVICTION: u64 = 12;
 
 /// The connections kept between two looks.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct RedisSession {
     commands: RedisConnection,
     subscription: RedisConnection,
     looks: u64,
+    /// The warning that the server of the bus evicts.
+    evicts: Option<String>,
 }
 
 /// The names that a look uses.
@@ -98,7 +102,7 @@ pub(super) fn look(
             }
             commands.call(&[cmd("PING")])?;
             let subscription = RedisConnection::open(dialer, target, deadline)?;
-            Box::new(RedisSession { commands, subscription, looks: 0 })
+            Box::new(RedisSession { commands, subscription, looks: 0, evicts: None })
         }
     };
     session.looks = session.looks.wrapping_add(1);
@@ -108,16 +112,23 @@ pub(super) fn look(
     session.subscription.call(&[cmd(subscribe).arg(channel).take()])?;
     let heard = publish(&mut session.commands, names, &token)?;
     expect(&mut session.subscription, names, &token, heard)?;
-    let warning = match hash {
+    if names.is_of_bus() && session.looks % LOOKS_OF_EVICTION == 1 {
+        session.evicts = ask_eviction(&mut session.commands)?;
+    }
+    let refusal = match hash {
         Some(hash) => use_hash(&mut session.commands, hash, &token)?,
         None => None,
     };
-    Ok((warning, session))
+    Ok((refusal.or_else(|| session.evicts.clone()), session))
 }
 
 impl ServerNames {
     fn is_plain(&self) -> bool {
         self.words.contains(&"SUBSCRIBE")
+    }
+
+    fn is_of_bus(&self) -> bool {
+        self.channel != self.key
     }
 }
 
@@ -151,6 +162,24 @@ fn use_hash(over: &mut RedisConnection, hash: &str, token: &str) -> Result<Optio
             trouble.text
         )
     }))
+}
+
+/// Asks if the server removes keys when it is full. A user without the right to ask learns nothing.
+fn ask_eviction(over: &mut RedisConnection) -> Result<Option<String>, Trouble> {
+    let answers = over.ask(&[cmd("INFO").arg("memory").take()])?;
+    Ok(match answers.first() {
+        Some(Ok(Value::BulkString(info))) => eviction(&String::from_utf8_lossy(info)),
+        Some(_) | None => None,
+    })
+}
+
+/// The warning for what `INFO memory` says. Without a bound on memory nothing is evicted.
+fn eviction(info: &str) -> Option<String> {
+    let value = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let (bound, policy) = (value("maxmemory:")?, value("maxmemory_policy:")?);
+    (bound != "0" && policy != "noeviction").then(|| {
+        format!("maxmemory-policy is {policy}: a full server removes what instances know of each other; set noeviction")
+    })
 }
 
 /// PING, the role, and a key written, read and deleted, in one round trip.
@@ -237,5 +266,22 @@ fn demand(
             format!("{command} is answered with something else than it should be"),
         )),
         Err(error) => Err(trouble_of(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_that_may_evict_is_warned_of() {
+        let info = |bound: &str, policy: &str| {
+            format!("# Memory\r\nused_memory:9\r\nmaxmemory:{bound}\r\nmaxmemory_policy:{policy}\r\n")
+        };
+        let warning = eviction(&info("1048576", "allkeys-lru")).expect("a warning");
+        assert!(warning.starts_with("maxmemory-policy is allkeys-lru: "), "{warning}");
+        for info in [info("1048576", "noeviction"), info("0", "allkeys-lru"), String::new()] {
+            assert_eq!(eviction(&info), None, "{info}");
+        }
     }
 }

@@ -10,4 +10,5 @@ mod faults;
 mod forged;
 mod orders;
 pub mod rig;
+mod rights;
 mod sentinel;
