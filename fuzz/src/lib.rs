@@ -7,6 +7,7 @@
 //! A target depends only on its bytes: no clock, no randomness, no file, so that an input that failed once always fails.
 
 pub mod admin;
+pub mod api;
 pub mod command;
 pub mod config;
 pub mod envelope;
@@ -27,7 +28,7 @@ pub mod token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("head", head::check),
     ("proxy", proxy::check),
     ("frames", frames::check),
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 15] = [
     ("redis", redis::check),
     ("segment", segment::check),
     ("admin", admin::check),
+    ("api", api::check),
     ("permission", permission::check),
     ("introspection", introspection::check),
     ("key_set", key_set::check),

@@ -1,6 +1,7 @@
-//! The segment of a roster, from Redis: a field's name, its value, and a message.
+//! Values of instances in Redis: the segment of a roster, that is a field's name, its value, and a message; a lease; a load.
 //!
-//! Checked properties: whatever is accepted is written as the same bytes again. A roster takes any sequence of readings and messages.
+//! Checked properties: whatever is accepted is written as the same bytes again, a lease and a load as what reads the same. A roster takes any
+//! sequence of readings and messages.
 
 use seawall::clock::{Moment, Now};
 use seawall::id::{ChannelName, Incarnation, ReactorId};
@@ -9,9 +10,11 @@ use seawall::roster::{
     WatchNumber, Ways,
 };
 use seawall::wire::command::WatchDetail;
+use seawall::wire::lease::Lease;
 use seawall::wire::partitions::PartitionSet;
 use seawall::wire::presence::RosterKnowledge;
 use seawall::wire::segment::{SegmentDelta, SegmentField, SegmentHead, SegmentMember};
+use seawall::wire::stats::InstanceStats;
 use std::time::Duration;
 
 /// Checks the properties above.
@@ -31,6 +34,14 @@ pub fn check(bytes: &[u8]) {
     }
     if let Some(delta) = SegmentDelta::parse(bytes) {
         assert_eq!(delta.encode(), bytes);
+    }
+    if let Some(lease) = Lease::parse(bytes) {
+        let written = Lease::encode(lease.renewals, lease.phase, lease.parts, &lease.name);
+        assert_eq!(Lease::parse(written.as_bytes()), Some(lease));
+    }
+    if let Some(stats) = InstanceStats::parse(bytes) {
+        let written = stats.encode();
+        assert!(InstanceStats::parse(written.as_bytes()).is_some(), "{written}");
     }
     follow(bytes);
 }

@@ -121,6 +121,11 @@ fn corpus_of_admin_requests_passes() {
 }
 
 #[test]
+fn corpus_of_api_bodies_passes() {
+    replay_target("api");
+}
+
+#[test]
 fn corpus_of_redis_replies_passes() {
     replay_target("redis");
 }

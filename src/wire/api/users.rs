@@ -74,6 +74,9 @@ struct LookupBody {
     users: Vec<String>,
 }
 
+/// The characters of an error about JSON that are repeated.
+const ERROR_CHARS_MAX: usize = 160;
+
 /// Reads the body of a look-up, `{"users":[…]}`, of at most `most` users.
 pub fn lookup(text: &str, most: usize) -> Result<Vec<UserName>, ApiProblem> {
     let malformed = |detail: String| ApiProblem::lasting(ProblemCode::Malformed, detail);
@@ -82,7 +85,10 @@ pub fn lookup(text: &str, most: usize) -> Result<Vec<UserName>, ApiProblem> {
         return Err(malformed("the body must be an object: {\"users\":[…]}".into()));
     }
     let LookupBody { users } = serde_json::from_str(text).map_err(|error| {
-        malformed(format!("the body must be {{\"users\":[…]}} with names of users: {error}"))
+        // It repeats names of the body, however long they are.
+        let error = error.to_string();
+        let shown: String = error.chars().filter(|char| !char.is_control()).take(ERROR_CHARS_MAX).collect();
+        malformed(format!("the body must be {{\"users\":[…]}} with names of users: {shown}"))
     })?;
     if users.is_empty() || users.len() > most {
         let code = if users.is_empty() { ProblemCode::Malformed } else { ProblemCode::TooLarge };
