@@ -1,11 +1,12 @@
 //! Rosters of channels.
 
 use super::server::ApiServer;
-use crate::auth::api_key::ApiKey;
+use crate::auth::api_key::{ApiKey, ApiRight};
 use crate::clock::Now;
 use crate::id::{ChannelName, UserName};
 use crate::limits::ROSTER_PAGE_MEMBERS;
 use crate::roster::PageWish;
+use crate::wire::api::answer::RosterNumbers;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use percent_encoding::percent_decode_str;
 
@@ -26,6 +27,15 @@ impl<C: Fn() -> Now> ApiServer<C> {
             ApiProblem::passing(ProblemCode::Unavailable, detail, 1_000)
         })?;
         Ok([&page, &b"\n"[..]].concat())
+    }
+
+    /// The numbers of a roster; `None` for a key without the right to see them, or if the rosters do not answer.
+    pub(super) fn roster_numbers(&self, key: &ApiKey, channel: ChannelName) -> Option<RosterNumbers> {
+        if !key.has(ApiRight::Presence) {
+            return None;
+        }
+        let page = self.queues().ok()?.presence.page(PageWish { channel, after: None, limit: 1 })?;
+        RosterNumbers::of(&page)
     }
 }
 

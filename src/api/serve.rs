@@ -215,7 +215,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 let mut body = Vec::with_capacity(page.body.len() + 256);
                 match routed.endpoint {
                     ApiEndpoint::History => answer::history(&mut body, &channel, page.position, &page.body),
-                    _ => answer::channel(&mut body, page.position),
+                    _ => answer::channel(&mut body, page.position, self.roster_numbers(key, channel)),
                 }
                 Ok(ApiAnswer::json(body))
             }

@@ -292,7 +292,7 @@ mod tests {
         );
         assert_eq!(forecast.instances.len(), 2, "the others take no part");
         assert!(forecast.json().starts_with(r#"{"within_percent":10,"mean":1000.0,"seconds":"#));
-        report.redis = Some(RedisReport { up: false, latency_us: 9 });
+        report.redis = Some(RedisReport { kind: "cluster", up: false, latency_us: 9 });
         let begun = RoundBegun::new(&report, 5, 900);
         assert_eq!(begun.waits_for.len(), 5);
         assert!(begun.json().ends_with("learn of an order\"]}\n"), "{}", begun.json());

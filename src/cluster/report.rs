@@ -33,6 +33,9 @@ pub struct ClusterReport {
     /// Absent without a bus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisReport>,
+    /// Absent without a bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryReport>,
     /// By name; the answering instance is one of them.
     pub instances: Vec<InstanceReport>,
     pub totals: ClusterTotals,
@@ -63,9 +66,24 @@ struct CountedReport<'a> {
 /// The Redis of the bus, as the answering instance reaches it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RedisReport {
+    /// `standalone`, `sentinel` or `cluster`.
+    pub kind: &'static str,
     pub up: bool,
     /// The time of the last renewal of the lease.
     pub latency_us: u64,
+}
+
+/// The part of the answering instance in Redis.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RegistryReport {
+    /// True once all of it was written for the present incarnation.
+    pub complete: bool,
+    /// Incarnations that were begun because of a doubt, since the start.
+    pub doubts: u64,
+    /// Rosters that are kept up to date with other instances.
+    pub views: u64,
+    /// Connections at this instance, once for each roster that they are on.
+    pub memberships: u64,
 }
 
 /// One instance.
@@ -113,6 +131,7 @@ pub struct OwnInstance {
 pub struct ClusterFacts {
     pub leader: Option<Arc<str>>,
     pub redis: Option<RedisReport>,
+    pub registry: Option<RegistryReport>,
     pub shared_names: Vec<Arc<str>>,
 }
 
@@ -124,7 +143,7 @@ impl ClusterReport {
         facts: ClusterFacts,
         now: Now,
     ) -> ClusterReport {
-        let ClusterFacts { leader, redis, shared_names } = facts;
+        let ClusterFacts { leader, redis, registry, shared_names } = facts;
         let others: Vec<&KnownInstance> = others.collect();
         let living = others.iter().filter(|other| other.state.lives()).map(|other| &*other.name);
         let living_names: BTreeSet<&str> = living.chain([&*own.name]).collect();
@@ -164,6 +183,7 @@ impl ClusterReport {
             complete: reads_redis && !is_isolated && known.len() as u64 == living,
             leader: leader.map(|name| name.to_string()),
             redis,
+            registry,
             instances,
             spread: ClusterSpread::of(&known),
             totals: ClusterTotals::of(living, &known),
@@ -236,8 +256,11 @@ mod tests {
         KnownInstance { state, stats, ..KnownInstance::new(2, 1, Arc::from(name), NOW.at) }
     }
 
+    const REDIS: RedisReport = RedisReport { kind: "standalone", up: true, latency_us: 9 };
+
     fn report(others: &[KnownInstance], redis: Option<RedisReport>) -> Value {
-        let facts = ClusterFacts { leader: Some(Arc::from("a")), redis, shared_names: vec![] };
+        let facts =
+            ClusterFacts { leader: Some(Arc::from("a")), redis, registry: None, shared_names: vec![] };
         let report = ClusterReport::new(own(10), others.iter(), facts, NOW);
         serde_json::from_str(&report.json(None)).expect("JSON")
     }
@@ -249,7 +272,7 @@ mod tests {
             other("a", InstanceState::Alive, Some(30)),
             other("d", InstanceState::Gone, Some(99)),
         ];
-        let report = report(&others, Some(RedisReport { up: true, latency_us: 9 }));
+        let report = report(&others, Some(REDIS));
         assert_eq!(report["totals"]["connections"], 60);
         assert_eq!(report["totals"]["instances"], 3);
         assert_eq!(report["spread"], serde_json::json!({"max_over_mean": 1.5, "min_over_mean": 0.5}));
@@ -277,9 +300,9 @@ mod tests {
 
     #[test]
     fn report_says_when_it_does_not_know_everything() {
-        let up = || Some(RedisReport { up: true, latency_us: 9 });
+        let up = || Some(REDIS);
         assert_eq!(report(&[], None)["complete"], true, "the only instance");
-        assert_eq!(report(&[], Some(RedisReport { up: false, latency_us: 9 }))["complete"], false);
+        assert_eq!(report(&[], Some(RedisReport { up: false, ..REDIS }))["complete"], false);
         assert_eq!(report(&[other("a", InstanceState::Alive, None)], up())["complete"], false);
         assert_eq!(report(&[other("a", InstanceState::Isolated, Some(1))], up())["complete"], false);
         assert_eq!(report(&[other("a", InstanceState::Gone, None)], up())["complete"], true);

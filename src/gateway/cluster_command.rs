@@ -117,6 +117,7 @@ fn row(instance: &Value, leader: Option<&str>, mean: f64, now: u64) -> Option<Ta
         let seen = duration(Duration::from_millis(instance["age_ms"].as_u64()?));
         let sentence = match state {
             "gone" | "left" => format!("last seen {seen} ago"),
+            "isolated" => "does not reach Redis; its clients are served, and presence is incomplete".into(),
             _ => "its load is not known".into(),
         };
         return Some(TableRow::Unknown(start, sentence));
@@ -210,6 +211,7 @@ mod tests {
            "closes_per_s":{"1006":1,"1011":0,"1012":0,"1013":0,"4408":0,"other":2},
            "memory_bytes":26000000,"cpu_percent":8,"turn_ms":2.1,"level":"down","store":"down","order":0},
           {"name":"gw-2","state":"isolated","age_ms":400},
+          {"name":"gw-3","state":"alive","age_ms":400},
           {"name":"gw-30","state":"gone","age_ms":74000}],
         "totals":{"instances":2,"connections":30,"subscriptions":41,"publishes_per_s":2,"deliveries_per_s":3},
         "spread":{"max_over_mean":1.0,"min_over_mean":1.0},"shared_names":["gw-2"]}"#;
@@ -219,7 +221,8 @@ mod tests {
         let expected = "\
 NAME    STATE        UP  CONNS   ±MEAN  CLOSE/S  SUBS  PUB/S    P99  DELIV/S    MEM  CPU  TURN
 gw-1 *  alive     1d 1h     30  +0.0 %        3    41      2  14 ms        3  26 MB  8 %  2 ms
-gw-2    isolated  its load is not known
+gw-2    isolated  does not reach Redis; its clients are served, and presence is incomplete
+gw-3    alive     its load is not known
 gw-30   gone      last seen 1m 14s ago
 2 instances, 30 connections, spread 1.00–1.00; gw-1 leads; incomplete; this instance does not reach Redis; the store is down at gw-1
 several instances are named gw-2: give each its own server.instance

@@ -215,6 +215,11 @@ impl Target {
         self.redis().is_some_and(|target| target.cluster_nodes().is_some())
     }
 
+    /// The kind of Redis, as reports name it; empty if it is none.
+    pub fn redis_kind(&self) -> &'static str {
+        self.redis().map_or("", RedisTarget::kind)
+    }
+
     /// One node of the cluster, reached and trusted like the target; the target itself if it is no cluster.
     pub(crate) fn at(&self, node: &NodeAddress) -> Target {
         let service = match self.redis() {

@@ -53,6 +53,11 @@ impl RegistryLink {
         self.keys.target().is_cluster()
     }
 
+    /// The kind of Redis, as reports name it.
+    pub(super) fn kind(&self) -> &'static str {
+        self.keys.target().redis_kind()
+    }
+
     /// Carries out commands on keys of one partition in one round trip. An error means that nothing is known.
     pub(super) fn call(&mut self, partition: Partition, commands: &[Cmd]) -> Result<Vec<KeyAnswer>, Cause> {
         let answers = self.keys.ask(partition, commands, CALL_TIMEOUT);

@@ -1,6 +1,7 @@
 //! The load of this instance, for the others and for operators.
 
 use crate::clock::Moment;
+use crate::cluster::report::RegistryReport;
 use crate::drain::DrainPhase;
 use crate::health::dependency::State;
 use crate::job::Outlook;
@@ -96,6 +97,13 @@ impl LoadMeter {
     /// The users of this instance.
     pub(super) fn users(&self) -> u64 {
         self.metrics.auth.users.load(Ordering::Relaxed)
+    }
+
+    /// The sizes of rosters at this instance.
+    pub(super) fn rosters(&self) -> RegistryReport {
+        let presence = &self.metrics.presence;
+        let (views, memberships) = (presence.views.read(), presence.connections.read());
+        RegistryReport { views, memberships, ..RegistryReport::default() }
     }
 
     /// The load now, with rates over five seconds. `order` is the number of the last order that was carried out.

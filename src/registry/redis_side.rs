@@ -8,12 +8,14 @@ use super::user_side::{RegistrySight, UserSide};
 use crate::clock::Moment;
 use crate::cluster::incarnation::OwnLease;
 use crate::cluster::liveness::Liveness;
+use crate::cluster::report::RedisReport;
 use crate::health::finding::Cause;
 use crate::id::Incarnation;
 use crate::job::segments::{SegmentInbox, SegmentOwner, SegmentView};
 use crate::job::users::UserLookup;
 use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::registry::RegistryCounters;
+use crate::wire::lease::LeaseParts;
 use crate::wire::partitions::PartitionSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -130,6 +132,17 @@ impl RedisSide {
     /// True once all users were written for this incarnation.
     pub(super) fn are_users_written(&self) -> bool {
         self.users.as_ref().is_some_and(UserSide::is_written)
+    }
+
+    /// The state of the connection, for people.
+    pub(super) fn report(&self) -> RedisReport {
+        let latency_us = u64::try_from(self.latency.as_micros()).unwrap_or(u64::MAX);
+        RedisReport { kind: self.link.kind(), up: self.up, latency_us }
+    }
+
+    /// True if these parts, which were written for this incarnation, are all that it has.
+    pub(super) fn is_written(&self, parts: LeaseParts) -> bool {
+        parts.rosters && (parts.users || self.users.is_none()) && self.unwritten().is_empty()
     }
 
     /// Partitions of a cluster in which something of this incarnation may not be written.

@@ -14,7 +14,7 @@ use crate::clock::{Moment, Now};
 use crate::cluster::incarnation::{LeaseDoubt, OwnLease};
 use crate::cluster::instance::InstanceState;
 use crate::cluster::liveness::{InstanceChange, Liveness, RowsNeed};
-use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RedisReport, stats_period};
+use crate::cluster::report::{ClusterFacts, ClusterReport, OwnInstance, RegistryReport, stats_period};
 use crate::id::Incarnation;
 use crate::job::AuthJob;
 use crate::job::registry::{ClusterBoard, OwnSigns, RegistryEvent, RowsReading};
@@ -406,10 +406,7 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
         }
         self.shared_names = shared.iter().cloned().collect();
         let leader = self.leadership.leader(&self.signs, now.at);
-        let redis = self.redis.as_ref().map(|redis| RedisReport {
-            up: redis.up,
-            latency_us: u64::try_from(redis.latency.as_micros()).unwrap_or(u64::MAX),
-        });
+        let redis = self.redis.as_ref().map(RedisSide::report);
         if let Some(redis) = &redis {
             self.counters.renewal_us.store(redis.latency_us, Ordering::Relaxed);
         }
@@ -418,7 +415,12 @@ impl<C: Fn() -> Now> RegistryWorker<C> {
             state: if self.load.is_draining() { InstanceState::Draining } else { InstanceState::Alive },
             stats: self.load.measure(self.signs.done.load(Ordering::Relaxed), now.at),
         };
-        let facts = ClusterFacts { leader, redis, shared_names: shared };
+        let registry = self.redis.as_ref().map(|redis| RegistryReport {
+            complete: redis.is_written(self.written),
+            doubts: self.lease.doubts(),
+            ..self.load.rosters()
+        });
+        let facts = ClusterFacts { leader, redis, registry, shared_names: shared };
         let report = ClusterReport::new(own, self.liveness.instances(), facts, now);
         self.counters.note(&report);
         self.counters.leader.store(self.leadership.is_own(now.at).into(), Ordering::Relaxed);

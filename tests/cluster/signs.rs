@@ -113,6 +113,9 @@ fn emptied_redis_is_written_again_and_ends_no_instance() {
     until(SOON, "both have noticed", || {
         [&one, &two].iter().all(|gateway| gateway.metric("seawall_cluster_doubts_total") >= 1.0)
     });
+    until(SOON, "all is written again", || {
+        [&one, &two].iter().all(|gateway| cluster(gateway)["registry"]["complete"] == true)
+    });
     never(&one, "gw-2", &["gone", "isolated", "left", ""], LONG);
     assert_eq!(cluster(&one)["complete"], true);
 }

@@ -204,6 +204,9 @@ fn operators_and_backends_read_a_roster() {
     let page = backend.get("/v1/channels/c/presence?limit=1").json();
     assert_eq!((of(&page), &page["more"]), (vec!["ann b/c".to_owned()], &json!(true)));
     assert_eq!(of(&backend.get("/v1/channels/c/presence?after=ann%20b%2Fc").json()), ["ben"]);
+    let channel = backend.get("/v1/channels/c").json();
+    let numbers = (&channel["head"], &channel["users"], &channel["connections"], &channel["complete"]);
+    assert_eq!(numbers, (&json!(0), &json!(2), &json!(2), &json!(true)), "{channel}");
     let refused = Backend::with(&gateway, READER).get("/v1/channels/c/presence");
     assert_eq!(refused.status, 403, "{refused:?}");
 }

@@ -158,7 +158,8 @@ fn key_does_what_it_may_and_a_reload_changes_it() {
     is_problem(&refused(PERSONAL, "/v1/users/ann/publish", &as_user), 403, "forbidden");
     assert_eq!(refused(PERSONAL, "/v1/users/ann/publish", &json!({"data": 1})).status, 200);
     let mut reader = Backend::with(&gateway, READER);
-    assert_eq!(reader.get("/v1/channels/room.7").status, 200);
+    let position = reader.get("/v1/channels/room.7");
+    assert_eq!((position.status, position.json().get("users")), (200, None), "it may not see the roster");
     is_problem(&reader.get("/v1/channels/lobby"), 403, "forbidden");
     is_problem(&reader.get("/v1/channels/%24user%3Aann/history"), 403, "forbidden");
     let mut bare = RawClient::from(TcpStream::connect(address_of(&gateway)).expect("it listens"));
@@ -309,6 +310,19 @@ fn validator(document: &Value, schema: &Value) -> Validator {
     let mut root = json!({"components": document["components"], "allOf": [schema]});
     close(&mut root);
     jsonschema::options().with_draft(Draft::Draft202012).build(&root).expect("a schema")
+}
+
+#[test]
+fn description_is_valid_openapi() {
+    // As the OpenAPI Initiative publishes it (Apache License 2.0).
+    let schema = include_str!("../support_schema/openapi-3.1.json");
+    let schema: Value = serde_json::from_str(schema).expect("JSON");
+    let schema = jsonschema::options().with_draft(Draft::Draft202012).build(&schema).expect("a schema");
+    let faults: Vec<String> = schema.iter_errors(&description()).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    let mut wrong = description();
+    wrong["paths"]["/v1/publish"]["post"]["responses"]["200"]["description"] = Value::Null;
+    assert!(!schema.is_valid(&wrong), "the schema looks at answers");
 }
 
 #[test]

@@ -75,6 +75,15 @@ impl RedisTarget {
         RedisTarget { place: RedisPlace::Server(server), ..self.clone() }
     }
 
+    /// The kind of Redis, as reports name it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.place {
+            RedisPlace::Server(_) => "standalone",
+            RedisPlace::Sentinels(_) => "sentinel",
+            RedisPlace::Cluster(_) => "cluster",
+        }
+    }
+
     /// The longest time that finding the server may add to a dial: that of two silent Sentinels or nodes of a cluster.
     pub(crate) fn search_max(&self) -> Duration {
         match &self.place {

@@ -4,6 +4,7 @@ use super::problem::ApiProblem;
 use crate::id::ChannelName;
 use crate::wire::json;
 use crate::wire::push::{self, LogPosition, PublishedReply, published_members};
+use serde::Deserialize;
 
 /// Appends a stored publication.
 pub fn published(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
@@ -75,9 +76,31 @@ impl ResultsWriter {
     }
 }
 
-/// Appends the position of a log: `GET /v1/channels/C`. Its numbers of users and connections are not known.
-pub fn channel(out: &mut Vec<u8>, position: LogPosition) {
-    json::object(out, |out| push::position(out, position));
+/// The numbers of a channel's roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct RosterNumbers {
+    users: u32,
+    connections: u32,
+    complete: bool,
+}
+
+impl RosterNumbers {
+    /// Reads them from a page of the roster, as [`wire::presence`](crate::wire::presence) writes it.
+    pub fn of(page: &[u8]) -> Option<RosterNumbers> {
+        serde_json::from_slice(page).ok()
+    }
+}
+
+/// Appends the position of a log, and the numbers of its roster if they are known and may be seen: `GET /v1/channels/C`.
+pub fn channel(out: &mut Vec<u8>, position: LogPosition, roster: Option<RosterNumbers>) {
+    json::object(out, |out| {
+        push::position(out, position);
+        if let Some(RosterNumbers { users, connections, complete }) = roster {
+            json::integer(out, "users", users.into());
+            json::integer(out, "connections", connections.into());
+            json::truth(out, "complete", complete);
+        }
+    });
     out.push(b'\n');
 }
 

@@ -202,4 +202,22 @@ mod tests {
             assert_eq!(same, 1, "{code:?}");
         }
     }
+
+    #[test]
+    fn codes_are_those_of_the_documentation() {
+        let document: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).expect("JSON");
+        let words: Vec<&str> = ProblemCode::ALL.into_iter().map(ProblemCode::word).collect();
+        assert_eq!(document["components"]["schemas"]["Code"]["enum"], json!(words));
+        let guide = include_str!("../../../docs/api.md");
+        let rows = guide.lines().filter_map(|line| line.strip_prefix("| ")?.split_once("` |"));
+        let rows = rows.map(|(row, _)| row);
+        let mut described: Vec<&str> = rows.filter(|row| row.starts_with(char::is_numeric)).collect();
+        let mut known: Vec<String> = ProblemCode::ALL
+            .into_iter()
+            .map(|code| format!("{} | `{}", code.status(), code.word()))
+            .collect();
+        described.sort_unstable();
+        known.sort();
+        assert_eq!(described, known);
+    }
 }
