@@ -1,9 +1,13 @@
 //! Presence across instances: what watchers at each of them see of users at all of them.
 
-use crate::cluster::rig::{GONE, Rig, SLACK, settled};
+use crate::cluster::rig::{GONE, Rig, SLACK, cluster, settled};
+use crate::servers::Watched;
+use crate::servers::redis::ask;
+use crate::servers::sentinel::MASTER;
 use crate::support::token::{SECRET, claims, token};
 use crate::support::wait::{SOON, until};
-use crate::support::{Client, Gateway, Operator};
+use crate::support::{Client, Gateway, Operator, Setup};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,10 +21,13 @@ const KILLS: u32 = 2;
 /// After a fault of Redis, rosters are complete again within this time.
 const COMPLETE: Duration = Duration::from_secs(10);
 
+/// A gateway with users. Clients that read nothing answer no ping.
+fn setup(rig: &Rig, name: &str) -> Setup {
+    rig.setup(name).env("SEAWALL_AUTH_SECRET", SECRET).limit("ping_ms", 3_600_000).unlimited()
+}
+
 fn start<const N: usize>(rig: &Rig, names: [&str; N]) -> [Gateway; N] {
-    // Clients that read nothing answer no ping.
-    let setup = |name| rig.setup(name).env("SEAWALL_AUTH_SECRET", SECRET).limit("ping_ms", 3_600_000);
-    let gateways = names.map(|name| setup(name).unlimited().start());
+    let gateways = names.map(|name| setup(rig, name).start());
     settled(&gateways.iter().collect::<Vec<_>>());
     gateways
 }
@@ -217,32 +224,60 @@ fn clients_of_a_killed_instance_that_return_within_the_grace_are_not_seen_to_lea
         .collect();
     assert!(killed.elapsed() < GRACE, "back within the grace");
     let until = killed + GONE + GRACE + Duration::from_secs(3);
-    for watcher in &mut watchers {
+    see_no_change(&mut watchers, until, &names(0..30));
+}
+
+/// Checks that the watchers see no change until this time, and these users at the end.
+fn see_no_change(watchers: &mut [Watcher], until: Instant, users: &BTreeSet<String>) {
+    for watcher in watchers {
         while Instant::now() < until {
             watcher.look(Duration::from_millis(500));
         }
         watcher.look(Duration::from_millis(1));
         assert_eq!(watcher.changes, Vec::<Value>::new(), "no push");
-        assert_eq!(watcher.users(), names(0..30));
+        assert_eq!(watcher.users(), *users);
     }
 }
 
-/// Does something to Redis while users come and go, and checks that no other user is seen to leave.
-fn redis_fault(fault: impl FnOnce(&mut Rig)) {
-    let mut rig = Rig::start();
-    let gateways = start(&rig, ["gw-1", "gw-2", "gw-3"]);
+#[test]
+fn members_that_move_off_a_draining_instance_are_not_seen_to_leave() {
+    let rig = Rig::start();
+    let [one, two] = start(&rig, ["gw-1", "gw-2"]);
+    let mut three =
+        setup(&rig, "gw-3").drain("accept", 500).drain("close", 20_000).drain("exit", 25_000).start();
+    settled(&[&one, &two, &three]);
+    let mut watchers = [Watcher::of(&one), Watcher::of(&two)];
+    let mut moving: Vec<Client> = (0..12).map(|number| present(&three, &format!("u{number}"))).collect();
+    for watcher in &mut watchers {
+        watcher.until(SOON, "all are seen", |watcher| watcher.users() == names(0..12));
+        watcher.changes.clear();
+    }
+    three.signal(Signal::TERM);
+    let mut moved = Vec::new();
+    for (number, client) in moving.iter_mut().enumerate() {
+        client.next_push("drain");
+        // The other connection is there before this one ends.
+        moved.push(present(if number % 2 == 0 { &one } else { &two }, &format!("u{number}")));
+        client.close();
+    }
+    assert_eq!(three.ends_within(SOON * 4), Some(0));
+    see_no_change(&mut watchers, Instant::now() + GRACE + Duration::from_secs(3), &names(0..12));
+}
+
+/// Does something to Redis and has users come and go meanwhile, and checks that no other user is seen to leave.
+fn redis_fault(gateways: &[Gateway; 3], fault: impl FnOnce(&mut dyn FnMut())) {
     let mut watchers: Vec<Watcher> = gateways.iter().map(Watcher::of).collect();
     let mut stay: Vec<Client> =
         (0..30).map(|number| present(&gateways[number % 3], &format!("u{number}"))).collect();
     for watcher in &mut watchers {
         watcher.until(SOON, "all are seen", |watcher| watcher.users() == names(0..30));
     }
-    fault(&mut rig);
-    // Some come meanwhile, and some go.
-    stay.extend((30..36).map(|number| present(&gateways[number % 3], &format!("u{number}"))));
-    stay.drain(0..3).for_each(|mut client| client.close());
+    fault(&mut || {
+        stay.extend((30..36).map(|number| present(&gateways[number % 3], &format!("u{number}"))));
+        stay.drain(0..3).for_each(|mut client| client.close());
+    });
     let healed = Instant::now();
-    for (watcher, gateway) in watchers.iter_mut().zip(&gateways) {
+    for (watcher, gateway) in watchers.iter_mut().zip(gateways) {
         let wanted = names(3..36);
         until(COMPLETE + SLACK, "the roster is complete and true", || {
             watcher.look(Duration::from_millis(50));
@@ -257,15 +292,56 @@ fn redis_fault(fault: impl FnOnce(&mut Rig)) {
 
 #[test]
 fn emptied_redis_makes_no_user_leave() {
-    redis_fault(|rig| assert!(rig.redis.command(&["FLUSHALL"]).is_ok()));
+    let rig = Rig::start();
+    let gateways = start(&rig, ["gw-1", "gw-2", "gw-3"]);
+    redis_fault(&gateways, |come_and_go| {
+        assert!(rig.redis.command(&["FLUSHALL"]).is_ok());
+        come_and_go();
+    });
 }
 
 #[test]
 fn restart_of_redis_makes_no_user_leave() {
-    redis_fault(|rig| {
+    let mut rig = Rig::start();
+    let gateways = start(&rig, ["gw-1", "gw-2", "gw-3"]);
+    redis_fault(&gateways, |come_and_go| {
         rig.redis.stop();
         rig.redis.start_again();
+        come_and_go();
     });
+}
+
+#[test]
+fn failover_to_a_replica_that_lacks_writes_makes_no_user_leave() {
+    let (rig, mut watched) = (Rig::start(), Watched::start());
+    let gateways =
+        ["gw-1", "gw-2", "gw-3"].map(|name| setup(&rig, name).env("SEAWALL_BUS_URL", &watched.url()).start());
+    settled(&gateways.iter().collect::<Vec<_>>());
+    redis_fault(&gateways, |come_and_go| {
+        // Sentinels promote no replica that lost its master ten such times before they did.
+        for sentinel in &watched.sentinels {
+            let longer = ["SENTINEL", "SET", MASTER, "down-after-milliseconds", "3000"];
+            assert!(ask(sentinel.address(), &longer).is_ok_and(|reply| reply.is_ok()));
+        }
+        // The replica loses its master, which has no password, and cannot come back with one.
+        let [master, replica] = &mut watched.servers;
+        assert!(replica.command(&["CONFIG", "SET", "masterauth", "none"]).is_ok());
+        master.command(&["CLIENT", "KILL", "TYPE", "replica"]);
+        come_and_go();
+        until(SOON, "joins and leaves are written to the master", || {
+            gateways.iter().all(|gateway| page(gateway)["users"] == 33)
+        });
+        master.kill9();
+        let port = replica.address().port();
+        until(SOON * 6, "the replica is promoted", || {
+            watched.sentinels.iter().all(|sentinel| sentinel.master_port() == Some(port))
+        });
+    });
+    for gateway in &gateways {
+        let report = cluster(gateway);
+        assert_eq!(report["redis"]["kind"], "sentinel", "{report}");
+        assert!(report["registry"]["doubts"].as_u64() >= Some(1), "it knows that writes are lost: {report}");
+    }
 }
 
 #[test]

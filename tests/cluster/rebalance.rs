@@ -148,11 +148,13 @@ fn five_instances_are_even_again_without_a_close_or_a_loss() {
         })
         .collect();
     let mut publisher = Client::connect(&gateways[0]);
+    let begun = Instant::now();
     until(EVEN, "all instances are within a tenth of the mean", || {
         publisher.publish("c", json!("x"));
         let fair = (MEAN * 9 / 10)..=(MEAN * 11 / 10);
         gateways.iter().all(|gateway| fair.contains(&connections(gateway)))
     });
+    println!("even after {:?}", begun.elapsed());
     let published = publisher.publish("c", json!("last"));
     let mut movers = Vec::new();
     for (alive, thread) in threads {
