@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const SLOW: &str = "slow-0123456789012345678901234567890123456789";
@@ -128,13 +129,14 @@ fn key_that_looks_up_too_many_users_gets_429_and_others_do_not() {
     );
     let gateway = setup().toml(&key).start();
     let users: Vec<String> = (0..100).map(|number| format!("u{number}")).collect();
-    let (body, deadline) = (json!({"users": users}), Instant::now() + SOON);
+    let (body, begun, asked) = (json!({"users": users}), Instant::now(), AtomicUsize::new(0));
     // Several at once: its share grows while it asks.
     let ask = || {
         let mut greedy = Backend::of(&gateway);
         loop {
             let response = greedy.post("/v1/users/lookup", &body);
-            if response.status != 200 || Instant::now() > deadline {
+            asked.fetch_add(users.len(), Ordering::Relaxed);
+            if response.status != 200 || begun.elapsed() > SOON {
                 return response;
             }
         }
@@ -143,11 +145,18 @@ fn key_that_looks_up_too_many_users_gets_429_and_others_do_not() {
         let all: Vec<_> = (0..6).map(|_| scope.spawn(ask)).collect();
         all.into_iter().map(|one| one.join().expect("an answer")).find(|answer| answer.status != 200)
     });
-    let problem = is_problem(&refused.expect("one is refused"), 429, "rate_limited");
-    assert!(
-        problem["detail"].as_str().is_some_and(|detail| detail.contains("10000 users a second")),
-        "{problem}"
-    );
+    match refused {
+        Some(response) => {
+            let problem = is_problem(&response, 429, "rate_limited");
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains("10000 users a second"), "{problem}");
+        }
+        // A slow machine may not ask for more than the rate.
+        None => {
+            let most = 10_000.0 * (begun.elapsed().as_secs_f64() + 1.0);
+            assert!(asked.into_inner() as f64 <= most, "more than {most} users in {:?}", begun.elapsed());
+        }
+    }
     assert_eq!(
         Backend::with(&gateway, other).get("/v1/users/ann").status,
         200,
