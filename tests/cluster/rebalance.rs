@@ -125,7 +125,7 @@ fn five_instances_are_even_again_without_a_close_or_a_loss() {
     let rig = Rig::start();
     let gateways: Vec<Gateway> = (1..=5)
         .map(|number| {
-            let setup = rig.setup(&format!("gw-{number}")).unlimited();
+            let setup = rig.setup(&format!("gw-{number}")).unlimited().with_slow_store();
             // A thread looks after hundreds of clients, which answer pings late on a busy machine.
             setup.limit("pong_ms", 60_000).env("SEAWALL_CLUSTER_REBALANCE", "auto").start()
         })

@@ -73,6 +73,7 @@ pub(super) fn setup(kind: Kind, server: &Postgres) -> Setup {
     let protocol = if kind == Kind::HaProxy { "required" } else { "off" };
     Setup::new()
         .env("SEAWALL_STORE_URL", &server.url())
+        .with_slow_store()
         .env("SEAWALL_SERVER_TRUSTED_PROXIES", "127.0.0.0/8")
         .env("SEAWALL_SERVER_PROXY_PROTOCOL", protocol)
         .limit("connections_per_address", 1)

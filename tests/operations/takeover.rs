@@ -22,6 +22,7 @@ const REQUEST: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnect
 fn instance(server: &Postgres, listen: Option<SocketAddr>) -> Setup {
     let setup = Setup::new()
         .env("SEAWALL_STORE_URL", &server.url())
+        .with_slow_store()
         .env("SEAWALL_SERVER_TAKEOVER", "true")
         .arguments(&["--reactors", "2"])
         // Long enough for the last accepted clients to get a response.

@@ -123,6 +123,11 @@ impl Setup {
         self
     }
 
+    /// For tests in which PostgreSQL does not fail, but may be slow: a machine that is busy for seconds is no outage.
+    pub fn with_slow_store(self) -> Setup {
+        self.toml("[[dependency]]\nname = \"store\"\ntimeout_ms = 10000\nfailures = 10\n")
+    }
+
     /// Sets the address of the listener; the default is a free port of loopback.
     pub fn listen(mut self, address: SocketAddr) -> Setup {
         self.listen = address;
