@@ -7,13 +7,13 @@ use crate::stream::{Loaded, StreamSettings};
 use crate::wire::stream::{EndCause, StreamEnd, StreamId, StreamState};
 use std::time::Duration;
 
-/// Shorter than what `age` adds.
+/// Deadlines that a slow machine does not reach by itself.
 fn settings() -> StreamSettings {
     StreamSettings {
-        idle: Duration::from_secs(30),
-        orphan: Duration::from_secs(10),
-        cancel: Duration::from_secs(5),
-        life: Duration::from_secs(600),
+        idle: Duration::from_secs(3_000),
+        orphan: Duration::from_secs(1_000),
+        cancel: Duration::from_secs(500),
+        life: Duration::from_secs(60_000),
         ..StreamSettings::default()
     }
 }
@@ -46,35 +46,37 @@ fn sweep_finds_streams_past_their_deadline() {
     let mut store = Store::start();
     assert!(store.swept().is_empty(), "there are none");
     let [silent, paused, cancelled, asked] = ["a", "b", "c", "d"].map(|channel| store.begin(channel));
-    // The begins of tests ask for 50 s.
-    store.sql("UPDATE seawall.streams SET idle_ms = NULL WHERE channel <> (SELECT id FROM seawall.channels WHERE name = 'd')");
+    store.sql(
+        "UPDATE seawall.streams s SET idle_ms = CASE c.name WHEN 'd' THEN 5000000 END
+             FROM seawall.channels c WHERE c.id = s.channel",
+    );
     store.flush(&states([
         state(&paused, StreamState::Paused, None),
         state(&cancelled, StreamState::Cancelling, None),
     ]));
     assert!(store.swept().is_empty());
-    store.age(8);
+    store.age(800);
     assert_eq!(store.swept(), [(cancelled.clone(), StreamEnd::Cancelled, None)]);
     store.flush(&ends([end(&cancelled, fence(1, 0))]));
-    store.age(5);
+    store.age(500);
     assert_eq!(store.swept(), [interrupted(&paused, EndCause::ProducerLost)]);
     // A piece and a sign of life are as good as each other.
     store.flush(&rows([row(&paused, 1, 0, "Hello")]));
-    store.age(8);
+    store.age(800);
     touch(&mut store.connection, std::slice::from_ref(&paused)).expect("a call");
-    store.age(8);
+    store.age(800);
     assert!(store.swept().is_empty());
-    store.age(4);
+    store.age(400);
     assert_eq!(
         store.swept(),
         [interrupted(&silent, EndCause::Idle), interrupted(&paused, EndCause::ProducerLost)]
     );
     store.flush(&rows([row(&silent, 1, 0, "Hello"), row(&paused, 1, 5, "!")]));
     assert!(store.swept().is_empty());
-    store.age(20);
+    store.age(2_000);
     let found = store.swept();
     assert_eq!(found, [interrupted(&paused, EndCause::ProducerLost), interrupted(&asked, EndCause::Idle)]);
-    store.age(560);
+    store.age(56_000);
     let life = [&silent, &paused, &asked].map(|id| interrupted(id, EndCause::Life));
     assert_eq!(store.swept(), life);
 }
@@ -85,7 +87,7 @@ fn sign_of_life_of_a_clock_that_was_wrong_counts_no_longer() {
     let stream = store.begin("c");
     store.sql("UPDATE seawall.streams SET touched = 9000000000000000, idle_ms = NULL");
     assert!(store.swept().is_empty());
-    store.sql("UPDATE seawall.streams SET began = began - 40000, since = since - 40000");
+    store.sql("UPDATE seawall.streams SET began = began - 4000000, since = since - 4000000");
     assert_eq!(store.swept(), [interrupted(&stream, EndCause::Idle)]);
 }
 
