@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-8171f1aa9b.js",
+        path: "/assets/later-6f4d1b9790.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"8171f1aa9b07e3f0d23f9237a265f691\"", bytes: include_bytes!("assets/later-8171f1aa9b.js") },
-        gzip: Some(FileForm { etag: "\"7f20131815b523dcbecd4aad244924c4\"", bytes: include_bytes!("assets/later-8171f1aa9b.js.gz") }),
+        plain: FileForm { etag: "\"6f4d1b979091916837b0f8912b0cecc9\"", bytes: include_bytes!("assets/later-6f4d1b9790.js") },
+        gzip: Some(FileForm { etag: "\"aaf76c993c448d053ef81012db07bc2d\"", bytes: include_bytes!("assets/later-6f4d1b9790.js.gz") }),
     },
     File {
         path: "/assets/later-a6208c2ba2.css",
@@ -22,6 +22,13 @@
         gzip: Some(FileForm { etag: "\"071deeb4769a7591353b9211e24497c6\"", bytes: include_bytes!("assets/later-a6208c2ba2.css.gz") }),
     },
     File {
+        path: "/assets/page-41db41083e.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"41db41083e38b964a3fa1b3c3f1545bf\"", bytes: include_bytes!("assets/page-41db41083e.js") },
+        gzip: Some(FileForm { etag: "\"6546d3460cf7a6a3a2920c286a02d26a\"", bytes: include_bytes!("assets/page-41db41083e.js.gz") }),
+    },
+    File {
         path: "/assets/page-ac9c26ed09.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
@@ -29,24 +36,17 @@
         gzip: Some(FileForm { etag: "\"38389a8d3e90a8b67f88dc8ba9e69d01\"", bytes: include_bytes!("assets/page-ac9c26ed09.css.gz") }),
     },
     File {
-        path: "/assets/page-b4f49cf9ed.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"b4f49cf9ed891604b1049de202fa4880\"", bytes: include_bytes!("assets/page-b4f49cf9ed.js") },
-        gzip: Some(FileForm { etag: "\"ae68b1a09f51f740573d6beba55ead74\"", bytes: include_bytes!("assets/page-b4f49cf9ed.js.gz") }),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"b091473ab31a0ccf9d201cab2e2f9b37\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"96c61696a0179d1b2f0b45bd5adb4593\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"d59a0daf6e3e6b48213dd4f46d87bce3\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"044f2e836d19813c50b2f72fb3b83341\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {

@@ -1,6 +1,6 @@
 // Small parts of the page.
 
-import { useEffect, useRef, useState, type ReactNode } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from 'react';
 import { markup } from './markup.ts';
 import { faceOf } from './rows.ts';
 
@@ -45,7 +45,8 @@ interface DialogProps {
 export function Dialog({ id, title, onClose, children }: DialogProps): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const close = () => dialog.current?.close();
-  useEffect(() => { dialog.current!.showModal(); }, []);
+  // Before the effects of the content, which may move the focus.
+  useLayoutEffect(() => { dialog.current!.showModal(); }, []);
   return (
     <dialog id={id} ref={dialog} aria-labelledby={`${id}-title`} onClose={onClose} onClick={(event) => { if (event.target === dialog.current) close(); }}>
       <div className="dialog">

@@ -75,6 +75,9 @@ test('a person switches channels without a reload, and each has its own messages
   const tab = await Tab.open(t, await person(t), gateway, '#channel=harbour');
   await tab.say('at the harbour');
   await tab.reads(['at the harbour']);
+  await tab.page.keyboard.press('Control+k');
+  await tab.sees('the field has the focus', () => tab.page.evaluate(() => document.activeElement.id), (id) => id === 'channel');
+  await tab.page.keyboard.press('Escape');
   await tab.enter('no such name!');
   await tab.sees('the rule for names', tab.shown, (text) => text.includes('A channel name must be'));
   await tab.page.fill('#channel', 'lobby');
