@@ -77,8 +77,8 @@ test('a person switches channels without a reload, and each has its own messages
   await tab.reads(['at the harbour']);
   await tab.page.keyboard.press('Control+k');
   await tab.sees('the field has the focus', () => tab.page.evaluate(() => document.activeElement.id), (id) => id === 'channel');
-  await tab.page.keyboard.press('Escape');
-  await tab.enter('no such name!');
+  await tab.page.keyboard.type('no such name!');
+  await tab.page.keyboard.press('Enter');
   await tab.sees('the rule for names', tab.shown, (text) => text.includes('A channel name must be'));
   await tab.page.fill('#channel', 'lobby');
   await tab.page.press('#channel', 'Enter');
@@ -327,6 +327,7 @@ test('the keyboard reaches every control, the log is one stop, and each control 
   await tab.page.keyboard.press('?');
   await tab.sees('the keys', tab.shown, (text) => text.includes('edit or delete the message in focus'));
   await tab.page.keyboard.press('Escape');
+  await tab.page.locator('dialog').waitFor({ state: 'detached' });
   await tab.page.locator('#menu').click();
   await tab.sees('the channels', () => tab.page.locator('#find').isVisible(), Boolean);
   await tab.page.keyboard.press('Escape');
@@ -402,6 +403,8 @@ test('axe finds nothing serious and nothing overflows, light and dark, wide and 
     }
     await tab.page.setViewportSize({ width: 1440, height: 900 });
     await tab.page.keyboard.press('Escape');
+    // A dialog is closed a moment later.
+    await tab.page.locator('dialog').waitFor({ state: 'detached' });
   }
 });
 
