@@ -28,7 +28,7 @@ try {
   const gateway = await Gateway.start(t, { env: { SEAWALL_LIMITS_PUBLISHES_PER_S: '0', SEAWALL_LIMITS_COMMANDS_PER_S: '0' } });
   const context = await person(t);
   const page = await context.newPage();
-  /** Bytes by file: those that are named `later` follow the first view. */
+  /** Bytes of a first view, and of the files named `later`, which follow it. */
   const wire = { first: 0, later: 0 };
   const requests = new Map();
   const session = await context.newCDPSession(page);
