@@ -14,6 +14,7 @@ mod erasure_turns;
 mod fullness;
 mod idempotency;
 mod large_cuts;
+mod late_share;
 mod loaded_orders;
 mod open_streams;
 mod outcome;
@@ -25,6 +26,7 @@ mod selection;
 pub mod sqlite;
 mod stream_ends;
 mod stream_frame;
+mod stream_orders;
 mod thread;
 mod wall_clock;
 

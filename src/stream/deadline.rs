@@ -14,6 +14,8 @@ pub(super) struct Clocks {
     pub(super) sign: Moment,
     /// The loss of the last producer, if there is none.
     pub(super) orphaned: Option<Moment>,
+    /// The last sign that another instance has a producer.
+    pub(super) elsewhere: Option<Moment>,
     /// The end after a cancel.
     pub(super) cancel_end: Option<Moment>,
     pub(super) idle: Duration,
@@ -46,9 +48,12 @@ impl Clocks {
         };
         earlier((self.sign + self.idle).max(spared), interrupted(EndCause::Idle));
         if let Some(orphaned) = self.orphaned {
-            earlier((orphaned + settings.orphan).max(spared), interrupted(EndCause::ProducerLost));
+            // A producer at another instance may be silent for as long as one here.
+            let spared_elsewhere = self.elsewhere.map_or(Moment::ZERO, |at| at + self.idle);
+            let lost = (orphaned + settings.orphan).max(spared).max(spared_elsewhere);
+            earlier(lost, interrupted(EndCause::ProducerLost));
             if state == StreamState::Streaming {
-                earlier(orphaned + PAUSED_AFTER, Due::Pause);
+                earlier((orphaned + PAUSED_AFTER).max(spared_elsewhere), Due::Pause);
             }
         }
         next

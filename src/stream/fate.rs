@@ -5,7 +5,7 @@
 
 pub use super::fence::{StreamFence, Touched};
 
-use super::flush::EndFate;
+use super::flush::{EndFate, Flush};
 use super::order::StoredStream;
 use super::part::PartRow;
 use crate::id::UserName;
@@ -18,6 +18,26 @@ pub struct FlushFates {
     pub rows: Vec<RowFate>,
     pub states: Vec<StateFate>,
     pub ends: Vec<StoredEndFate>,
+}
+
+impl FlushFates {
+    /// Those of a store that nothing else writes, which has these ends.
+    pub(super) fn stored(flush: &Flush, ends: &[EndFate]) -> FlushFates {
+        FlushFates {
+            restarts: vec![RestartFate::Stored; flush.restarts.len()],
+            rows: vec![RowFate::Stored; flush.rows.len()],
+            states: vec![StateFate::Stored; flush.states.len()],
+            ends: ends.iter().map(|fate| StoredEndFate::Stored(*fate, 0)).collect(),
+        }
+    }
+
+    /// True if there is one for each part of a flush.
+    pub fn are_of(&self, flush: &Flush) -> bool {
+        self.restarts.len() == flush.restarts.len()
+            && self.rows.len() == flush.rows.len()
+            && self.states.len() == flush.states.len()
+            && self.ends.len() == flush.ends.len()
+    }
 }
 
 /// The outcome of a restart.

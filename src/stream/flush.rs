@@ -17,6 +17,8 @@ pub struct Flush {
     pub rows: Vec<PartRow>,
     pub states: Vec<StateRow>,
     pub ends: Vec<EndRow>,
+    /// Streams whose producers gave a sign of life that other instances are to see. Only for a store that several instances write.
+    pub touches: Vec<StreamId>,
     /// The streams that took part, some of them only to acknowledge a repeat.
     pub(super) streams: Vec<StreamId>,
 }
@@ -29,6 +31,11 @@ impl Flush {
 
     /// True if there is nothing to commit. It is settled all the same, because repeats may wait for an acknowledgement.
     pub fn writes_nothing(&self) -> bool {
+        self.has_no_rows() && self.touches.is_empty()
+    }
+
+    /// True if nothing but signs of life is to be committed.
+    pub fn has_no_rows(&self) -> bool {
         self.restarts.is_empty() && self.rows.is_empty() && self.states.is_empty() && self.ends.is_empty()
     }
 }

@@ -1,11 +1,12 @@
 //! Flushes: their contents, their times, and what follows from a commit or its failure.
 
 use super::deadline::Due;
+use super::fate::{FlushFates, RestartFate, RowFate, StateFate, StoredEndFate, StreamFence};
 use super::flush::{EndFate, Flush, RestartRow, StateRow};
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Commits, Ledger};
-use super::open::{FlushList, OpenStream, PendingEnd, StreamEnder};
+use super::open::{FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
 use super::output::StreamOutput;
 use super::part::PartRow;
 use super::pieces::position;
@@ -68,9 +69,13 @@ impl<T: Copy> Ledger<T> {
         }
         self.in_flight = true;
         self.grid.cut(now);
+        flush.touches = self.take_touches();
         for id in flush.streams.clone() {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.listed = FlushList::No;
+            if stream.view != StoreView::Current {
+                continue;
+            }
             if contents == FlushContents::All || stream.ending.is_some() {
                 collect(&id, stream, &mut flush, now);
                 continue;
@@ -92,7 +97,8 @@ impl<T: Copy> Ledger<T> {
         {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.place = None;
-            if stream.ending.is_some() {
+            // A stream that is behind the store gets a place again when it is loaded.
+            if stream.ending.is_some() || stream.view != StoreView::Current {
                 continue;
             }
             match stream.clocks.next(stream.state, &self.settings, spared) {
@@ -103,7 +109,7 @@ impl<T: Copy> Ledger<T> {
                 }
                 (at, Due::End(end, cause)) if at <= now => {
                     ends += 1;
-                    stream.ending = Some(PendingEnd { end, by: StreamEnder::Gateway(cause) });
+                    stream.ending = Some(PendingEnd { end, at: None, by: StreamEnder::Gateway(cause) });
                     self.list(&id, FlushUrgency::Early);
                 }
                 (at, Due::Pause | Due::End(..)) => {
@@ -113,8 +119,20 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// The flush is committed. `fates` has the end of each stream in `flush.ends`, in the same order.
-    pub fn settled(&mut self, flush: Flush, fates: &[EndFate], now: Moment, out: &mut StreamOutput<T>) {
+    /// The flush is committed. `ends` has the end of each stream in `flush.ends`, in the same order.
+    pub fn settled(&mut self, flush: Flush, ends: &[EndFate], now: Moment, out: &mut StreamOutput<T>) {
+        let fates = FlushFates::stored(&flush, ends);
+        self.settled_partly(flush, &fates, now, out);
+    }
+
+    /// The flush is committed, except for what the store has refused. Those streams are [behind](Ledger::behind) it.
+    pub fn settled_partly(
+        &mut self,
+        flush: Flush,
+        fates: &FlushFates,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) {
         if flush.streams.is_empty() {
             return;
         }
@@ -124,14 +142,22 @@ impl<T: Copy> Ledger<T> {
         if matches!(self.commits, Commits::Fail) || took > PAUSED_AFTER {
             self.commits = Commits::WorkSince(now);
         }
-        for (row, fate) in flush.ends.iter().zip(fates) {
-            self.finish(&row.id, *fate, out);
+        debug_assert!(fates.are_of(&flush), "there is a fate for each part of the flush");
+        for (row, fate) in flush.ends.iter().zip(&fates.ends) {
+            match *fate {
+                StoredEndFate::Stored(fate, _) => self.finish(&row.id, fate, out),
+                StoredEndFate::Ended(fate) => self.cut_off(&row.id, fate, out),
+                StoredEndFate::Moved => self.fall_behind(&row.id, StoreView::Behind),
+            }
         }
+        self.note_refused(&flush, fates);
         for id in &flush.streams {
             self.land(id, out);
         }
-        for row in &flush.states {
-            self.change_state(row, now, out);
+        for (row, fate) in flush.states.iter().zip(&fates.states) {
+            if *fate == StateFate::Stored {
+                self.change_state(row, now, out);
+            }
         }
         for id in &flush.streams {
             if let Some(stream) = self.streams.get_mut(id) {
@@ -143,7 +169,21 @@ impl<T: Copy> Ledger<T> {
         self.resume(out);
     }
 
-    fn finish(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+    /// Notes the streams of which the store has refused something.
+    fn note_refused(&mut self, flush: &Flush, fates: &FlushFates) {
+        for (row, _) in flush.restarts.iter().zip(&fates.restarts).filter(|(_, it)| **it == RestartFate::Lost)
+        {
+            self.fall_behind(&row.id, StoreView::RestartLost);
+        }
+        for (row, _) in flush.rows.iter().zip(&fates.rows).filter(|(_, it)| **it == RowFate::Lost) {
+            self.fall_behind(&row.id, StoreView::Behind);
+        }
+        for (row, _) in flush.states.iter().zip(&fates.states).filter(|(_, it)| **it == StateFate::Moved) {
+            self.fall_behind(&row.id, StoreView::Behind);
+        }
+    }
+
+    pub(super) fn finish(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
         let Some(mut stream) = self.close(id, out) else { return };
         let asked = stream.ending.take().is_some_and(|ending| ending.end == fate.end);
         if asked {
@@ -154,9 +194,22 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// The flight of a stream is committed, so readers may have it.
+    /// The stream has ended in another way than was asked. What waits is lost.
+    pub(super) fn cut_off(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        let Some(mut stream) = self.close(id, out) else { return };
+        if let Some(ending) = stream.ending.take() {
+            stream.waiting.end_again(ending.end);
+        }
+        stream.waiting.cut_off(id, fate, &stream.producers, out);
+    }
+
+    /// The flight of a stream is committed, so readers may have it; or it waits again.
     fn land(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
         let Some(stream) = self.streams.get_mut(id) else { return };
+        if stream.view != StoreView::Current {
+            stream.turn_back();
+            return self.recount(id);
+        }
         let before = stream.generation;
         let Some(flight) = stream.land() else { return };
         let generation = stream.generation;
@@ -176,12 +229,22 @@ impl<T: Copy> Ledger<T> {
     }
 
     fn change_state(&mut self, row: &StateRow, now: Moment, out: &mut StreamOutput<T>) {
-        let StateRow { id, state, .. } = row;
+        self.show_state(&row.id, row.state, now, out);
+    }
+
+    /// The store has this state now.
+    pub(super) fn show_state(
+        &mut self,
+        id: &StreamId,
+        state: StreamState,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.committed_state = *state;
+        stream.committed_state = state;
         let generation = stream.generation;
-        let frame = frames::state(id, generation, *state);
-        out.news.push(StreamNews { id: id.clone(), generation, news: News::State(*state, frame) });
+        let frame = frames::state(id, generation, state);
+        out.news.push(StreamNews { id: id.clone(), generation, news: News::State(state, frame) });
         if let Some(notice) = stream.cancel_notice(id, now) {
             out.notices.extend(stream.producers.iter().map(|producer| (*producer, notice.clone())));
         }
@@ -213,12 +276,9 @@ impl<T: Copy> Ledger<T> {
         if flush.streams.is_empty() {
             return;
         }
-        self.in_flight = false;
-        self.grid.stretch();
-        self.commits = Commits::Fail;
+        self.give_back(&flush);
         for id in &flush.streams {
             let Some(stream) = self.streams.get_mut(id) else { continue };
-            stream.turn_back();
             // The producer may be back before the store is.
             if stream.ending.take_if(|ending| matches!(ending.by, StreamEnder::Gateway(_))).is_some() {
                 stream.waiting.refuse_after_end(id, stream.state, out);
@@ -227,6 +287,30 @@ impl<T: Copy> Ledger<T> {
             self.schedule(id, now);
             self.list(id, FlushUrgency::Window);
         }
+    }
+
+    /// It is not known if anything of the flush was stored. Its streams are [behind](Ledger::behind) the store until they are loaded.
+    pub fn doubtful(&mut self, flush: &Flush) {
+        if flush.streams.is_empty() {
+            return;
+        }
+        self.give_back(flush);
+        for id in &flush.streams {
+            self.recount(id);
+            self.fall_behind(id, StoreView::Behind);
+        }
+    }
+
+    fn give_back(&mut self, flush: &Flush) {
+        self.in_flight = false;
+        self.grid.stretch();
+        self.commits = Commits::Fail;
+        for id in &flush.streams {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.turn_back();
+            }
+        }
+        self.touch_again(&flush.touches);
     }
 }
 
@@ -250,6 +334,12 @@ fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush
 fn collect_state<T>(id: &StreamId, stream: &OpenStream<T>, flush: &mut Flush) {
     if stream.state != stream.committed_state {
         let canceller = stream.canceller.clone().filter(|_| stream.state == StreamState::Cancelling);
-        flush.states.push(StateRow { id: id.clone(), state: stream.state, canceller, fence: None });
+        // Only this instance has lost its producer: another one may have it by now.
+        let fence = (stream.state == StreamState::Paused).then(|| StreamFence {
+            generation: stream.flight.as_ref().map_or(stream.generation, |flight| flight.generation),
+            next: stream.flight.as_ref().map_or(stream.text.next(), |flight| position(flight.pieces.next())),
+            touched: Some(stream.touched),
+        });
+        flush.states.push(StateRow { id: id.clone(), state: stream.state, canceller, fence });
     }
 }

@@ -15,6 +15,7 @@ use crate::wire::stream::{
     BegunStream, Generation, Position, ProducerNotice, StreamFault, StreamId, StreamOptions, StreamState,
 };
 use ahash::AHashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// An open stream as readers may see it: everything in it is committed.
@@ -23,6 +24,15 @@ pub struct SharedStream {
     pub generation: Generation,
     pub state: StreamState,
     pub text: StreamText,
+}
+
+/// The processes that write the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreWriters {
+    /// This one.
+    One,
+    /// Other instances too, which may have the same streams open.
+    Several,
 }
 
 /// Says if commits work.
@@ -36,6 +46,7 @@ pub(super) enum Commits {
 #[derive(Debug)]
 pub struct Ledger<T> {
     pub(super) settings: StreamSettings,
+    pub(super) writers: StoreWriters,
     pub(super) streams: AHashMap<StreamId, OpenStream<T>>,
     per_channel: AHashMap<ChannelName, usize>,
     pub(super) producers: Producers,
@@ -48,13 +59,28 @@ pub struct Ledger<T> {
     pub(super) urgency: FlushUrgency,
     /// True while a flush is neither settled nor failed.
     pub(super) in_flight: bool,
+    /// The streams that the store may have otherwise.
+    pub(super) behind: BTreeSet<StreamId>,
+    /// The streams to be touched in the store by the next flush.
+    pub(super) touches: Vec<StreamId>,
 }
 
 impl<T: Copy> Ledger<T> {
+    /// The ledger of a store that this process alone writes.
     pub fn new(settings: StreamSettings, now: Moment) -> Ledger<T> {
+        Ledger::with(settings, StoreWriters::One, now)
+    }
+
+    /// The ledger of a store that other instances write too.
+    pub fn of_several(settings: StreamSettings, now: Moment) -> Ledger<T> {
+        Ledger::with(settings, StoreWriters::Several, now)
+    }
+
+    fn with(settings: StreamSettings, writers: StoreWriters, now: Moment) -> Ledger<T> {
         Ledger {
             grid: Grid::new(settings.rollup),
             settings,
+            writers,
             streams: AHashMap::new(),
             per_channel: AHashMap::new(),
             producers: Producers::default(),
@@ -64,36 +90,48 @@ impl<T: Copy> Ledger<T> {
             list: Vec::new(),
             urgency: FlushUrgency::Nothing,
             in_flight: false,
+            behind: BTreeSet::new(),
+            touches: Vec::new(),
         }
     }
 
     /// Opens a stream whose begin is being committed. If it is refused, the begin must not be committed; if the commit fails, call
     /// [`forget`](Ledger::forget).
     pub fn begin(&mut self, begin: StreamBegin, now: Moment) -> Result<BegunStream, StreamFault> {
-        let StreamBegin { id, author, options, begun, producer } = begin;
-        let overloaded = StreamFault::Overloaded { retry_ms: RETRY_MS };
-        let open = self.per_channel.get(&id.channel).copied().unwrap_or_default();
-        if open >= self.settings.open_per_channel || self.streams.contains_key(&id) {
-            return Err(overloaded);
+        let open = self.per_channel.get(&begin.id.channel).copied().unwrap_or_default();
+        if open >= self.settings.open_per_channel || self.streams.contains_key(&begin.id) {
+            return Err(StreamFault::Overloaded { retry_ms: RETRY_MS });
         }
+        let (id, producer) = (begin.id.clone(), begin.producer);
+        let stream = self.beginning(begin, now);
+        self.check_begin(&stream, 0)?;
+        self.open(&id, stream, now);
+        self.add_producer(&id, producer);
+        Ok(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None })
+    }
+
+    pub(super) fn beginning(&self, begin: StreamBegin, now: Moment) -> OpenStream<T> {
+        let StreamBegin { author, options, begun, .. } = begin;
         let clocks = self.clocks(&options, now, Duration::ZERO);
-        let stream = OpenStream::new(StreamOrigin {
+        OpenStream::new(StreamOrigin {
             author,
             options: self.open_options(options),
             begun,
             generation: Generation::FIRST,
             state: StreamState::Streaming,
             clocks,
-        });
+        })
+    }
+
+    /// Refuses a stream that does not fit into a message or into memory, where `beginning` bytes are promised to others.
+    pub(super) fn check_begin(&self, stream: &OpenStream<T>, beginning: usize) -> Result<(), StreamFault> {
         if !stream.can_begin(&self.settings) {
             return Err(StreamFault::TooLarge);
         }
-        if !self.shares.admits_begin(&stream.author, stream.bytes().kept, &self.settings) {
-            return Err(overloaded);
+        match self.shares.admits_begin(&stream.author, stream.bytes().kept + beginning, &self.settings) {
+            true => Ok(()),
+            false => Err(StreamFault::Overloaded { retry_ms: RETRY_MS }),
         }
-        self.open(&id, stream, now);
-        self.add_producer(&id, producer);
-        Ok(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None })
     }
 
     /// Drops a stream whose begin was not committed.
@@ -109,7 +147,7 @@ impl<T: Copy> Ledger<T> {
         let idle = options.idle_ms.map_or(self.settings.idle, |ms| Duration::from_millis(ms.into()));
         // The age may be that of an earlier process, and so begin before this one's clock.
         let life = self.settings.life.saturating_sub(age);
-        Clocks { life_end: now + life, sign: now, orphaned: None, cancel_end: None, idle }
+        Clocks { life_end: now + life, sign: now, orphaned: None, elsewhere: None, cancel_end: None, idle }
     }
 
     pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
@@ -123,6 +161,9 @@ impl<T: Copy> Ledger<T> {
     /// Removes a stream, and returns it.
     pub(super) fn close(&mut self, id: &StreamId, out: &mut StreamOutput<T>) -> Option<OpenStream<T>> {
         let mut stream = self.streams.remove(id)?;
+        if !self.behind.is_empty() {
+            self.behind.remove(id);
+        }
         self.deadlines.remove(id, &mut stream.place);
         self.shares.close(&stream.author, stream.counted);
         for producer in &stream.producers {
@@ -189,7 +230,7 @@ impl<T: Copy> Ledger<T> {
         Some(BegunStream { generation: stream.head, next: stream.committed_next(), ended: None })
     }
 
-    fn add_producer(&mut self, id: &StreamId, producer: ProducerId) {
+    pub(super) fn add_producer(&mut self, id: &StreamId, producer: ProducerId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.producers.push(producer);
         stream.clocks.orphaned = None;
@@ -224,6 +265,7 @@ impl<T: Copy> Ledger<T> {
             out.notices.push((oldest, ProducerNotice::Resume));
         }
         self.add_producer(id, producer);
+        self.touch(id, now);
         if was_paused {
             self.list(id, FlushUrgency::Early);
         }

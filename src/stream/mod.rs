@@ -9,12 +9,17 @@
 //! - **the store's own news**: [`restore`](Ledger::restore) and [`restore_part`](Ledger::restore_part) after a start,
 //!   [`ended`](Ledger::ended) for an edit or delete of the begin, [`forget`](Ledger::forget) for a begin that was not committed.
 //!
+//! A store of [several instances](Ledger::of_several) may refuse what a flush has, because another instance was first. The stream is
+//! then [behind](Ledger::behind): the writer loads it and gives it to [`loaded`](Ledger::loaded), which shows what is new, and keeps what
+//! waits if it still adjoins. [`looked`](Ledger::looked) finds what others did while nothing was written here.
+//!
 //! Replies, notices and pushes go into a [`StreamOutput`] of the caller. Nothing about a piece goes there before its commit, so
 //! readers see only the beginning of the stored text, and an acknowledged piece is stored (`docs/streams.md`).
 //!
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
 mod deadline;
+mod elsewhere;
 mod fate;
 mod fence;
 mod flush;
@@ -29,6 +34,8 @@ mod output;
 mod part;
 mod pieces;
 mod producers;
+mod reconcile;
+mod reload;
 mod restore;
 mod settings;
 mod share;

@@ -1,7 +1,7 @@
 //! One open stream: the committed text, the pieces that are being committed, and the waiting ones.
 
 use super::deadline::Clocks;
-use super::fence::StreamFence;
+use super::fence::{StreamFence, Touched};
 use super::flush::{EndFate, EndRow};
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};
@@ -25,7 +25,7 @@ use crate::wire::stream::{
 pub(super) struct OpenStream<T> {
     pub(super) author: UserName,
     pub(super) options: OpenOptions,
-    begun: Box<str>,
+    pub(super) begun: Box<str>,
     /// The committed generation, and its committed text.
     pub(super) generation: Generation,
     pub(super) text: StreamText,
@@ -35,7 +35,7 @@ pub(super) struct OpenStream<T> {
     /// The pieces that are being committed.
     pub(super) flight: Option<Flight>,
     /// Of the newest generation, with what waits.
-    size: EndSize,
+    pub(super) size: EndSize,
     /// The bytes of the generations before it. After a start, the ones that the store still has.
     pub(super) restarted: usize,
     /// The state, and the one that is committed.
@@ -51,6 +51,10 @@ pub(super) struct OpenStream<T> {
     /// The last flush with pieces of it.
     pub(super) cut_at: Option<Moment>,
     pub(super) listed: FlushList,
+    pub(super) view: StoreView,
+    pub(super) touched: Touched,
+    /// The last sign of life that went, or is to go, to the store in `touched`.
+    pub(super) touched_at: Moment,
     /// The stream's place among the deadlines.
     pub(super) place: Option<Moment>,
     /// As the shares have it.
@@ -71,10 +75,22 @@ pub(super) enum FlushList {
     No,
 }
 
+/// Says if the store has the stream as the ledger knows it. Another instance may write it; while that is suspected, nothing of the
+/// stream is written here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreView {
+    Current,
+    Behind,
+    /// The same, because the store refused a restart: another writer was first.
+    RestartLost,
+}
+
 /// An end that is to be committed.
 #[derive(Clone, Debug)]
 pub(super) struct PendingEnd {
     pub(super) end: StreamEnd,
+    /// The position that its producer named.
+    pub(super) at: Option<Position>,
     pub(super) by: StreamEnder,
 }
 
@@ -111,6 +127,7 @@ pub(super) struct StreamOrigin {
 impl<T: Copy> OpenStream<T> {
     pub(super) fn new(origin: StreamOrigin) -> OpenStream<T> {
         let StreamOrigin { author, options, begun, generation, state, clocks } = origin;
+        let touched_at = clocks.sign;
         OpenStream {
             author,
             options,
@@ -131,6 +148,9 @@ impl<T: Copy> OpenStream<T> {
             clocks,
             cut_at: None,
             listed: FlushList::No,
+            view: StoreView::Current,
+            touched: Touched::default(),
+            touched_at,
             place: None,
             counted: Bytes::default(),
         }
@@ -150,7 +170,7 @@ impl<T: Copy> OpenStream<T> {
         self.fits(EndSize::default(), settings)
     }
 
-    fn fits(&self, size: EndSize, settings: &StreamSettings) -> bool {
+    pub(super) fn fits(&self, size: EndSize, settings: &StreamSettings) -> bool {
         size.fits(&self.begun, self.options.keep, settings.message_bytes, settings.events_per_stream)
     }
 
@@ -321,17 +341,22 @@ impl<T: Copy> OpenStream<T> {
 
     /// The end as it is to be committed, with the text of everything that was taken; `None` if the stream does not end.
     pub(super) fn end_row(&self, id: &StreamId) -> Option<EndRow> {
-        let PendingEnd { end, by } = self.ending.as_ref()?;
+        let PendingEnd { end, by, .. } = self.ending.as_ref()?;
         let (data, cause) = match by {
             StreamEnder::Producer(Some(data)) => (data.clone(), None),
             StreamEnder::Producer(None) => (self.end_data(None), None),
             StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
         };
+        // Silence and the lack of a producer are known of this instance only.
+        let touched = match cause {
+            Some(EndCause::Idle | EndCause::ProducerLost) => Some(self.touched),
+            Some(_) | None => None,
+        };
         Some(EndRow {
             id: id.clone(),
             author: self.author.clone(),
             generation: self.head,
-            fence: StreamFence { generation: self.generation, next: self.text.next(), touched: None },
+            fence: StreamFence { generation: self.generation, next: self.text.next(), touched },
             end: *end,
             cause,
             data,

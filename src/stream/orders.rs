@@ -35,6 +35,7 @@ impl<T: Copy> Ledger<T> {
             }
             Ok(Examined::Known(end)) => {
                 self.greet(id, producer, now, out);
+                self.touch_in_time(id, now);
                 self.acknowledge_known(id, end, producer, ticket, out);
                 Ok(())
             }
@@ -172,7 +173,8 @@ impl<T: Copy> Ledger<T> {
                 stream.waiting.push(ticket, producer, Wish::EndAgain(finish.end));
             }
             Ok(()) => {
-                stream.ending = Some(PendingEnd { end: finish.end, by: StreamEnder::Producer(finish.data) });
+                let StreamFinish { at, end, data, .. } = finish;
+                stream.ending = Some(PendingEnd { end, at, by: StreamEnder::Producer(data) });
                 stream.waiting.push(ticket, producer, Wish::End);
                 self.greet(id, producer, now, out);
                 self.list(id, FlushUrgency::Early);
@@ -218,8 +220,10 @@ impl<T: Copy> Ledger<T> {
 
     /// An edit or delete of the begin, which is committed, has ended a stream. What waits is lost.
     pub fn ended(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) -> Known {
-        let Some(stream) = self.close(id, out) else { return Known::No };
-        stream.waiting.cut_off(id, fate, &stream.producers, out);
+        if !self.has(id) {
+            return Known::No;
+        }
+        self.cut_off(id, fate, out);
         // Perhaps nothing else waits, and so no commit follows.
         self.resume(out);
         Known::Open

@@ -4,10 +4,12 @@ mod bounds;
 mod checks;
 mod promises;
 mod reader;
+mod several;
 mod source;
 mod store;
 mod world;
 
+use super::pieces::position;
 use super::*;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Offset, ProducerId, ReactorId, UserName};

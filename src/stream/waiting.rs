@@ -41,6 +41,14 @@ pub(super) struct Reached {
     pub(super) state: StreamState,
 }
 
+/// The commands that are refused with pieces that cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// The restart before them is stored, or there was none.
+    Pieces,
+    WithRestarts,
+}
+
 /// Says if pieces wait after a commit: the ones that were taken while it was under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PiecesLeft {
@@ -73,6 +81,10 @@ impl<T> Default for WaitingList<T> {
 impl<T: Copy> WaitingList<T> {
     pub(super) fn has_room(&self) -> bool {
         self.commands.len() < WAITING_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.unacknowledged.is_empty()
     }
 
     pub(super) fn push(&mut self, ticket: Option<T>, producer: ProducerId, wish: Wish) {
@@ -119,6 +131,41 @@ impl<T: Copy> WaitingList<T> {
         for producer in self.unacknowledged.drain(..).filter(|producer| *producer != by) {
             out.refuse(None, producer, id, fault);
         }
+    }
+
+    /// Refuses the commands that wait, except cancels, because the store has something else.
+    pub(super) fn give_up(
+        &mut self,
+        id: &StreamId,
+        fault: StreamFault,
+        restarts: GivenUp,
+        out: &mut StreamOutput<T>,
+    ) {
+        self.commands.retain(|waiting| {
+            let is_given_up = match waiting.wish {
+                Wish::Append(..) | Wish::End | Wish::EndAgain(_) | Wish::Late => true,
+                Wish::Restart(_) => restarts == GivenUp::WithRestarts,
+                Wish::Cancel => false,
+            };
+            if is_given_up {
+                out.refuse(waiting.ticket, waiting.producer, id, fault);
+            }
+            !is_given_up
+        });
+        for producer in self.unacknowledged.drain(..) {
+            out.refuse(None, producer, id, fault);
+        }
+    }
+
+    /// The end that was asked for is not at the end of the text any more.
+    pub(super) fn refuse_end(&mut self, id: &StreamId, fault: StreamFault, out: &mut StreamOutput<T>) {
+        self.commands.retain(|waiting| {
+            let is_end = matches!(waiting.wish, Wish::End);
+            if is_end {
+                out.refuse(waiting.ticket, waiting.producer, id, fault);
+            }
+            !is_end
+        });
     }
 
     /// Answers what a commit has fulfilled.
@@ -180,6 +227,15 @@ impl<T: Copy> WaitingList<T> {
                 }
             };
             out.replies.extend(waiting.ticket.map(|ticket| (ticket, outcome)));
+        }
+    }
+
+    /// The end that was asked for here was not the first: the same one is as good.
+    pub(super) fn end_again(&mut self, end: StreamEnd) {
+        for waiting in &mut self.commands {
+            if waiting.wish == Wish::End {
+                waiting.wish = Wish::EndAgain(end);
+            }
         }
     }
 

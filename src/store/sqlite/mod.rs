@@ -20,7 +20,6 @@ mod erasures;
 mod fault;
 mod keys;
 mod last_use;
-mod late_share;
 mod lock;
 mod log;
 mod log_streams;

@@ -2,30 +2,25 @@
 //!
 //! While no stream is open and no command waits, all of this is two loads for each batch of appends.
 
-use super::late_share::LateShare;
 use super::log::{BatchFault, Log};
 use super::log_streams::StreamsAtCommit;
 use super::stream_end::WrittenEnd;
-use crate::clock::Moment;
-use crate::id::{ProducerId, UserName};
-use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
-use crate::job::{Append, AppendError, Appended, Attempt, CancelAuthority, Ticket};
+use crate::job::stream::{StreamOrder, StreamWork};
+use crate::job::{Append, AppendError, Appended, Attempt};
 use crate::metrics::store::{add, bump};
 use crate::metrics::streams::StreamCounters;
 use crate::store::StreamEnds;
 use crate::store::answers::Answers;
 use crate::store::ended_streams::EndedStreams;
+use crate::store::late_share::LateShare;
 use crate::store::open_streams::{OpenStreams, Output};
 use crate::store::outcome::{Outcome, RETRY_MS};
+use crate::store::stream_orders::{self, LateCommand, LateOrder, order, published};
 use crate::store::wall_clock::WallClock;
-use crate::stream::{
-    CancelRight, EndFate, EndRow, Flush, Known, Ledger, StreamAppend, StreamFinish, StreamSender,
-};
-use crate::wire::publication::{Change, Published, Stored};
-use crate::wire::push;
+use crate::stream::{EndFate, EndRow, Flush, Ledger};
+use crate::wire::publication::Published;
 use crate::wire::stream::{
-    BegunStream, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamMark,
-    StreamOutcome,
+    BegunStream, Generation, Piece, Position, StreamEnd, StreamFault, StreamId, StreamOutcome,
 };
 use ahash::AHashSet;
 use crossbeam_channel::Receiver;
@@ -57,24 +52,6 @@ struct DoubtfulFlush {
     flush: Flush,
     /// The number of the next part before it.
     first_part: i64,
-}
-
-/// A command about a stream that is not open.
-struct LateCommand {
-    ticket: Option<Ticket>,
-    producer: ProducerId,
-    user: UserName,
-    id: StreamId,
-    asked: LateOrder,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LateOrder {
-    Write,
-    End(StreamEnd),
-    Cancel,
-    /// By a user who must not learn that there was a stream.
-    CancelUnseen,
 }
 
 impl StreamWriter {
@@ -140,40 +117,22 @@ impl StreamWriter {
 
     /// Answers a command about a stream that has ended, or that there never was.
     fn answer_late(&mut self, log: &mut Log, command: LateCommand) {
-        let LateCommand { ticket, producer, user, id, asked } = command;
-        let outcome = match self.late_end_of(log, &id, &user, asked) {
+        let outcome = match self.late_end_of(log, &command) {
             None => StreamOutcome::Refused(StreamFault::Overloaded { retry_ms: RETRY_MS }),
-            Some(Ok(Some(EndFate { end, edit }))) => match asked {
-                LateOrder::End(wanted) if wanted == end => {
-                    StreamOutcome::Ended { edit, end, duplicate: true }
-                }
-                LateOrder::Cancel => StreamOutcome::Ended { edit, end, duplicate: true },
-                LateOrder::CancelUnseen => StreamOutcome::Refused(StreamFault::NotFound),
-                LateOrder::Write | LateOrder::End(_) => {
-                    StreamOutcome::Refused(StreamFault::AlreadyEnded { end, edit })
-                }
-            },
-            Some(Ok(None)) => StreamOutcome::Refused(StreamFault::NotFound),
+            Some(Ok(end)) => command.outcome(end),
             Some(Err(_)) => StreamOutcome::Unavailable { retry_ms: RETRY_MS },
         };
-        match (ticket, outcome) {
-            (Some(ticket), outcome) => self.out.replies.push((ticket, outcome)),
-            (None, StreamOutcome::Refused(fault)) => {
-                self.out.notices.push((producer, ProducerNotice::Refused { id, fault }));
-            }
-            (None, _) => {}
-        }
+        command.answer(outcome, &mut self.out);
     }
 
     /// The end of a stream for a late command, or `None` if the file was looked at too often.
     fn late_end_of(
         &mut self,
         log: &mut Log,
-        id: &StreamId,
-        user: &UserName,
-        asked: LateOrder,
+        command: &LateCommand,
     ) -> Option<Result<Option<EndFate>, BatchFault>> {
-        if asked == LateOrder::CancelUnseen {
+        let LateCommand { id, user, asked, .. } = command;
+        if *asked == LateOrder::CancelUnseen {
             return Some(Ok(None));
         }
         if let Some(known) = self.ended.find(id) {
@@ -282,7 +241,7 @@ impl StreamWriter {
             return Vec::new();
         }
         let fates: Vec<EndFate> = ends.iter().map(|end| end.fate).collect();
-        let published = flush.ends.iter().zip(ends).filter_map(|(row, end)| published(row, *end)).collect();
+        let published = flush.ends.iter().zip(ends).filter_map(|(row, end)| announced(row, *end)).collect();
         for (row, fate) in flush.ends.iter().zip(&fates) {
             self.counters.count_end(fate.end);
             self.ended.note(&row.id, *fate);
@@ -356,21 +315,7 @@ impl StreamWriter {
 
     /// Sends what the ledger has for reactors.
     pub(super) fn deliver(&mut self, answers: &Answers) {
-        if self.out.is_empty() {
-            return;
-        }
-        let refused = |outcome: &StreamOutcome| match outcome {
-            StreamOutcome::Refused(fault) => Some(*fault),
-            _ => None,
-        };
-        let of_notice = |notice: &ProducerNotice| match notice {
-            ProducerNotice::Refused { fault, .. } => Some(*fault),
-            _ => None,
-        };
-        let faults = self.out.replies.iter().filter_map(|(_, outcome)| refused(outcome));
-        let faults = faults.chain(self.out.notices.iter().filter_map(|(_, notice)| of_notice(notice)));
-        faults.for_each(|fault| self.counters.count_refusal(fault));
-        answers.streams(std::mem::take(&mut self.out));
+        stream_orders::deliver(&mut self.out, &self.counters, answers);
     }
 
     /// Notes a commit that took this long.
@@ -394,55 +339,8 @@ fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Gives an order to the ledger. Returns the command if its stream is not open.
-fn order(ledger: &mut Ledger<Ticket>, job: StreamJob, now: Moment, out: &mut Output) -> Option<LateCommand> {
-    let StreamJob { producer, ticket, id, user, order } = job;
-    let sender = StreamSender { producer, user: &user, ticket };
-    let (known, asked) = match order {
-        StreamOrder::Append { generation, at, piece } => {
-            (ledger.take(&id, sender, StreamAppend { generation, at, piece }, now, out), LateOrder::Write)
-        }
-        StreamOrder::Restart => (ledger.restart(&id, sender, now, out), LateOrder::Write),
-        StreamOrder::End { generation, at, end, data } => {
-            let finish = StreamFinish { generation, at, end, data };
-            (ledger.end(&id, sender, finish, now, out), LateOrder::End(end))
-        }
-        StreamOrder::Cancel { authority } => {
-            let (right, asked) = match authority {
-                CancelAuthority::Moderator => (CancelRight::All, LateOrder::Cancel),
-                CancelAuthority::Reader => (CancelRight::Own, LateOrder::Cancel),
-                CancelAuthority::Outsider => (CancelRight::Own, LateOrder::CancelUnseen),
-            };
-            (ledger.cancel(&id, sender, right, now, out), asked)
-        }
-        StreamOrder::Attach => {
-            let _ = ledger.attach(&id, producer, now, out);
-            return None;
-        }
-    };
-    match known {
-        Known::Open => None,
-        Known::No => Some(LateCommand { ticket, producer, user, id, asked }),
-    }
-}
-
 /// The edit that ended a stream, as it is announced; `None`: it is not this one.
-fn published(row: &EndRow, end: WrittenEnd) -> Option<Published> {
+fn announced(row: &EndRow, end: WrittenEnd) -> Option<Published> {
     let WrittenEnd { fate, time_ms } = end;
-    let time_ms = time_ms.filter(|_| fate.end == row.end)?;
-    let (change, stream) = (Change::Edits(row.id.offset), StreamMark::Ended(fate.end));
-    let stored = Stored {
-        offset: fate.edit,
-        key: None,
-        user: row.author.as_str(),
-        time_ms,
-        change,
-        stream,
-        deleted_by: None,
-        data: &row.data,
-    };
-    let mut frame = Vec::new();
-    push::publication(&mut frame, &row.id.channel, &stored);
-    let (channel, frame) = (row.id.channel.clone(), Arc::from(frame));
-    Some(Published { channel, offset: fate.edit, change, stream, time_ms, frame })
+    time_ms.filter(|_| fate.end == row.end).map(|time_ms| published(row, fate, time_ms))
 }

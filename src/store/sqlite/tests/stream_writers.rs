@@ -1,6 +1,5 @@
 //! The streams in the thread that writes, without the thread: floods, latencies, a short disk, and commits of unknown outcome.
 
-use super::super::late_share::LOOKS_OF_USER;
 use super::super::stream_writer::StreamWriter;
 use super::stream_support::{id, job, piece};
 use super::support::{KEEP_ALL, Shelf};
@@ -9,6 +8,7 @@ use crate::job::stream::StreamWork;
 use crate::metrics::streams::StreamCounters;
 use crate::store::StreamEnds;
 use crate::store::answers::Answers;
+use crate::store::late_share::LOOKS_OF_USER;
 use crate::store::wall_clock::WallClock;
 use crate::stream::Flush;
 use crate::wire::stream::StreamEnd;

@@ -1,4 +1,4 @@
-//! The share of the writing thread that goes to commands about streams that are not open: each may read the file, so there is a
+//! The share of the writing thread that goes to commands about streams that are not open: each may read the store, so there is a
 //! bound, and one user has at most half.
 
 use crate::clock::Moment;
@@ -6,7 +6,7 @@ use crate::id::UserName;
 use ahash::AHashMap;
 use std::time::Duration;
 
-/// Looks at the file in one period: a millisecond or two.
+/// Looks at the store in one period: a millisecond or two.
 pub(super) const LOOKS: usize = 64;
 /// Looks of one user in one period.
 pub(super) const LOOKS_OF_USER: usize = LOOKS / 2;
@@ -38,7 +38,7 @@ impl LateShare {
         true
     }
 
-    /// The file cannot be read: there are no more looks in this period.
+    /// The store cannot be read: there are no more looks in this period.
     pub(super) fn give_up(&mut self) {
         self.used = LOOKS;
     }

@@ -1,0 +1,232 @@
+//! Streams of a store that several instances write, as they are loaded from it: for the first time here, or because it may have them
+//! otherwise.
+
+use super::fate::{LoadedStream, Touched};
+use super::flush::EndFate;
+use super::frames;
+use super::grid::FlushUrgency;
+use super::ledger::{Ledger, SharedStream};
+use super::open::{OpenStream, PendingEnd, StreamEnder, StreamOrigin};
+use super::order::{StoredStream, StreamAppend, StreamBegin};
+use super::output::StreamOutput;
+use super::part::{PartFault, PartRow, decode};
+use super::pieces::{Pieces, position};
+use super::reconcile::{PiecesWriter, Reconciled};
+use super::text::StreamText;
+use super::waiting::PiecesLeft;
+use crate::clock::Moment;
+use crate::id::UserName;
+use crate::wire::stream::{
+    BegunStream, EndCause, Generation, News, Piece, Position, StreamEnd, StreamFault, StreamId, StreamNews,
+    StreamState,
+};
+
+impl<T: Copy> Ledger<T> {
+    /// Refuses a begin before its commit, where `beginning` bytes are promised to other begins. The store counts the streams of a channel.
+    /// Returns the bytes that the stream takes.
+    pub fn admit(&self, begin: StreamBegin, beginning: usize, now: Moment) -> Result<usize, StreamFault> {
+        let stream = self.beginning(begin, now);
+        self.check_begin(&stream, beginning)?;
+        Ok(stream.bytes().kept)
+    }
+
+    /// Opens a stream whose begin is committed.
+    pub fn begun(&mut self, begin: StreamBegin, touched: Touched, now: Moment) -> BegunStream {
+        let (id, producer) = (begin.id.clone(), begin.producer);
+        if !self.has(&id) {
+            let mut stream = self.beginning(begin, now);
+            stream.touched = touched;
+            self.open(&id, stream, now);
+            self.add_producer(&id, producer);
+        }
+        BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None }
+    }
+
+    /// The store has an open stream so. If it is open here, what is new in it is shown, and what waits is kept if it adjoins; otherwise
+    /// it is opened, without a producer.
+    pub fn loaded(
+        &mut self,
+        loaded: LoadedStream,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) -> Result<(), PartFault> {
+        let stored = join(&loaded.parts)?;
+        match self.has(&loaded.stream.id) {
+            true => self.reconcile(loaded, stored, now, out),
+            false => self.adopt(loaded, stored, now),
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, loaded: LoadedStream, stored: Pieces, now: Moment) {
+        let LoadedStream { stream, touched, canceller, restarted, .. } = loaded;
+        let StoredStream { id, author, options, begun, generation, state, age } = stream;
+        // The clock of the store has the age, and may be wrong.
+        let age = age.min(self.settings.life.saturating_sub(self.settings.orphan));
+        let mut clocks = self.clocks(&options, now, age);
+        if state == StreamState::Cancelling {
+            clocks.cancel_end = Some(now + self.settings.cancel);
+        }
+        let options = self.open_options(options);
+        let mut stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
+        stream.reconcile(generation, stored, &self.settings);
+        (stream.touched, stream.canceller, stream.restarted) = (touched, canceller, restarted);
+        self.open(&id, stream, now);
+    }
+
+    fn reconcile(&mut self, loaded: LoadedStream, stored: Pieces, now: Moment, out: &mut StreamOutput<T>) {
+        let LoadedStream { stream: found, touched, canceller, restarted, .. } = loaded;
+        let (id, generation) = (found.id, found.generation);
+        self.behind.remove(&id);
+        let Ledger { streams, settings, .. } = self;
+        let Some(stream) = streams.get_mut(&id) else { return };
+        let (known, next) = (stream.generation, position(stored.next()));
+        let Reconciled { added, writer, given_up } = stream.reconcile(generation, stored, settings);
+        stream.restarted = stream.restarted.max(restarted);
+        if touched != stream.touched || writer == PiecesWriter::Elsewhere {
+            stream.note_life_elsewhere(touched, now);
+        }
+        if !stream.producers.is_empty() {
+            stream.clocks.orphaned = None;
+        }
+        let mut tell = |news| out.news.push(StreamNews { id: id.clone(), generation, news });
+        if generation != known {
+            tell(News::Restarted(frames::restarted(&id, generation, stream.committed_state)));
+        }
+        if !added.is_empty() {
+            let at = position(added.at());
+            tell(News::Pieces { at, next, frames: frames::pieces(&id, generation, &added) });
+        }
+        if let Some((fault, restarts)) = given_up {
+            stream.waiting.give_up(&id, fault, restarts, out);
+        }
+        stream.check_ending(&id, given_up.map(|(fault, _)| fault), out);
+        self.take_state(&id, found.state, canceller, now, out);
+        self.go_on(&id, now, out);
+    }
+
+    /// Takes over the state that the store has.
+    fn take_state(
+        &mut self,
+        id: &StreamId,
+        state: StreamState,
+        canceller: Option<UserName>,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) {
+        let cancel_end = now + self.settings.cancel;
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if state == StreamState::Cancelling {
+            stream.state = state;
+            stream.canceller = canceller.or(stream.canceller.take());
+            stream.clocks.cancel_end.get_or_insert(cancel_end);
+        } else if stream.state != StreamState::Cancelling {
+            let has_producer = !stream.producers.is_empty();
+            stream.state = if has_producer { StreamState::Streaming } else { state };
+        }
+        if state != stream.committed_state {
+            self.show_state(id, state, now, out);
+        }
+    }
+
+    /// Goes on with a stream that is as the store has it.
+    fn go_on(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let (reached, is_empty) = (stream.reached(), stream.pending.is_empty());
+        let left = if is_empty { PiecesLeft::None } else { PiecesLeft::Some };
+        stream.waiting.committed(id, reached, left, out);
+        let is_due =
+            stream.has_waiting() || stream.ending.is_some() || stream.state != stream.committed_state;
+        self.recount(id);
+        self.schedule(id, now);
+        if is_due {
+            self.list(id, FlushUrgency::Early);
+        }
+        self.resume(out);
+    }
+
+    /// The end that was asked for here is stored.
+    pub fn finished(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        self.finish(id, fate, out);
+        self.resume(out);
+    }
+
+    /// Ends a stream that was found silent, or without a producer, by the clock of the store.
+    pub fn interrupt(&mut self, id: &StreamId, end: StreamEnd, cause: Option<EndCause>) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if stream.ending.is_none() && stream.producers.is_empty() && !stream.has_waiting() {
+            stream.ending = Some(PendingEnd { end, at: None, by: StreamEnder::Gateway(cause) });
+            self.list(id, FlushUrgency::Early);
+        }
+    }
+
+    /// True if an append would be refused for its position or generation. The store may know better than the ledger, so load the
+    /// stream before the append is given to [`take`](Ledger::take).
+    pub fn contradicts(
+        &self,
+        id: &StreamId,
+        generation: Option<Generation>,
+        at: Option<Position>,
+        piece: &Piece,
+    ) -> bool {
+        self.streams.get(id).is_some_and(|stream| {
+            let adjoins = generation.is_none_or(|generation| generation == stream.head)
+                && at.is_none_or(|at| at == stream.next());
+            !adjoins && stream.examine(StreamAppend { generation, at, piece: piece.clone() }).is_err()
+        })
+    }
+
+    /// The same for an end.
+    pub fn contradicts_end(
+        &self,
+        id: &StreamId,
+        generation: Option<Generation>,
+        at: Option<Position>,
+    ) -> bool {
+        self.streams.get(id).is_some_and(|stream| {
+            stream.ending.is_none()
+                && stream.check_generation(generation).and_then(|()| stream.check_end(at)).is_err()
+        })
+    }
+}
+
+impl<T: Copy> OpenStream<T> {
+    /// Drops an end that is not at the end of the text any more, and those of the gateway: their deadlines may be later now.
+    fn check_ending(&mut self, id: &StreamId, given_up: Option<StreamFault>, out: &mut StreamOutput<T>) {
+        let Some(ending) = &self.ending else { return };
+        let fault = match ending.by {
+            StreamEnder::Gateway(_) => None,
+            StreamEnder::Producer(_) => match given_up.map_or(self.check_end(ending.at), Err) {
+                Ok(()) => return,
+                Err(fault) => Some(fault),
+            },
+        };
+        self.ending = None;
+        if let Some(fault) = fault {
+            self.waiting.refuse_end(id, fault, out);
+        }
+        self.waiting.refuse_after_end(id, self.state, out);
+    }
+}
+
+impl LoadedStream {
+    /// The stream as readers may see it.
+    pub fn shared(&self) -> Result<SharedStream, PartFault> {
+        let mut text = StreamText::default();
+        text.extend(&join(&self.parts)?);
+        Ok(SharedStream { generation: self.stream.generation, state: self.stream.state, text })
+    }
+}
+
+/// The pieces of rows that adjoin.
+fn join(parts: &[PartRow]) -> Result<Pieces, PartFault> {
+    let mut joined = Pieces::empty(0);
+    for row in parts {
+        let pieces = decode(row.at, row.next, &row.body)?;
+        if pieces.at() != joined.next() {
+            return Err(PartFault::Gap);
+        }
+        joined.extend(pieces);
+    }
+    Ok(joined)
+}

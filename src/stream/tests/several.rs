@@ -1,0 +1,60 @@
+//! Several instances over one store: each has a ledger of its own, and the store decides between them.
+
+mod instance;
+mod store;
+mod world;
+
+use super::reader::Reader;
+use instance::{Arrival, Line};
+use proptest::prelude::*;
+use std::time::Duration;
+use world::World;
+
+/// One step: its kind, the instance, the stream, and a number for the rest.
+type Step = (u8, usize, u64, u16);
+
+fn run(steps: &[Step]) {
+    let mut world = World::new();
+    world.begin(0, 0);
+    for (kind, at, choice, number) in steps {
+        let (at, choice, number) = (at % world::INSTANCES, *choice, u64::from(*number));
+        let line = match number % 4 {
+            0 => Line::CutBefore,
+            1 => Line::CutAfter,
+            _ => Line::Works,
+        };
+        match kind % 32 {
+            0 => world.begin(at, number),
+            1..=8 => world.append(at, choice, number, Arrival::AtTheEnd),
+            9..=11 => world.append(at, choice, number, Arrival::Back),
+            12 | 13 => world.append(at, choice, number, Arrival::OtherText),
+            14 => world.restart(at, choice, number),
+            15 => world.end(at, choice, number),
+            16 => world.cancel(at, choice),
+            17 => world.replace(choice),
+            18 => world.detach(at, number),
+            19 => world.attach(at, choice, number),
+            20 => world.crash(at),
+            21 => world.wait(Duration::from_millis(number % 12_000)),
+            22 => world.sweep(at),
+            23 | 24 => world.look(at),
+            25 | 26 => world.flush(at, line),
+            27 => world.reconnect(at),
+            _ => {
+                world.wait(Duration::from_millis(number % 60));
+                world.flush(at, Line::Works);
+            }
+        }
+        world.check();
+    }
+    world.finish();
+}
+
+proptest! {
+    #[test]
+    fn every_promise_holds_with_several_instances(
+        steps in prop::collection::vec((any::<u8>(), any::<usize>(), 0u64..1_000, any::<u16>()), 0..120),
+    ) {
+        run(&steps);
+    }
+}

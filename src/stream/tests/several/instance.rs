@@ -1,0 +1,99 @@
+//! One instance: a ledger, and the part of its writer that does what the ledger asks for.
+
+use super::store::Store;
+use crate::clock::Moment;
+use crate::stream::*;
+use crate::wire::stream::StreamId;
+use std::collections::BTreeMap;
+
+pub type Output = StreamOutput<u32>;
+
+/// The connection to the store during a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    Works,
+    /// It is cut before the commit.
+    CutBefore,
+    /// It is cut after the commit, before the answer.
+    CutAfter,
+}
+
+/// The piece that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    AtTheEnd,
+    /// A repeat, or an overlap.
+    Back,
+    /// Another text than that of the other producers.
+    OtherText,
+}
+
+pub struct Instance {
+    pub ledger: Ledger<u32>,
+    /// Ends whose commit is unknown.
+    doubtful: BTreeMap<StreamId, EndRow>,
+}
+
+impl Instance {
+    pub fn new(settings: StreamSettings, now: Moment) -> Instance {
+        Instance { ledger: Ledger::of_several(settings, now), doubtful: BTreeMap::new() }
+    }
+
+    /// Loads a stream. False if it is not open.
+    pub fn load(&mut self, id: &StreamId, store: &Store, now: Moment, out: &mut Output) -> bool {
+        match store.load(id) {
+            Loaded::Open(loaded) => {
+                self.doubtful.remove(id);
+                self.ledger.loaded(*loaded, now, out).expect("rows that adjoin");
+                true
+            }
+            Loaded::Ended(fate, _) => {
+                let (row, _) = store.streams[id].end.as_ref().expect("it has ended");
+                match self.doubtful.remove(id) {
+                    Some(own) if own.data == row.data && own.end == row.end => {
+                        self.ledger.finished(id, fate, out);
+                    }
+                    Some(_) | None => {
+                        let _ = self.ledger.ended(id, fate, out);
+                    }
+                }
+                false
+            }
+            Loaded::Absent => false,
+        }
+    }
+
+    /// Loads the streams that may be otherwise in the store.
+    pub fn catch_up(&mut self, store: &Store, now: Moment, out: &mut Output) {
+        let behind = |ledger: &Ledger<u32>| ledger.behind().next().cloned();
+        while let Some(id) = behind(&self.ledger) {
+            self.load(&id, store, now, out);
+        }
+    }
+
+    pub fn flush(&mut self, store: &mut Store, line: Line, now: Moment, out: &mut Output) {
+        if line == Line::Works {
+            self.catch_up(store, now, out);
+        }
+        let flush = self.ledger.cut(now);
+        if line == Line::CutBefore && !flush.writes_nothing() {
+            return self.doubt(flush);
+        }
+        let fates = store.commit(&flush, now);
+        if line == Line::CutAfter && !flush.writes_nothing() {
+            return self.doubt(flush);
+        }
+        let touches = flush.touches.clone();
+        self.ledger.settled_partly(flush, &fates, now, out);
+        for id in touches {
+            let touched = store.touch(&id, now);
+            self.ledger.touched(&id, touched);
+        }
+        self.catch_up(store, now, out);
+    }
+
+    fn doubt(&mut self, flush: Flush) {
+        self.ledger.doubtful(&flush);
+        self.doubtful.extend(flush.ends.into_iter().map(|row| (row.id.clone(), row)));
+    }
+}
