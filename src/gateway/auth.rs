@@ -78,11 +78,7 @@ pub(super) fn policy(
 }
 
 fn stream_policy(config: &Config) -> StreamPolicy {
-    let mode = match (config.streams.enabled, config.store.postgres()) {
-        (false, _) => StreamsMode::Off,
-        (true, Some(_)) => StreamsMode::NotKept,
-        (true, None) => StreamsMode::On,
-    };
+    let mode = if config.streams.enabled { StreamsMode::On } else { StreamsMode::Off };
     StreamPolicy { mode, life: config.streams.life }
 }
 

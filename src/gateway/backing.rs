@@ -59,6 +59,7 @@ impl Backing {
                 source: config.server.source_address,
                 member: Some(member),
                 instance: Arc::clone(instance),
+                streams: stream_settings(config),
                 evidence: reporter,
                 outlook: Some(Arc::clone(outlook)),
             })

@@ -57,7 +57,7 @@ impl StreamCounters {
             StreamFault::AlreadyEnded { .. } => 3,
             StreamFault::TooLarge => 4,
             StreamFault::NotFound => 5,
-            StreamFault::NotAuthor | StreamFault::NotKept => 6,
+            StreamFault::NotAuthor => 6,
             StreamFault::Overloaded { .. } => 7,
         };
         if let Some(cell) = self.refused.get(place) {
@@ -92,7 +92,7 @@ mod tests {
         counters.count_end(StreamEnd::Interrupted);
         assert!(counters.ends().all(|(word, count)| count == 1 + u64::from(word == "interrupted")));
         counters.count_refusal(StreamFault::Gap { next: Position(7) });
-        counters.count_refusal(StreamFault::NotKept);
+        counters.count_refusal(StreamFault::NotAuthor);
         let counted: Vec<_> = counters.refusals().filter(|(_, count)| *count == 1).collect();
         assert_eq!(counted, [("gap", 1), ("forbidden", 1)]);
     }

@@ -65,8 +65,6 @@ pub enum StreamsMode {
     On,
     /// `streams.enabled` is false.
     Off,
-    /// The store keeps none.
-    NotKept,
 }
 
 /// The rules for streams.

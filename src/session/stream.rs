@@ -31,10 +31,6 @@ impl Member {
                 cx.refuse(Some(id), &Refusal::Stream(StreamRefusal::Off));
                 false
             }
-            StreamsMode::NotKept => {
-                cx.refuse(Some(id), &Refusal::Stream(StreamRefusal::NotKept));
-                false
-            }
         }
     }
 

@@ -8,21 +8,16 @@ use crate::wire::stream::StreamFault;
 pub enum StreamRefusal {
     /// `streams.enabled` is off.
     Off,
-    /// The store keeps no streams.
-    NotKept,
     /// The owner of the streams refused the command.
     Fault(StreamFault),
     /// The owner of the streams did not answer in time.
     Unconfirmed { retry_ms: u32 },
 }
 
-const NOT_KEPT: &str =
-    "streams need the embedded store in this version; publish without stream, or ask the operator";
-
 impl StreamRefusal {
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            StreamRefusal::Off | StreamRefusal::NotKept => ErrorCode::Forbidden,
+            StreamRefusal::Off => ErrorCode::Forbidden,
             StreamRefusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
             StreamRefusal::Fault(fault) => match fault {
                 StreamFault::Stale { .. } => ErrorCode::Stale,
@@ -31,7 +26,7 @@ impl StreamRefusal {
                 StreamFault::AlreadyEnded { .. } => ErrorCode::Ended,
                 StreamFault::TooLarge => ErrorCode::TooLarge,
                 StreamFault::NotFound => ErrorCode::NotFound,
-                StreamFault::NotAuthor | StreamFault::NotKept => ErrorCode::Forbidden,
+                StreamFault::NotAuthor => ErrorCode::Forbidden,
                 StreamFault::Overloaded { .. } => ErrorCode::Overloaded,
             },
         }
@@ -41,14 +36,14 @@ impl StreamRefusal {
         match self {
             StreamRefusal::Unconfirmed { retry_ms }
             | StreamRefusal::Fault(StreamFault::Overloaded { retry_ms }) => Some(retry_ms),
-            StreamRefusal::Off | StreamRefusal::NotKept | StreamRefusal::Fault(_) => None,
+            StreamRefusal::Off | StreamRefusal::Fault(_) => None,
         }
     }
 
     pub(super) fn dependency(self) -> Option<&'static str> {
         match self {
             StreamRefusal::Unconfirmed { .. } => Some("store"),
-            StreamRefusal::Off | StreamRefusal::NotKept | StreamRefusal::Fault(_) => None,
+            StreamRefusal::Off | StreamRefusal::Fault(_) => None,
         }
     }
 
@@ -57,7 +52,6 @@ impl StreamRefusal {
             StreamRefusal::Off => {
                 "streams.enabled is false here; publish without stream, or ask the operator"
             }
-            StreamRefusal::NotKept => NOT_KEPT,
             StreamRefusal::Unconfirmed { .. } => {
                 "the command may or may not be carried out; send it again, and its position finds out"
             }
@@ -73,7 +67,6 @@ impl StreamRefusal {
                 }
                 StreamFault::NotFound => "offset must name the begin of an open stream",
                 StreamFault::NotAuthor => "the stream is another user's; only that user may write to it",
-                StreamFault::NotKept => NOT_KEPT,
                 StreamFault::Overloaded { .. } => "there is no room for the stream; retry after retry_ms",
             },
         }

@@ -116,7 +116,6 @@ impl Answers {
     }
 
     /// Has the other instances look at a stream that this one changed, in case its producer is there.
-    #[allow(dead_code, reason = "the embedded store has no other instances")]
     pub(super) fn stream_hint(&self, id: &StreamId) {
         if let Some(bus) = &self.bus {
             bus.note(InstanceNote::StreamHint(id.clone()));

@@ -2,7 +2,7 @@
 
 use crate::job::stream::StreamWork;
 use crate::metrics::streams::StreamCounters;
-use crossbeam_channel::{Receiver, never};
+use crossbeam_channel::{Receiver, bounded, never};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -23,7 +23,12 @@ impl StreamEnds {
         StreamEnds { work, queued_bytes, counters: Arc::clone(counters) }
     }
 
-    /// For a store that gets no commands about streams.
+    /// For a store in PostgreSQL that gets no commands about streams: it ends with the queue of its appends.
+    pub fn closed() -> StreamEnds {
+        StreamEnds { work: bounded(0).1, ..StreamEnds::none() }
+    }
+
+    /// For an embedded store that gets none.
     pub fn none() -> StreamEnds {
         StreamEnds { work: never(), queued_bytes: Arc::default(), counters: Arc::default() }
     }

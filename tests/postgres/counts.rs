@@ -41,7 +41,7 @@ impl Counts {
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
-            streams: StreamEnds::none(),
+            streams: StreamEnds::closed(),
             counters: Arc::new(StoreCounters::default()),
             orders: OrderEnds::alone(),
             shared_counts: Some(ends),

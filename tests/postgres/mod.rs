@@ -17,4 +17,5 @@ mod retention;
 mod rig;
 mod security;
 mod source;
+mod streams;
 mod work;

@@ -6,11 +6,13 @@ use seawall::hub::Contradiction;
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::callers::Callers;
 use seawall::job::orders::OrderBoard;
+use seawall::job::stream::{ProducerNotice, StreamWork};
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
-    PageRequest, Read, ReadError, Span, Ticket, inbox,
+    PageRequest, Read, ReadError, Span, StreamRequest, Ticket, inbox,
 };
 use seawall::metrics::store::StoreCounters;
+use seawall::metrics::streams::StreamCounters;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
 use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
@@ -33,6 +35,11 @@ pub struct Rig {
     pub counters: Arc<StoreCounters>,
     append: Sender<Append>,
     read: Sender<Read>,
+    /// Commands about streams.
+    pub streams: Sender<StreamWork>,
+    /// Messages to producers that came before an answer, each with the connection.
+    pub notices: Vec<(u64, ProducerNotice)>,
+    pub of_streams: Arc<StreamCounters>,
     pub inbox: Inbox,
     requests: u64,
     early: HashMap<u64, Completion>,
@@ -79,6 +86,8 @@ impl Rig {
         let (mailbox, inbox) = inbox(mio::Waker::new(poll.registry(), mio::Token(0)).expect("a waker"));
         let (append, appends) = bounded(8_192);
         let (read, reads) = bounded(8_192);
+        let (streams, work) = bounded(8_192);
+        let of_streams = Arc::new(StreamCounters::default());
         let counters = Arc::new(StoreCounters::default());
         let ends = OrderEnds::alone();
         let orders = Arc::clone(&ends.board);
@@ -88,7 +97,7 @@ impl Rig {
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
-            streams: StreamEnds::none(),
+            streams: StreamEnds::new(work, Arc::default(), &of_streams),
             counters: Arc::clone(&counters),
             orders: ends,
         });
@@ -96,6 +105,9 @@ impl Rig {
             counters,
             append,
             read,
+            streams,
+            notices: Vec::new(),
+            of_streams,
             inbox,
             requests: 0,
             early: HashMap::new(),
@@ -127,6 +139,32 @@ impl Rig {
             && self.heads(&["absent"]).is_ok()
     }
 
+    /// A ticket for the next request, and its number.
+    pub fn ticket(&mut self) -> (Ticket, u64) {
+        self.requests += 1;
+        (Ticket { reactor: ReactorId(0), request: self.requests }, self.requests)
+    }
+
+    /// Sends a read of open streams and returns its request number.
+    pub fn read_streams(&mut self, request: StreamRequest) -> u64 {
+        let (ticket, number) = self.ticket();
+        self.read.send(Read::Stream(StreamRequest { ticket, ..request })).expect("readers live");
+        number
+    }
+
+    /// Takes the messages to producers that have come.
+    pub fn hear(&mut self) {
+        while let Ok(completion) = self.inbox.answers.try_recv() {
+            match completion {
+                Completion::Producers(notices) => self.notices.extend(notices),
+                Completion::Stream { ticket, .. } | Completion::Appended { ticket, .. } => {
+                    self.early.insert(ticket.request, completion);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Sends an append and returns its request number.
     pub fn send(&mut self, job: Append) -> u64 {
         self.requests += 1;
@@ -135,12 +173,16 @@ impl Rig {
         self.requests
     }
 
-    fn completion(&mut self, request: u64) -> Completion {
+    pub fn completion(&mut self, request: u64) -> Completion {
         loop {
             if let Some(completion) = self.early.remove(&request) {
                 return completion;
             }
             let completion = self.inbox.answers.recv_timeout(PATIENCE).expect("an answer");
+            if let Completion::Producers(notices) = completion {
+                self.notices.extend(notices);
+                continue;
+            }
             let ticket = match &completion {
                 Completion::Appended { ticket, .. }
                 | Completion::Page { ticket, .. }
@@ -153,7 +195,7 @@ impl Rig {
                 | Completion::StreamRead { ticket, .. }
                 | Completion::StreamEnded { ticket, .. }
                 | Completion::ReportTaken { ticket, .. } => *ticket,
-                Completion::Producers(notices) => panic!("{notices:?}"),
+                Completion::Producers(_) => unreachable!("taken above"),
             };
             self.early.insert(ticket.request, completion);
         }
@@ -248,7 +290,7 @@ impl Rig {
     }
 
     pub fn close(self) {
-        drop((self.append, self.read));
+        drop((self.append, self.read, self.streams));
         match self.running {
             Running::Sqlite(running) => running.join(),
             Running::Postgres(running) => running.join(),
@@ -270,6 +312,7 @@ pub fn config(url: String, retention: Retention, channels_max: u64) -> PostgresC
         instance: "test-1".into(),
         evidence: None,
         outlook: None,
+        streams: StreamSettings::default(),
     }
 }
 

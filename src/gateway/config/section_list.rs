@@ -25,10 +25,7 @@ pub const SECTIONS: [(&str, &str); 19] = [
     ),
     ("api", "The server API, for application backends. See docs/api.md."),
     ("presence", "Rosters: the users that are present in a channel. See docs/presence.md."),
-    (
-        "streams",
-        "Streams: publications that grow piece by piece. Only with the embedded store. See docs/protocol.md.",
-    ),
+    ("streams", "Streams: publications that grow piece by piece. See docs/protocol.md."),
     ("clients", "Reports of clients about themselves. See docs/protocol.md."),
     ("registry", "The users that are connected, and where. See docs/cluster.md."),
     ("cluster", "The instances that share the store and the bus. See docs/cluster.md."),

@@ -12,6 +12,7 @@ use super::fault::{CallFault, Fate};
 use super::known_heads::KnownHeads;
 use super::presence::Presence;
 use super::route::Waiting;
+use super::stream_writer::SharedStreamWriter;
 use super::timing::{jittered, monotonic, pause};
 use super::trial::{TrialCalls, Writers};
 use crate::auth::account::ChannelCharge;
@@ -21,10 +22,10 @@ use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::store::Retention;
-use crate::store::answers::Answers;
+use crate::store::answers::{Answers, CommittedStreams};
 use crate::store::outcome::{Outcome, RETRY_MS, charge};
 use crate::store::wall_clock::WallClock;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,7 @@ pub(super) struct PostgresAppender {
     pub(super) presence: Presence,
     /// The number of append workers.
     pub(super) writers: usize,
+    pub(super) streams: SharedStreamWriter,
 }
 
 impl PostgresAppender {
@@ -77,7 +79,9 @@ impl PostgresAppender {
                 }
                 None => self.trials.advance(&mut self.connection, Writers::NotAll),
             }
-            match self.jobs.recv_timeout(self.patience()) {
+            let arrived = self.next_append();
+            self.streams.take_work(&mut self.connection);
+            match arrived {
                 Ok(first) if self.takes_writes() => {
                     let batch = self.gather(first);
                     self.commit(batch);
@@ -86,12 +90,33 @@ impl PostgresAppender {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.streams.tend(&mut self.connection, &self.epoch, &self.clock);
         }
+        self.streams.finish(&mut self.connection, &self.epoch, &self.clock);
         while !self.doubt.is_empty() {
             self.connect();
             self.settle_doubt();
             pause(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for an append, until a command about a stream arrives, or other work is due.
+    fn next_append(&mut self) -> Result<Waiting, RecvTimeoutError> {
+        let append = match self.jobs.try_recv() {
+            Err(TryRecvError::Empty) => {
+                let mut inputs = Select::new_biased();
+                inputs.recv(&self.jobs);
+                inputs.recv(&self.streams.work);
+                let _ = inputs.ready_timeout(self.patience());
+                self.streams.forget_lost_queue();
+                self.jobs.try_recv()
+            }
+            append => append,
+        };
+        append.map_err(|error| match error {
+            TryRecvError::Empty => RecvTimeoutError::Timeout,
+            TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+        })
     }
 
     fn takes_writes(&self) -> bool {
@@ -102,7 +127,9 @@ impl PostgresAppender {
         let oldest = self.doubt.iter().map(|waiting| waiting.since).min();
         let doubt = oldest.map_or(Duration::MAX, |since| DOUBT_MAX.saturating_sub(since.elapsed()));
         let trial = if self.connection.is_up() { self.trials.patience() } else { Duration::MAX };
-        self.connection.patience().min(doubt).min(trial)
+        // Without a connection, streams wait for one.
+        let streams = if self.takes_writes() { self.streams.patience() } else { Duration::MAX };
+        self.connection.patience().min(doubt).min(trial).min(streams)
     }
 
     /// Refuses an append, because there is no connection or publications were lost. To its author that is a failed call, so it counts as one.
@@ -163,7 +190,7 @@ impl PostgresAppender {
         let (batch, late): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|waiting| now.duration_since(waiting.since) < REPLY_TIMEOUT);
         self.answers.unavailable(&late);
-        let batch = self.charge(batch);
+        let batch = self.charge(self.streams.admit(batch));
         if !batch.is_empty() {
             self.attempt(batch);
         }
@@ -230,12 +257,14 @@ impl PostgresAppender {
             Ok(settled) if self.is_of_other_logs(&settled) || self.has_gone_back(&batch, &settled) => {
                 unconfirmed(&self.answers, &batch);
             }
-            Ok(settled) => {
+            Ok(mut settled) => {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
                 settle_charges(&mut batch, &settled);
+                let ended = self.streams.committed(&batch, &mut settled, &mut self.connection);
                 let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
-                self.answers.settled(&batch, outcomes.collect());
+                let streams = CommittedStreams { ended: &ended, ends: Vec::new() };
+                self.answers.committed(&batch, outcomes.collect(), &streams);
             }
             Err(fault) if batch.len() > 1 && fault.fate == Fate::OfTheData => self.halve(batch),
             Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),

@@ -1,6 +1,7 @@
 //! The store in PostgreSQL: the same log as in SQLite, for many instances on one database.
 //!
-//! `store-route` passes each append to the worker of its channel, `store-append-N` commit batches, each in one statement,
+//! `store-route` passes each append to the worker of its channel and `store-streams` each command about a stream, `store-append-N`
+//! commit batches, each in one statement, and streams,
 //! `store-read-N` read pages, `store-retention` deletes, and `store-slo` shares what objectives counted. Each has one connection, which reconnects by itself: a gateway
 //! starts while its database is down and refuses publications until it is up.
 
@@ -27,10 +28,12 @@ mod presence;
 mod probe;
 mod probe_channel;
 mod read;
+mod read_streams;
 mod retention;
 mod route;
+mod route_streams;
 mod schema;
-#[allow(dead_code, unused_imports, reason = "the append and read workers have no streams yet")]
+mod stream_writer;
 mod streams;
 mod suspicion;
 mod timing;
@@ -45,20 +48,23 @@ pub use read::page_of;
 pub use schema::VERSION;
 
 use crate::id::Epoch;
-use crate::job::{EvidenceSender, Outlook};
-use crate::limits::APPEND_QUEUE;
+use crate::job::stream::StreamWork;
+use crate::job::{EvidenceSender, Outlook, Read};
+use crate::limits::{APPEND_QUEUE, STREAM_QUEUE};
+use crate::metrics::store::StoreCounters;
+use crate::metrics::streams::StreamCounters;
 use crate::store::answers::Answers;
 use crate::store::loaded_orders::LoadedOrders;
 use crate::store::thread::{spawn, warn_of_panic};
 use crate::store::wall_clock::WallClock;
-use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema};
+use crate::store::{Dropped, Retention, Selection, StoreEnds, StoreSchema, StreamEnds};
 use crate::stream::StreamSettings;
 use append::PostgresAppender;
 use batch::AppendBounds;
 use canary::CanaryWorker;
 use connection::{ConnectionRole, ServerTarget, StoreConnection};
 use counts::CountsWorker;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use epoch::KnownEpoch;
 use failed_writes::FailedWrites;
 use fault::CallFault;
@@ -73,8 +79,10 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use stream_writer::{SharedStreamWriter, Sweeps};
 use trial::TrialCalls;
 
 /// Channels noted for retention and not yet handled.
@@ -106,6 +114,8 @@ pub struct PostgresConfig {
     pub evidence: Option<EvidenceSender>,
     /// Where the watch thread asks for trial calls; `None`: there are none.
     pub outlook: Option<Arc<Outlook>>,
+    /// The bounds and deadlines of streams, of all writers together.
+    pub streams: StreamSettings,
 }
 
 impl fmt::Debug for PostgresConfig {
@@ -191,9 +201,10 @@ impl PostgresStore {
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
+        let (of_streams, stream_workers) = stream_writers(&config.streams, writers, &streams, &answers);
         let failed_writes = Arc::new(FailedWrites::default());
         let (channel, present) = (ProbeChannel::of(&config.instance), Presence::default());
-        for number in 0..writers {
+        for (number, of_streams) in of_streams.into_iter().enumerate() {
             let (sender, jobs) = bounded(APPEND_QUEUE.div_ceil(writers));
             workers.push(sender);
             let worker = PostgresAppender {
@@ -212,16 +223,14 @@ impl PostgresStore {
                 trials: TrialCalls::new(channel.clone(), config.outlook.clone(), Arc::clone(&counters)),
                 presence: present.another(),
                 writers,
+                streams: of_streams,
             };
             threads.push(spawn(format!("store-append-{number}"), move || worker.run())?);
         }
         drop(overfull);
-        let presence = Presence::default();
-        for number in 0..config.readers.max(1) {
-            let (connection, answers) = (connect(ConnectionRole::Read), answers.clone());
-            let (jobs, counters, epoch) = (reads.clone(), Arc::clone(&counters), Arc::clone(&epoch));
-            let presence = presence.another();
-            let worker = PostgresReader { connection, jobs, answers, counters, epoch, presence };
+        let cells = (&counters, &streams.counters);
+        let readers = readers(config.readers.max(1), &connect, &reads, &answers, cells, &epoch);
+        for (number, worker) in readers.into_iter().enumerate() {
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
         let (connection, bounds) = (connect(ConnectionRole::Retention), bounds(&config));
@@ -236,9 +245,8 @@ impl PostgresStore {
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
         if let Some(ends) = shared_counts {
-            // Without a member nothing takes the duty of the leader.
-            let origin = config.member.as_ref().map_or(0, |member| member.signs.origin);
-            let worker = CountsWorker { connection: connect(ConnectionRole::Counts), ends, origin };
+            let (connection, origin) = (connect(ConnectionRole::Counts), origin(&config));
+            let worker = CountsWorker { connection, ends, origin };
             threads.push(spawn("store-slo".into(), move || worker.run())?);
         }
         let route = move || {
@@ -246,13 +254,67 @@ impl PostgresStore {
             drop(alive);
         };
         threads.push(spawn("store-route".into(), route)?);
+        let route = move || route_streams::run(&streams.work, &stream_workers);
+        threads.push(spawn("store-streams".into(), route)?);
         Ok(RunningPostgres { threads, epoch })
     }
 }
 
 fn append_bounds(config: &PostgresConfig) -> AppendBounds {
     let &PostgresConfig { channels_max, edits_max, .. } = config;
-    AppendBounds { channels_max, edits_max, streams_max: StreamSettings::default().open_per_channel }
+    AppendBounds { channels_max, edits_max, streams_max: config.streams.open_per_channel }
+}
+
+fn readers(
+    count: usize,
+    connect: &impl Fn(ConnectionRole) -> StoreConnection,
+    reads: &Receiver<Read>,
+    answers: &Answers,
+    (counters, of_streams): (&Arc<StoreCounters>, &Arc<StreamCounters>),
+    epoch: &Arc<KnownEpoch>,
+) -> Vec<PostgresReader> {
+    let presence = Presence::default();
+    let reader = |_| PostgresReader {
+        connection: connect(ConnectionRole::Read),
+        jobs: reads.clone(),
+        answers: answers.clone(),
+        counters: Arc::clone(counters),
+        of_streams: Arc::clone(of_streams),
+        epoch: Arc::clone(epoch),
+        presence: presence.another(),
+    };
+    (0..count).map(reader).collect()
+}
+
+/// This instance among the rows of all. Without a member nothing takes the duty of the leader.
+fn origin(config: &PostgresConfig) -> u64 {
+    config.member.as_ref().map_or(0, |member| member.signs.origin)
+}
+
+/// The streams of each append worker, and the way to them.
+fn stream_writers(
+    settings: &StreamSettings,
+    writers: usize,
+    ends: &StreamEnds,
+    answers: &Answers,
+) -> (Vec<SharedStreamWriter>, Vec<Sender<StreamWork>>) {
+    ends.counters.memory_bytes_max.store(settings.memory_bytes as u64, Ordering::Relaxed);
+    let sweeps = std::iter::once(Sweeps::Yes).chain(std::iter::repeat(Sweeps::No));
+    let writer = |sweeps| {
+        let (sender, work) = bounded(STREAM_QUEUE.div_ceil(writers));
+        let ends = StreamEnds::new(work, Arc::clone(&ends.queued_bytes), &ends.counters);
+        (SharedStreamWriter::new(share_of_streams(settings, writers), ends, answers.clone(), sweeps), sender)
+    };
+    sweeps.take(writers).map(writer).unzip()
+}
+
+/// The bounds of one writer. Each has the streams of its channels, and its share of the memory for all.
+fn share_of_streams(settings: &StreamSettings, writers: usize) -> StreamSettings {
+    StreamSettings {
+        pending_bytes: settings.pending_bytes / writers,
+        memory_bytes: settings.memory_bytes / writers,
+        ..settings.clone()
+    }
 }
 
 fn bounds(config: &PostgresConfig) -> RetainedBounds {

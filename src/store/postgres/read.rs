@@ -4,11 +4,13 @@ use super::connection::StoreConnection;
 use super::epoch::KnownEpoch;
 use super::fault::{CallFault, Fate};
 use super::presence::Presence;
+use super::read_streams;
 use super::suspicion::HeadsVerdict;
 use super::timing::{GLANCE, monotonic, pause};
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Broadcast, Completion, Page, PageRequest, Read, ReadError, Span, StreamRequest};
 use crate::metrics::store::{StoreCounters, bump};
+use crate::metrics::streams::StreamCounters;
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::answers::Answers;
@@ -44,6 +46,7 @@ pub(super) struct PostgresReader {
     pub(super) jobs: Receiver<Read>,
     pub(super) answers: Answers,
     pub(super) counters: Arc<StoreCounters>,
+    pub(super) of_streams: Arc<StreamCounters>,
     /// The epoch by which answers are known to come from the same logs.
     pub(super) epoch: Arc<KnownEpoch>,
     /// This worker among the threads that share `jobs`.
@@ -123,7 +126,9 @@ impl PostgresReader {
             }
             Read::Stream(request) => {
                 let ticket = request.ticket;
-                self.answers.one(ticket.reactor, Completion::StreamRead { ticket, outcome: Ok(Vec::new()) });
+                let read = self.attempt(|worker| read_streams::read(&mut worker.connection, &request));
+                let completion = read_streams::completion(&request, read, &self.of_streams);
+                self.answers.one(ticket.reactor, completion);
             }
             Read::Contradicted(contradiction) => self.epoch.note_lost(&contradiction, &self.counters),
         }
@@ -223,8 +228,10 @@ fn refuse(answers: &Answers, counters: &StoreCounters, job: Read) {
 pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
     let mut body = PageBody::new(request);
     let mut log_position = LogPosition { epoch: Epoch(0), head: Offset::ZERO, floor: Offset(1) };
+    let mut has_streams = false;
     if let Some(first) = rows.first() {
         log_position = position(first)?;
+        has_streams = first.try_get(12)?;
     }
     for row in rows {
         let Some(offset) = row.try_get::<Option<i64>>(3)? else { break };
@@ -244,14 +251,12 @@ pub fn page_of(request: &PageRequest, rows: &[Row]) -> Result<Page, Trouble> {
             break;
         }
     }
-    let mut page = body.finish(log_position);
-    page.has_streams = rows.first().map_or(Ok(false), |row| row.try_get(12))?;
-    Ok(page)
+    Ok(Page { has_streams, ..body.finish(log_position) })
 }
 
-/// A mark of a later version is none.
+/// The part that a publication has in a stream. A mark of a later version is none.
 fn mark(code: Option<i16>) -> StreamMark {
-    code.and_then(|code| StreamMark::of_code(code.into())).unwrap_or_default()
+    code.and_then(|code| StreamMark::of_code(code.into())).unwrap_or(StreamMark::None)
 }
 
 fn position(row: &Row) -> Result<LogPosition, Trouble> {

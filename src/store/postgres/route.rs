@@ -3,9 +3,9 @@
 
 use super::timing::monotonic;
 use crate::auth::account::ChannelCharge;
-use crate::job::{Append, AppendError};
+use crate::id::ChannelName;
+use crate::job::Append;
 use crate::store::answers::Answers;
-use crate::wire::stream::StreamFault;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::borrow::Borrow;
 use std::time::Instant;
@@ -27,17 +27,28 @@ impl Borrow<Append> for Waiting {
     }
 }
 
-/// Runs until all senders are gone. It never waits for a worker: if a queue is full, the append is refused. So is the begin of a
-/// stream, because this store keeps none.
+/// The workers of the channels.
+pub(super) struct WorkerTurns {
+    hashes: ahash::RandomState,
+    workers: usize,
+}
+
+impl WorkerTurns {
+    pub(super) fn of(workers: usize) -> WorkerTurns {
+        WorkerTurns { hashes: ahash::RandomState::with_seeds(1, 2, 3, 4), workers: workers.max(1) }
+    }
+
+    /// The number of the worker of a channel.
+    pub(super) fn of_channel(&self, channel: &ChannelName) -> usize {
+        self.hashes.hash_one(channel) as usize % self.workers
+    }
+}
+
+/// Runs until all senders are gone. It never waits for a worker: if a queue is full, the append is refused.
 pub(super) fn run(jobs: &Receiver<Append>, workers: &[Sender<Waiting>], answers: &Answers) {
-    let hashes = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let turns = WorkerTurns::of(workers.len());
     while let Ok(job) = jobs.recv() {
-        if job.stream.is_some() {
-            answers.refuse(&[job], &AppendError::Stream(StreamFault::NotKept));
-            continue;
-        }
-        let turn = hashes.hash_one(&job.channel) as usize % workers.len().max(1);
-        let Some(worker) = workers.get(turn) else { continue };
+        let Some(worker) = workers.get(turns.of_channel(&job.channel)) else { continue };
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) =
             worker.try_send(Waiting { job, since: monotonic(), doubtful: false, charge: None })
         {

@@ -111,8 +111,7 @@ fn remedy(out: &mut Vec<u8>, fault: &StreamFault) {
         StreamFault::TooLarge
         | StreamFault::NotFound
         | StreamFault::NotAuthor
-        | StreamFault::Overloaded { .. }
-        | StreamFault::NotKept => {}
+        | StreamFault::Overloaded { .. } => {}
     }
 }
 

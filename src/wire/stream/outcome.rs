@@ -65,8 +65,6 @@ pub enum StreamFault {
     NotAuthor,
     /// There is no room for it; retry after `retry_ms` milliseconds.
     Overloaded { retry_ms: u32 },
-    /// The store keeps no streams.
-    NotKept,
 }
 
 /// A message to a producer's connection that answers no command with an id.

@@ -1,0 +1,120 @@
+//! Begins of streams, which are committed with the batch of their publications, and the ends by edits and deletes in a batch.
+
+use super::super::batch::SettledAppend;
+use super::super::connection::StoreConnection;
+use super::super::route::Waiting;
+use super::SharedStreamWriter;
+use super::commands::LoadOutcome;
+use crate::id::Offset;
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
+use crate::store::outcome::RETRY_MS;
+use crate::stream::{EndFate, StreamBegin, Touched};
+use crate::wire::stream::{BeginStream, BegunStream, Generation, Position, StreamId, StreamMark};
+use ahash::AHashMap;
+
+impl SharedStreamWriter {
+    /// Refuses the begins in a batch for which this worker has no memory, or which do not fit into a message.
+    pub(in crate::store::postgres) fn admit(&self, batch: Vec<Waiting>) -> Vec<Waiting> {
+        if batch.iter().all(|waiting| waiting.job.stream.is_none()) {
+            return batch;
+        }
+        let (now, mut beginning) = (self.now(), 0);
+        let mut stay = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            let admitted = begin_of(&waiting.job, Offset::ZERO)
+                .map_or(Ok(0), |begin| self.ledger.admit(begin, beginning, now));
+            match admitted {
+                Ok(bytes) => {
+                    beginning += bytes;
+                    stay.push(waiting);
+                }
+                Err(fault) => self.answers.refuse(&[waiting], &AppendError::Stream(fault)),
+            }
+        }
+        stay
+    }
+
+    /// A batch is committed. Completes the outcomes of begins, and returns the streams that its edits and deletes have ended.
+    pub(in crate::store::postgres) fn committed(
+        &mut self,
+        batch: &[Waiting],
+        settled: &mut [SettledAppend],
+        connection: &mut StoreConnection,
+    ) -> Vec<(StreamId, EndFate)> {
+        let mut ended = Vec::new();
+        for (waiting, settled) in batch.iter().zip(settled.iter()) {
+            let (Ok(appended), StreamMark::Ended(end)) = (&settled.outcome, settled.mark) else { continue };
+            let (AppendChange::Edit(target, _) | AppendChange::Delete(target, _)) = waiting.job.change else {
+                continue;
+            };
+            let id = StreamId { channel: waiting.job.channel.clone(), offset: target };
+            let fate = EndFate { end, edit: appended.offset };
+            if appended.attempt == Attempt::First || waiting.doubtful {
+                self.counters.count_end(end);
+            }
+            self.ended.note(&id, fate);
+            let _ = self.ledger.ended(&id, fate, &mut self.out);
+            ended.push((id, fate));
+        }
+        self.begun(batch, settled, connection);
+        ended
+    }
+
+    /// Opens the streams that a batch has begun, and attaches the connections of repeated begins.
+    fn begun(&mut self, batch: &[Waiting], settled: &mut [SettledAppend], connection: &mut StoreConnection) {
+        let now = self.now();
+        let mut repeated = Vec::new();
+        for (at, (waiting, settled)) in batch.iter().zip(settled.iter_mut()).enumerate() {
+            let Ok(appended) = &mut settled.outcome else { continue };
+            let Some(begin) = begin_of(&waiting.job, appended.offset) else { continue };
+            match appended.attempt {
+                Attempt::First => {
+                    appended.stream = Some(self.ledger.begun(begin, Touched(appended.time_ms), now));
+                }
+                Attempt::Repeat => repeated.push((at, begin)),
+            }
+        }
+        if repeated.is_empty() {
+            return;
+        }
+        let ids: Vec<StreamId> = repeated.iter().map(|(_, begin)| begin.id.clone()).collect();
+        let found: AHashMap<StreamId, LoadOutcome> = self.load(&ids, connection).into_iter().collect();
+        for (at, begin) in repeated {
+            if let Some(settled) = settled.get_mut(at) {
+                self.attach(&begin, found.get(&begin.id).copied(), &mut settled.outcome);
+            }
+        }
+    }
+
+    /// Gives the answer to a repeated begin its stream. If that was not read, the begin must be repeated once more.
+    fn attach(
+        &mut self,
+        begin: &StreamBegin,
+        found: Option<LoadOutcome>,
+        outcome: &mut Result<Appended, AppendError>,
+    ) {
+        let Ok(appended) = outcome else { return };
+        let now = self.now();
+        match found {
+            Some(LoadOutcome::Open) => {
+                appended.stream = self.ledger.attach(&begin.id, begin.producer, now, &mut self.out);
+            }
+            Some(LoadOutcome::Ended(end)) => {
+                appended.stream = end.map(|EndFate { end, edit }| BegunStream {
+                    generation: Generation::FIRST,
+                    next: Position::ZERO,
+                    ended: Some((end, edit)),
+                });
+            }
+            Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None => {
+                *outcome = Err(AppendError::Unavailable { retry_ms: RETRY_MS });
+            }
+        }
+    }
+}
+
+fn begin_of(job: &Append, offset: Offset) -> Option<StreamBegin> {
+    let BeginStream { options, producer } = job.stream.as_deref()?.clone();
+    let id = StreamId { channel: job.channel.clone(), offset };
+    Some(StreamBegin { id, author: job.user.clone(), options, begun: job.data.clone(), producer })
+}

@@ -1,0 +1,250 @@
+//! Commands about streams. One that the ledger cannot judge by what it knows waits for a load of its stream.
+
+use super::super::connection::StoreConnection;
+use super::super::fault::{CallFault, Fate};
+use super::super::streams;
+use super::super::timing::monotonic;
+use super::{LOADS_AT_ONCE, SharedStreamWriter};
+use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
+use crate::metrics::store::bump;
+use crate::store::outcome::RETRY_MS;
+use crate::store::stream_orders::order;
+use crate::stream::{EndFate, Loaded};
+use crate::wire::stream::{Piece, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOutcome};
+use ahash::{AHashMap, AHashSet};
+use crossbeam_channel::{TryRecvError, never};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+/// Commands that are taken between two commits: a millisecond or two of work.
+const WORK_AT_ONCE: usize = 4_096;
+/// Times of one flush whose latency is measured.
+const LATENCIES: usize = 32;
+
+/// Commands that wait for a load of their stream, in order.
+#[derive(Default)]
+struct UnsureJobs {
+    jobs: Vec<StreamJob>,
+    ids: AHashSet<StreamId>,
+}
+
+/// The outcome of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoadOutcome {
+    Open,
+    Ended(Option<EndFate>),
+    /// The store was asked too often.
+    NotTried,
+    Failed,
+}
+
+impl SharedStreamWriter {
+    /// A queue without senders would be ready for ever.
+    pub(in crate::store::postgres) fn forget_lost_queue(&mut self) {
+        if self.early.is_none() {
+            match self.work.try_recv() {
+                Ok(work) => self.early = Some(work),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.work = never(),
+            }
+        }
+    }
+
+    /// Takes the commands that wait.
+    pub(in crate::store::postgres) fn take_work(&mut self, connection: &mut StoreConnection) {
+        if self.early.is_none() && self.work.is_empty() {
+            return;
+        }
+        let (mut unsure, mut has_pieces) = (UnsureJobs::default(), false);
+        for _ in 0..WORK_AT_ONCE {
+            let Some(work) = self.early.take().or_else(|| self.work.try_recv().ok()) else { break };
+            self.queued_bytes.fetch_sub(work.bytes(), Ordering::AcqRel);
+            match work {
+                StreamWork::Job(job) => {
+                    if let StreamOrder::Append { piece, .. } = &job.order
+                        && *piece != Piece::Alive
+                    {
+                        bump(&self.counters.pieces);
+                        has_pieces = true;
+                    }
+                    self.take(job, &mut unsure);
+                }
+                StreamWork::Detach { producer } => self.ledger.detach(producer, self.now()),
+                StreamWork::Hint { id } => self.ledger.suspect(&id),
+            }
+        }
+        self.load_for(unsure.jobs, connection);
+        self.catch_up(connection);
+        if has_pieces && self.ledger.has_waiting() && self.taken.len() < LATENCIES {
+            self.taken.push(monotonic());
+        }
+        self.deliver();
+    }
+
+    /// Gives a command to the ledger, or puts it behind those that wait for a load. The commands about a stream keep their order.
+    fn take(&mut self, job: StreamJob, unsure: &mut UnsureJobs) {
+        if self.needs_load(&job) || !unsure.ids.is_empty() && unsure.ids.contains(&job.id) {
+            unsure.ids.insert(job.id.clone());
+            return unsure.jobs.push(job);
+        }
+        let now = self.now();
+        // Its stream is open, or it only attaches to one that has ended.
+        let _ = order(&mut self.ledger, job, now, &mut self.out);
+    }
+
+    fn needs_load(&self, job: &StreamJob) -> bool {
+        if !self.ledger.has(&job.id) {
+            return !matches!(job.order, StreamOrder::Attach);
+        }
+        match &job.order {
+            StreamOrder::Append { generation, at, piece } => {
+                self.ledger.contradicts(&job.id, *generation, *at, piece)
+            }
+            StreamOrder::End { generation, at, .. } => self.ledger.contradicts_end(&job.id, *generation, *at),
+            StreamOrder::Restart | StreamOrder::Cancel { .. } | StreamOrder::Attach => false,
+        }
+    }
+
+    /// Loads the streams of these commands, and carries the commands out.
+    fn load_for(&mut self, unsure: Vec<StreamJob>, connection: &mut StoreConnection) {
+        if unsure.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let mut outcomes = AHashMap::new();
+        let mut wanted = AHashSet::new();
+        for StreamJob { id, user, .. } in &unsure {
+            if outcomes.contains_key(id) || wanted.contains(id) {
+                continue;
+            }
+            if let Some(fate) = self.ended.find(id).filter(|_| !self.ledger.has(id)) {
+                outcomes.insert(id.clone(), LoadOutcome::Ended(Some(fate)));
+            } else if self.late_share.take(user, now) {
+                wanted.insert(id.clone());
+            } else {
+                outcomes.insert(id.clone(), LoadOutcome::NotTried);
+            }
+        }
+        outcomes.extend(self.load(&wanted.into_iter().collect::<Vec<_>>(), connection));
+        for job in unsure {
+            let outcome = outcomes.get(&job.id).copied().unwrap_or(LoadOutcome::Failed);
+            self.carry_out(job, outcome);
+        }
+        for id in outcomes.keys() {
+            self.ledger.release(id, &mut self.out);
+        }
+    }
+
+    /// Loads streams, and gives them to the ledger.
+    pub(super) fn load(
+        &mut self,
+        ids: &[StreamId],
+        connection: &mut StoreConnection,
+    ) -> Vec<(StreamId, LoadOutcome)> {
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for some in ids.chunks(LOADS_AT_ONCE) {
+            match call(connection, |connection| streams::load(connection, some)) {
+                Ok(loaded) => {
+                    for (id, loaded) in some.iter().zip(loaded) {
+                        outcomes.push((id.clone(), self.take_loaded(id, loaded, connection)));
+                    }
+                }
+                Err(_) => {
+                    self.late_share.give_up();
+                    outcomes.extend(some.iter().map(|id| (id.clone(), LoadOutcome::Failed)));
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn take_loaded(
+        &mut self,
+        id: &StreamId,
+        loaded: Loaded,
+        connection: &mut StoreConnection,
+    ) -> LoadOutcome {
+        match loaded {
+            Loaded::Open(stream) => {
+                self.doubtful.remove(id);
+                let now = self.now();
+                match self.ledger.loaded(*stream, now, &mut self.out) {
+                    Ok(()) => LoadOutcome::Open,
+                    Err(fault) => {
+                        tracing::error!(channel = %id.channel, begin = id.offset.0, ?fault, "part of a stream not read");
+                        self.ledger.forget(id, &mut self.out);
+                        LoadOutcome::Failed
+                    }
+                }
+            }
+            Loaded::Ended(fate, time_ms) => {
+                self.found_ended(id, fate, time_ms, connection);
+                LoadOutcome::Ended(Some(fate))
+            }
+            Loaded::Absent => {
+                // It went with its channel.
+                let fate = EndFate { end: StreamEnd::Deleted, edit: id.offset };
+                let _ = self.ledger.ended(id, fate, &mut self.out);
+                self.doubtful.remove(id);
+                LoadOutcome::Ended(None)
+            }
+        }
+    }
+
+    /// Carries out a command whose stream was looked for.
+    fn carry_out(&mut self, job: StreamJob, outcome: LoadOutcome) {
+        let found = match (outcome, job.ticket) {
+            (LoadOutcome::Open, _) => None,
+            (LoadOutcome::Ended(found), _) => found,
+            (LoadOutcome::NotTried, _) | (LoadOutcome::Failed, None) => return self.put_off(job),
+            (LoadOutcome::Failed, Some(ticket)) => {
+                return self.out.replies.push((ticket, StreamOutcome::Unavailable { retry_ms: RETRY_MS }));
+            }
+        };
+        let now = self.now();
+        if let Some(late) = order(&mut self.ledger, job, now, &mut self.out) {
+            let outcome = late.outcome(found);
+            late.answer(outcome, &mut self.out);
+        }
+    }
+
+    /// Has a command sent again.
+    fn put_off(&mut self, job: StreamJob) {
+        let fault = StreamFault::Overloaded { retry_ms: RETRY_MS };
+        match job.ticket {
+            Some(ticket) => self.out.replies.push((ticket, StreamOutcome::Refused(fault))),
+            None => {
+                self.out.notices.push((job.producer, ProducerNotice::Refused { id: job.id, fault }));
+            }
+        }
+    }
+
+    /// Loads the streams that the store may have otherwise than the ledger.
+    pub(super) fn catch_up(&mut self, connection: &mut StoreConnection) {
+        while connection.is_up() {
+            let ids: Vec<StreamId> = self.ledger.behind().take(LOADS_AT_ONCE).cloned().collect();
+            if ids.is_empty() {
+                return;
+            }
+            let outcomes = self.load(&ids, connection);
+            // Another attempt waits for the next turn.
+            if outcomes.iter().any(|(_, outcome)| *outcome == LoadOutcome::Failed) {
+                return;
+            }
+        }
+    }
+}
+
+/// Makes a call. A connection over which it may have been done is not used again.
+pub(super) fn call<R>(
+    connection: &mut StoreConnection,
+    call: impl FnOnce(&mut StoreConnection) -> Result<R, CallFault>,
+) -> Result<R, CallFault> {
+    let attempt = AssertUnwindSafe(|| call(connection));
+    let result = catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked()));
+    result.inspect_err(|fault| {
+        if fault.fate == Fate::Unknown {
+            connection.drop_link(fault);
+        }
+    })
+}
