@@ -12,3 +12,4 @@ mod orders;
 pub mod rig;
 mod rights;
 mod sentinel;
+mod streams;

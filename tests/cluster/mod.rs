@@ -14,4 +14,5 @@ pub mod rig;
 mod segment_keys;
 mod segments;
 mod signs;
+mod streams;
 mod users;

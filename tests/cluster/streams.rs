@@ -1,0 +1,261 @@
+//! Streams of several gateways on one PostgreSQL: producers, readers and gateways come and go, and every stream ends once with its text.
+
+use crate::cluster::rig::Rig;
+use crate::support::stream::{self, CHANNEL, Producer, View};
+use crate::support::wait::{SOON, comes_true, until};
+use crate::support::{Client, Gateway};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Streams that are written when their gateway is killed.
+const STREAMS: usize = 50;
+
+fn start(rig: &Rig, name: &str, settings: &[(&str, &str)]) -> Gateway {
+    let setup = stream::with_streams(rig.setup(name)).env("SEAWALL_STREAMS_OPEN_PER_CHANNEL", "128");
+    settings.iter().fold(setup, |setup, (name, value)| setup.env(name, value)).start()
+}
+
+fn reader(gateway: &Gateway) -> Client {
+    let mut reader = stream::user(gateway, "ann", &["subscribe"]);
+    reader.subscribe(CHANNEL);
+    reader
+}
+
+/// Stops a gateway, and waits until none of its threads runs.
+fn stop(gateway: &Gateway) {
+    gateway.signal(Signal::STOP);
+    let tasks = format!("/proc/{}/task", gateway.pid());
+    let is_stopped = |task: &fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    until(SOON, "all threads are stopped", || {
+        fs::read_dir(&tasks).expect("it lives").all(|task| is_stopped(&task.expect("readable")))
+    });
+}
+
+/// The publications that ended a stream, from the history.
+fn ends(client: &mut Client, offset: u64) -> Vec<Value> {
+    let page = client.ask(json!({"history": {"channel": CHANNEL, "limit": 1000}}), "history");
+    let publications = page["publications"].as_array().expect("a page");
+    publications.iter().filter(|publication| publication["edits"] == offset).cloned().collect()
+}
+
+/// One of many streams of a connection.
+struct Written {
+    key: String,
+    offset: u64,
+    text: String,
+    /// The end of what was acknowledged.
+    acknowledged: u64,
+}
+
+impl Written {
+    fn begin(&self) -> Value {
+        json!({"publish": {"channel": CHANNEL, "key": self.key, "data": {}, "stream": {"for": "ann"}}})
+    }
+
+    /// `append` of everything from a position on.
+    fn piece(&self, at: u64) -> String {
+        let text = &self.text[at as usize..];
+        json!({"append": {"channel": CHANNEL, "offset": self.offset, "gen": 1, "at": at, "text": text}})
+            .to_string()
+    }
+}
+
+fn note(streams: &mut [Written], appended: &Value) {
+    let next = appended["next"].as_u64().expect("a position");
+    let stream = streams.iter_mut().find(|stream| appended["offset"] == stream.offset).expect("one of them");
+    stream.acknowledged = stream.acknowledged.max(next);
+}
+
+#[test]
+fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
+    let rig = Rig::start();
+    let (one, two) = (start(&rig, "gw-1", &[]), start(&rig, "gw-2", &[]));
+    let mut reader = reader(&two);
+    let mut bot = stream::bot(&one);
+    let keys = (0..STREAMS).map(|number| format!("run-{number}"));
+    let mut streams: Vec<Written> =
+        keys.map(|key| Written { key, offset: 0, text: String::new(), acknowledged: 0 }).collect();
+    for stream in &mut streams {
+        stream.offset = bot.ask(stream.begin(), "published")["offset"].as_u64().expect("an offset");
+    }
+    let mut views: Vec<View> = streams.iter().map(|stream| View::of(stream.offset)).collect();
+    let mut word = 0;
+    let mut write = |bot: &mut Client, streams: &mut [Written]| {
+        word += 1;
+        for stream in streams.iter_mut() {
+            let at = stream.text.len() as u64;
+            stream.text.push_str(&format!("wörd {word} of {}; ", stream.key));
+            bot.send_text(&stream.piece(at));
+        }
+    };
+    let written = comes_true(SOON, || {
+        write(&mut bot, &mut streams);
+        while let Some(appended) = bot.next_push_within("appended", Duration::from_millis(1)) {
+            note(&mut streams, &appended);
+        }
+        streams.iter().all(|stream| stream.acknowledged > 200)
+    });
+    assert!(written, "no load in time");
+    // These may or may not be stored.
+    write(&mut bot, &mut streams);
+    let _ended = one.kill9();
+    let mut bot = stream::bot(&two);
+    for stream in &mut streams {
+        let published = bot.ask(stream.begin(), "published");
+        assert_eq!((&published["duplicate"], &published["offset"]), (&json!(true), &json!(stream.offset)));
+        let next = published["stream"]["next"].as_u64().expect("it is open");
+        assert!(next >= stream.acknowledged, "acknowledged and lost: {next} of {}", stream.acknowledged);
+        stream.text.push_str("and the end");
+        let id = bot.send(serde_json::from_str(&stream.piece(next)).expect("JSON"));
+        assert_eq!(bot.reply(id)["appended"]["next"], stream.text.len(), "{}", stream.key);
+    }
+    for stream in &streams {
+        let end = json!({"channel": CHANNEL, "offset": stream.offset, "at": stream.text.len(), "state": "completed"});
+        bot.ask(json!({"end": end}), "ended");
+    }
+    let deadline = Instant::now() + SOON;
+    while views.iter().any(|view| view.end.is_none()) {
+        assert!(Instant::now() < deadline, "not all streams ended");
+        let push = reader.next_any_push();
+        views.iter_mut().for_each(|view| view.take(&push));
+    }
+    for (view, stream) in views.iter().zip(&streams) {
+        assert_eq!(
+            (&view.text, &view.end.as_ref().expect("it ended")["data"]["text"]),
+            (&stream.text, &json!(stream.text))
+        );
+    }
+}
+
+#[test]
+fn stopped_gateway_that_continues_shows_only_what_is_stored() {
+    let rig = Rig::start();
+    let (one, two) = (start(&rig, "gw-1", &[]), start(&rig, "gw-2", &[]));
+    let (mut here, mut there) = (reader(&one), reader(&two));
+    let mut before = Producer::begin(stream::bot(&one), "run", json!({}));
+    before.append("before ");
+    let mut views = [View::of(before.offset), View::of(before.offset)];
+    views[0].read(&mut here, "the first words", |view| view.text == "before ");
+    stop(&one);
+    let lost = before.piece(json!({"gen": 1, "at": before.next, "text": "of the stopped one"}));
+    before.client.send_text(&lost.to_string());
+    let mut after = Producer::begin(stream::bot(&two), "run", json!({}));
+    assert_eq!((after.offset, after.next), (before.offset, before.next), "it goes on where it was");
+    after.append("after");
+    views[1].read(&mut there, "the words after", |view| view.text == "before after");
+    one.signal(Signal::CONT);
+    let error = before.client.next_push("error");
+    assert_eq!((&error["code"], &error["offset"]), (&json!("diverged"), &json!(before.offset)), "{error}");
+    views[0].read(&mut here, "the words after", |view| view.text == "before after");
+    after.append(", and the end");
+    after.end("completed");
+    for (view, client) in views.iter_mut().zip([&mut here, &mut there]) {
+        let end = view.read_to_end(client, "completed");
+        assert_eq!(end["data"]["text"], "before after, and the end");
+    }
+    assert_eq!(ends(&mut there, after.offset).len(), 1);
+}
+
+#[test]
+fn producer_moves_to_another_gateway_while_both_serve() {
+    let rig = Rig::start();
+    let (one, two) = (start(&rig, "gw-1", &[]), start(&rig, "gw-2", &[]));
+    let (mut here, mut there) = (reader(&one), reader(&two));
+    let mut producer = Producer::begin(stream::bot(&one), "run", json!({}));
+    let mut views = [View::of(producer.offset), View::of(producer.offset)];
+    let mut text = String::new();
+    for step in 0..6 {
+        let word = format!("step {step} ");
+        producer.append(&word);
+        text.push_str(&word);
+        // Attached there before it is detached here.
+        let next = Producer::begin(stream::bot([&two, &one][step % 2]), "run", json!({}));
+        assert_eq!((next.offset, next.next), (producer.offset, text.len() as u64), "step {step}");
+        let mut last = std::mem::replace(&mut producer, next);
+        last.client.close();
+    }
+    producer.end("completed");
+    for (view, client) in views.iter_mut().zip([&mut here, &mut there]) {
+        let end = view.read_to_end(client, "completed");
+        assert_eq!(end["data"]["text"], *text);
+    }
+    assert_eq!(ends(&mut there, producer.offset).len(), 1);
+}
+
+#[test]
+fn cancel_at_one_gateway_reaches_the_producer_at_another() {
+    let rig = Rig::start();
+    let cancel_ms = ("SEAWALL_STREAMS_CANCEL_MS", "3000");
+    let (one, two) = (start(&rig, "gw-1", &[cancel_ms]), start(&rig, "gw-2", &[cancel_ms]));
+    let mut asker = reader(&two);
+    let cancel = |offset: u64| json!({"cancel": {"channel": CHANNEL, "offset": offset}});
+    let mut polite = Producer::begin(stream::bot(&one), "polite", json!({}));
+    polite.append("half an ans");
+    asker.ask(cancel(polite.offset), "cancelling");
+    let notice = polite.client.next_push("cancel");
+    assert_eq!((&notice["offset"], &notice["user"]), (&json!(polite.offset), &json!("ann")));
+    polite.append("wer");
+    polite.end("cancelled");
+    let mut view = View::of(polite.offset);
+    let end = view.read_to_end(&mut asker, "cancelled");
+    assert_eq!(end["data"]["text"], "half an answer");
+    let mut deaf = Producer::begin(polite.client, "deaf", json!({}));
+    deaf.append("on and on");
+    asker.ask(cancel(deaf.offset), "cancelling");
+    let mut view = View::of(deaf.offset);
+    let end = view.read_to_end(&mut asker, "cancelled");
+    assert_eq!(end["user"], "bot");
+    let late = deaf.piece(json!({"at": 9, "text": "."}));
+    assert_eq!(deaf.client.refused(late, "ended")["edit"], end["offset"]);
+    for offset in [polite.offset, deaf.offset] {
+        assert_eq!(ends(&mut asker, offset).len(), 1);
+    }
+}
+
+#[test]
+fn stream_whose_producer_and_gateway_are_gone_is_ended_by_another() {
+    let rig = Rig::start();
+    let settings = [("SEAWALL_STREAMS_IDLE_MS", "2000"), ("SEAWALL_STREAMS_ORPHAN_MS", "1000")];
+    let (one, two) = (start(&rig, "gw-1", &settings), start(&rig, "gw-2", &settings));
+    let mut reader = reader(&two);
+    let mut producer = Producer::begin(stream::bot(&one), "run", json!({}));
+    producer.append("the beginning of");
+    let _ended = one.kill9();
+    let mut view = View::of(producer.offset);
+    let end = view.read_to_end(&mut reader, "interrupted");
+    assert_eq!(end["data"]["text"], "the beginning of");
+    assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+}
+
+#[test]
+fn text_is_whole_when_connections_to_the_store_end_while_it_is_written() {
+    let rig = Rig::start();
+    let (one, two) = (start(&rig, "gw-1", &[]), start(&rig, "gw-2", &[]));
+    let mut reader = reader(&two);
+    let mut producer = Producer::begin(stream::bot(&one), "run", json!({}));
+    let (mut view, mut text) = (View::of(producer.offset), String::new());
+    for round in 0..5 {
+        for word in 0..20 {
+            let word = format!("wörd {word} of {round}; ");
+            let piece = producer.piece(json!({"gen": 1, "at": text.len(), "text": word}));
+            producer.client.send_text(&piece.to_string());
+            text.push_str(&word);
+        }
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall'";
+        rig.store.sql(cut);
+        producer.acknowledged(text.len() as u64);
+    }
+    view.read(&mut reader, "all of the text", |view| view.text == text);
+    let ended = comes_true(SOON, || {
+        let end = producer.about("end", json!({"gen": 1, "at": text.len(), "state": "completed"}));
+        producer.client.command(end).get("ended").is_some()
+    });
+    assert!(ended, "the end is never stored");
+    assert_eq!(view.read_to_end(&mut reader, "completed")["data"]["text"], *text);
+    assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+}
