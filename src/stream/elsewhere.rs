@@ -1,4 +1,4 @@
-//! What other instances do to the streams that are open here: looks at the store, and signs of life for the others.
+//! Changes by other instances to the streams that are open here: looks at the store, and signs of life for the others.
 //!
 //! A look says how far the store has a stream. If that differs, another instance has written it, and so has a producer: its own
 //! ledger watches over the silence and the loss of that producer, and this one lets go of a stream that it has no further use for.
@@ -39,7 +39,7 @@ impl<T: Copy> Ledger<T> {
         self.streams.contains_key(id)
     }
 
-    /// The streams to look at in the store: those that are not to be loaded anyway.
+    /// The streams to look at in the store: the ones that are not to be loaded anyway.
     pub fn to_look_at(&self) -> Vec<StreamId> {
         let current = |(_, stream): &(&StreamId, &OpenStream<T>)| stream.view == StoreView::Current;
         self.streams.iter().filter(current).map(|(id, _)| id.clone()).collect()

@@ -85,7 +85,7 @@ impl Rig {
         number
     }
 
-    fn told(&mut self, request: u64) -> StreamOutcome {
+    fn outcome_of(&mut self, request: u64) -> StreamOutcome {
         match self.completion(request) {
             Completion::Stream { outcome, .. } => outcome,
             other => panic!("{other:?}"),
@@ -94,7 +94,7 @@ impl Rig {
 
     fn ask(&mut self, of: &StreamId, order: StreamOrder) -> StreamOutcome {
         let request = self.order(of, 1, "bot", order);
-        self.told(request)
+        self.outcome_of(request)
     }
 
     /// Repeats a command until it is not refused for the outage of the store.
@@ -146,7 +146,7 @@ impl Rig {
             let Broadcast::Streamed(news) = live else { continue };
             for StreamNews { news, .. } in news.iter().filter(|news| news.id == *of) {
                 let News::Pieces { at, frames: bytes, .. } = news else { continue };
-                // What is known is dropped, and nothing may be missing.
+                // Known pieces are dropped, and nothing may be missing.
                 assert!(at.0 as usize <= before.len(), "a hole before {at:?} in {before:?}");
                 for frame in frames(bytes) {
                     let at = frame["stream"]["at"].as_u64().expect("a position") as usize;
@@ -196,7 +196,7 @@ fn stream_begins_grows_and_ends() {
     assert_eq!(rig.text(&of), Err(StreamEnd::Completed));
     let page = rig.page(request("c", Span::After(Offset::ZERO))).expect("a page");
     assert!(!page.has_streams);
-    // What comes late is answered with the end.
+    // A late command is answered with the end.
     let ended = StreamFault::AlreadyEnded { end: StreamEnd::Completed, edit: Offset(*edit) };
     assert_eq!(rig.ask(&of, text(6, "!")), StreamOutcome::Refused(ended));
     assert!(matches!(rig.ask(&of, end(6)), StreamOutcome::Ended { duplicate: true, .. }));
@@ -219,7 +219,7 @@ fn producer_moves_between_instances() {
     let again = two.append(begin("c", Some("k"), 7)).expect("stored");
     let begun = again.stream.expect("a stream");
     assert_eq!((again.offset, again.attempt, begun.next), (offset, Attempt::Repeat, Position(14)));
-    // What is wrong is refused by what the store has.
+    // A wrong command is refused by the state of the store.
     let diverged = StreamFault::Diverged { next: Position(14) };
     assert_eq!(one.ask(&of, text(4, "TWO")), StreamOutcome::Refused(diverged));
     assert_eq!(one.ask(&of, text(99, "x")), StreamOutcome::Refused(StreamFault::Gap { next: Position(14) }));
@@ -280,7 +280,7 @@ fn nothing_is_lost_or_doubled_when_the_connection_is_cut_at_any_step_of_a_flush(
             proxy.reset();
             proxy.set(Mode::Pass);
         }
-        assert_eq!(rig.told(request), appended(written.len() as u32), "{held:?}");
+        assert_eq!(rig.outcome_of(request), appended(written.len() as u32), "{held:?}");
         rig.shown(&of, &mut shown);
         assert!(written.starts_with(&shown), "{shown:?} of {written:?}");
     }
@@ -293,7 +293,7 @@ fn nothing_is_lost_or_doubled_when_the_connection_is_cut_at_any_step_of_a_flush(
     until(SOON, "the end is committed", || server.sql(ends) == "1");
     proxy.reset();
     proxy.set(Mode::Pass);
-    assert!(matches!(rig.told(request), StreamOutcome::Ended { duplicate: false, .. }));
+    assert!(matches!(rig.outcome_of(request), StreamOutcome::Ended { duplicate: false, .. }));
     let ended = |live: &Broadcast| match live {
         Broadcast::Published(all) => {
             all.iter().any(|it| it.change == seawall::wire::publication::Change::Edits(of.offset))
@@ -326,11 +326,11 @@ fn instance_that_was_held_up_shows_nothing_that_the_store_does_not_have() {
     assert_eq!(other.ask(&of, text(4, "two ")), appended(8));
     proxy.set(Mode::Pass);
     assert_eq!(
-        zombie.told(waits),
+        zombie.outcome_of(waits),
         StreamOutcome::Refused(StreamFault::Diverged { next: Position(8) }),
         "the other writer has the position"
     );
-    assert!(matches!(zombie.told(end_waits), StreamOutcome::Refused(_)));
+    assert!(matches!(zombie.outcome_of(end_waits), StreamOutcome::Refused(_)));
     let mut shown = String::new();
     until(SOON, "the text of the other instance is shown", || {
         zombie.shown(&of, &mut shown);
@@ -352,9 +352,9 @@ fn cancel_at_another_instance_reaches_the_producer_and_ends_the_stream_once() {
     let of = one.begin("c");
     assert_eq!(one.ask(&of, text(0, "text")), appended(4));
     let refused = two.order(&of, 9, "eve", CANCEL);
-    assert_eq!(two.told(refused), StreamOutcome::Refused(StreamFault::NotAuthor));
+    assert_eq!(two.outcome_of(refused), StreamOutcome::Refused(StreamFault::NotAuthor));
     let request = two.order(&of, 9, "ann", CANCEL);
-    assert_eq!(two.told(request), StreamOutcome::Cancelling);
+    assert_eq!(two.outcome_of(request), StreamOutcome::Cancelling);
     until(SOON, "the producer is notified", || {
         one.hear();
         one.notices.iter().any(|(connection, notice)| {

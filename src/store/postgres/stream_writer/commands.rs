@@ -81,7 +81,7 @@ impl SharedStreamWriter {
         self.deliver();
     }
 
-    /// Gives a command to the ledger, or puts it behind those that wait for a load. The commands about a stream keep their order.
+    /// Gives a command to the ledger, or puts it behind the ones that wait for a load. The commands about a stream keep their order.
     fn take(&mut self, job: StreamJob, unsure: &mut UnsureJobs) {
         if self.needs_load(&job) || !unsure.ids.is_empty() && unsure.ids.contains(&job.id) {
             unsure.ids.insert(job.id.clone());

@@ -10,7 +10,7 @@ use crate::wire::stream::StreamId;
 const LOOKS_AT_ONCE: usize = 4_096;
 
 impl SharedStreamWriter {
-    /// Compares the open streams with the store once a second, and loads those that others have changed.
+    /// Compares the open streams with the store once a second, and loads the ones that others have changed.
     pub(super) fn look(&mut self, connection: &mut StoreConnection) {
         if !self.times.until_look().is_zero() {
             return;
