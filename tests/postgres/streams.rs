@@ -285,7 +285,10 @@ fn nothing_is_lost_or_doubled_when_the_connection_is_cut_at_any_step_of_a_flush(
         assert!(written.starts_with(&shown), "{shown:?} of {written:?}");
     }
     assert_eq!(rig.text(&of), Ok(written.clone()));
-    assert_eq!(shown, written);
+    until(SOON, "all of it is shown", || {
+        rig.shown(&of, &mut shown);
+        shown == written
+    });
     // The same for the end.
     proxy.set(Mode::HalfOpen(Direction::Answers));
     let request = rig.order(&of, 1, "bot", end(written.len() as u32));
@@ -347,8 +350,10 @@ fn instance_that_was_held_up_shows_nothing_that_the_store_does_not_have() {
 fn cancel_at_another_instance_reaches_the_producer_and_ends_the_stream_once() {
     let server = Postgres::start();
     let url = server.url();
-    let mut one = Rig::postgres_with(store(url.clone(), soon())).ready();
-    let mut two = Rig::postgres_with(store(url, soon())).ready();
+    // Far longer than the second between two looks.
+    let settings = StreamSettings { cancel: Duration::from_secs(8), ..StreamSettings::default() };
+    let mut one = Rig::postgres_with(store(url.clone(), settings.clone())).ready();
+    let mut two = Rig::postgres_with(store(url, settings)).ready();
     let of = one.begin("c");
     assert_eq!(one.ask(&of, text(0, "text")), appended(4));
     let refused = two.order(&of, 9, "eve", CANCEL);
