@@ -190,7 +190,7 @@ fn producer_moves_to_another_gateway_while_both_serve() {
 #[test]
 fn cancel_at_one_gateway_reaches_the_producer_at_another() {
     let rig = Rig::start();
-    let cancel_ms = ("SEAWALL_STREAMS_CANCEL_MS", "3000");
+    let cancel_ms = ("SEAWALL_STREAMS_CANCEL_MS", "8000");
     let (one, two) = (start(&rig, "gw-1", &[cancel_ms]), start(&rig, "gw-2", &[cancel_ms]));
     let mut asker = reader(&two);
     let cancel = |offset: u64| json!({"cancel": {"channel": CHANNEL, "offset": offset}});
