@@ -14,8 +14,12 @@ pub(super) struct Clocks {
     pub(super) sign: Moment,
     /// The loss of the last producer, if there is none.
     pub(super) orphaned: Option<Moment>,
-    /// The last sign that another instance has a producer.
+    /// The last sign that another instance has a producer, with the time until the next one may show.
     pub(super) elsewhere: Option<Moment>,
+    /// By the clock of the store a deadline was over. The time is that of `elsewhere`, or of the find.
+    pub(super) swept: Option<Moment>,
+    /// The time by which the store is to have the sign of life that is not written.
+    pub(super) touch: Option<Moment>,
     /// The end after a cancel.
     pub(super) cancel_end: Option<Moment>,
     pub(super) idle: Duration,
@@ -24,11 +28,20 @@ pub(super) struct Clocks {
 /// The effect of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
+    Touch,
     Pause,
     End(StreamEnd, Option<EndCause>),
 }
 
+/// A sign of life goes to the store at most this often in the idle time of its stream.
+const TOUCHES_IN_IDLE_TIME: u32 = 3;
+
 impl Clocks {
+    /// The shortest time between two signs of life that go to the store.
+    pub(super) fn touch_period(&self) -> Duration {
+        self.idle / TOUCHES_IN_IDLE_TIME
+    }
+
     /// The next deadline. The deadlines of silence and of a missing producer are not before `spared`.
     pub(super) fn next(
         &self,
@@ -40,13 +53,17 @@ impl Clocks {
             return (end.min(self.life_end), Due::End(StreamEnd::Cancelled, None));
         }
         let interrupted = |cause| Due::End(StreamEnd::Interrupted, Some(cause));
-        let mut next = (self.life_end, interrupted(EndCause::Life));
+        let swept = self.swept.map_or(Moment::ZERO, |at| at + self.idle);
+        let mut next = (self.life_end.max(swept), interrupted(EndCause::Life));
         let mut earlier = |at: Moment, due: Due| {
             if at < next.0 {
                 next = (at, due);
             }
         };
         earlier((self.sign + self.idle).max(spared), interrupted(EndCause::Idle));
+        if let Some(touch) = self.touch {
+            earlier(touch, Due::Touch);
+        }
         if let Some(orphaned) = self.orphaned {
             // A producer at another instance may be silent for as long as one here.
             let spared_elsewhere = self.elsewhere.map_or(Moment::ZERO, |at| at + self.idle);

@@ -2,6 +2,9 @@
 //!
 //! A look says how far the store has a stream. If that differs, another instance has written it, and so has a producer: its own
 //! ledger watches over the silence and the loss of that producer, and this one lets go of a stream that it has no further use for.
+//!
+//! Most signs of life are not written. After one that is not, another is written when two thirds of the idle time are over since the last
+//! that was. An instance that only sees those waits for a third of the idle time longer.
 
 use super::fate::{StreamLook, Touched};
 use super::grid::FlushUrgency;
@@ -10,9 +13,6 @@ use super::open::{OpenStream, StoreView};
 use super::output::StreamOutput;
 use crate::clock::Moment;
 use crate::wire::stream::{StreamId, StreamState};
-
-/// A sign of life goes to the store at most this often in the idle time of its stream.
-const TOUCHES_IN_IDLE_TIME: u32 = 3;
 
 impl<T: Copy> Ledger<T> {
     /// The streams that the store may have otherwise, in order: load each.
@@ -61,7 +61,8 @@ impl<T: Copy> Ledger<T> {
         if is_longer || touched != stream.touched {
             stream.note_life_elsewhere(touched, now);
             self.schedule(id, now);
-            if self.release(id, out) {
+            if self.streams.get(id).is_some_and(OpenStream::is_useless) {
+                self.close(id, out);
                 return;
             }
         }
@@ -71,22 +72,45 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// Lets go of a stream that this instance has no further use for. True if it did.
-    pub fn release(&mut self, id: &StreamId, out: &mut StreamOutput<T>) -> bool {
-        let is_useless = self.streams.get(id).is_some_and(OpenStream::is_useless);
-        if is_useless {
+    /// Lets go of a stream that this instance has no further use for.
+    pub fn release(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+        let is_useless = |stream: &OpenStream<T>| stream.is_useless() && stream.clocks.swept.is_none();
+        if self.streams.get(id).is_some_and(is_useless) {
             self.close(id, out);
         }
-        is_useless
     }
 
-    /// Has a sign of life go to the store, if the last one is a while ago.
-    pub(super) fn touch_in_time(&mut self, id: &StreamId, now: Moment) {
-        if let Some(stream) = self.streams.get(id)
-            && now.since(stream.touched_at) >= stream.clocks.idle / TOUCHES_IN_IDLE_TIME
-        {
-            self.touch(id, now);
+    /// By the clock of the store a deadline of a stream is over, and no instance has ended it. That clock may be wrong, so the deadline
+    /// runs once more here, while looks may show a sign of life.
+    pub fn swept(&mut self, id: &StreamId, now: Moment) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.producers.is_empty()) else {
+            return;
+        };
+        let clocks = &mut stream.clocks;
+        clocks.sign = now + clocks.touch_period();
+        clocks.swept = Some(clocks.sign);
+        if stream.state == StreamState::Paused {
+            clocks.orphaned = Some(now);
         }
+        self.schedule(id, now);
+    }
+
+    /// Has a sign of life go to the store: at once if the last one is a while ago, else before the store has had none for too long.
+    pub(super) fn touch_in_time(&mut self, id: &StreamId, now: Moment) {
+        if self.writers == StoreWriters::One {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let period = stream.clocks.touch_period();
+        if now <= stream.touched_at {
+            return;
+        }
+        if now.since(stream.touched_at) >= period {
+            return self.touch(id, now);
+        }
+        let at = stream.touched_at + period * 2;
+        stream.clocks.touch.get_or_insert(at);
+        self.schedule(id, now);
     }
 
     /// Has a sign of life go to the store with the next flush.
@@ -96,6 +120,7 @@ impl<T: Copy> Ledger<T> {
         }
         if let Some(stream) = self.streams.get_mut(id) {
             stream.touched_at = now;
+            stream.clocks.touch = None;
             self.touches.push(id.clone());
             self.list(id, FlushUrgency::Early);
         }
@@ -134,9 +159,11 @@ impl<T: Copy> OpenStream<T> {
     /// Another instance has a producer, or had one until now.
     pub(super) fn note_life_elsewhere(&mut self, touched: Touched, now: Moment) {
         self.touched = touched;
-        self.clocks.sign = now;
-        self.clocks.elsewhere = Some(now);
-        self.clocks.orphaned = None;
+        let clocks = &mut self.clocks;
+        clocks.sign = now + clocks.touch_period();
+        clocks.elsewhere = Some(clocks.sign);
+        clocks.swept = clocks.swept.map(|_| clocks.sign);
+        clocks.orphaned = None;
         if self.state == StreamState::Paused {
             self.state = self.committed_state;
         }

@@ -102,6 +102,10 @@ impl<T: Copy> Ledger<T> {
                 continue;
             }
             match stream.clocks.next(stream.state, &self.settings, spared) {
+                (at, Due::Touch) if at <= now => {
+                    self.touch(&id, now);
+                    self.schedule(&id, now);
+                }
                 (at, Due::Pause) if at <= now => {
                     stream.state = StreamState::Paused;
                     self.list(&id, FlushUrgency::Early);
@@ -112,7 +116,7 @@ impl<T: Copy> Ledger<T> {
                     stream.ending = Some(PendingEnd { end, at: None, by: StreamEnder::Gateway(cause) });
                     self.list(&id, FlushUrgency::Early);
                 }
-                (at, Due::Pause | Due::End(..)) => {
+                (at, Due::Touch | Due::Pause | Due::End(..)) => {
                     self.deadlines.bring_forward(&id, &mut stream.place, at);
                 }
             }

@@ -147,7 +147,16 @@ impl<T: Copy> Ledger<T> {
         let idle = options.idle_ms.map_or(self.settings.idle, |ms| Duration::from_millis(ms.into()));
         // The age may be that of an earlier process, and so begin before this one's clock.
         let life = self.settings.life.saturating_sub(age);
-        Clocks { life_end: now + life, sign: now, orphaned: None, elsewhere: None, cancel_end: None, idle }
+        Clocks {
+            life_end: now + life,
+            sign: now,
+            orphaned: None,
+            elsewhere: None,
+            swept: None,
+            touch: None,
+            cancel_end: None,
+            idle,
+        }
     }
 
     pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
@@ -226,6 +235,7 @@ impl<T: Copy> Ledger<T> {
     ) -> Option<BegunStream> {
         self.streams.get(id)?;
         self.greet(id, producer, now, out);
+        self.touch_in_time(id, now);
         let stream = self.streams.get(id)?;
         Some(BegunStream { generation: stream.head, next: stream.committed_next(), ended: None })
     }
@@ -279,6 +289,7 @@ impl<T: Copy> Ledger<T> {
             stream.waiting.forget(producer);
             if stream.producers.is_empty() {
                 stream.clocks.orphaned = Some(now);
+                stream.clocks.touch = None;
                 self.schedule(&id, now);
             }
         }

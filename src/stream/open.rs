@@ -335,6 +335,7 @@ impl<T: Copy> OpenStream<T> {
         let pieces = std::mem::replace(&mut self.pending, Pieces::empty(next));
         if !pieces.is_empty() {
             self.cut_at = Some(now);
+            self.clocks.touch = None;
         }
         self.flight.insert(Flight { generation: self.head, pieces })
     }
@@ -347,9 +348,10 @@ impl<T: Copy> OpenStream<T> {
             StreamEnder::Producer(None) => (self.end_data(None), None),
             StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
         };
-        // Silence and the lack of a producer are known of this instance only.
+        // Silence and the lack of a producer are known of this instance only, and the age of a stream of others by the store's clock.
         let touched = match cause {
             Some(EndCause::Idle | EndCause::ProducerLost) => Some(self.touched),
+            Some(EndCause::Life) if self.clocks.swept.is_some() => Some(self.touched),
             Some(_) | None => None,
         };
         Some(EndRow {

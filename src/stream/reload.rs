@@ -6,7 +6,7 @@ use super::flush::EndFate;
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Ledger, SharedStream};
-use super::open::{OpenStream, PendingEnd, StreamEnder, StreamOrigin};
+use super::open::{OpenStream, StreamEnder, StreamOrigin};
 use super::order::{StoredStream, StreamAppend, StreamBegin};
 use super::output::StreamOutput;
 use super::part::{PartFault, PartRow, decode};
@@ -17,8 +17,7 @@ use super::waiting::PiecesLeft;
 use crate::clock::Moment;
 use crate::id::UserName;
 use crate::wire::stream::{
-    BegunStream, EndCause, Generation, News, Piece, Position, StreamEnd, StreamFault, StreamId, StreamNews,
-    StreamState,
+    BegunStream, Generation, News, Piece, Position, StreamFault, StreamId, StreamNews, StreamState,
 };
 
 impl<T: Copy> Ledger<T> {
@@ -149,15 +148,6 @@ impl<T: Copy> Ledger<T> {
     pub fn finished(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
         self.finish(id, fate, out);
         self.resume(out);
-    }
-
-    /// Ends a stream that was found silent, or without a producer, by the clock of the store.
-    pub fn interrupt(&mut self, id: &StreamId, end: StreamEnd, cause: Option<EndCause>) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        if stream.ending.is_none() && stream.producers.is_empty() && !stream.has_waiting() {
-            stream.ending = Some(PendingEnd { end, at: None, by: StreamEnder::Gateway(cause) });
-            self.list(id, FlushUrgency::Early);
-        }
     }
 
     /// True if an append would be refused for its position or generation. The store may know better than the ledger, so load the

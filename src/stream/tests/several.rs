@@ -50,6 +50,37 @@ fn run(steps: &[Step]) {
     world.finish();
 }
 
+/// Signs of life in these seconds after the begin, while another instance sweeps by a clock that is fast.
+fn live_at(seconds: &[u64], jump: Duration) {
+    let mut world = World::new();
+    world.begin(0, 0);
+    for second in 0..55 {
+        if second == 3 {
+            world.jump(jump);
+        }
+        if seconds.contains(&second) {
+            world.live(0);
+        }
+        for at in 0..world::INSTANCES {
+            world.flush(at, Line::Works);
+            world.look(at);
+        }
+        world.sweep(1);
+        assert!(world.newest_is_open(), "ended at {second} s with signs at {seconds:?} and {jump:?}");
+        world.wait(Duration::from_secs(1));
+    }
+    world.finish();
+}
+
+#[test]
+fn stream_whose_producer_lives_is_not_ended_by_another_instance() {
+    for seconds in [&[9, 38][..], &[0, 29], &[9, 18, 27, 36, 45], &[1, 30], &[29, 52]] {
+        for jump in [0, 20, 100, 100_000] {
+            live_at(seconds, Duration::from_secs(jump));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_promise_holds_with_several_instances(

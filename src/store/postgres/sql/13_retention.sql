@@ -1,8 +1,8 @@
--- Open streams whose deadline is over. cause: 1 cancelled, 2 producer lost, 3 idle, 4 life. In random order, so that instances begin with
+-- Open streams whose deadline is over for `margin`, as far as this clock is right. In random order, so that instances begin with
 -- different ones, and one that cannot be ended holds up no other. Streams whose channel is gone, because a program of the release before
 -- dropped it, are closed here.
-CREATE FUNCTION seawall.sweep_streams(idle bigint, orphan bigint, cancel bigint, life bigint, most bigint)
-RETURNS TABLE (name text, "offset" bigint, cause smallint)
+CREATE FUNCTION seawall.sweep_streams(idle bigint, orphan bigint, cancel bigint, life bigint, margin bigint, most bigint)
+RETURNS TABLE (name text, "offset" bigint)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -21,16 +21,16 @@ BEGIN
     END IF;
     FOR due IN
         WITH waits AS (
-            -- A time in the future is that of a clock that was wrong.
-            SELECT s.*, CASE s.state WHEN 2 THEN orphan WHEN 3 THEN cancel ELSE coalesce(s.idle_ms, idle) END AS wait,
-                greatest(s.since, CASE WHEN s.state <> 3 AND s.touched <= clock THEN s.touched END) AS last
+            -- A time in the future is that of a clock that was wrong, and counts as none.
+            SELECT s.*, margin + CASE s.state WHEN 2 THEN orphan WHEN 3 THEN cancel ELSE coalesce(s.idle_ms, idle) END AS wait,
+                greatest(0, CASE WHEN s.since <= clock THEN s.since END,
+                    CASE WHEN s.state <> 3 AND s.touched <= clock THEN s.touched END) AS last
             FROM seawall.streams s WHERE s.kept_until IS NULL
         )
-        SELECT c.name, s.id, s."offset",
-            CASE WHEN s.began < clock - life THEN 4 WHEN s.state = 3 THEN 1 WHEN s.state = 2 THEN 2 ELSE 3 END AS cause
+        SELECT c.name, s.id, s."offset"
         FROM waits s LEFT JOIN seawall.channels c ON c.id = s.channel
-        WHERE s.began < clock - life OR (s.last < clock - s.wait AND (s.state = 3 OR coalesce((
-                SELECT p.written FROM seawall.stream_parts p
+        WHERE s.began < clock - life - margin OR (s.last < clock - s.wait AND (s.state = 3 OR coalesce((
+                SELECT CASE WHEN p.written <= clock THEN p.written END FROM seawall.stream_parts p
                 WHERE p.stream = s.id AND p.gen = s.gen ORDER BY p.at DESC LIMIT 1
             ), 0) < clock - s.wait))
         ORDER BY random() LIMIT most
@@ -40,7 +40,6 @@ BEGIN
         ELSE
             name := due.name;
             "offset" := due."offset";
-            cause := due.cause;
             RETURN NEXT;
         END IF;
     END LOOP;
@@ -59,6 +58,7 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_bitmapscan = off
 AS $reap_parts$
 #variable_conflict use_column
 DECLARE
@@ -70,14 +70,17 @@ DECLARE
 BEGIN
     parts := 0;
     streams := 0;
+    more := false;
+    -- One scan for the slice: while an old snapshot is held, it passes all the entries that were deleted meanwhile.
+    FOR ended IN SELECT s.id FROM seawall.streams s WHERE s.kept_until < clock
+        ORDER BY s.kept_until LIMIT most + 1 FOR UPDATE SKIP LOCKED
     LOOP
-        SELECT s.id INTO ended FROM seawall.streams s WHERE s.kept_until < clock
-            ORDER BY s.kept_until LIMIT 1 FOR UPDATE SKIP LOCKED;
-        more := FOUND;
-        EXIT WHEN NOT more OR room <= 0;
+        more := room <= 0;
+        EXIT WHEN more;
         SELECT p.gen, p.at INTO rest FROM seawall.stream_parts p WHERE p.stream = ended
             ORDER BY p.gen, p.at OFFSET room LIMIT 1;
         IF FOUND THEN
+            more := true;
             DELETE FROM seawall.stream_parts p WHERE p.stream = ended AND (p.gen, p.at) < (rest.gen, rest.at);
             GET DIAGNOSTICS gone = ROW_COUNT;
         ELSE

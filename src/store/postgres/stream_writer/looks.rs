@@ -1,7 +1,7 @@
 //! Looks at what other instances do to the streams that are open here, and the sweep of streams that no instance has open.
 
 use super::super::connection::StoreConnection;
-use super::super::streams::{self, SweptStream};
+use super::super::streams;
 use super::SharedStreamWriter;
 use super::commands::{LoadOutcome, call};
 use crate::wire::stream::StreamId;
@@ -27,8 +27,8 @@ impl SharedStreamWriter {
         self.catch_up(connection);
     }
 
-    /// Finds the streams whose deadline is over by the clock of the database, because no instance has them open, and ends them. Not
-    /// before commits have worked for a while: their producers may come back after an outage.
+    /// Finds the streams whose deadline is over by the clock of the database, because no instance has them open, and opens them: the
+    /// ledger ends them if no look shows a sign of life. Not soon after an outage: their producers may come back.
     pub(super) fn sweep(&mut self, connection: &mut StoreConnection) {
         if !self.times.until_sweep().is_zero() {
             return;
@@ -40,13 +40,10 @@ impl SharedStreamWriter {
         let Ok(found) = call(connection, |connection| streams::sweep(connection, &self.settings)) else {
             return;
         };
-        let found: Vec<SweptStream> = found.into_iter().filter(|swept| !self.ledger.has(&swept.id)).collect();
-        let ids: Vec<StreamId> = found.iter().map(|swept| swept.id.clone()).collect();
-        for ((id, outcome), SweptStream { end, cause, .. }) in
-            self.load(&ids, connection).into_iter().zip(found)
-        {
+        let ids: Vec<StreamId> = found.into_iter().filter(|id| !self.ledger.has(id)).collect();
+        for (id, outcome) in self.load(&ids, connection) {
             if outcome == LoadOutcome::Open {
-                self.ledger.interrupt(&id, end, cause);
+                self.ledger.swept(&id, self.now());
             }
         }
     }

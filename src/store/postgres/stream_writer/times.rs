@@ -20,7 +20,7 @@ pub(super) struct LookTimes {
     look: Instant,
     /// `None`: another worker sweeps.
     sweep: Option<Instant>,
-    /// The time since which commits work.
+    /// The time since which there is a connection and no commit of streams failed.
     works_since: Option<Instant>,
 }
 
@@ -50,7 +50,7 @@ impl LookTimes {
         self.sweep = self.sweep.map(|_| monotonic() + jittered(SWEEP_PERIOD));
     }
 
-    /// True if commits have worked for this long.
+    /// True if nothing spoke against commits for this long.
     pub(super) fn have_worked_for(&self, time: Duration) -> bool {
         self.works_since.is_some_and(|since| since.elapsed() >= time)
     }

@@ -19,4 +19,4 @@ pub(super) use load::{load, read_open};
 pub(super) use look::{look, touch};
 pub(super) use options::options_column;
 pub(super) use reap::{Reaped, forget_parts, reap_parts};
-pub(super) use sweep::{SweptStream, sweep};
+pub(super) use sweep::sweep;

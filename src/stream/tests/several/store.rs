@@ -5,9 +5,8 @@ use crate::id::{Offset, UserName};
 use crate::stream::pieces::Pieces;
 use crate::stream::tests::checks::plain;
 use crate::stream::*;
-use crate::wire::stream::{EndCause, Generation, Position, StreamEnd, StreamId, StreamState};
+use crate::wire::stream::{Generation, Position, StreamEnd, StreamId, StreamState};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// A stream with everything that was ever stored of it.
 pub struct Stored {
@@ -161,19 +160,14 @@ impl Store {
     }
 
     /// The streams whose deadline is over by the store's clock.
-    pub fn sweep(
-        &self,
-        settings: &StreamSettings,
-        now: Moment,
-    ) -> Vec<(StreamId, StreamEnd, Option<EndCause>)> {
+    pub fn sweep(&self, settings: &StreamSettings, now: Moment) -> Vec<StreamId> {
         let due = |(id, stored): (&StreamId, &Stored)| {
-            let interrupted = |cause| (StreamEnd::Interrupted, Some(cause));
-            let (after, (end, cause)): (Duration, _) = match stored.stream.state {
-                StreamState::Streaming => (settings.idle, interrupted(EndCause::Idle)),
-                StreamState::Paused => (settings.orphan, interrupted(EndCause::ProducerLost)),
-                StreamState::Cancelling => (settings.cancel, (StreamEnd::Cancelled, None)),
+            let after = match stored.stream.state {
+                StreamState::Streaming => settings.idle,
+                StreamState::Paused => settings.orphan,
+                StreamState::Cancelling => settings.cancel,
             };
-            (stored.end.is_none() && now.since(stored.sign) > after).then(|| (id.clone(), end, cause))
+            (stored.end.is_none() && now.since(stored.sign) > after).then(|| id.clone())
         };
         self.streams.iter().filter_map(due).collect()
     }

@@ -9,7 +9,7 @@ use crate::stream::tests::reader;
 use crate::stream::tests::source::Source;
 use crate::stream::*;
 use crate::wire::stream::{
-    EventKeep, Generation, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOptions,
+    EventKeep, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOptions,
     StreamOutcome, StreamState,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub struct World {
     settings: StreamSettings,
     now: Moment,
     store: Store,
+    /// The time by which the clock of the store is fast. The age of a stream is that of its life by then.
+    jump: Duration,
     instances: Vec<Instance>,
     readers: Vec<Reader>,
     next_offset: u64,
@@ -66,6 +68,7 @@ impl World {
             settings: settings(),
             now,
             store: Store::default(),
+            jump: Duration::ZERO,
             instances: (0..INSTANCES).map(|_| Instance::new(settings(), now)).collect(),
             readers: (0..INSTANCES).map(|_| Reader::default()).collect(),
             next_offset: 1,
@@ -249,14 +252,36 @@ impl World {
         self.commands.retain(|_, command| command.at != at);
     }
 
+    /// Puts the clock of the store forward.
+    pub fn jump(&mut self, time: Duration) {
+        self.jump = time;
+        for stored in self.store.streams.values_mut() {
+            stored.stream.age = time;
+        }
+    }
+
+    /// The producer of a begin gives a sign of life.
+    pub fn live(&mut self, at: usize) {
+        let (id, user) = (self.id(0), bot());
+        let append = StreamAppend { generation: None, at: None, piece: Piece::Alive };
+        let sender = StreamSender { producer: producer(0), user: &user, ticket: None };
+        let mut out = Output::default();
+        assert_eq!(self.instances[at].ledger.take(&id, sender, append, self.now, &mut out), Known::Open);
+        self.hear(at, out);
+    }
+
+    pub fn newest_is_open(&self) -> bool {
+        self.store.streams[&self.id(0)].end.is_none()
+    }
+
     pub fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
     }
 
     pub fn sweep(&mut self, at: usize) {
-        for (id, end, cause) in self.store.sweep(&self.settings, self.now) {
-            if self.arrive(at, &id, |_| true) {
-                self.instances[at].ledger.interrupt(&id, end, cause);
+        for id in self.store.sweep(&self.settings, self.now + self.jump) {
+            if !self.instances[at].ledger.has(&id) && self.arrive(at, &id, |_| true) {
+                self.instances[at].ledger.swept(&id, self.now);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Deadlines by the clock of the database, and the deletion of what has ended.
 
-use super::super::{SweptStream, reap_parts, sweep, touch};
+use super::super::{reap_parts, sweep, touch};
 use super::support::{Store, edit, end, ends, fence, row, rows, state, states};
 use crate::store::retention::Rest;
 use crate::stream::{Loaded, StreamSettings};
-use crate::wire::stream::{EndCause, StreamEnd, StreamId, StreamState};
+use crate::wire::stream::{StreamId, StreamState};
 use std::time::Duration;
 
 /// Deadlines that a slow machine does not reach by itself.
@@ -28,17 +28,11 @@ impl Store {
         ));
     }
 
-    fn swept(&mut self) -> Vec<(StreamId, StreamEnd, Option<EndCause>)> {
-        let found = sweep(&mut self.connection, &settings()).expect("a sweep");
-        let mut found: Vec<_> =
-            found.into_iter().map(|SweptStream { id, end, cause }| (id, end, cause)).collect();
-        found.sort_by(|one, other| one.0.cmp(&other.0));
+    fn swept(&mut self) -> Vec<StreamId> {
+        let mut found = sweep(&mut self.connection, &settings()).expect("a sweep");
+        found.sort();
         found
     }
-}
-
-fn interrupted(id: &StreamId, cause: EndCause) -> (StreamId, StreamEnd, Option<EndCause>) {
-    (id.clone(), StreamEnd::Interrupted, Some(cause))
 }
 
 #[test]
@@ -56,10 +50,10 @@ fn sweep_finds_streams_past_their_deadline() {
     ]));
     assert!(store.swept().is_empty());
     store.age(800);
-    assert_eq!(store.swept(), [(cancelled.clone(), StreamEnd::Cancelled, None)]);
+    assert_eq!(store.swept(), std::slice::from_ref(&cancelled));
     store.flush(&ends([end(&cancelled, fence(1, 0))]));
     store.age(500);
-    assert_eq!(store.swept(), [interrupted(&paused, EndCause::ProducerLost)]);
+    assert_eq!(store.swept(), std::slice::from_ref(&paused));
     // A piece and a sign of life are as good as each other.
     store.flush(&rows([row(&paused, 1, 0, "Hello")]));
     store.age(800);
@@ -67,18 +61,14 @@ fn sweep_finds_streams_past_their_deadline() {
     store.age(800);
     assert!(store.swept().is_empty());
     store.age(400);
-    assert_eq!(
-        store.swept(),
-        [interrupted(&silent, EndCause::Idle), interrupted(&paused, EndCause::ProducerLost)]
-    );
+    assert_eq!(store.swept(), [silent.clone(), paused.clone()]);
     store.flush(&rows([row(&silent, 1, 0, "Hello"), row(&paused, 1, 5, "!")]));
     assert!(store.swept().is_empty());
     store.age(2_000);
-    let found = store.swept();
-    assert_eq!(found, [interrupted(&paused, EndCause::ProducerLost), interrupted(&asked, EndCause::Idle)]);
+    assert_eq!(store.swept(), [paused.clone(), asked.clone()]);
     store.age(56_000);
-    let life = [&silent, &paused, &asked].map(|id| interrupted(id, EndCause::Life));
-    assert_eq!(store.swept(), life);
+    store.flush(&rows([row(&silent, 1, 5, "!"), row(&paused, 1, 6, "!"), row(&asked, 1, 0, "!")]));
+    assert_eq!(store.swept(), [silent, paused, asked], "they live for too long");
 }
 
 #[test]
@@ -88,7 +78,34 @@ fn sign_of_life_of_a_clock_that_was_wrong_counts_no_longer() {
     store.sql("UPDATE seawall.streams SET touched = 9000000000000000, idle_ms = NULL");
     assert!(store.swept().is_empty());
     store.sql("UPDATE seawall.streams SET began = began - 4000000, since = since - 4000000");
-    assert_eq!(store.swept(), [interrupted(&stream, EndCause::Idle)]);
+    assert_eq!(store.swept(), [stream]);
+}
+
+#[test]
+fn stream_is_found_after_the_clock_was_put_back() {
+    let mut store = Store::start();
+    let [silent, paused] = ["a", "b"].map(|channel| store.begin(channel));
+    store.flush(&rows([row(&silent, 1, 0, "Hello")]));
+    store.flush(&states([state(&paused, StreamState::Paused, None)]));
+    store.sql(
+        "UPDATE seawall.streams SET began = began + 86400000, since = since + 86400000, touched = touched + 86400000;
+         UPDATE seawall.stream_parts SET written = written + 86400000",
+    );
+    assert_eq!(store.swept(), [silent.clone(), paused.clone()]);
+    store.flush(&rows([row(&silent, 1, 5, "!")]));
+    touch(&mut store.connection, std::slice::from_ref(&paused)).expect("a call");
+    assert!(store.swept().is_empty(), "signs of life since then count");
+}
+
+#[test]
+fn deadline_of_the_begin_has_a_margin_too() {
+    let mut store = Store::start();
+    let stream = store.begin("c");
+    store.sql("UPDATE seawall.streams SET idle_ms = 60000");
+    store.age(61);
+    assert!(store.swept().is_empty());
+    store.age(10);
+    assert_eq!(store.swept(), [stream]);
 }
 
 #[test]
