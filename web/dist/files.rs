@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-6f4d1b9790.js",
+        path: "/assets/later-476cc93ac0.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"6f4d1b979091916837b0f8912b0cecc9\"", bytes: include_bytes!("assets/later-6f4d1b9790.js") },
-        gzip: Some(FileForm { etag: "\"aaf76c993c448d053ef81012db07bc2d\"", bytes: include_bytes!("assets/later-6f4d1b9790.js.gz") }),
+        plain: FileForm { etag: "\"476cc93ac0a0ebf65cba86805894a4d0\"", bytes: include_bytes!("assets/later-476cc93ac0.js") },
+        gzip: Some(FileForm { etag: "\"630a869b13be0399ea3616aa6c657ac1\"", bytes: include_bytes!("assets/later-476cc93ac0.js.gz") }),
     },
     File {
         path: "/assets/later-a6208c2ba2.css",
@@ -22,11 +22,11 @@
         gzip: Some(FileForm { etag: "\"071deeb4769a7591353b9211e24497c6\"", bytes: include_bytes!("assets/later-a6208c2ba2.css.gz") }),
     },
     File {
-        path: "/assets/page-41db41083e.js",
+        path: "/assets/page-4f4a46e6eb.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"41db41083e38b964a3fa1b3c3f1545bf\"", bytes: include_bytes!("assets/page-41db41083e.js") },
-        gzip: Some(FileForm { etag: "\"6546d3460cf7a6a3a2920c286a02d26a\"", bytes: include_bytes!("assets/page-41db41083e.js.gz") }),
+        plain: FileForm { etag: "\"4f4a46e6eb68b2a0fe795f86bcc06f18\"", bytes: include_bytes!("assets/page-4f4a46e6eb.js") },
+        gzip: Some(FileForm { etag: "\"4a115ddfb45ca01d79fff4c6e4db3054\"", bytes: include_bytes!("assets/page-4f4a46e6eb.js.gz") }),
     },
     File {
         path: "/assets/page-ac9c26ed09.css",
@@ -39,14 +39,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"96c61696a0179d1b2f0b45bd5adb4593\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"87879ee93d29b9e617a019409cd965ad\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"044f2e836d19813c50b2f72fb3b83341\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"2e8fdf82da53256b7d7c303bd018b966\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {

@@ -115,7 +115,7 @@ function Page(props: PageProps): ReactNode {
   });
 
   const profile = <button type="button" id="me" className="item" onClick={() => setPanel('profile')}><Face name={face} /><span><bdi>{face}</bdi><small>{isNamed ? 'Your account' : 'Guest'}</small></span></button>;
-  const instead = shown.needsToken ? <Deferred>{({ SignIn }) => <SignIn key={token} text={shown.text} onToken={signIn} />}</Deferred> : undefined;
+  const instead = shown.needsToken ? <Deferred name="signin">{({ SignIn }) => <SignIn key={token} text={shown.text} onToken={signIn} />}</Deferred> : undefined;
   return (
     <div id="page" data-menu={panel === 'menu'}>
       <aside id="sidebar" aria-label="Seawall">
@@ -137,7 +137,7 @@ function Page(props: PageProps): ReactNode {
           <State shown={shown} />
           <button type="button" id="more" className="icon" aria-label="Your name and token" onClick={() => setPanel('profile')}>⋯</button>
         </header>
-        {offered !== '' && <Deferred>{({ Offer }) => <Offer onAnswer={(isTaken) => {
+        {offered !== '' && <Deferred name="offer">{({ Offer }) => <Offer onAnswer={(isTaken) => {
           if (isTaken) onToken(offered);
           setOffered('');
         }} />}</Deferred>}
@@ -145,7 +145,7 @@ function Page(props: PageProps): ReactNode {
           <Room key={`${channel} ${accountOf(token)}`} channel={channel} name={author} token={token} needsToken={shown.needsToken} keys={keys} instead={inner} notice={notice} />
         )} />}
       </div>
-      {panel !== undefined && panel !== 'menu' && <Dialog key={panel} {...DIALOGS[panel]} onClose={close}>{(end) => <Deferred>{({ FindDialog, KeysDialog, ProfileDialog }) => (
+      {panel !== undefined && panel !== 'menu' && <Dialog key={panel} {...DIALOGS[panel]} onClose={close}>{(end) => <Deferred name={panel}>{({ FindDialog, KeysDialog, ProfileDialog }) => (
         panel === 'find' ? <FindDialog names={names} onOpen={(next) => { open(next); end(); }} /> : panel === 'keys' ? <KeysDialog /> : (
           <ProfileDialog name={name} user={user} token={token} onSave={(newName, newToken) => {
             setName(newName);
@@ -162,9 +162,12 @@ function Page(props: PageProps): ReactNode {
 function Open({ channel, instead, room }: { readonly channel: string; readonly instead: ReactNode; readonly room: (instead: ReactNode) => ReactNode }): ReactNode {
   const { messages } = useChannel(channel, OPENED);
   const { online, because } = useConnection();
+  const later = useLater();
   const isNewcomer = !online && because !== undefined && messages.length === 0;
   const card = instead ?? (isNewcomer ? <OutageCard /> : undefined);
-  return <>{card === undefined && <div id="banner">{(online || because) && <Deferred>{({ StatusBanner }) => <StatusBanner />}</Deferred>}</div>}{room(card)}</>;
+  // A gateway that is gone cannot serve the banner: until that is here, the card says it above the messages.
+  const banner = later ? <Deferred name="banner">{({ StatusBanner }) => <StatusBanner />}</Deferred> : !online && <OutageCard />;
+  return <>{card === undefined && <div id="banner">{banner}</div>}{room(card)}</>;
 }
 
 function State({ shown }: { readonly shown: ShownConnection }): ReactNode {

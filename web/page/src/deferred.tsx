@@ -24,12 +24,12 @@ function Needed({ children }: NeededProps): ReactNode {
 }
 
 /** A part that a person asked for. */
-export function Deferred({ children }: NeededProps): ReactNode {
+export function Deferred({ name, children }: NeededProps & { readonly name: string }): ReactNode {
   const again = (retry: (() => void) | undefined) => (
     <p className="row bad" role="alert">
-      This part of the page could not be loaded.
+      This could not be loaded.
       <button type="button" onClick={retry ?? (() => location.reload())}>{retry ? 'Try again' : 'Reload'}</button>
     </p>
   );
-  return <MessageBoundary name="later" text="" resetKey={useLater()} fallback={({ retry }) => again(retry)}><Needed>{children}</Needed></MessageBoundary>;
+  return <MessageBoundary name={name} text="" resetKey={useLater()} fallback={({ retry }) => again(retry)}><Needed>{children}</Needed></MessageBoundary>;
 }

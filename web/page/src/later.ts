@@ -3,7 +3,6 @@
 // All that both files use is in the first, which is then the only one of a first view.
 import './main.tsx';
 
-export { durable } from 'seawall-client/outbox';
 export { AppPage, ChatCard, PlainMessage, PlainThread } from '../../react/src/fallbacks.tsx';
 export { StatusBanner } from '../../react/src/status.tsx';
 export { Answer } from '../../react/src/answer.tsx';
@@ -14,6 +13,7 @@ export { Deletions } from './deletions.ts';
 export { FindDialog, KeysDialog, ProfileDialog } from './dialogs.tsx';
 export { Followed } from './followed.tsx';
 export { HidingBar } from './hide.tsx';
+export { keep } from './keep.ts';
 export { People, Works } from './people.tsx';
 export { Plugs } from './plugs.tsx';
 export { Offer, SignIn } from './signin.tsx';

@@ -8,9 +8,11 @@ export type Later = typeof import('./later.ts');
 const { later: SCRIPT = '', laterStyle: STYLES = '' } = document.documentElement.dataset;
 /** The waits before the attempts: the network may be gone for a moment, and two gateways of a deployment may have different files. */
 const WAITS_MS = [0, 1_000, 3_000];
+/** An attempt that takes longer counts as failed, because messages wait for it. It is used all the same if it ends after that. */
+const ATTEMPT_MS = 5_000;
 
 let parts: Later | undefined;
-/** Of the last attempts, if none is in progress. */
+/** Of the last attempt, if the parts are not here. */
 let failure: Error | undefined;
 let loading: Promise<void> | undefined;
 const listeners = new Set<() => void>();
@@ -20,23 +22,24 @@ const style = (href: string): Promise<void> => new Promise((resolve, reject) => 
   document.head.append(link);
 });
 
+const notify = () => { for (const listener of [...listeners]) listener(); };
+const sleep = (ms: number): Promise<void> => new Promise((next) => { setTimeout(next, ms); });
+
 /** Loads the parts, unless they are here or on the way. A browser may remember that an address failed, so that each attempt has its own. */
 export function load(): Promise<void> {
   return (loading ??= (async () => {
     for (const wait of WAITS_MS) {
-      if (wait > 0) await new Promise((next) => { setTimeout(next, wait); });
-      try {
-        const again = failure ? `?${Date.now()}` : '';
-        const [loadedParts] = await Promise.all([import(SCRIPT + again) as Promise<Later>, style(STYLES + again)]);
-        parts = loadedParts;
-        failure = undefined;
-        break;
-      } catch (error) {
-        failure = error instanceof Error ? error : new Error('The styles could not be loaded.');
-      }
+      await sleep(wait);
+      if (parts) break;
+      const again = failure ? `?${Date.now()}` : '';
+      const attempt = Promise.all([import(SCRIPT + again) as Promise<Later>, style(STYLES + again)]).then(([script]) => {
+        parts ??= script;
+        notify();
+      });
+      failure = new Error('Not loaded', { cause: await Promise.race([attempt, sleep(ATTEMPT_MS)]).catch((cause: unknown) => cause) });
     }
-    if (failure) loading = undefined;
-    for (const listener of [...listeners]) listener();
+    if (!parts) loading = undefined;
+    notify();
   })());
 }
 
