@@ -66,6 +66,7 @@ fn live_at(seconds: &[u64], jump: Duration) {
             world.look(at);
         }
         world.sweep(1);
+        assert!(!jump.is_zero() || !world.has(1), "found at {second} s with signs at {seconds:?}");
         assert!(world.newest_is_open(), "ended at {second} s with signs at {seconds:?} and {jump:?}");
         world.wait(Duration::from_secs(1));
     }

@@ -270,6 +270,11 @@ impl World {
         self.hear(at, out);
     }
 
+    /// True if an instance has the newest stream open.
+    pub fn has(&self, at: usize) -> bool {
+        self.instances[at].ledger.has(&self.id(0))
+    }
+
     pub fn newest_is_open(&self) -> bool {
         self.store.streams[&self.id(0)].end.is_none()
     }
