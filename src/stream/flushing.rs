@@ -34,7 +34,8 @@ impl<T: Copy> Ledger<T> {
             Commits::Fail => FlushUrgency::Window,
         };
         let deadline = self.deadlines.first().map(|at| self.grid.next(most).map_or(at, |next| at.max(next)));
-        [self.grid.next(self.urgency.min(most)), deadline].into_iter().flatten().min()
+        let later = self.later.first().map(|(at, _)| *at);
+        [self.grid.next(self.urgency.min(most)), deadline, later].into_iter().flatten().min()
     }
 
     /// Everything that waits, if a flush is [due](Ledger::due).
@@ -61,9 +62,11 @@ impl<T: Copy> Ledger<T> {
 
     fn cut_contents(&mut self, now: Moment, contents: FlushContents) -> Flush {
         let mut flush = Flush::default();
+        let later = self.take_later(now);
         self.expire(now);
         self.urgency = FlushUrgency::Nothing;
-        flush.streams = std::mem::take(&mut self.list);
+        flush.streams = later;
+        flush.streams.append(&mut self.list);
         if flush.streams.is_empty() {
             return flush;
         }
@@ -88,6 +91,23 @@ impl<T: Copy> Ledger<T> {
         flush
     }
 
+    /// Takes the streams that were put off until now.
+    fn take_later(&mut self, now: Moment) -> Vec<StreamId> {
+        let mut taken = Vec::new();
+        while self.later.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, id)) = self.later.pop_first()
+        {
+            if let Some(stream) = self.streams.get_mut(&id)
+                && stream.listed == FlushList::Later
+            {
+                stream.listed = FlushList::Yes;
+                self.schedule(&id, now);
+                taken.push(id);
+            }
+        }
+        taken
+    }
+
     /// Decides on the streams whose deadline has come. If many end, the last of them stay due.
     fn expire(&mut self, now: Moment) {
         let spared = self.spared(now);
@@ -98,7 +118,10 @@ impl<T: Copy> Ledger<T> {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.place = None;
             // A stream that is behind the store gets a place again when it is loaded.
-            if stream.ending.is_some() || stream.view != StoreView::Current {
+            if stream.ending.is_some()
+                || stream.view != StoreView::Current
+                || stream.listed == FlushList::Later
+            {
                 continue;
             }
             match stream.clocks.next(stream.state, &self.settings, spared) {
@@ -291,6 +314,28 @@ impl<T: Copy> Ledger<T> {
             self.schedule(id, now);
             self.list(id, FlushUrgency::Window);
         }
+    }
+
+    /// Nothing of the flush was stored, for a reason that concerns its streams alone: it is not to be tried before `until`.
+    pub fn put_off(&mut self, flush: Flush, until: Moment, out: &mut StreamOutput<T>) {
+        self.in_flight = false;
+        for id in flush.streams {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.turn_back();
+            // The producer may be back before then.
+            if stream.ending.take_if(|ending| matches!(ending.by, StreamEnder::Gateway(_))).is_some() {
+                stream.waiting.refuse_after_end(&id, stream.state, out);
+            }
+            // It may be in the list again, for a repeat of what is being committed.
+            if stream.listed == FlushList::No {
+                stream.listed = FlushList::Later;
+                self.later.insert((until, id.clone()));
+            } else {
+                self.schedule(&id, until);
+            }
+            self.recount(&id);
+        }
+        self.touch_again(&flush.touches);
     }
 
     /// It is not known if anything of the flush was stored. Its streams are [behind](Ledger::behind) the store until they are loaded.

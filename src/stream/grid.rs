@@ -24,13 +24,15 @@ pub(super) enum FlushUrgency {
 pub(super) struct Grid {
     shortest: Duration,
     window: Duration,
+    /// The window before the last flush.
+    before: Duration,
     /// The last flush.
     cut_at: Option<Moment>,
 }
 
 impl Grid {
     pub(super) fn new(rollup: Duration) -> Grid {
-        Grid { shortest: rollup, window: rollup, cut_at: None }
+        Grid { shortest: rollup, window: rollup, before: rollup, cut_at: None }
     }
 
     pub(super) fn window(&self) -> Duration {
@@ -49,20 +51,21 @@ impl Grid {
 
     pub(super) fn cut(&mut self, now: Moment) {
         self.cut_at = Some(now);
+        self.before = self.window;
     }
 
-    /// A flush longer than half a window doubles it; one shorter than an eighth halves it.
+    /// A flush longer than half a window doubles it; one shorter than an eighth halves it. Of the parts of a flush the last counts.
     pub(super) fn settled(&mut self, took: Duration) {
-        if took > self.window / 2 {
+        if took > self.before / 2 {
             self.stretch();
-        } else if took < self.window / 8 {
-            self.window = (self.window / 2).max(self.shortest);
+        } else if took < self.before / 8 {
+            self.window = (self.before / 2).max(self.shortest);
         }
     }
 
     /// Nothing was stored: the next attempt waits longer.
     pub(super) fn stretch(&mut self) {
-        self.window = (self.window * 2).min(WINDOW_MAX).max(self.shortest);
+        self.window = (self.before * 2).min(WINDOW_MAX).max(self.shortest);
     }
 
     /// The time from the last flush until now.

@@ -56,6 +56,8 @@ pub struct Ledger<T> {
     pub(super) commits: Commits,
     /// The streams that the next flush looks at.
     pub(super) list: Vec<StreamId>,
+    /// The ones that a flush is not to look at before these times.
+    pub(super) later: BTreeSet<(Moment, StreamId)>,
     pub(super) urgency: FlushUrgency,
     /// True while a flush is neither settled nor failed.
     pub(super) in_flight: bool,
@@ -88,6 +90,7 @@ impl<T: Copy> Ledger<T> {
             deadlines: Deadlines::default(),
             commits: Commits::WorkSince(now),
             list: Vec::new(),
+            later: BTreeSet::new(),
             urgency: FlushUrgency::Nothing,
             in_flight: false,
             behind: BTreeSet::new(),
@@ -216,7 +219,7 @@ impl<T: Copy> Ledger<T> {
 
     /// Has the next flush look at a stream.
     pub(super) fn list(&mut self, id: &StreamId, urgency: FlushUrgency) {
-        if let Some(stream) = self.streams.get_mut(id) {
+        if let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.listed != FlushList::Later) {
             self.urgency = self.urgency.max(urgency);
             if stream.listed == FlushList::No {
                 stream.listed = FlushList::Yes;

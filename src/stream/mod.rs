@@ -19,6 +19,7 @@
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
 mod deadline;
+mod divide;
 mod elsewhere;
 mod fate;
 mod fence;

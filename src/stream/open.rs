@@ -73,6 +73,8 @@ pub(super) struct Flight {
 pub(super) enum FlushList {
     Yes,
     No,
+    /// Not before the time in [`put_off`](super::Ledger::put_off).
+    Later,
 }
 
 /// Says if the store has the stream as the ledger knows it. Another instance may write it; while that is suspected, nothing of the

@@ -6,7 +6,7 @@ use super::flush::EndFate;
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Ledger, SharedStream};
-use super::open::{OpenStream, StreamEnder, StreamOrigin};
+use super::open::{FlushList, OpenStream, StreamEnder, StreamOrigin};
 use super::order::{StoredStream, StreamAppend, StreamBegin};
 use super::output::StreamOutput;
 use super::part::{PartFault, PartRow, decode};
@@ -136,6 +136,9 @@ impl<T: Copy> Ledger<T> {
         stream.waiting.committed(id, reached, left, out);
         let is_due =
             stream.has_waiting() || stream.ending.is_some() || stream.state != stream.committed_state;
+        if stream.listed == FlushList::Later {
+            stream.listed = FlushList::No;
+        }
         self.recount(id);
         self.schedule(id, now);
         if is_due {

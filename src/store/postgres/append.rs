@@ -10,6 +10,7 @@ use super::epoch::KnownEpoch;
 use super::failed_writes::FailedWrites;
 use super::fault::{CallFault, Fate};
 use super::known_heads::KnownHeads;
+use super::known_logs::KnownLogs;
 use super::presence::Presence;
 use super::route::Waiting;
 use super::stream_writer::SharedStreamWriter;
@@ -90,9 +91,11 @@ impl PostgresAppender {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.streams.tend(&mut self.connection, &self.epoch, &self.clock);
+            let (streams, connection, mut logs) = self.streams();
+            streams.tend(connection, &mut logs);
         }
-        self.streams.finish(&mut self.connection, &self.epoch, &self.clock);
+        let (streams, connection, mut logs) = self.streams();
+        streams.finish(connection, &mut logs);
         while !self.doubt.is_empty() {
             self.connect();
             self.settle_doubt();
@@ -117,6 +120,11 @@ impl PostgresAppender {
             TryRecvError::Empty => RecvTimeoutError::Timeout,
             TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
         })
+    }
+
+    fn streams(&mut self) -> (&mut SharedStreamWriter, &mut StoreConnection, KnownLogs<'_>) {
+        let PostgresAppender { epoch, heads, counters, clock, streams, connection, .. } = self;
+        (streams, connection, KnownLogs { epoch, heads, counters, clock })
     }
 
     fn takes_writes(&self) -> bool {

@@ -20,6 +20,7 @@ mod exclusions;
 mod failed_writes;
 mod fault;
 mod known_heads;
+mod known_logs;
 mod link;
 mod member;
 mod orders;

@@ -9,6 +9,7 @@
 mod begins;
 mod commands;
 mod flushes;
+mod holds;
 mod looks;
 mod times;
 
@@ -29,6 +30,7 @@ use crate::stream::{EndRow, Ledger, StreamSettings};
 use crate::wire::stream::StreamId;
 use ahash::AHashMap;
 use crossbeam_channel::Receiver;
+use holds::Holds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -53,6 +55,7 @@ pub(super) struct SharedStreamWriter {
     /// Ends whose commit is unknown.
     doubtful: AHashMap<StreamId, EndRow>,
     ended: EndedStreams,
+    holds: Holds,
     late_share: LateShare,
     times: LookTimes,
     shown: Gauges,
@@ -89,6 +92,7 @@ impl SharedStreamWriter {
             taken: Vec::new(),
             doubtful: AHashMap::new(),
             ended: EndedStreams::default(),
+            holds: Holds::default(),
             late_share: LateShare::default(),
             times: LookTimes::new(sweeps),
             shown: Gauges::default(),

@@ -21,6 +21,7 @@ fn run(steps: &[Step]) {
         let line = match number % 4 {
             0 => Line::CutBefore,
             1 => Line::CutAfter,
+            2 => Line::HeldUp,
             _ => Line::Works,
         };
         match kind % 32 {

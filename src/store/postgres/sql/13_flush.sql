@@ -2,7 +2,7 @@
 -- its state but after its part.
 --
 -- Answers a row with the epoch (part 0), and then a row for each of these: a restart (1), part (2) or state (3) that is lost, and each
--- end (4). place: its number in its arrays. fate of an end: 0 stored, 1 moved, 2 ended before.
+-- end (4). IN … IS TRUE stays a hashed subplan, where = ANY of an array compares each with each. place: its number in its arrays. fate of an end: 0 stored, 1 moved, 2 ended before.
 CREATE FUNCTION seawall.flush_streams(
     now_ms bigint,
     restart_names text[], restart_offsets bigint[], restart_known integer[], restart_gens integer[],
@@ -58,7 +58,7 @@ BEGIN
         ) SELECT array_agg(c.id) INTO done FROM changed c;
         RETURN QUERY SELECT 1::smallint, r.ord, 1::smallint, NULL::bigint, NULL::bigint, NULL::smallint, NULL::bigint
             FROM unnest(restart_ids) WITH ORDINALITY AS r (id, ord)
-            WHERE (r.id = ANY (done)) IS NOT TRUE;
+            WHERE (r.id IN (SELECT d.id FROM unnest(done) AS d (id))) IS NOT TRUE;
     END IF;
 
     IF cardinality(row_names) > 0 THEN
@@ -87,7 +87,7 @@ BEGIN
         IF cardinality(row_ids) > coalesce(cardinality(done), 0) THEN
             RETURN QUERY SELECT 2::smallint, r.ord, 1::smallint, NULL::bigint, NULL::bigint, NULL::smallint, NULL::bigint
                 FROM unnest(row_ids) WITH ORDINALITY AS r (id, ord)
-                WHERE (r.id = ANY (done)) IS NOT TRUE;
+                WHERE (r.id IN (SELECT d.id FROM unnest(done) AS d (id))) IS NOT TRUE;
         END IF;
     END IF;
 
@@ -105,7 +105,7 @@ BEGIN
         ) SELECT array_agg(c.id) INTO done FROM changed c;
         RETURN QUERY SELECT 3::smallint, t.ord, 1::smallint, NULL::bigint, NULL::bigint, NULL::smallint, NULL::bigint
             FROM unnest(state_ids) WITH ORDINALITY AS t (id, ord)
-            WHERE (t.id = ANY (done)) IS NOT TRUE;
+            WHERE (t.id IN (SELECT d.id FROM unnest(done) AS d (id))) IS NOT TRUE;
     END IF;
 
     IF ended IS NOT NULL THEN
@@ -115,7 +115,7 @@ BEGIN
             FROM unnest(end_ids, end_names, end_offsets, end_authors, end_marks, end_texts)
                 WITH ORDINALITY AS e (id, name, "offset", author, mark, data, ord)
             JOIN seawall.channels c ON c.name = e.name
-            WHERE e.id = ANY (ended)
+            WHERE (e.id IN (SELECT d.id FROM unnest(ended) AS d (id))) IS TRUE
         ), numbered AS MATERIALIZED (
             SELECT * FROM ending
         ), written AS (
@@ -140,7 +140,7 @@ BEGIN
                 SELECT p."offset", p.stream FROM seawall.publications p
                 WHERE p.channel = c.id AND p.target = e."offset" AND p.stream >= 2 ORDER BY p."offset" LIMIT 1
             ) k ON true
-            WHERE (e.id = ANY (ended)) IS NOT TRUE;
+            WHERE (e.id IN (SELECT d.id FROM unnest(ended) AS d (id))) IS NOT TRUE;
     END IF;
 END
 $flush_streams$;

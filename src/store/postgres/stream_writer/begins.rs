@@ -53,6 +53,7 @@ impl SharedStreamWriter {
                 self.counters.count_end(end);
             }
             self.ended.note(&id, fate);
+            self.doubtful.remove(&id);
             let _ = self.ledger.ended(&id, fate, &mut self.out);
             ended.push((id, fate));
         }
@@ -80,22 +81,24 @@ impl SharedStreamWriter {
         let ids: Vec<StreamId> = repeated.iter().map(|(_, begin)| begin.id.clone()).collect();
         let found: AHashMap<StreamId, LoadOutcome> = self.load(&ids, connection).into_iter().collect();
         for (at, begin) in repeated {
-            if let Some(settled) = settled.get_mut(at) {
-                self.attach(&begin, found.get(&begin.id).copied(), &mut settled.outcome);
+            if let (Some(settled), Some(waiting)) = (settled.get_mut(at), batch.get(at)) {
+                self.attach(begin, &found, waiting, &mut settled.outcome);
             }
         }
     }
 
-    /// Gives the answer to a repeated begin its stream. If that was not read, the begin must be repeated once more.
+    /// Gives the answer to a repeated begin its stream. If that was not read, the begin must be repeated once more; but one in doubt was
+    /// stored by this worker and never announced, so its stream is opened as it began, and loaded before anything is written.
     fn attach(
         &mut self,
-        begin: &StreamBegin,
-        found: Option<LoadOutcome>,
+        begin: StreamBegin,
+        found: &AHashMap<StreamId, LoadOutcome>,
+        waiting: &Waiting,
         outcome: &mut Result<Appended, AppendError>,
     ) {
         let Ok(appended) = outcome else { return };
         let now = self.now();
-        match found {
+        match found.get(&begin.id).copied() {
             Some(LoadOutcome::Open) => {
                 appended.stream = self.ledger.attach(&begin.id, begin.producer, now, &mut self.out);
             }
@@ -106,8 +109,13 @@ impl SharedStreamWriter {
                     ended: Some((end, edit)),
                 });
             }
+            Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None if waiting.doubtful => {
+                let id = begin.id.clone();
+                appended.stream = Some(self.ledger.begun(begin, Touched(appended.time_ms), now));
+                self.ledger.suspect(&id);
+            }
             Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None => {
-                *outcome = Err(AppendError::Unavailable { retry_ms: RETRY_MS });
+                *outcome = Err(AppendError::Unconfirmed { retry_ms: RETRY_MS });
             }
         }
     }

@@ -1,34 +1,41 @@
 //! Commits of what waits of streams, and what the store says about the ones whose outcome was unknown.
 
 use super::super::connection::StoreConnection;
-use super::super::epoch::KnownEpoch;
 use super::super::fault::{CallFault, Fate};
+use super::super::known_logs::KnownLogs;
 use super::super::streams::{self, StoredFlush};
 use super::super::timing::monotonic;
 use super::SharedStreamWriter;
 use super::commands::call;
+use super::holds::PAUSE_MAX;
 use crate::metrics::store::add;
 use crate::store::columns::integer;
 use crate::store::stream_orders::published;
-use crate::store::wall_clock::WallClock;
 use crate::stream::{
     EndFate, EndRow, Flush, FlushFates, Ledger, RestartFate, RowFate, StateFate, StoredEndFate,
 };
 use crate::wire::stream::{StreamId, StreamState};
 use postgres_types::Type;
+use std::time::{Duration, Instant};
 
 /// The page of a channel that has one publication.
 const EDIT: &str = "SELECT author, data FROM seawall.page($1, $2, $3, false, 1, 0)";
+
+/// Signs of life in one statement.
+const TOUCHES_AT_ONCE: usize = 1_000;
+/// Bytes of one statement, but for its last stream.
+const PART_BYTES: usize = 1 << 20;
+/// The time after which what is left of a flush waits for the next turn.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl SharedStreamWriter {
     /// Does what is due: a commit, a look at the store, a sweep. Without a connection, or while the logs are not trusted, pieces wait.
     pub(in crate::store::postgres) fn tend(
         &mut self,
         connection: &mut StoreConnection,
-        epoch: &KnownEpoch,
-        clock: &WallClock,
+        logs: &mut KnownLogs<'_>,
     ) {
-        if !connection.is_up() || epoch.is_replaced() || epoch.loss().is_some() {
+        if !connection.is_up() || !logs.are_trusted() {
             self.deliver();
             return self.times.writes_failed();
         }
@@ -36,7 +43,7 @@ impl SharedStreamWriter {
         if !self.is_empty() {
             self.catch_up(connection);
             let flush = self.cut(Ledger::cut);
-            self.commit(flush, connection, epoch, clock);
+            self.commit(flush, connection, logs);
             self.look(connection);
         }
         self.sweep(connection);
@@ -50,14 +57,13 @@ impl SharedStreamWriter {
     pub(in crate::store::postgres) fn finish(
         &mut self,
         connection: &mut StoreConnection,
-        epoch: &KnownEpoch,
-        clock: &WallClock,
+        logs: &mut KnownLogs<'_>,
     ) {
         self.take_work(connection);
-        if connection.is_up() && !epoch.is_replaced() && epoch.loss().is_none() && !self.is_empty() {
+        if connection.is_up() && logs.are_trusted() && !self.is_empty() {
             self.catch_up(connection);
             let flush = self.cut(Ledger::cut_all);
-            self.commit(flush, connection, epoch, clock);
+            self.commit(flush, connection, logs);
         }
         self.deliver();
     }
@@ -70,14 +76,9 @@ impl SharedStreamWriter {
         cut(&mut self.ledger, now)
     }
 
-    /// Commits a flush, and settles it.
-    fn commit(
-        &mut self,
-        flush: Flush,
-        connection: &mut StoreConnection,
-        epoch: &KnownEpoch,
-        clock: &WallClock,
-    ) {
+    /// Commits a flush in one statement or, if it is large, in several, and settles it. What is left when that took long waits for
+    /// the next turn, so that publications do not wait for it.
+    fn commit(&mut self, flush: Flush, connection: &mut StoreConnection, logs: &mut KnownLogs<'_>) {
         if flush.is_empty() {
             return;
         }
@@ -86,24 +87,132 @@ impl SharedStreamWriter {
             return self.deliver();
         }
         let begun = monotonic();
-        let result = call(connection, |connection| streams::flush(connection, &flush, clock.unix_ms()));
-        let took = begun.elapsed();
-        self.counters.flushes.record(took);
-        let result = result.and_then(|StoredFlush { fates, epoch: found }| epoch.meet(found).map(|()| fates));
-        match result {
-            Ok(fates) => {
-                connection.wrote(Ok(()), took);
-                self.settle(flush, &fates, connection);
-            }
-            Err(fault) => {
-                if fault.fate != Fate::OfTheData {
-                    connection.wrote(Err(fault.cause.clone()), took);
-                }
-                self.failed(flush, &fault);
-            }
+        let (rest, held) = match self.holds.are_none() {
+            true => (flush, Vec::new()),
+            false => flush.split_ends(|channel| self.holds.is_held(channel)),
+        };
+        for part in rest.divide(self.holds.streams, PART_BYTES) {
+            self.attempt(part, begun, connection, logs);
         }
+        self.attempt_ends(held, begun, connection, logs);
         self.catch_up(connection);
         self.deliver();
+    }
+
+    /// Commits a part of a flush. If something holds it up or the database refuses it, smaller parts find the streams at fault.
+    fn attempt(
+        &mut self,
+        part: Flush,
+        begun: Instant,
+        connection: &mut StoreConnection,
+        logs: &mut KnownLogs<'_>,
+    ) {
+        if part.is_empty() {
+            return self.touch(&part.touches, connection);
+        }
+        if begun.elapsed() > TURN_MAX {
+            let until = self.now() + self.ledger.window();
+            return self.ledger.put_off(part, until, &mut self.out);
+        }
+        match self.store(&part, connection, logs) {
+            Ok(fates) => {
+                self.holds.stored(part.len());
+                self.settle(part, &fates, connection);
+            }
+            Err(fault) if fault.fate == Fate::OfTheData && part.len() > 1 => {
+                let half = part.len().div_ceil(2);
+                part.divide(half, usize::MAX).into_iter().for_each(|half| {
+                    self.attempt(half, begun, connection, logs);
+                });
+            }
+            Err(fault) if fault.fate == Fate::OfTheData => {
+                if let Some(StreamId { channel, offset }) = part.first() {
+                    let (begin, cause) = (offset.0, &fault.cause.text);
+                    tracing::error!(%channel, begin, cause, "the database refuses the data of a stream");
+                }
+                let until = self.now() + PAUSE_MAX;
+                self.ledger.put_off(part, until, &mut self.out);
+            }
+            Err(fault) if fault.is_held_up() && !part.ends.is_empty() => {
+                let (rest, ends) = part.split_ends(|_| true);
+                // The statement that failed is not counted.
+                let begun = monotonic();
+                self.attempt(rest, begun, connection, logs);
+                self.attempt_ends(ends, begun, connection, logs);
+            }
+            Err(fault) => {
+                if fault.is_held_up() {
+                    self.holds.took_too_long(part.len());
+                }
+                self.failed(part, &fault);
+            }
+        }
+    }
+
+    /// Commits the ends in some channels, each channel by itself. Those in a channel whose lock is held are put off.
+    fn attempt_ends(
+        &mut self,
+        ends: Vec<Flush>,
+        begun: Instant,
+        connection: &mut StoreConnection,
+        logs: &mut KnownLogs<'_>,
+    ) {
+        for part in ends {
+            let Some(channel) = part.first().map(|id| id.channel.clone()) else { continue };
+            let now = self.now();
+            if let Some(until) = self.holds.until(&channel, now) {
+                self.ledger.put_off(part, until, &mut self.out);
+                continue;
+            }
+            if begun.elapsed() > TURN_MAX {
+                let until = now + self.ledger.window();
+                self.ledger.put_off(part, until, &mut self.out);
+                continue;
+            }
+            match self.store(&part, connection, logs) {
+                Ok(fates) => {
+                    self.holds.went_through(&channel);
+                    self.settle(part, &fates, connection);
+                }
+                Err(fault) if fault.is_held_up() => {
+                    tracing::debug!(%channel, cause = %fault.cause.text, "ends of streams are put off");
+                    let until = self.holds.held_up(&channel, self.now());
+                    self.ledger.put_off(part, until, &mut self.out);
+                }
+                Err(fault) if fault.fate == Fate::OfTheData => self.attempt(part, begun, connection, logs),
+                Err(fault) => self.failed(part, &fault),
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        part: &Flush,
+        connection: &mut StoreConnection,
+        logs: &mut KnownLogs<'_>,
+    ) -> Result<FlushFates, CallFault> {
+        if part.has_no_rows() {
+            return Ok(FlushFates::default());
+        }
+        // A part before this one may have proved it.
+        if let Some(cause) = logs.epoch.loss() {
+            return Err(CallFault::not_sent(cause));
+        }
+        let begun = monotonic();
+        let result = call(connection, |connection| streams::flush(connection, part, logs.clock.unix_ms()));
+        let took = begun.elapsed();
+        self.counters.flushes.record(took);
+        let result = result.and_then(|StoredFlush { fates, epoch }| {
+            logs.epoch.meet(epoch)?;
+            logs.check(part, &fates)?;
+            Ok(fates)
+        });
+        match &result {
+            Ok(_) => connection.wrote(Ok(()), took),
+            Err(fault) if fault.fate == Fate::OfTheData => {}
+            Err(fault) => connection.wrote(Err(fault.cause.clone()), took),
+        }
+        result
     }
 
     fn failed(&mut self, flush: Flush, fault: &CallFault) {
@@ -154,14 +263,21 @@ impl SharedStreamWriter {
 
     /// Notes in the store that the producers of these streams live.
     fn touch(&mut self, ids: &[StreamId], connection: &mut StoreConnection) {
-        if ids.is_empty() {
-            return;
-        }
-        match call(connection, |connection| streams::touch(connection, ids)) {
-            Ok(touched) => {
-                ids.iter().zip(touched).for_each(|(id, touched)| self.ledger.touched(id, touched));
+        let mut some_failed = false;
+        for some in ids.chunks(TOUCHES_AT_ONCE) {
+            if some_failed {
+                self.ledger.touch_again(some);
+                continue;
             }
-            Err(_) => self.ledger.touch_again(ids),
+            match call(connection, |connection| streams::touch(connection, some)) {
+                Ok(touched) => {
+                    some.iter().zip(touched).for_each(|(id, touched)| self.ledger.touched(id, touched));
+                }
+                Err(_) => {
+                    some_failed = true;
+                    self.ledger.touch_again(some);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::clock::Moment;
 use crate::stream::*;
 use crate::wire::stream::StreamId;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub type Output = StreamOutput<u32>;
 
@@ -16,6 +17,8 @@ pub enum Line {
     CutBefore,
     /// It is cut after the commit, before the answer.
     CutAfter,
+    /// It works, but every second part of the flush is held up.
+    HeldUp,
 }
 
 /// The piece that arrives.
@@ -72,24 +75,45 @@ impl Instance {
     }
 
     pub fn flush(&mut self, store: &mut Store, line: Line, now: Moment, out: &mut Output) {
-        if line == Line::Works {
+        if matches!(line, Line::Works | Line::HeldUp) {
             self.catch_up(store, now, out);
         }
         let flush = self.ledger.cut(now);
         if line == Line::CutBefore && !flush.writes_nothing() {
             return self.doubt(flush);
         }
+        if line == Line::HeldUp {
+            return self.flush_in_parts(flush, store, now, out);
+        }
         let fates = store.commit(&flush, now);
         if line == Line::CutAfter && !flush.writes_nothing() {
             return self.doubt(flush);
         }
+        self.settle(flush, &fates, store, now, out);
+        self.catch_up(store, now, out);
+    }
+
+    fn flush_in_parts(&mut self, flush: Flush, store: &mut Store, now: Moment, out: &mut Output) {
+        let (rest, ends) = flush.split_ends(|_| true);
+        let parts = rest.divide(1, usize::MAX).into_iter().chain(ends);
+        for (number, part) in parts.filter(|part| !part.is_empty()).enumerate() {
+            if number % 2 == 0 {
+                self.ledger.put_off(part, now + Duration::from_millis(70), out);
+            } else {
+                let fates = store.commit(&part, now);
+                self.settle(part, &fates, store, now, out);
+            }
+        }
+        self.catch_up(store, now, out);
+    }
+
+    fn settle(&mut self, flush: Flush, fates: &FlushFates, store: &mut Store, now: Moment, out: &mut Output) {
         let touches = flush.touches.clone();
-        self.ledger.settled_partly(flush, &fates, now, out);
+        self.ledger.settled_partly(flush, fates, now, out);
         for id in touches {
             let touched = store.touch(&id, now);
             self.ledger.touched(&id, touched);
         }
-        self.catch_up(store, now, out);
     }
 
     fn doubt(&mut self, flush: Flush) {
