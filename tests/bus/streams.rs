@@ -15,7 +15,7 @@ const TEXT: &str = "aé漢😀\u{0}\"\\\n\u{301}👩\u{200d}🚀 end";
 const BY_LOOKS: Duration = Duration::from_secs(15);
 
 fn pair(rig: &Rig) -> (Gateway, Gateway) {
-    let start = |name| stream::with_streams(rig.proxied(name)).start();
+    let start = |name| stream::with_streams(rig.proxied(name)).with_slow_store().start();
     let (one, two) = (start("gw-1"), start("gw-2"));
     delivers(&one);
     delivers(&two);
@@ -117,7 +117,7 @@ fn text_goes_on_in_steps_while_the_bus_does_not_deliver() {
 #[test]
 fn streams_pass_over_each_master_of_a_cluster() {
     let pair = Pair::start();
-    let start = |name| stream::with_streams(pair.setup(name, &pair.cluster.url())).start();
+    let start = |name| stream::with_streams(pair.setup(name, &pair.cluster.url())).with_slow_store().start();
     let (one, two) = (start("gw-1"), start("gw-2"));
     delivers(&one);
     delivers(&two);

@@ -1,12 +1,14 @@
 //! Runs the rows of a table, several at once, because they mostly wait.
 //!
-//! A row bounds many times, and on a machine that is busy for seconds a probe fails in time. So a row that failed runs once more at the
-//! end, alone; but not if it found that a promise was broken, which is no matter of time.
+//! A row bounds many times, and on a machine that is busy for seconds a probe fails in time. So a row that was late runs once more at the
+//! end, alone; one that failed for another reason does not.
 //!
 //! `SEAWALL_TEST_ROW` selects the rows whose name contains it.
 
+use crate::support::wait::LATE;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
@@ -19,13 +21,10 @@ const ROWS_AT_ONCE: usize = 6;
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ONE_ENDED: Condvar = Condvar::new();
 
-/// Begins the message of a row that failed for another reason than time: something was lost, doubled or out of order.
-pub const BROKEN: &str = "a promise is broken";
-
-/// True if a row failed for such a reason.
-fn is_broken(panic: &(dyn Any + Send)) -> bool {
+/// True if a row failed because something took too long.
+fn is_late(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.is_some_and(|text| text.contains(BROKEN))
+    text.is_some_and(|text| text.contains(LATE))
 }
 
 /// The right to run a row.
@@ -70,7 +69,7 @@ pub fn run_rows<R: Sync, K>(
                     println!("{}: {measured}", name(row));
                     kept = Some(own);
                 }
-                Err(panic) => failed.push((row, is_broken(&*panic))),
+                Err(panic) => failed.push((row, is_late(&*panic))),
             }
             drop(place);
         }
@@ -80,13 +79,31 @@ pub fn run_rows<R: Sync, K>(
         let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
         lanes.into_iter().flat_map(|lane| lane.join().expect("panics are caught")).collect()
     });
-    let (broken, late): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, is_broken)| *is_broken);
-    let broken: Vec<String> = broken.into_iter().map(|(row, _)| name(row)).collect();
-    assert!(broken.is_empty(), "{BROKEN} in these rows: {broken:?}");
+    let (late, wrong): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, is_late)| *is_late);
+    let wrong: Vec<String> = wrong.into_iter().map(|(row, _)| name(row)).collect();
+    assert!(wrong.is_empty(), "these rows failed: {wrong:?}");
     for (row, _) in late {
         let _place = Place::take();
         println!("{}: once more, alone", name(row));
         let (measured, _) = run(row, None);
         println!("{}: {measured}", name(row));
     }
+}
+
+#[test]
+fn only_a_row_that_was_late_runs_again() {
+    // The message with which a row panics when it runs for the first time.
+    let runs = |rows: &[Option<&str>]| {
+        let ran: Vec<_> = rows.iter().map(|_| AtomicUsize::new(0)).collect();
+        let rows: Vec<_> = rows.iter().zip(&ran).collect();
+        let run = |(message, ran): &(&Option<&str>, &AtomicUsize), _: Option<()>| {
+            let is_first = ran.fetch_add(1, Ordering::Relaxed) == 0;
+            message.filter(|_| is_first).inspect(|message| panic!("{message}"));
+            (String::new(), ())
+        };
+        let all = catch_unwind(AssertUnwindSafe(|| run_rows(&rows, |_| "a row of a test".into(), run)));
+        (all.is_ok(), ran.iter().map(|ran| ran.load(Ordering::Relaxed)).collect::<Vec<_>>())
+    };
+    assert_eq!(runs(&[None, Some("not in time: the answer")]), (true, vec![1, 2]));
+    assert_eq!(runs(&[Some("a wrong answer"), None]), (false, vec![1, 1]));
 }

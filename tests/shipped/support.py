@@ -30,16 +30,23 @@ def tool(name):
     return module
 
 
+# The ports that were given away, each once.
+GIVEN = set()
+
+
 def free_port():
-    """A port of this machine that nothing used a moment ago.
+    """A port of this machine that nothing used a moment ago, and that was not returned before.
 
     The system gives ports of its own range to connections and to servers with port 0, so that another test could have this one before
     its server starts or while it is down. Below that range nothing is given away.
     """
     while True:
         port = random.randrange(15000, 32000)
+        if port in GIVEN:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            GIVEN.add(port)
             return port
 
 

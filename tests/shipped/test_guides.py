@@ -156,13 +156,13 @@ class GuidesTest(unittest.TestCase):
                 instances.append(stack.enter_context(process(["bash", "-ec", script], folder, clone.settings)))
                 until(f"{folder.name} serves", lambda: "listening on ws://" in (folder / "log").read_text())
 
-            def is_shown(lines):
+            def is_shown(lines, says):
                 code, output = clone.run(f"cd {folders[1]} && {lines[0].removeprefix('$ ')}")
-                return code == 0 and cluster_table(output.splitlines()) == cluster_table(lines[1:])
+                return code == 0 and says(output.splitlines()) == says(lines[1:])
 
-            until("both are listed as in the guide", lambda: is_shown(shows[0]))
+            until("both are listed as in the guide", lambda: is_shown(shows[0], with_any_leader))
             instances[1].kill()
-            until("the end of one is listed as in the guide", lambda: is_shown(shows[1]))
+            until("the end of one is listed as in the guide", lambda: is_shown(shows[1], cluster_table))
 
     def test_recipes_of_the_token_guide_make_tokens_that_the_gateway_accepts(self):
         clone = Clone(self.folder, {})
@@ -242,6 +242,12 @@ def cluster_table(lines):
     """What the table of instances says always: its columns, names and states, and its last line."""
     head, *rows, last = lines
     return head.split(), [row.replace(" *", "").split()[:2] for row in rows], last
+
+
+def with_any_leader(lines):
+    """The same, whichever leads: the one that started first may be slow to see that there is none."""
+    head, rows, last = cluster_table(lines)
+    return head, rows, re.sub(r"gw-\d leads", "one leads", last)
 
 
 def seawall_commands(path):

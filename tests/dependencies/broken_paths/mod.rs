@@ -9,6 +9,7 @@ use crate::dependencies::matrix::SLACK;
 use crate::dependencies::matrix::clients::Listener;
 use crate::support::{Client, Gateway, SOON, until};
 use rig::Rig;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,9 +82,9 @@ fn run(row: &Row) -> (Duration, Duration) {
         };
         let broken = Instant::now();
         rig.apply(row.fault, None);
-        scope.spawn(|| load.run());
+        let loaded = scope.spawn(|| load.run());
         // Ends the load whatever happens.
-        let _over = Over(&is_over);
+        let over = Over(&is_over);
         let (_, at) = listener.status(rig.level(), DOWN_WITHIN);
         let down = at - broken;
         let before = worked.load(Ordering::Relaxed);
@@ -100,6 +101,8 @@ fn run(row: &Row) -> (Duration, Duration) {
         let (_, at) = listener.status("ok", BACK_WITHIN);
         assert!(rig.call(&gateway, &mut client), "`ok` is true: {}", gateway.output());
         check_log(&gateway, &rig, row);
+        drop(over);
+        loaded.join().unwrap_or_else(|panic| resume_unwind(panic));
         (down, at - repaired)
     })
 }

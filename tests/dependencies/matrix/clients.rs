@@ -1,7 +1,6 @@
 //! Clients that stay connected through an outage, with a record of what each was promised and got.
 
-use crate::dependencies::lanes::BROKEN;
-use crate::support::wait::comes_true;
+use crate::support::wait::{LATE, comes_true};
 use crate::support::{Client, Gateway, SOON, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,7 +60,7 @@ impl Publisher {
     fn answer(&mut self, key: &str, (id, since): (u64, Instant)) -> String {
         let reply = self.client.reply(id);
         let took = since.elapsed();
-        assert!(took < ANSWERED_WITHIN, "{key} was answered after {took:?}: {reply}");
+        assert!(took < ANSWERED_WITHIN, "{LATE}: {key} was answered after {took:?}: {reply}");
         if let Some(published) = reply.get("published") {
             self.stored.insert(key.into(), published["offset"].as_u64().expect("an offset"));
             return "published".into();
@@ -101,7 +100,7 @@ impl Publisher {
                 next = if due { Instant::now() + Duration::from_millis(100) } else { next };
                 due && self.publish(&key) == "published"
             });
-            assert!(stored, "{key} is not stored {:?} after the recovery", begun.elapsed());
+            assert!(stored, "{LATE}: {key} is not stored {:?} after the recovery", begun.elapsed());
             // A key that was refused earlier has been sent again and stored.
             self.refused.retain(|refused| *refused != key);
             self.open.retain(|open| *open != key);
@@ -113,7 +112,11 @@ impl Publisher {
     pub fn reads(&mut self) -> bool {
         let since = Instant::now();
         let reply = self.client.command(json!({"history": {"channel": self.channel, "limit": 300}}));
-        assert!(since.elapsed() < ANSWERED_WITHIN, "history was answered after {:?}", since.elapsed());
+        assert!(
+            since.elapsed() < ANSWERED_WITHIN,
+            "{LATE}: history was answered after {:?}",
+            since.elapsed()
+        );
         match reply.get("history") {
             Some(_) => true,
             None => {
@@ -129,14 +132,11 @@ impl Publisher {
         let log = log(reader, &self.channel);
         let mut found = BTreeMap::new();
         for (key, offset) in &log {
-            assert!(found.insert(key.clone(), *offset).is_none(), "{BROKEN}: {key} is stored twice: {log:?}");
+            assert!(found.insert(key.clone(), *offset).is_none(), "{key} is stored twice: {log:?}");
         }
-        assert_eq!(found, self.stored, "{BROKEN}: stored and acknowledged publications differ");
+        assert_eq!(found, self.stored, "stored and acknowledged publications differ");
         for key in &self.refused {
-            assert!(
-                !found.contains_key(key),
-                "{BROKEN}: {key} was refused as certainly not stored, but is stored"
-            );
+            assert!(!found.contains_key(key), "{key} was refused as certainly not stored, but is stored");
         }
         log.len() as u64
     }
@@ -153,11 +153,11 @@ pub fn log(reader: &mut Client, channel: &str) -> Vec<(String, u64)> {
             page = reader.command(ask.clone())["history"].take();
             !page.is_null()
         });
-        assert!(read, "history is not served");
+        assert!(read, "{LATE}: history is not served");
         let publications = page["publications"].as_array().expect("a list");
         for each in publications {
             let offset = each["offset"].as_u64().expect("an offset");
-            assert_eq!(offset, all.len() as u64 + 1, "{BROKEN}: a gap in {channel}");
+            assert_eq!(offset, all.len() as u64 + 1, "a gap in {channel}");
             all.push((each["key"].as_str().unwrap_or_default().to_owned(), offset));
         }
         if all.len() as u64 >= page["head"].as_u64().expect("a head") {
@@ -199,15 +199,11 @@ impl Listener {
             let Some(publication) = self.client.next_push_within("publication", left) else {
                 // A late publication is not lost.
                 let is_late = self.client.next_push_within("publication", SOON).is_some();
-                let fault = if is_late { "late" } else { BROKEN };
+                let fault = if is_late { LATE } else { "lost" };
                 panic!("{fault}: {} of {head} publications after {within:?}", self.heard);
             };
             self.heard += 1;
-            assert_eq!(
-                publication["offset"],
-                json!(self.heard),
-                "{BROKEN}: a gap or a duplicate: {publication}"
-            );
+            assert_eq!(publication["offset"], json!(self.heard), "a gap or a duplicate: {publication}");
         }
     }
 
@@ -218,7 +214,7 @@ impl Listener {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(status) = self.client.next_push_within("status", left) else {
-                panic!("no status {level} within {within:?}");
+                panic!("{LATE}: no status {level} within {within:?}");
             };
             if status["level"] == json!(level) {
                 return (status, Instant::now());

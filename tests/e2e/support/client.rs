@@ -3,7 +3,7 @@
 use super::gateway::Gateway;
 use super::line::Line;
 use super::raw::dial;
-use super::wait::{SOON, left};
+use super::wait::{LATE, SOON, left};
 use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -181,7 +181,7 @@ impl Client {
                 return reply;
             }
             assert!(self.closed.is_none(), "closed with {:?} before reply {id}", self.closed);
-            assert!(self.receive(deadline), "no reply {id} in time");
+            assert!(self.receive(deadline), "{LATE}: reply {id}");
         }
     }
 
@@ -267,13 +267,14 @@ impl Client {
     /// The next push of any kind.
     #[track_caller]
     pub fn next_any_push(&mut self) -> Value {
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(push) = self.pushes.pop_front() {
-                return push;
-            }
-            assert!(self.receive(deadline), "no push in time; closed {:?}", self.closed);
-        }
+        let push = self.next_any_push_by(Instant::now() + SOON);
+        push.unwrap_or_else(|| panic!("no push in time; closed {:?}", self.closed))
+    }
+
+    /// The next push of any kind, unless the deadline passes or the connection ends.
+    pub fn next_any_push_by(&mut self, deadline: Instant) -> Option<Value> {
+        while self.pushes.is_empty() && self.receive(deadline) {}
+        self.pushes.pop_front()
     }
 
     /// The offsets of the next `count` publications.

@@ -3,9 +3,9 @@
 use super::client::Client;
 use super::gateway::{Gateway, Setup};
 use super::token::{SECRET, claims, token};
-use super::wait::{SOON, left};
+use super::wait::SOON;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The channel of all streams.
 pub const CHANNEL: &str = "c";
@@ -194,10 +194,22 @@ impl View {
     /// Reads pushes until this holds.
     #[track_caller]
     pub fn read(&mut self, client: &mut Client, what: &str, holds: impl Fn(&View) -> bool) {
-        let deadline = Instant::now() + SOON;
+        self.read_within(SOON, client, what, holds);
+    }
+
+    /// The same with a bound of its own.
+    #[track_caller]
+    pub fn read_within(
+        &mut self,
+        within: Duration,
+        client: &mut Client,
+        what: &str,
+        holds: impl Fn(&View) -> bool,
+    ) {
+        let deadline = Instant::now() + within;
         while !holds(self) {
-            assert!(!left(deadline).is_zero(), "not in time: {what}; {self:?}");
-            let push = client.next_any_push();
+            let push = client.next_any_push_by(deadline);
+            let push = push.unwrap_or_else(|| panic!("not in {within:?}: {what}; {self:?}"));
             self.take(&push);
         }
     }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// its own.
 pub const SOON: Duration = Duration::from_secs(30);
 
+/// Begins the message of each test that failed because something took too long.
+pub const LATE: &str = "not in time";
+
 /// The attempts of [`in_time`].
 const ATTEMPTS: usize = 3;
 
@@ -19,7 +22,7 @@ const CHECK_PART: u32 = 20;
 /// Waits until `holds` returns true, or panics with `what` it waited for.
 #[track_caller]
 pub fn until(within: Duration, what: &str, holds: impl FnMut() -> bool) {
-    assert!(comes_true(within, holds), "still not after {within:?}: {what}");
+    assert!(comes_true(within, holds), "{LATE}: {what}, after {within:?}");
 }
 
 /// Waits until `holds` returns true; returns `false` at the deadline.
