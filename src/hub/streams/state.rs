@@ -22,12 +22,29 @@ struct SentStream {
     offset: Offset,
     sent: StreamProgress,
     missing: StreamLack,
+    /// True if a look found more, and no piece has come over the bus since.
+    was_ahead: bool,
+}
+
+impl SentStream {
+    fn begun(offset: Offset, missing: StreamLack) -> SentStream {
+        SentStream { offset, sent: StreamProgress::BEGUN, missing, was_ahead: false }
+    }
+
+    /// True if live subscribers are likely to get over the bus what they lack of an answer to a look. If nothing has come by the next
+    /// look, it is lost.
+    fn awaits(&mut self, read: StreamProgress) -> bool {
+        let is_ahead = read.generation == self.sent.generation && self.sent.is_behind(read);
+        is_ahead && !std::mem::replace(&mut self.was_ahead, true)
+    }
 }
 
 /// The part of a stream that live subscribers were not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum StreamLack {
     Nothing,
+    /// Perhaps something that the bus lost, or that is still on its way.
+    Awaited,
     /// Perhaps something: a broadcast was missed, and its streams are not known.
     Perhaps,
     Something,
@@ -98,7 +115,7 @@ impl ChannelStreams {
     fn find_or_add(&mut self, offset: Offset) -> Option<&mut SentStream> {
         if let Err(index) = self.open.binary_search_by_key(&offset, |stream| stream.offset) {
             let missing = StreamLack::Something;
-            self.open.insert(index, SentStream { offset, sent: StreamProgress::BEGUN, missing });
+            self.open.insert(index, SentStream::begun(offset, missing));
         }
         self.find(offset)
     }
@@ -111,7 +128,7 @@ impl ChannelStreams {
     /// Notes a begin that live subscribers were sent.
     pub(super) fn begin(&mut self, offset: Offset) {
         if let Some(stream) = self.find_or_add(offset) {
-            *stream = SentStream { offset, sent: StreamProgress::BEGUN, missing: StreamLack::Nothing };
+            *stream = SentStream::begun(offset, StreamLack::Nothing);
         }
         self.keep(KeptChange::Begun(offset));
     }
@@ -143,7 +160,7 @@ impl ChannelStreams {
     /// Has the streams read, because a change may have been lost. Subscribers that are being shown the answer of an earlier round would
     /// begin again with the next, so slow ones put it off, but not for long.
     pub(in crate::hub) fn look(&mut self, id: ChannelId, needs: &mut Vec<Need>) {
-        self.lack(StreamLack::Perhaps);
+        self.lack(StreamLack::Awaited);
         match &self.round {
             Some(round) if round.is_under_way() => {}
             Some(_) if self.looks_left_out < LOOKS_LEFT_OUT_MAX => self.looks_left_out += 1,
@@ -190,8 +207,10 @@ impl ChannelStreams {
         let step = match self.find(news.id.offset) {
             Some(stream) if knowledge == OpenKnowledge::Sure => {
                 let step = stream.sent.follow(news);
-                if step == NewsStep::Hole {
-                    stream.missing = StreamLack::Something;
+                match step {
+                    NewsStep::Adjoins => stream.was_ahead = false,
+                    NewsStep::Known => {}
+                    NewsStep::Hole => stream.missing = StreamLack::Something,
                 }
                 step
             }
@@ -272,6 +291,7 @@ impl ChannelStreams {
             reaches &= adjoins && is_believed;
             let is_missing = match stream.missing {
                 StreamLack::Nothing => is_older && is_believed,
+                StreamLack::Awaited => read != stream.sent && is_believed && !stream.awaits(read),
                 StreamLack::Perhaps => read != stream.sent && is_believed,
                 StreamLack::Something => is_believed,
             };

@@ -797,12 +797,22 @@ fn last_piece_that_the_bus_lost_is_found_by_a_look_that_delays_nothing() {
     for deed in [Deed::Read, Deed::Answer, Deed::Drain(0)] {
         scene.apply(deed);
     }
+    assert_eq!(known(&scene), 3, "it may be on its way");
+    let look = || [Deed::Heads, Deed::Read, Deed::Answer].into_iter();
+    look().chain([Deed::Drain(0)]).for_each(|deed| scene.apply(deed));
     assert_eq!(known(&scene), 5);
     // A look that finds nothing sends nothing.
-    for deed in [Deed::Heads, Deed::Read, Deed::Answer] {
-        scene.apply(deed);
-    }
+    look().for_each(|deed| scene.apply(deed));
     assert!(scene.readers[0].as_ref().expect("there").outbox.is_empty());
+    // Nor does one that finds only what is on its way, once the bus delivers again.
+    [Deed::Write(0, 2), Deed::Hear(0), Deed::Drain(0)].into_iter().for_each(|deed| scene.apply(deed));
+    for next in [9, 11, 13] {
+        scene.apply(Deed::Write(0, 2));
+        look().for_each(|deed| scene.apply(deed));
+        assert!(scene.readers[0].as_ref().expect("there").outbox.is_empty());
+        [Deed::Hear(0), Deed::Drain(0)].into_iter().for_each(|deed| scene.apply(deed));
+        assert_eq!(known(&scene), next);
+    }
 }
 
 #[test]
