@@ -11,7 +11,7 @@ use super::part::PartRow;
 use crate::id::UserName;
 use crate::wire::stream::{Generation, Position, StreamState};
 
-/// The outcome of each part of a [`Flush`](super::Flush), in the order of its lists.
+/// The outcome of each part of a [`Flush`], in the order of its lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushFates {
     pub restarts: Vec<RestartFate>,

@@ -86,7 +86,7 @@ impl Hub {
         }
     }
 
-    /// Answers [`Need::Streams`](super::Need::Streams) with the open streams. `None` means that the read failed: subscribers that wait become
+    /// Answers [`Need::Streams`] with the open streams. `None` means that the read failed: subscribers that wait become
     /// live without the streams, which follow when a read works; the caller calls [`Hub::ask_streams`] later.
     pub fn streams_read(&mut self, id: ChannelId, read: Option<Vec<WholeStream>>) {
         let Some(channel) = channel_mut(&mut self.channels, id) else { return };

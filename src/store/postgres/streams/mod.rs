@@ -1,8 +1,8 @@
 //! Streams in PostgreSQL, which several instances may write at once (`sql/13_streams.sql`). Each call here is one statement, one
 //! transaction and one round trip.
 //!
-//! The append worker begins streams with the batch of publications, and writes everything else with [`flush`]. It loads a stream that
-//! it takes over from another instance, and [looks](look) at the progress of the ones it has.
+//! The append worker begins streams with the batch of publications, and writes everything else with [`flush()`]. It loads a stream that
+//! it takes over from another instance, and [looks](look()) at the progress of the ones it has.
 
 mod flush;
 mod load;
