@@ -364,7 +364,7 @@ fn open_streams_are_read_whenever_the_position_of_their_log_is() {
     let survey = Broadcast::Heads(Arc::from([(channel, page(5).position)]));
     let before = ["whole to 4", "synced"];
     let after = ["whole to 4", "synced", "whole to 9"];
-    // What is ahead may be on its way: it is lost if the next look finds the same.
+    // Text that is ahead may be on its way: it is lost if the next look finds the same.
     for (found, wanted) in [(4, &before[..]), (9, &before), (9, &after)] {
         stage.broadcasts.push_back(survey.clone());
         let ticket = stream_read(&mut stage).ticket;
