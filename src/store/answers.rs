@@ -86,7 +86,7 @@ impl Answers {
 
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
-        let StreamOutput { replies, notices, news } = out;
+        let StreamOutput { replies, notices, news, heard } = out;
         for (ticket, outcome) in replies {
             self.answer(ticket.reactor, Completion::Stream { ticket, outcome });
         }
@@ -109,7 +109,7 @@ impl Answers {
             let news: Arc<[StreamNews]> = news.into();
             self.offer(&Broadcast::Streamed(Arc::clone(&news)));
             if let Some(bus) = &self.bus {
-                bus.streamed(&news);
+                bus.streamed(&own_news(&news, &heard));
             }
         }
         self.mailboxes.iter().for_each(wake);
@@ -160,6 +160,15 @@ impl Answers {
             None => self.callers.answer(completion),
         }
     }
+}
+
+/// The news without the changes by other instances.
+fn own_news(news: &Arc<[StreamNews]>, heard: &[usize]) -> Arc<[StreamNews]> {
+    if heard.is_empty() {
+        return Arc::clone(news);
+    }
+    let own = news.iter().enumerate().filter(|(place, _)| heard.binary_search(place).is_err());
+    own.map(|(_, news)| news.clone()).collect()
 }
 
 /// The streams that changed in the transaction of a batch.

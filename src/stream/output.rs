@@ -12,17 +12,25 @@ pub struct StreamOutput<T> {
     pub notices: Vec<(ProducerId, ProducerNotice)>,
     /// For readers.
     pub news: Vec<StreamNews>,
+    /// The places in `news`, in order, of changes by other instances, which have announced them to all.
+    pub heard: Vec<usize>,
 }
 
 impl<T> Default for StreamOutput<T> {
     fn default() -> StreamOutput<T> {
-        StreamOutput { replies: Vec::new(), notices: Vec::new(), news: Vec::new() }
+        let (replies, notices, news, heard) = Default::default();
+        StreamOutput { replies, notices, news, heard }
     }
 }
 
 impl<T> StreamOutput<T> {
     pub fn is_empty(&self) -> bool {
         self.replies.is_empty() && self.notices.is_empty() && self.news.is_empty()
+    }
+
+    /// The news from this place on are changes by another instance.
+    pub(super) fn note_heard(&mut self, first: usize) {
+        self.heard.extend(first..self.news.len());
     }
 
     /// Refuses a command: with a reply, or with a notice if it has no ticket.

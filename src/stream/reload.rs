@@ -80,6 +80,7 @@ impl<T: Copy> Ledger<T> {
         let Ledger { streams, settings, .. } = self;
         let Some(stream) = streams.get_mut(&id) else { return };
         let (known, next) = (stream.generation, position(stored.next()));
+        let (wanted, first) = (stream.state, out.news.len());
         let Reconciled { added, writer, given_up } = stream.reconcile(generation, stored, settings);
         stream.restarted = stream.restarted.max(restarted);
         if touched != stream.touched || writer == PiecesWriter::Elsewhere {
@@ -96,11 +97,19 @@ impl<T: Copy> Ledger<T> {
             let at = position(added.at());
             tell(News::Pieces { at, next, frames: frames::pieces(&id, generation, &added) });
         }
+        if writer == PiecesWriter::Elsewhere {
+            out.note_heard(first);
+        }
         if let Some((fault, restarts)) = given_up {
             stream.waiting.give_up(&id, fault, restarts, out);
         }
         stream.check_ending(&id, given_up.map(|(fault, _)| fault), out);
+        let first = out.news.len();
         self.take_state(&id, found.state, canceller, now, out);
+        // If it waited here too, it may have been stored by a commit without an answer.
+        if wanted != found.state {
+            out.note_heard(first);
+        }
         self.go_on(&id, now, out);
     }
 
@@ -151,6 +160,16 @@ impl<T: Copy> Ledger<T> {
     pub fn finished(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
         self.finish(id, fate, out);
         self.resume(out);
+    }
+
+    /// True if a stream is open here, and nothing says that the store has it otherwise.
+    pub fn is_current(&self, id: &StreamId) -> bool {
+        self.has(id) && !self.behind.contains(id)
+    }
+
+    /// The bytes of a stream with its text.
+    pub fn bytes_of(&self, id: &StreamId) -> usize {
+        self.streams.get(id).map_or(0, |stream| stream.counted.kept)
     }
 
     /// True if an append would be refused for its position or generation. The store may know better than the ledger, so load the

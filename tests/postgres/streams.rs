@@ -408,6 +408,39 @@ fn producer_that_moved_is_not_taken_for_lost() {
     two.close();
 }
 
+/// Its only command waits for a load, which would make the connection a producer after its end.
+#[test]
+fn producer_that_goes_at_once_after_its_first_piece_is_lost() {
+    let server = Postgres::start();
+    let settings = StreamSettings { orphan: Duration::from_secs(1), ..StreamSettings::default() };
+    let mut gone = Rig::postgres_with(store(server.url(), settings.clone())).ready();
+    let of = gone.begin("c");
+    gone.close();
+    let config = PostgresConfig { writers: 1, ..store(server.url(), settings) };
+    let mut rig = Rig::postgres_with(config).ready();
+    let held = rig.begin("d");
+    // The worker is held up by a restart, which locks, so that it finds the command and the end of the connection together.
+    let holder = server.hold(
+        "SELECT 1 FROM seawall.streams s JOIN seawall.channels c ON c.id = s.channel WHERE c.name = 'd' FOR UPDATE OF s",
+    );
+    let waits = rig.order(&held, 1, "bot", StreamOrder::Restart);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'seawall'";
+    until(SOON, "the worker waits for the lock", || server.sql(waiting) == "1");
+    // The command of a connection that has ended is not answered.
+    let _ = rig.order(&of, 2, "bot", text(0, "one"));
+    rig.detach(2);
+    drop(holder);
+    assert!(matches!(rig.outcome_of(waits), StreamOutcome::Restarted { .. }));
+    until(SOON, "the stream has ended", || rig.text(&of).is_err());
+    let marked = rig.marked(&of.channel);
+    assert_eq!((marked.len(), marked[1].1.as_str()), (2, "interrupted"));
+    assert_eq!(
+        (marked[1].2["text"].as_str(), marked[1].2["cause"].as_str()),
+        (Some("one"), Some("producer_lost"))
+    );
+    rig.close();
+}
+
 #[test]
 fn streams_of_an_instance_that_is_gone_are_ended_by_another() {
     let server = Postgres::start();

@@ -447,7 +447,7 @@ impl StreamStore {
         } else {
             self.commit(flush, now);
         }
-        let StreamOutput { replies, notices, news } = std::mem::take(&mut self.out);
+        let StreamOutput { replies, notices, news, heard: _ } = std::mem::take(&mut self.out);
         for (ticket, outcome) in replies {
             if ticket.reactor != SOCKETLESS {
                 self.answers.push((ticket.reactor, Completion::Stream { ticket, outcome }));

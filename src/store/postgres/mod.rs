@@ -202,7 +202,7 @@ impl PostgresStore {
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
-        let (of_streams, stream_workers) = stream_writers(&config.streams, writers, &streams, &answers);
+        let (of_streams, stream_workers) = stream_writers(&config, &streams, &answers, &epoch);
         let failed_writes = Arc::new(FailedWrites::default());
         let (channel, present) = (ProbeChannel::of(&config.instance), Presence::default());
         for (number, of_streams) in of_streams.into_iter().enumerate() {
@@ -230,7 +230,7 @@ impl PostgresStore {
         }
         drop(overfull);
         let cells = (&counters, &streams.counters);
-        let readers = readers(config.readers.max(1), &connect, &reads, &answers, cells, &epoch);
+        let readers = readers(&config, &connect, &reads, &answers, cells, &epoch);
         for (number, worker) in readers.into_iter().enumerate() {
             threads.push(spawn(format!("store-read-{number}"), move || worker.run())?);
         }
@@ -267,7 +267,7 @@ fn append_bounds(config: &PostgresConfig) -> AppendBounds {
 }
 
 fn readers(
-    count: usize,
+    config: &PostgresConfig,
     connect: &impl Fn(ConnectionRole) -> StoreConnection,
     reads: &Receiver<Read>,
     answers: &Answers,
@@ -282,9 +282,10 @@ fn readers(
         counters: Arc::clone(counters),
         of_streams: Arc::clone(of_streams),
         epoch: Arc::clone(epoch),
+        streams_at_once: streams::loads_at_once(config.streams.message_bytes),
         presence: presence.another(),
     };
-    (0..count).map(reader).collect()
+    (0..config.readers.max(1)).map(reader).collect()
 }
 
 /// This instance among the rows of all. Without a member nothing takes the duty of the leader.
@@ -294,17 +295,19 @@ fn origin(config: &PostgresConfig) -> u64 {
 
 /// The streams of each append worker, and the way to them.
 fn stream_writers(
-    settings: &StreamSettings,
-    writers: usize,
+    config: &PostgresConfig,
     ends: &StreamEnds,
     answers: &Answers,
+    epoch: &Arc<KnownEpoch>,
 ) -> (Vec<SharedStreamWriter>, Vec<Sender<StreamWork>>) {
+    let (settings, writers) = (&config.streams, config.writers.max(1));
     ends.counters.memory_bytes_max.store(settings.memory_bytes as u64, Ordering::Relaxed);
     let sweeps = std::iter::once(Sweeps::Yes).chain(std::iter::repeat(Sweeps::No));
     let writer = |sweeps| {
         let (sender, work) = bounded(STREAM_QUEUE.div_ceil(writers));
         let ends = StreamEnds::new(work, Arc::clone(&ends.queued_bytes), &ends.counters);
-        (SharedStreamWriter::new(share_of_streams(settings, writers), ends, answers.clone(), sweeps), sender)
+        let settings = share_of_streams(settings, writers);
+        (SharedStreamWriter::new(settings, ends, answers.clone(), Arc::clone(epoch), sweeps), sender)
     };
     sweeps.take(writers).map(writer).unzip()
 }

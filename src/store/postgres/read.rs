@@ -49,6 +49,8 @@ pub(super) struct PostgresReader {
     pub(super) of_streams: Arc<StreamCounters>,
     /// The epoch by which answers are known to come from the same logs.
     pub(super) epoch: Arc<KnownEpoch>,
+    /// Streams in one answer of the database.
+    pub(super) streams_at_once: usize,
     /// This worker among the threads that share `jobs`.
     pub(super) presence: Presence,
 }
@@ -126,7 +128,10 @@ impl PostgresReader {
             }
             Read::Stream(request) => {
                 let ticket = request.ticket;
-                let read = self.attempt(|worker| read_streams::read(&mut worker.connection, &request));
+                let read = self.attempt(|worker| {
+                    let PostgresReader { connection, epoch, streams_at_once, .. } = worker;
+                    read_streams::read(connection, epoch, *streams_at_once, &request)
+                });
                 let completion = read_streams::completion(&request, read, &self.of_streams);
                 self.answers.one(ticket.reactor, completion);
             }

@@ -1,6 +1,7 @@
 //! Reads of open streams. They are always answered from the store, because another instance may be ahead of what this one has of a stream.
 
 use super::connection::StoreConnection;
+use super::epoch::KnownEpoch;
 use super::fault::CallFault;
 use super::streams;
 use crate::job::{Completion, ReadError, StreamRequest};
@@ -19,17 +20,17 @@ pub(super) enum FoundStreams {
 
 pub(super) fn read(
     connection: &mut StoreConnection,
+    epoch: &KnownEpoch,
+    at_once: usize,
     request: &StreamRequest,
 ) -> Result<FoundStreams, CallFault> {
-    let open = streams::read_open(connection, &request.channel, request.offset)?;
-    let Some(offset) = request.offset.filter(|_| open.is_empty()) else {
-        return Ok(FoundStreams::Open(open));
+    let Some(offset) = request.offset else {
+        return streams::read_open(connection, epoch, &request.channel, at_once).map(FoundStreams::Open);
     };
     let id = StreamId { channel: request.channel.clone(), offset };
-    Ok(match streams::load(connection, &[id])?.pop() {
-        Some(Loaded::Ended(fate, _)) => FoundStreams::Ended(fate),
-        // It began between the two reads.
+    Ok(match streams::read_one(connection, epoch, &id)? {
         Some(Loaded::Open(stream)) => FoundStreams::Open(vec![*stream]),
+        Some(Loaded::Ended(fate, _)) => FoundStreams::Ended(fate),
         Some(Loaded::Absent) | None => FoundStreams::Open(Vec::new()),
     })
 }

@@ -15,6 +15,8 @@ mod times;
 
 pub(super) use times::Sweeps;
 
+use super::epoch::KnownEpoch;
+use super::streams::loads_at_once;
 use super::timing::monotonic;
 use crate::clock::Moment;
 use crate::job::Ticket;
@@ -36,9 +38,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use times::LookTimes;
 
-/// Streams loaded by one statement: each has at most a message of text, and some more that restarts have given up.
-const LOADS_AT_ONCE: usize = 64;
-
 /// The streams of one worker.
 pub(super) struct SharedStreamWriter {
     ledger: Ledger<Ticket>,
@@ -57,6 +56,10 @@ pub(super) struct SharedStreamWriter {
     ended: EndedStreams,
     holds: Holds,
     late_share: LateShare,
+    /// The epoch by which loads are known to come from the same logs.
+    epoch: Arc<KnownEpoch>,
+    /// Streams that one statement loads. Fewer after one that failed.
+    loads_at_once: usize,
     times: LookTimes,
     shown: Gauges,
     /// Where the moments of the ledger begin.
@@ -77,12 +80,12 @@ impl SharedStreamWriter {
         settings: StreamSettings,
         ends: StreamEnds,
         answers: Answers,
+        epoch: Arc<KnownEpoch>,
         sweeps: Sweeps,
     ) -> SharedStreamWriter {
         let StreamEnds { work, queued_bytes, counters } = ends;
         SharedStreamWriter {
             ledger: Ledger::of_several(settings.clone(), Moment::ZERO),
-            settings,
             work,
             early: None,
             queued_bytes,
@@ -94,9 +97,12 @@ impl SharedStreamWriter {
             ended: EndedStreams::default(),
             holds: Holds::default(),
             late_share: LateShare::default(),
+            epoch,
+            loads_at_once: loads_at_once(settings.message_bytes),
             times: LookTimes::new(sweeps),
             shown: Gauges::default(),
             origin: monotonic(),
+            settings,
         }
     }
 

@@ -38,8 +38,8 @@ BEGIN
 END
 $load_streams$;
 
--- The same of all open streams of a channel, or of one of them.
-CREATE FUNCTION seawall.load_open(in_name text, in_offset bigint) RETURNS TABLE (
+-- The same of the first open streams of a channel after an offset.
+CREATE FUNCTION seawall.load_open(in_name text, in_after bigint, in_most bigint) RETURNS TABLE (
     status smallint, "offset" bigint, author text, asker text, canceller text, options text, gen integer, state smallint,
     touched bigint, age bigint, begun text, next integer, body bytea, restarted bigint,
     edit bigint, mark smallint, stamp bigint)
@@ -54,9 +54,10 @@ AS $load_open$
 DECLARE
     offsets bigint[];
 BEGIN
-    SELECT array_agg(s."offset" ORDER BY s."offset") INTO offsets
-        FROM seawall.channels c JOIN seawall.streams s ON s.channel = c.id AND s.kept_until IS NULL
-        WHERE c.name = in_name AND (in_offset IS NULL OR s."offset" = in_offset);
+    SELECT array_agg(o."offset" ORDER BY o."offset") INTO offsets FROM (
+        SELECT s."offset" FROM seawall.channels c JOIN seawall.streams s ON s.channel = c.id AND s.kept_until IS NULL
+        WHERE c.name = in_name AND s."offset" > in_after ORDER BY s."offset" LIMIT in_most
+    ) o;
     IF offsets IS NOT NULL THEN
         RETURN QUERY SELECT * FROM seawall.load_streams(array_fill(in_name, ARRAY[cardinality(offsets)]), offsets);
     END IF;

@@ -79,7 +79,7 @@ impl SharedStreamWriter {
             return;
         }
         let ids: Vec<StreamId> = repeated.iter().map(|(_, begin)| begin.id.clone()).collect();
-        let found: AHashMap<StreamId, LoadOutcome> = self.load(&ids, connection).into_iter().collect();
+        let found: AHashMap<StreamId, LoadOutcome> = self.refresh(&ids, connection).into_iter().collect();
         for (at, begin) in repeated {
             if let (Some(settled), Some(waiting)) = (settled.get_mut(at), batch.get(at)) {
                 self.attach(begin, &found, waiting, &mut settled.outcome);

@@ -4,7 +4,8 @@ use super::super::connection::StoreConnection;
 use super::super::fault::{CallFault, Fate};
 use super::super::streams;
 use super::super::timing::monotonic;
-use super::{LOADS_AT_ONCE, SharedStreamWriter};
+use super::SharedStreamWriter;
+use crate::id::{ProducerId, UserName};
 use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
 use crate::metrics::store::bump;
 use crate::store::outcome::RETRY_MS;
@@ -14,6 +15,7 @@ use crate::wire::stream::{Piece, ProducerNotice, StreamEnd, StreamFault, StreamI
 use ahash::{AHashMap, AHashSet};
 use crossbeam_channel::{TryRecvError, never};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Commands that are taken between two commits: a millisecond or two of work.
@@ -21,11 +23,19 @@ const WORK_AT_ONCE: usize = 4_096;
 /// Times of one flush whose latency is measured.
 const LATENCIES: usize = 32;
 
-/// Commands that wait for a load of their stream, in order.
+/// Work that waits for loads, in order.
 #[derive(Default)]
-struct UnsureJobs {
-    jobs: Vec<StreamJob>,
+struct Unsure {
+    work: Vec<UnsureWork>,
+    /// The streams of its commands.
     ids: AHashSet<StreamId>,
+}
+
+enum UnsureWork {
+    /// A command that waits for a load of its stream.
+    Job(StreamJob),
+    /// The end of a connection, after its commands: each of them makes the connection a producer.
+    Detach(ProducerId),
 }
 
 /// The outcome of a load.
@@ -55,7 +65,7 @@ impl SharedStreamWriter {
         if self.early.is_none() && self.work.is_empty() {
             return;
         }
-        let (mut unsure, mut has_pieces) = (UnsureJobs::default(), false);
+        let (mut unsure, mut has_pieces) = (Unsure::default(), false);
         for _ in 0..WORK_AT_ONCE {
             let Some(work) = self.early.take().or_else(|| self.work.try_recv().ok()) else { break };
             self.queued_bytes.fetch_sub(work.bytes(), Ordering::AcqRel);
@@ -69,11 +79,16 @@ impl SharedStreamWriter {
                     }
                     self.take(job, &mut unsure);
                 }
-                StreamWork::Detach { producer } => self.ledger.detach(producer, self.now()),
+                StreamWork::Detach { producer } if unsure.work.is_empty() => {
+                    self.ledger.detach(producer, self.now());
+                }
+                StreamWork::Detach { producer } => unsure.work.push(UnsureWork::Detach(producer)),
                 StreamWork::Hint { id } => self.ledger.suspect(&id),
             }
         }
-        self.load_for(unsure.jobs, connection);
+        if !unsure.work.is_empty() {
+            self.load_for(unsure.work, connection);
+        }
         self.catch_up(connection);
         if has_pieces && self.ledger.has_waiting() && self.taken.len() < LATENCIES {
             self.taken.push(monotonic());
@@ -82,10 +97,10 @@ impl SharedStreamWriter {
     }
 
     /// Gives a command to the ledger, or puts it behind the ones that wait for a load. The commands about a stream keep their order.
-    fn take(&mut self, job: StreamJob, unsure: &mut UnsureJobs) {
+    fn take(&mut self, job: StreamJob, unsure: &mut Unsure) {
         if self.needs_load(&job) || !unsure.ids.is_empty() && unsure.ids.contains(&job.id) {
             unsure.ids.insert(job.id.clone());
-            return unsure.jobs.push(job);
+            return unsure.work.push(UnsureWork::Job(job));
         }
         let now = self.now();
         // Its stream is open, or it only attaches to one that has ended.
@@ -106,33 +121,109 @@ impl SharedStreamWriter {
     }
 
     /// Loads the streams of these commands, and carries the commands out.
-    fn load_for(&mut self, unsure: Vec<StreamJob>, connection: &mut StoreConnection) {
-        if unsure.is_empty() {
-            return;
-        }
+    fn load_for(&mut self, unsure: Vec<UnsureWork>, connection: &mut StoreConnection) {
+        let (mut outcomes, mut wanted) = (AHashMap::new(), Vec::new());
         let now = self.now();
-        let mut outcomes = AHashMap::new();
-        let mut wanted = AHashSet::new();
-        for StreamJob { id, user, .. } in &unsure {
-            if outcomes.contains_key(id) || wanted.contains(id) {
+        for work in &unsure {
+            let UnsureWork::Job(StreamJob { id, user, .. }) = work else { continue };
+            if outcomes.contains_key(id) {
                 continue;
             }
-            if let Some(fate) = self.ended.find(id).filter(|_| !self.ledger.has(id)) {
-                outcomes.insert(id.clone(), LoadOutcome::Ended(Some(fate)));
-            } else if self.late_share.take(user, now) {
-                wanted.insert(id.clone());
-            } else {
-                outcomes.insert(id.clone(), LoadOutcome::NotTried);
-            }
+            let outcome = match self.ended.find(id).filter(|_| !self.ledger.has(id)) {
+                Some(fate) => LoadOutcome::Ended(Some(fate)),
+                None if self.late_share.take(user, now) => {
+                    wanted.push((id.clone(), user.clone()));
+                    LoadOutcome::NotTried
+                }
+                None => LoadOutcome::NotTried,
+            };
+            outcomes.insert(id.clone(), outcome);
         }
-        outcomes.extend(self.load(&wanted.into_iter().collect::<Vec<_>>(), connection));
-        for job in unsure {
-            let outcome = outcomes.get(&job.id).copied().unwrap_or(LoadOutcome::Failed);
-            self.carry_out(job, outcome);
+        outcomes.extend(self.load_in_share(wanted, connection));
+        for work in unsure {
+            match work {
+                UnsureWork::Job(job) => {
+                    let outcome = outcomes.get(&job.id).copied().unwrap_or(LoadOutcome::Failed);
+                    self.carry_out(job, outcome);
+                }
+                UnsureWork::Detach(producer) => self.ledger.detach(producer, self.now()),
+            }
         }
         for id in outcomes.keys() {
             self.ledger.release(id, &mut self.out);
         }
+    }
+
+    /// Brings streams up to date for commands, as long as their users have bytes left.
+    fn load_in_share(
+        &mut self,
+        wanted: Vec<(StreamId, UserName)>,
+        connection: &mut StoreConnection,
+    ) -> Vec<(StreamId, LoadOutcome)> {
+        let users: AHashMap<StreamId, UserName> = wanted.iter().cloned().collect();
+        let ids: Vec<StreamId> = wanted.into_iter().map(|(id, _)| id).collect();
+        let (mut outcomes, mut left) = self.compare(&ids, connection);
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(self.loads_at_once));
+            let may_read = |id: &StreamId| users.get(id).is_some_and(|user| self.late_share.may_read(user));
+            let (load, late): (Vec<StreamId>, Vec<StreamId>) = left.into_iter().partition(may_read);
+            outcomes.extend(late.into_iter().map(|id| (id, LoadOutcome::NotTried)));
+            outcomes.extend(self.load(&load, connection));
+            for (id, user) in load.iter().filter_map(|id| users.get_key_value(id)) {
+                self.late_share.was_read(user, self.ledger.bytes_of(id));
+            }
+            left = rest;
+        }
+        outcomes
+    }
+
+    /// Brings streams up to date.
+    pub(super) fn refresh(
+        &mut self,
+        ids: &[StreamId],
+        connection: &mut StoreConnection,
+    ) -> Vec<(StreamId, LoadOutcome)> {
+        let (mut outcomes, left) = self.compare(ids, connection);
+        outcomes.extend(self.load(&left, connection));
+        outcomes
+    }
+
+    /// Compares the streams that are open here with the store. A look is much less than the text. Returns the outcomes that are
+    /// known by it, and the streams to load.
+    fn compare(
+        &mut self,
+        ids: &[StreamId],
+        connection: &mut StoreConnection,
+    ) -> (Vec<(StreamId, LoadOutcome)>, Vec<StreamId>) {
+        let (open, mut left): (Vec<StreamId>, Vec<StreamId>) =
+            ids.iter().cloned().partition(|id| self.ledger.is_current(id));
+        let mut outcomes = Vec::with_capacity(open.len());
+        if open.is_empty() {
+            return (outcomes, left);
+        }
+        let looks = match self.trusts_logs() {
+            true => call(connection, |connection| streams::look(connection, &open)).ok(),
+            false => None,
+        };
+        let Some(looks) = looks else {
+            self.late_share.give_up();
+            outcomes.extend(open.into_iter().map(|id| (id, LoadOutcome::Failed)));
+            return (outcomes, left);
+        };
+        let now = self.now();
+        for (id, look) in open.into_iter().zip(looks) {
+            self.ledger.looked(&id, look, now, &mut self.out);
+            match self.ledger.is_current(&id) {
+                true => outcomes.push((id, LoadOutcome::Open)),
+                false => left.push(id),
+            }
+        }
+        (outcomes, left)
+    }
+
+    /// False if the logs may be older than what clients have seen: nothing of them is shown then.
+    fn trusts_logs(&self) -> bool {
+        !self.epoch.is_replaced() && self.epoch.loss().is_none()
     }
 
     /// Loads streams, and gives them to the ledger.
@@ -142,14 +233,26 @@ impl SharedStreamWriter {
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, LoadOutcome)> {
         let mut outcomes = Vec::with_capacity(ids.len());
-        for some in ids.chunks(LOADS_AT_ONCE) {
-            match call(connection, |connection| streams::load(connection, some)) {
+        let mut left = ids;
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(left.len().min(self.loads_at_once));
+            left = rest;
+            if !connection.is_up() || !self.trusts_logs() {
+                outcomes.extend(some.iter().map(|id| (id.clone(), LoadOutcome::Failed)));
+                continue;
+            }
+            let epoch = Arc::clone(&self.epoch);
+            match call(connection, |connection| streams::load(connection, &epoch, some)) {
                 Ok(loaded) => {
+                    let most = streams::loads_at_once(self.settings.message_bytes);
+                    self.loads_at_once = (self.loads_at_once * 2).min(most);
                     for (id, loaded) in some.iter().zip(loaded) {
                         outcomes.push((id.clone(), self.take_loaded(id, loaded, connection)));
                     }
                 }
                 Err(_) => {
+                    // The answer may have been too much.
+                    self.loads_at_once = (self.loads_at_once / 2).max(1);
                     self.late_share.give_up();
                     outcomes.extend(some.iter().map(|id| (id.clone(), LoadOutcome::Failed)));
                 }
@@ -221,8 +324,8 @@ impl SharedStreamWriter {
 
     /// Loads the streams that the store may have otherwise than the ledger.
     pub(super) fn catch_up(&mut self, connection: &mut StoreConnection) {
-        while connection.is_up() {
-            let ids: Vec<StreamId> = self.ledger.behind().take(LOADS_AT_ONCE).cloned().collect();
+        while connection.is_up() && self.trusts_logs() {
+            let ids: Vec<StreamId> = self.ledger.behind().take(self.loads_at_once).cloned().collect();
             if ids.is_empty() {
                 return;
             }

@@ -1,58 +1,122 @@
 //! Streams with their texts, as the store has them.
 
 use super::super::connection::StoreConnection;
+use super::super::epoch::KnownEpoch;
 use super::super::fault::CallFault;
 use super::flush::stream_end;
 use super::options::stream_options;
 use super::params::{IdColumns, unsigned};
-use crate::id::{ChannelName, Offset, UserName};
-use crate::net::postgres::Row;
+use crate::health::finding::{Cause, Fault};
+use crate::id::{ChannelName, Epoch, Offset, UserName};
+use crate::net::postgres::{Param, Row};
 use crate::net::trouble::Trouble;
-use crate::store::columns::{integer, natural};
+use crate::store::columns::natural;
 use crate::stream::{EndFate, Loaded, LoadedStream, PartRow, StoredStream, Touched};
 use crate::wire::stream::{Generation, Position, StreamId, StreamOptions, StreamState};
 use postgres_types::Type;
 use std::time::Duration;
 
-const LOAD: &str = "SELECT * FROM seawall.load_streams($1, $2)";
-const READ_OPEN: &str = "SELECT * FROM seawall.load_open($1, $2)";
+/// With the epoch of the same snapshot, and the proof that no standby answered, which may lag: a pooler can send reads to one.
+const LOAD: &str = "SELECT l.*, (SELECT m.value FROM seawall.meta m WHERE m.name = 'epoch'), NOT pg_catalog.pg_is_in_recovery()
+     FROM seawall.load_streams($1, $2) l";
+/// The same, and one row of them alone if there is no stream.
+const LOAD_OPEN: &str = "SELECT l.*, m.value, NOT pg_catalog.pg_is_in_recovery()
+     FROM (SELECT value FROM seawall.meta WHERE name = 'epoch') m
+     LEFT JOIN seawall.load_open($1, $2, $3) l ON true ORDER BY l.\"offset\"";
+
+/// Streams in one answer, whatever their texts are.
+const LOADS_MAX: usize = 64;
+/// The bytes that the texts of one answer should not exceed: less than [`ANSWER_BYTES_MAX`](super::super::connection) by much.
+const LOAD_BYTES: usize = 16 << 20;
+
+/// The number of streams that are loaded at once, where a text has at most `message_bytes`. With its events it may take twice that.
+pub(in crate::store::postgres) fn loads_at_once(message_bytes: usize) -> usize {
+    (LOAD_BYTES / (2 * message_bytes).max(1)).clamp(1, LOADS_MAX)
+}
 
 /// Loads streams, in the order of `ids`. All of their texts are in one answer, so the caller bounds their number.
 pub(in crate::store::postgres) fn load(
     connection: &mut StoreConnection,
+    epoch: &KnownEpoch,
     ids: &[StreamId],
 ) -> Result<Vec<Loaded>, CallFault> {
     let rows = connection.query(LOAD, &IdColumns::of(ids.iter()).params())?;
+    in_order(&rows, epoch, ids)
+}
+
+/// The same of one stream for a reader, over a second connection if the first one turns out to be dead.
+pub(in crate::store::postgres) fn read_one(
+    connection: &mut StoreConnection,
+    epoch: &KnownEpoch,
+    id: &StreamId,
+) -> Result<Option<Loaded>, CallFault> {
+    let ids = std::slice::from_ref(id);
+    let rows = connection.read(LOAD, &IdColumns::of(ids.iter()).params())?;
+    Ok(in_order(&rows, epoch, ids)?.pop())
+}
+
+fn in_order(rows: &[Row], epoch: &KnownEpoch, ids: &[StreamId]) -> Result<Vec<Loaded>, CallFault> {
     if rows.len() != ids.len() {
         return Err(CallFault::incomplete());
+    }
+    if !ids.is_empty() {
+        check_source(rows, epoch)?;
     }
     let loaded = rows.iter().zip(ids).map(|(row, id)| loaded(row, &id.channel));
     loaded.collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
 }
 
-/// Reads the open streams of a channel, or one of them, in the order of their begins.
+/// Reads the open streams of a channel, in the order of their begins, some at a time.
 pub(in crate::store::postgres) fn read_open(
     connection: &mut StoreConnection,
+    epoch: &KnownEpoch,
     channel: &ChannelName,
-    only: Option<Offset>,
+    at_once: usize,
 ) -> Result<Vec<LoadedStream>, CallFault> {
-    let only = only.map(|offset| integer(offset.0));
-    let rows = connection.read(READ_OPEN, &[(&channel.as_str(), Type::TEXT), (&only, Type::INT8)])?;
-    let mut open = Vec::with_capacity(rows.len());
-    for row in &rows {
-        match loaded(row, channel).map_err(|error| CallFault::garbled(&error))? {
-            Loaded::Open(stream) => open.push(*stream),
-            Loaded::Ended(..) | Loaded::Absent => {}
+    let most = i64::try_from(at_once).unwrap_or(i64::MAX);
+    let (mut open, mut after) = (Vec::new(), 0);
+    loop {
+        let params: [Param<'_>; 3] =
+            [(&channel.as_str(), Type::TEXT), (&after, Type::INT8), (&most, Type::INT8)];
+        let rows = connection.read(LOAD_OPEN, &params)?;
+        check_source(&rows, epoch)?;
+        for row in &rows {
+            match loaded(row, channel).map_err(|error| CallFault::garbled(&error))? {
+                Loaded::Open(stream) => open.push(*stream),
+                Loaded::Ended(..) | Loaded::Absent => {}
+            }
+        }
+        let last: Option<i64> = match rows.last() {
+            Some(row) => row.try_get(1).map_err(|error| CallFault::garbled(&error))?,
+            None => None,
+        };
+        match last {
+            Some(last) if rows.len() >= at_once => after = last,
+            Some(_) | None => return Ok(open),
         }
     }
-    Ok(open)
+}
+
+/// An older state than the one that readers have seen would retract text. One statement reads one epoch.
+fn check_source(rows: &[Row], epoch: &KnownEpoch) -> Result<(), CallFault> {
+    let Some(first) = rows.first() else { return Err(CallFault::incomplete()) };
+    let source = || -> Result<(i64, bool), Trouble> { Ok((first.try_get(17)?, first.try_get(18)?)) };
+    let (found, is_primary) = source().map_err(|error| CallFault::garbled(&error))?;
+    if !is_primary {
+        let text = "a standby answered a read of streams, and it may lag";
+        return Err(CallFault::not_sent(Cause::new(
+            Fault::Standby,
+            text,
+            "the server that the URL or the pooler names",
+        )));
+    }
+    epoch.meet(Epoch(found as u32))
 }
 
 fn loaded(row: &Row, channel: &ChannelName) -> Result<Loaded, Trouble> {
-    let status: i16 = row.try_get(0)?;
-    match status {
-        1 => Ok(open(row, channel)?.map_or(Loaded::Absent, |stream| Loaded::Open(Box::new(stream)))),
-        2 => {
+    match row.try_get::<Option<i16>>(0)? {
+        Some(1) => Ok(open(row, channel)?.map_or(Loaded::Absent, |stream| Loaded::Open(Box::new(stream)))),
+        Some(2) => {
             let edit = Offset(natural(row.try_get(14)?));
             let (end, time_ms) = (stream_end(row.try_get(15)?), natural(row.try_get(16)?));
             Ok(end.map_or(Loaded::Absent, |end| Loaded::Ended(EndFate { end, edit }, Some(time_ms))))
@@ -90,4 +154,14 @@ fn open(row: &Row, channel: &ChannelName) -> Result<Option<LoadedStream>, Troubl
         parts: if next == Position::ZERO { Vec::new() } else { vec![part] },
         restarted: row.try_get::<Option<i64>>(13)?.map_or(0, |bytes| natural(bytes) as usize),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longer_messages_are_loaded_fewer_at_once() {
+        assert_eq!([64 << 10, 512 << 10, 16 << 20].map(loads_at_once), [64, 16, 1]);
+    }
 }

@@ -15,7 +15,7 @@ mod sweep;
 mod tests;
 
 pub(super) use flush::{StoredFlush, flush};
-pub(super) use load::{load, read_open};
+pub(super) use load::{load, loads_at_once, read_one, read_open};
 pub(super) use look::{look, touch};
 pub(super) use options::options_column;
 pub(super) use reap::{Reaped, forget_parts, reap_parts};

@@ -341,10 +341,11 @@ impl World {
                 ProducerNotice::Refused { .. } | ProducerNotice::Cancel { .. } => {}
             }
         }
-        // The bus loses the news for one of the others.
+        // The bus loses the news for one of the others, and has none of what others wrote.
         for (place, news) in out.news.iter().enumerate() {
             for (index, reader) in self.readers.iter_mut().enumerate() {
-                let is_lost = index != at && (index + place).is_multiple_of(3);
+                let is_lost =
+                    index != at && ((index + place).is_multiple_of(3) || out.heard.contains(&place));
                 if !is_lost && reader.read(news) {
                     reader.streams.remove(&news.id.offset.0);
                 }

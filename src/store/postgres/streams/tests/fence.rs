@@ -1,10 +1,11 @@
 //! Two writers of one stream: the position is the lock.
 
-use super::super::{look, read_open};
+use super::super::super::epoch::KnownEpoch;
+use super::super::{load, look, read_one, read_open};
 use super::support::{
     Store, fence, fence_at, id, name, restart, restarts, row, rows, state, states, text_of, user, write,
 };
-use crate::stream::{RestartFate, RowFate, StateFate, Touched};
+use crate::stream::{Loaded, RestartFate, RowFate, StateFate, Touched};
 use crate::wire::stream::StreamState;
 
 #[test]
@@ -98,14 +99,37 @@ fn look_and_reads_have_what_is_committed() {
     assert_eq!(next(0), Some((1, 3, StreamState::Streaming)));
     assert_eq!(next(2), Some((1, 12, StreamState::Streaming)));
     assert_eq!((next(1), next(3)), (None, None));
-    let open = read_open(&mut store.connection, &name("c"), None).expect("a read");
+    let epoch = KnownEpoch::default();
+    let mut read =
+        |channel, at_once| read_open(&mut store.connection, &epoch, &name(channel), at_once).expect("a read");
+    assert_eq!((read("c", 1).len(), read("c", 2).len()), (2, 2), "some at a time");
+    assert!(read("nothing", 64).is_empty());
+    let open = read("c", 64);
     let texts: Vec<String> = open.iter().map(text_of).collect();
     assert_eq!(texts, ["one and more", "two"]);
     assert_eq!(open[0].stream.id, first);
     assert_eq!(&*open[0].stream.begun, r#"{"agent":"triage"}"#);
     assert_eq!((open[0].stream.author.as_str(), &open[0].stream.options.asker), ("bot", &Some(user("ann"))));
     assert_eq!(open[0].stream.options.idle_ms, Some(50_000));
-    let one = read_open(&mut store.connection, &name("c"), Some(second.offset)).expect("a read");
-    assert_eq!(one.iter().map(text_of).collect::<Vec<_>>(), ["two"]);
-    assert!(read_open(&mut store.connection, &name("nothing"), None).expect("a read").is_empty());
+    let one = read_one(&mut store.connection, &epoch, &second).expect("a read");
+    assert!(matches!(one, Some(Loaded::Open(stream)) if text_of(&stream) == "two"));
+}
+
+/// Other logs may have less of a stream than its readers have seen.
+#[test]
+fn texts_are_not_read_from_logs_of_another_epoch() {
+    let mut store = Store::start();
+    let stream = store.begin("c");
+    let epoch = KnownEpoch::default();
+    let ids = [stream.clone()];
+    assert!(load(&mut store.connection, &epoch, &ids).is_ok());
+    store.sql("UPDATE seawall.meta SET value = value + 1 WHERE name = 'epoch'");
+    let other = KnownEpoch::default();
+    assert!(load(&mut store.connection, &other, &ids).is_ok());
+    assert!(load(&mut store.connection, &epoch, &ids).is_err());
+    assert!(read_one(&mut store.connection, &epoch, &stream).is_err());
+    for channel in ["c", "nothing"] {
+        assert!(read_open(&mut store.connection, &other, &name(channel), 64).is_ok());
+        assert!(read_open(&mut store.connection, &epoch, &name(channel), 64).is_err());
+    }
 }

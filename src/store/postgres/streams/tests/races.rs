@@ -2,6 +2,7 @@
 //! no deadlock.
 
 use super::super::super::connection::StoreConnection;
+use super::super::super::epoch::KnownEpoch;
 use super::super::super::fault::{CallFault, Fate};
 use super::super::load;
 use super::support::{Store, begin, commit, delete, edit, end, fence, id, restart, row, state, write};
@@ -120,7 +121,9 @@ impl Writer {
     }
 
     fn read_again(&mut self, lost: &[StreamId]) {
-        let Some(loaded) = settled(|| load(&mut self.connection, lost)) else { return };
+        let Some(loaded) = settled(|| load(&mut self.connection, &KnownEpoch::default(), lost)) else {
+            return;
+        };
         for (id, loaded) in lost.iter().zip(loaded) {
             let known = match loaded {
                 Loaded::Open(stream) => {

@@ -2,6 +2,7 @@
 
 use super::super::super::batch::{self, AppendBounds, SettledAppend};
 use super::super::super::connection::{ConnectionRole, ServerTarget, StoreConnection};
+use super::super::super::epoch::KnownEpoch;
 use super::super::super::fault::CallFault;
 use super::super::{StoredFlush, flush, load};
 use super::servers::Postgres;
@@ -63,7 +64,8 @@ impl Store {
     }
 
     pub(super) fn load(&mut self, id: &StreamId) -> Loaded {
-        let mut loaded = load(&mut self.connection, std::slice::from_ref(id)).expect("loaded");
+        let mut loaded =
+            load(&mut self.connection, &KnownEpoch::default(), std::slice::from_ref(id)).expect("loaded");
         assert_eq!(loaded.len(), 1);
         loaded.remove(0)
     }
