@@ -1,5 +1,7 @@
 //! Names and identifiers: newtypes, so that no two can be confused.
 
+pub mod pattern;
+
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;

@@ -13,7 +13,7 @@
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
 //! | 3 | `session` | one connection's life, which asks the floors below |
-//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo`, `alert`, `flag`, `client_error`, `stream` | decisions: no I/O, clock, randomness, logging or counting |
+//! | 2 | `hub`, `follow`, `health`, `auth`, `admission`, `drain`, `roster`, `cluster`, `slo`, `alert`, `flag`, `client_error`, `stream`, `relay` | decisions: no I/O, clock, randomness, logging or counting |
 //! | 1 | `wire` | bytes to values and back |
 //! | 0 | `limits`, `id`, `close`, `clock`, `random`, `rate`, `backoff` | vocabulary |
 //!
@@ -82,6 +82,7 @@ pub mod rate;
 pub mod reactor;
 pub mod rebalance;
 pub mod registry;
+pub mod relay;
 pub mod roster;
 pub mod session;
 pub mod slo;

@@ -4,8 +4,9 @@
 //! naive reader of the claim grants it.
 
 use super::reader::Members;
-use seawall::auth::permission::{PATTERNS_MAX, Permissions, Right};
+use seawall::auth::permission::{Permissions, Right};
 use seawall::id::ChannelName;
+use seawall::id::pattern::PATTERNS_MAX;
 use serde_json::value::RawValue;
 
 /// Checks the property above.

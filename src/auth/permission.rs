@@ -2,20 +2,12 @@
 //!
 //! A token lists patterns and the rights on the channels that match. Rights only add up: no entry takes a right away,
 //! so the order of the patterns does not matter.
-//!
-//! Personal channels (`$user:…`) are matched only by patterns that begin with `$user:`. A token for `*` would otherwise read
-//! the messages of every user.
 
-use crate::id::{CHANNEL_BYTES_MAX, ChannelName, PERSONAL_PREFIX};
+use crate::id::ChannelName;
+use crate::id::pattern::{ChannelPattern, PATTERNS_MAX, PatternFault};
 use crate::wire::push::RightsText;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-/// The bound on patterns in one token. Every publish and subscribe searches them.
-pub const PATTERNS_MAX: usize = 256;
-/// The bound on the bytes of one pattern, including `*`. It equals that of a channel name, because a longer pattern
-/// matches nothing.
-pub const PATTERN_BYTES_MAX: usize = CHANNEL_BYTES_MAX;
 
 /// A right on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,10 +102,19 @@ pub enum ClaimFault {
     Shape,
     /// The claim has more than [`PATTERNS_MAX`] entries.
     TooMany,
-    /// A pattern is longer than [`PATTERN_BYTES_MAX`].
+    /// A pattern is longer than [`PATTERN_BYTES_MAX`](crate::id::pattern::PATTERN_BYTES_MAX).
     PatternTooLong,
     /// A pattern is neither a channel name, nor the beginning of one followed by `*`, nor `*`.
     Pattern,
+}
+
+impl From<PatternFault> for ClaimFault {
+    fn from(fault: PatternFault) -> ClaimFault {
+        match fault {
+            PatternFault::TooLong => ClaimFault::PatternTooLong,
+            PatternFault::Form => ClaimFault::Pattern,
+        }
+    }
 }
 
 /// The rights that one token grants.
@@ -137,25 +138,18 @@ enum Creators {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Grant {
-    pattern: Pattern,
+    pattern: ChannelPattern,
     rights: u8,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Name(Box<str>),
-    /// The text before the `*`; empty for `*` alone, which matches no personal channel.
-    Prefix(Box<str>),
 }
 
 /// Channel patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patterns(Box<[Pattern]>);
+pub struct Patterns(Box<[ChannelPattern]>);
 
 impl Permissions {
     /// Reading and writing one channel, and nothing else.
     pub fn of_canary(channel: &ChannelName) -> Permissions {
-        let pattern = Pattern::Name(Box::from(channel.as_str()));
+        let pattern = ChannelPattern::of(channel);
         let rights = Right::Subscribe.bit() | Right::Publish.bit() | Right::Create.bit();
         Permissions(Grants::Listed(Box::new([Grant { pattern, rights }]), Creators::Listed))
     }
@@ -167,7 +161,8 @@ impl Patterns {
         if patterns.len() > PATTERNS_MAX {
             return Err(ClaimFault::TooMany);
         }
-        patterns.iter().map(|pattern| Pattern::parse(pattern)).collect::<Result<_, _>>().map(Patterns)
+        let read = patterns.iter().map(|pattern| ChannelPattern::parse(pattern));
+        read.collect::<Result<_, _>>().map(Patterns).map_err(ClaimFault::from)
     }
 
     /// True if one of them matches the channel.
@@ -185,33 +180,7 @@ impl Grant {
         let entry: ClaimEntry = serde_json::from_str(json.get()).map_err(|_| ClaimFault::Shape)?;
         let known = entry.rights.iter().filter_map(|name| Right::parse(name));
         let rights = known.fold(0, |bits, right| bits | right.bit());
-        Ok(Grant { pattern: Pattern::parse(&entry.pattern)?, rights })
-    }
-}
-
-impl Pattern {
-    fn parse(text: &str) -> Result<Pattern, ClaimFault> {
-        if text.len() > PATTERN_BYTES_MAX {
-            return Err(ClaimFault::PatternTooLong);
-        }
-        let (name, pattern) = match text.strip_suffix('*') {
-            Some("") => return Ok(Pattern::Prefix(Box::from(""))),
-            Some(prefix) => (prefix, Pattern::Prefix(Box::from(prefix))),
-            None => (text, Pattern::Name(Box::from(text))),
-        };
-        let is_all_personal = text.len() > name.len() && name == PERSONAL_PREFIX;
-        if !is_all_personal {
-            ChannelName::check(name).map_err(|_| ClaimFault::Pattern)?;
-        }
-        Ok(pattern)
-    }
-
-    fn matches(&self, channel: &ChannelName) -> bool {
-        match self {
-            Pattern::Name(name) => **name == *channel.as_str(),
-            Pattern::Prefix(prefix) if prefix.is_empty() => !channel.is_personal(),
-            Pattern::Prefix(prefix) => channel.as_str().starts_with(&**prefix),
-        }
+        Ok(Grant { pattern: ChannelPattern::parse(&entry.pattern)?, rights })
     }
 }
 
@@ -225,12 +194,11 @@ struct ClaimEntry {
 impl Permissions {
     /// The approximate heap size, for caches that bound it.
     pub fn bytes(&self) -> usize {
-        let text = |grant: &Grant| match &grant.pattern {
-            Pattern::Name(text) | Pattern::Prefix(text) => text.len(),
-        };
         match &self.0 {
             Grants::Everything => 0,
-            Grants::Listed(grants, _) => grants.iter().map(|grant| size_of::<Grant>() + text(grant)).sum(),
+            Grants::Listed(grants, _) => {
+                grants.iter().map(|grant| size_of::<Grant>() + grant.pattern.heap_bytes()).sum()
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::job::alerts::{NotifyEnds, NotifyJob, NotifyResult};
 use crate::net::dial::{AddressRule, Dialer};
 use crate::net::http_client::HttpClient;
 use crate::net::tls::TlsTrust;
+use crate::wire::webhook::WebhookKey;
 use parking_lot::Mutex;
 use std::io;
 use std::net::IpAddr;
@@ -25,7 +26,7 @@ use std::thread::Builder;
 
 /// True exactly if the text is a secret of a signed webhook: `whsec_` and 24 to 64 bytes in base64.
 pub fn is_webhook_secret(text: &str) -> bool {
-    webhook::key(text).is_some()
+    WebhookKey::parse(text).is_some()
 }
 
 /// Starts the thread of one channel. It ends when the thread `slo` has ended.

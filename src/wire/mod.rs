@@ -36,3 +36,4 @@ pub mod stats;
 pub mod stream;
 pub mod upgrade;
 pub mod user_fields;
+pub mod webhook;

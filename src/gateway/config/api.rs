@@ -6,7 +6,7 @@ use super::raw::{RawValue, TableReader, one_of};
 use super::secret_file::{self, SecretFile};
 use crate::admin::{BEARER_BYTES, is_bearer};
 use crate::auth::api_key::{ApiKey, ApiRates, ApiRight, Authorship};
-use crate::auth::permission::{PATTERN_BYTES_MAX, PATTERNS_MAX};
+use crate::id::pattern::{PATTERN_BYTES_MAX, PATTERNS_MAX};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use zeroize::Zeroizing;

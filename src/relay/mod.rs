@@ -1,0 +1,5 @@
+//! Decisions of the relay, which sends the publications of some channels to backends over HTTP.
+//!
+//! The log is the queue: a channel's row in the store says how far its backend got. Nothing waits for a backend before a commit.
+
+pub mod route;
