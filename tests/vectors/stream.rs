@@ -81,9 +81,15 @@ struct Reader {
     asks: Vec<(u32, u32)>,
 }
 
+/// True for the states before the first text of an answer.
+fn is_before(state: &str) -> bool {
+    matches!(state, "accepted" | "processing")
+}
+
 impl Reader {
     fn take(&mut self, frame: &Frame) -> Done {
-        let is_open = matches!(self.view.state.as_str(), "streaming" | "paused" | "cancelling");
+        let is_open = is_before(&self.view.state)
+            || matches!(self.view.state.as_str(), "streaming" | "paused" | "cancelling");
         if frame.generation < self.view.generation || !is_open {
             return Done::Drop;
         }
@@ -92,7 +98,7 @@ impl Reader {
             let state = std::mem::take(&mut self.view.state);
             self.view = View { generation: frame.generation, state, ..View::default() };
             self.held.clear();
-            self.missing = frame.at != Some(0);
+            self.missing = frame.at != Some(0) && !frame.state.as_deref().is_some_and(is_before);
         }
         if let Some(state) = &frame.state {
             self.view.state.clone_from(state);
@@ -115,6 +121,9 @@ impl Reader {
         self.view.events.extend(frame.events.iter().flatten().cloned());
         self.view.events.extend(frame.event.iter().map(|one| (at, one.r#type.clone(), one.data.clone())));
         self.view.next = next;
+        if frame.state.is_none() && is_before(&self.view.state) {
+            "streaming".clone_into(&mut self.view.state);
+        }
         self.release();
         Done::Take
     }

@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-476cc93ac0.js",
+        path: "/assets/later-28e649fed8.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"476cc93ac0a0ebf65cba86805894a4d0\"", bytes: include_bytes!("assets/later-476cc93ac0.js") },
-        gzip: Some(FileForm { etag: "\"630a869b13be0399ea3616aa6c657ac1\"", bytes: include_bytes!("assets/later-476cc93ac0.js.gz") }),
+        plain: FileForm { etag: "\"28e649fed8369eb4209e98138972ba71\"", bytes: include_bytes!("assets/later-28e649fed8.js") },
+        gzip: Some(FileForm { etag: "\"3742a2e300a880c10f40778d17aa8fa4\"", bytes: include_bytes!("assets/later-28e649fed8.js.gz") }),
     },
     File {
         path: "/assets/later-a6208c2ba2.css",
@@ -39,14 +39,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"87879ee93d29b9e617a019409cd965ad\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"1a6c997953ac9243fa55925e7c2ea24d\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"2e8fdf82da53256b7d7c303bd018b966\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"dbb0fa14e8658a6f2af529f1fcc9159d\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -88,8 +88,8 @@
         path: "/seawall-client-streams.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"0a6f785ca0d91f90ba6f6f74d05010d7\"", bytes: include_bytes!("seawall-client-streams.js") },
-        gzip: Some(FileForm { etag: "\"78a13e40eb9ae484d238fe6e554c3924\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
+        plain: FileForm { etag: "\"3a0309d79e7611e3964525fc6a96b56e\"", bytes: include_bytes!("seawall-client-streams.js") },
+        gzip: Some(FileForm { etag: "\"c11d6297c4c21534e10fb1fe9d355778\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
     },
     File {
         path: "/seawall-client-telemetry.js",

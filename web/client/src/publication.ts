@@ -62,6 +62,11 @@ export interface Published {
   readonly time: number;
   /** True if an earlier attempt with the same key had already been stored. */
   readonly duplicate: boolean;
+  /**
+   * The offset of its answer, which was stored with it, if the gateway relays this channel to a backend that answers: `of()` of
+   * `seawall-client/streams` returns its stream.
+   */
+  readonly answer?: number;
 }
 
 /** A message that is not stored. */

@@ -7,10 +7,15 @@
 
 /** How a stream ended. */
 export type StreamEnd = 'completed' | 'failed' | 'cancelled' | 'interrupted' | 'replaced' | 'deleted';
-/** `paused`: its producer is gone, and may come back. `cancelling`: a user asked it to stop. */
-export type StreamState = 'streaming' | 'paused' | 'cancelling' | StreamEnd;
+/**
+ * `accepted`: an answer that is stored with its question, and waits for the backend. `processing`: the backend has the question. Both have
+ * no text yet. `paused`: its producer is gone, and may come back. `cancelling`: a user asked it to stop.
+ */
+export type StreamState = 'accepted' | 'processing' | 'streaming' | 'paused' | 'cancelling' | StreamEnd;
 
-const OPEN: readonly StreamState[] = ['streaming', 'paused', 'cancelling'];
+/** The first two are before the first text of a generation. */
+const OPEN: readonly (StreamState | undefined)[] = ['accepted', 'processing', 'streaming', 'paused', 'cancelling'];
+const isBefore = (state?: StreamState) => OPEN.slice(0, 2).includes(state);
 /** True if nothing follows in this state. */
 export const isEnd = (state: StreamState): state is StreamEnd => !OPEN.includes(state);
 
@@ -65,7 +70,7 @@ export function take(reading: Reading, frame: StreamFrame): 'take' | 'state' | '
   const { gen, at, next = 0, text = '', event, events = [], state } = frame;
   if (gen < reading.gen || isEnd(reading.state)) return 'drop';
   const isNewer = gen > reading.gen;
-  if (isNewer) Object.assign(reading, { gen, next: 0, text: '', events: [], missing: at !== 0, held: [] });
+  if (isNewer) Object.assign(reading, { gen, next: 0, text: '', events: [], missing: at !== 0 && !isBefore(state), held: [] });
   if (state) reading.state = state;
   if (at === undefined) return 'state';
   const isWhole = at === 0 && state !== undefined;
@@ -84,6 +89,7 @@ export function take(reading: Reading, frame: StreamFrame): 'take' | 'state' | '
   reading.text = replaces ? text : reading.text + text;
   reading.events = replaces ? added : added.length ? [...reading.events, ...added] : reading.events;
   reading.next = next;
+  if (!state && isBefore(reading.state)) reading.state = 'streaming';
   release(reading);
   return 'take';
 }

@@ -1,12 +1,13 @@
 /** The module `seawall-client/streams`: texts that are being written in a channel, such as answers. Separate, so that only its users load it. */
 
-import type { Channel, Observable, Publication } from './api.js';
+import type { Channel, Observable, Publication, Published } from './api.js';
 import type { Handle } from './channel.js';
 import type { SeawallError } from './error.js';
 import { Cell, report } from './observable.js';
 import { answered, end, isEnd, take, unread, wants, type Reading, type StreamEnd, type StreamEvent, type StreamFrame, type StreamState } from './stream.js';
 import type { Frame } from './wire.js';
 
+export { questionOf } from './question.js';
 export { isEnd, type StreamEnd, type StreamEvent, type StreamState } from './stream.js';
 
 /** Ended streams that are remembered, so that a late piece does not show one again. */
@@ -43,7 +44,13 @@ export interface Stream extends AsyncIterable<StreamPiece> {
 }
 
 /** The open streams of a channel, in the order of their begins. */
-export type Streams = Observable<readonly Stream[]>;
+export interface Streams extends Observable<readonly Stream[]> {
+  /**
+   * Returns the answer to a question: `open.of(await room.publish({ text }))`. `undefined` if it has none. Works for a repeat of a question
+   * as well, whose answer may have ended: its text is then requested.
+   */
+  of(question: Published): Stream | undefined;
+}
 
 class One implements Stream {
   /** As in the client. */
@@ -108,7 +115,7 @@ class One implements Stream {
   }
 }
 
-class Open extends Cell<readonly Stream[]> {
+class Open extends Cell<readonly Stream[]> implements Streams {
   readonly #channel: Handle;
   readonly #open = new Map<number, One>();
   readonly #ended = new Set<number>();
@@ -146,6 +153,16 @@ class Open extends Cell<readonly Stream[]> {
         this.set([]);
       } else if (!/live|syncing/.test(phase)) for (const one of this.#open.values()) one.isConfirmed = false;
     });
+  }
+
+  of({ answer }: Published): Stream | undefined {
+    if (!answer || this.#channel.state.value.phase === 'left') return undefined;
+    const known = this.#open.get(answer);
+    if (known) return known;
+    this.#ended.delete(answer);
+    const one = this.#begin(answer);
+    this.#miss(one);
+    return one;
   }
 
   #take(frame: StreamFrame): void {

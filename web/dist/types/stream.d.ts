@@ -6,8 +6,11 @@
  */
 /** How a stream ended. */
 export type StreamEnd = 'completed' | 'failed' | 'cancelled' | 'interrupted' | 'replaced' | 'deleted';
-/** `paused`: its producer is gone, and may come back. `cancelling`: a user asked it to stop. */
-export type StreamState = 'streaming' | 'paused' | 'cancelling' | StreamEnd;
+/**
+ * `accepted`: an answer that is stored with its question, and waits for the backend. `processing`: the backend has the question. Both have
+ * no text yet. `paused`: its producer is gone, and may come back. `cancelling`: a user asked it to stop.
+ */
+export type StreamState = 'accepted' | 'processing' | 'streaming' | 'paused' | 'cancelling' | StreamEnd;
 /** True if nothing follows in this state. */
 export declare const isEnd: (state: StreamState) => state is StreamEnd;
 /** Something that happened while a text was written, such as the call of a tool. */

@@ -1,6 +1,7 @@
 /** The module `seawall-client/streams`: texts that are being written in a channel, such as answers. Separate, so that only its users load it. */
-import type { Channel, Observable, Publication } from './api.js';
+import type { Channel, Observable, Publication, Published } from './api.js';
 import { type StreamEvent, type StreamState } from './stream.js';
+export { questionOf } from './question.js';
 export { isEnd, type StreamEnd, type StreamEvent, type StreamState } from './stream.js';
 /** A part of a stream, as an iteration delivers it: exactly one of the members. */
 export interface StreamPiece {
@@ -27,7 +28,13 @@ export interface Stream extends AsyncIterable<StreamPiece> {
     cancel(): Promise<void>;
 }
 /** The open streams of a channel, in the order of their begins. */
-export type Streams = Observable<readonly Stream[]>;
+export interface Streams extends Observable<readonly Stream[]> {
+    /**
+     * Returns the answer to a question: `open.of(await room.publish({ text }))`. `undefined` if it has none. Works for a repeat of a question
+     * as well, whose answer may have ended: its text is then requested.
+     */
+    of(question: Published): Stream | undefined;
+}
 /**
  * Follows the streams of a channel: `const open = streams(room)`, in the same synchronous turn as `client.channel()`. Later, name the
  * offsets of the messages whose `stream` is `begun`: what was missed of them is requested. A stream leaves the list when it ends; its

@@ -2,6 +2,7 @@
 
 import type { OutboxEntry } from 'seawall-client';
 import type { TimelineItem, TimelineMessage } from 'seawall-client/timeline';
+import { questionOf } from '../../client/src/question.ts';
 import { WORDS } from '../../react/src/words.ts';
 import type { Progress } from './words.ts';
 
@@ -117,13 +118,6 @@ function messageRow(item: TimelineMessage, situation: Situation, questions: Read
     kind: 'message', id, source: item, offset, user, own, next, time, data: deleted ? WORDS.deleted : stream === 'begun' ? '' : textOf(data), edited, deleted, isGoing, isFirstNew, outgoing, stream, question,
     ...(pending && { pending }),
   };
-}
-
-/** Returns the offset of the message that a stream answers. The end has the data of the begin as `begun`. */
-export function questionOf(data: unknown): number | undefined {
-  const { begun, answers } = (data ?? {}) as { begun?: { answers?: unknown } | null; answers?: unknown };
-  const offset = begun?.answers ?? answers;
-  return typeof offset === 'number' ? offset : undefined;
 }
 
 function outgoingOf({ key, edits, deletes }: OutboxEntry, progress: Progress): Outgoing {

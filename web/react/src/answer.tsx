@@ -14,6 +14,9 @@ import { useValue } from './value.js';
 import type { AnswerWords } from './words.js';
 
 const WORDS: AnswerWords = {
+  accepted: 'Sent. Waiting…',
+  late: 'Sent. Waiting: answers are late…',
+  processing: 'Received. Waiting…',
   streaming: 'Writing…',
   paused: 'The connection to the author is lost. Waiting for it…',
   cancelling: 'Stopping…',
@@ -61,7 +64,9 @@ export function Answer({ item, stream, onRetry, tabIndex, children = (text) => t
   const canStop = isOpen && !isAway && stream !== undefined && state !== 'cancelling' && fault === '';
   const stop = () => { stream?.cancel().catch((error: Error) => setFault(error.message)); };
   useEscape(canStop ? stop : undefined);
-  const said = isAway ? kit.words.reconnecting : state in words ? words[state as 'failed'] : '';
+  const { lost } = useValue<{ readonly lost?: readonly string[] }>(client?.status ?? NO_CLIENT, NO_CLIENT.value);
+  const isLate = state === 'accepted' && lost?.includes('replies');
+  const said = isAway ? kit.words.reconnecting : isLate ? words.late : state in words ? words[state as 'failed'] : '';
   const spoken = useSentences(text, isOpen, said);
   const event = useRef({ count: 0, after: '' });
   if (used.events.length !== event.current.count) event.current = { count: used.events.length, after: text };
@@ -84,7 +89,7 @@ export function Answer({ item, stream, onRetry, tabIndex, children = (text) => t
   );
 }
 
-/** The state where there is no client. */
+/** The state, and the status, where there is no client. */
 const NO_CLIENT = new Cell<object>({ session: true });
 
 /** Returns true while there is no connection, after the time for which nothing is said about that. */

@@ -4,6 +4,12 @@ import type { Level } from './ladder.js';
 
 /** The texts of answers, of `seawall-react/streams`. */
 export interface AnswerWords {
+  /** The question is stored, and its backend does not have it yet. */
+  readonly accepted: string;
+  /** As `accepted`, while the gateway reports that replies are lost. */
+  readonly late: string;
+  /** The backend has the question. */
+  readonly processing: string;
   readonly streaming: string;
   readonly paused: string;
   readonly cancelling: string;

@@ -85,6 +85,23 @@ on('an answer shows its text as it grows, what happens in between, and its state
   assert.deepEqual(it.kit.errors.value.groups, []);
 });
 
+on('an answer that waits for its backend says so, and that replies are late while the gateway says that', async (t) => {
+  const server = new Writer();
+  const it = await open(t, server);
+  server.begin();
+  server.piece({ state: 'accepted' });
+  await it.sees('accepted', () => it.answer() === 'accepted' && it.note() === 'Sent. Waiting…Stop');
+  const status = (lost: string[]) => server.say({ status: { level: lost.length ? 'degraded' : 'ok', revision: 2, dependencies: [], lost } });
+  status(['replies']);
+  await it.sees('late', () => it.note() === 'Sent. Waiting: answers are late…Stop');
+  status([]);
+  await it.sees('well', () => it.note() === 'Sent. Waiting…Stop');
+  server.piece({ state: 'processing' });
+  await it.sees('processing', () => it.answer() === 'processing' && it.note() === 'Received. Waiting…Stop');
+  server.piece({ at: 0, text: 'Hello', next: 5 });
+  await it.sees('streaming', () => it.answer() === 'streaming' && it.shown() === 'Hello');
+});
+
 on('Stop and Escape cancel, and an end by the gateway has a button to ask again', async (t) => {
   const server = new Writer();
   let again = 0;
