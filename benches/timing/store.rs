@@ -120,6 +120,7 @@ impl Shelf {
             change: AppendChange::Original,
             creation: Creation::Free,
             stream: None,
+            claims: None,
             data: Box::from(r#"{"text":"The quick brown fox jumps over the lazy dog."}"#),
         }
     }

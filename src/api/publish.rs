@@ -161,7 +161,8 @@ impl<C: Fn() -> Now> ApiServer<C> {
         for (at, (place, item)) in items.into_iter().enumerate() {
             let PermittedItem { channel, user, key, change, data } = item;
             let (ticket, creation) = (call.ticket(at), Creation::Free);
-            let job = Append { ticket, channel, user, key, change, creation, data, stream: None };
+            let (stream, claims) = (None, None);
+            let job = Append { ticket, channel, user, key, change, creation, data, stream, claims };
             // The queue has room for all that may be in flight unless clients fill the rest.
             if room == QueueRoom::Enough && queues.append.send_deadline(job, soon(deadline)).is_err() {
                 room = QueueRoom::None;

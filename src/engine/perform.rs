@@ -95,7 +95,8 @@ impl Engine {
         let (begins, mut asked_as) = (stream.is_some(), None);
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
             asked_as = Some(ticket);
-            Job::Append(Append { ticket, channel, user, key, change, creation, data, stream })
+            let claims = None;
+            Job::Append(Append { ticket, channel, user, key, change, creation, data, stream, claims })
         });
         if let (true, Some(ticket)) = (begins, asked_as) {
             self.streams.begin_asked(ticket, slot, self.now.at);

@@ -199,6 +199,7 @@ mod tests {
             time_ms: 0,
             attempt: Attempt::First,
             stream: None,
+            answer: None,
         })
     }
 

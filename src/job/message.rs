@@ -47,6 +47,8 @@ pub struct Append {
     pub data: Box<str>,
     /// The stream that an original begins.
     pub stream: Option<Box<BeginStream>>,
+    /// The claims of the author's token that routes forward, as a JSON object of at most 4 KiB.
+    pub claims: Option<Arc<str>>,
 }
 
 /// A read of the log.

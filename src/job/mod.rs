@@ -24,6 +24,7 @@ pub mod places;
 pub mod presence;
 pub mod probing;
 pub mod registry;
+pub mod relay;
 pub mod segments;
 pub mod shared_alerts;
 pub mod shared_counts;

@@ -161,6 +161,8 @@ pub struct Appended {
     pub attempt: Attempt,
     /// The stream that it began.
     pub stream: Option<BegunStream>,
+    /// The begin of the answer that was stored together with it.
+    pub answer: Option<Offset>,
 }
 
 /// Says which append stored the publication.

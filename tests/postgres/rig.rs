@@ -329,6 +329,7 @@ pub fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -> Appen
         change: AppendChange::Original,
         creation: Creation::Free,
         stream: None,
+        claims: None,
         data: data.into(),
     }
 }

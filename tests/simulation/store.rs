@@ -106,6 +106,7 @@ impl Store {
                 time_ms: entry.time_ms,
                 attempt,
                 stream: None,
+                answer: None,
             });
         }
         self.check_target(channel, job)?;
@@ -131,7 +132,14 @@ impl Store {
         if let Some(key) = &job.key {
             self.keys.insert((channel, job.user.as_str().into(), key.as_str().into()), offset);
         }
-        Ok(Appended { epoch, offset: Offset(offset), time_ms: now_ms, attempt: Attempt::First, stream: None })
+        Ok(Appended {
+            epoch,
+            offset: Offset(offset),
+            time_ms: now_ms,
+            attempt: Attempt::First,
+            stream: None,
+            answer: None,
+        })
     }
 
     fn check_target(&self, channel: Channel, job: &Append) -> Result<(), AppendError> {

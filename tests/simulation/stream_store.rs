@@ -196,6 +196,7 @@ impl StreamStore {
             change: AppendChange::Original,
             creation: Creation::Free,
             data: "{}".into(),
+            claims: None,
             stream: Some(Box::new(BeginStream {
                 options: StreamOptions::default(),
                 producer: producer(connection),
@@ -229,7 +230,7 @@ impl StreamStore {
 
     fn append(&mut self, append: &Append, now: Now) -> Result<Appended, AppendError> {
         let done = |offset, attempt, stream| {
-            Ok(Appended { epoch: Epoch(7), offset, time_ms: now.unix_ms, attempt, stream })
+            Ok(Appended { epoch: Epoch(7), offset, time_ms: now.unix_ms, attempt, stream, answer: None })
         };
         let key = append.key.as_ref().map(|key| key.as_str().to_owned());
         if let Some(offset) = key.as_ref().and_then(|key| self.durable.keys.get(key)).copied() {

@@ -177,6 +177,7 @@ impl<'a> Script<'a> {
                 change: AppendChange::Original,
                 creation: Creation::Free,
                 stream: None,
+                claims: None,
                 // The highest bits make them long.
                 data: format!("\"{number:0width$}\"", width = usize::from(count / 64) * 300).into(),
             };

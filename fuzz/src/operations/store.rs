@@ -177,5 +177,5 @@ impl Log {
 }
 
 fn appended(offset: u64, attempt: Attempt) -> Appended {
-    Appended { epoch: EPOCH, offset: Offset(offset), time_ms: offset, attempt, stream: None }
+    Appended { epoch: EPOCH, offset: Offset(offset), time_ms: offset, attempt, stream: None, answer: None }
 }

@@ -76,6 +76,7 @@ fn appended(stage: &mut Stage, outcome: Result<Attempt, AppendError>) {
         time_ms: 1,
         attempt,
         stream: None,
+        answer: None,
     });
     stage.answer(Completion::Appended { ticket, outcome });
 }

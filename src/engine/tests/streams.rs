@@ -43,7 +43,7 @@ fn producer(stage: &mut Stage) -> (Client, u64) {
     assert_eq!(begin.options.asker, UserName::parse("u1").ok());
     let stream = Some(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None });
     let (offset, attempt) = (Offset(5), Attempt::First);
-    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream };
+    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream, answer: None };
     stage.answer(Completion::Appended { ticket: append.ticket, outcome: Ok(appended) });
     assert!(stage.has(client, r#""stream":{"gen":1,"next":0}"#), "{}", stage.received(client));
     stage.forget_received(client);
@@ -138,7 +138,7 @@ fn repeated_begin_of_another_connection_attaches_it() {
     let ticket = stage.appends.pop_front().expect("not empty").ticket;
     let stream = Some(BegunStream { generation: Generation(2), next: Position(7), ended: None });
     let (offset, attempt) = (Offset(5), Attempt::Repeat);
-    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream };
+    let appended = Appended { epoch: Epoch(7), offset, time_ms: 1, attempt, stream, answer: None };
     stage.answer(Completion::Appended { ticket, outcome: Ok(appended) });
     assert!(stage.has(client, r#""duplicate":true,"stream":{"gen":2,"next":7}"#));
     assert!(
@@ -172,7 +172,7 @@ fn connection_that_ends_is_detached_once_and_only_if_it_produced() {
 /// The answer to a begin whose connection is gone.
 fn begun() -> Appended {
     let stream = Some(BegunStream { generation: Generation(1), next: Position::ZERO, ended: None });
-    Appended { epoch: Epoch(7), offset: Offset(6), time_ms: 1, attempt: Attempt::First, stream }
+    Appended { epoch: Epoch(7), offset: Offset(6), time_ms: 1, attempt: Attempt::First, stream, answer: None }
 }
 
 #[test]

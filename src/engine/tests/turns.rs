@@ -49,7 +49,14 @@ fn publish(number: usize) -> String {
 }
 
 fn appended() -> Result<Appended, AppendError> {
-    Ok(Appended { epoch: Epoch(7), offset: Offset(1), time_ms: 1, attempt: Attempt::First, stream: None })
+    Ok(Appended {
+        epoch: Epoch(7),
+        offset: Offset(1),
+        time_ms: 1,
+        attempt: Attempt::First,
+        stream: None,
+        answer: None,
+    })
 }
 
 #[test]

@@ -83,8 +83,14 @@ fn commands_held_before_connected_are_bounded() {
 fn publication_is_answered_by_the_outcome_of_its_append() {
     let mut bench = Bench::connected(&Limits::default());
     let channel = ChannelName::parse("c").expect("valid");
-    let ok =
-        Appended { epoch: Epoch(1), offset: Offset(9), time_ms: 5, attempt: Attempt::Repeat, stream: None };
+    let ok = Appended {
+        epoch: Epoch(1),
+        offset: Offset(9),
+        time_ms: 5,
+        attempt: Attempt::Repeat,
+        stream: None,
+        answer: None,
+    };
     let table = [
         (AppendOutcome::Answered(Ok(ok)), None),
         (AppendOutcome::Answered(Err(AppendError::KeyConflict)), Some("key_conflict")),

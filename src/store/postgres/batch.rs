@@ -144,8 +144,14 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let epoch = Epoch(row.try_get::<i64>(4)? as u32);
-    let appended =
-        Appended { epoch, offset: Offset(natural(offset)), time_ms: natural(time), attempt, stream: None };
+    let appended = Appended {
+        epoch,
+        offset: Offset(natural(offset)),
+        time_ms: natural(time),
+        attempt,
+        stream: None,
+        answer: None,
+    };
     let starts = attempt == Attempt::First && offset == floor && natural(offset) % BASE_STEP == 1;
     let channel = if starts { ChannelAge::New } else { ChannelAge::Old };
     let mark = row.try_get::<Option<i16>>(5)?.and_then(|code| StreamMark::of_code(code.into()));

@@ -171,6 +171,7 @@ impl<'a> Batch<'a> {
             time_ms: row.time_ms,
             attempt: Attempt::First,
             stream: begun,
+            answer: None,
         })
     }
 
@@ -213,6 +214,7 @@ impl<'a> Batch<'a> {
                 time_ms: known.time_ms,
                 attempt: Attempt::Repeat,
                 stream: None,
+                answer: None,
             })
         }))
     }

@@ -154,6 +154,7 @@ fn delete(channel: ChannelName, target: Offset) -> Append {
         change: AppendChange::Delete(target, Authority::Moderator),
         creation: Creation::Free,
         stream: None,
+        claims: None,
         data: "null".into(),
     }
 }

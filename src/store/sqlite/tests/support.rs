@@ -40,6 +40,7 @@ pub(super) fn append(channel: &str, user: &str, key: Option<&str>, data: &str) -
         change: AppendChange::Original,
         creation: Creation::Free,
         stream: None,
+        claims: None,
         data: data.into(),
     }
 }

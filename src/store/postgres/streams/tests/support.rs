@@ -147,6 +147,7 @@ pub(super) fn plain(channel: &str, key: Option<&str>, data: &str) -> Append {
         change: AppendChange::Original,
         creation: Creation::Free,
         stream: None,
+        claims: None,
         data: data.into(),
     }
 }
