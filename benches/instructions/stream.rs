@@ -33,7 +33,7 @@ impl Path for TakeToken {
             author: user.clone(),
             options: StreamOptions::default(),
             begun: "{}".into(),
-            producer,
+            producer: Some(producer),
         };
         ledger.begin(begin, NOW).expect("there is room");
         let mut path = TakeToken { ledger, id, user, producer, out: StreamOutput::default(), at: 0 };

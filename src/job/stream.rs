@@ -9,7 +9,7 @@ pub use crate::wire::stream::{
 use super::message::Ticket;
 use crate::id::UserName;
 use crate::session::outcome::CancelAuthority;
-use crate::wire::stream::{Generation, Piece, Position, StreamEnd, StreamId};
+use crate::wire::stream::{EndCause, Generation, Piece, Position, StreamEnd, StreamId};
 
 /// Work for the owner of the streams.
 #[derive(Debug)]
@@ -81,4 +81,8 @@ pub enum StreamOrder {
     Cancel { authority: CancelAuthority },
     /// The connection becomes the producer: its begin was a repeat of one by another connection.
     Attach,
+    /// A backend has taken the question of an answer, which is answered by [`StreamOutcome::Processing`]. It makes no producer.
+    Take,
+    /// The gateway ends an answer as failed, because its question was not taken.
+    Fail { cause: EndCause },
 }

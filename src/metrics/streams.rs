@@ -38,8 +38,8 @@ pub struct StreamCounters {
 }
 
 /// The codes of refusals.
-const REFUSALS: [&str; 8] =
-    ["stale", "gap", "diverged", "ended", "too_large", "not_found", "forbidden", "overloaded"];
+const REFUSALS: [&str; 9] =
+    ["stale", "gap", "diverged", "ended", "too_large", "not_found", "forbidden", "overloaded", "malformed"];
 
 impl StreamCounters {
     pub fn count_end(&self, end: StreamEnd) {
@@ -58,7 +58,8 @@ impl StreamCounters {
             StreamFault::TooLarge => 4,
             StreamFault::NotFound => 5,
             StreamFault::NotAuthor => 6,
-            StreamFault::Overloaded { .. } => 7,
+            StreamFault::Overloaded { .. } | StreamFault::ChannelFull { .. } => 7,
+            StreamFault::NoGeneration => 8,
         };
         if let Some(cell) = self.refused.get(place) {
             bump(cell);

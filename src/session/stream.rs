@@ -137,7 +137,8 @@ impl Session {
                 outcome @ (StreamOutcome::Appended { .. }
                 | StreamOutcome::Restarted { .. }
                 | StreamOutcome::Ended { .. }
-                | StreamOutcome::Cancelling),
+                | StreamOutcome::Cancelling
+                | StreamOutcome::Processing { .. }),
             ) => return push::stream_answered(cx.out, id, stream, outcome),
             StreamReply::QueueFull => Refusal::Queue,
             StreamReply::Late => Refusal::Stream(StreamRefusal::Unconfirmed { retry_ms: LATE_RETRY_MS }),

@@ -27,7 +27,8 @@ impl StreamRefusal {
                 StreamFault::TooLarge => ErrorCode::TooLarge,
                 StreamFault::NotFound => ErrorCode::NotFound,
                 StreamFault::NotAuthor => ErrorCode::Forbidden,
-                StreamFault::Overloaded { .. } => ErrorCode::Overloaded,
+                StreamFault::Overloaded { .. } | StreamFault::ChannelFull { .. } => ErrorCode::Overloaded,
+                StreamFault::NoGeneration => ErrorCode::Malformed,
             },
         }
     }
@@ -35,7 +36,9 @@ impl StreamRefusal {
     pub(super) fn retry_ms(self) -> Option<u32> {
         match self {
             StreamRefusal::Unconfirmed { retry_ms }
-            | StreamRefusal::Fault(StreamFault::Overloaded { retry_ms }) => Some(retry_ms),
+            | StreamRefusal::Fault(
+                StreamFault::Overloaded { retry_ms } | StreamFault::ChannelFull { retry_ms },
+            ) => Some(retry_ms),
             StreamRefusal::Off | StreamRefusal::Fault(_) => None,
         }
     }
@@ -68,6 +71,12 @@ impl StreamRefusal {
                 StreamFault::NotFound => "offset must name the begin of an open stream",
                 StreamFault::NotAuthor => "the stream is another user's; only that user may write to it",
                 StreamFault::Overloaded { .. } => "there is no room for the stream; retry after retry_ms",
+                StreamFault::ChannelFull { .. } => {
+                    "the channel has streams.open_per_channel open streams, answers included; wait until one has ended, or cancel one"
+                }
+                StreamFault::NoGeneration => {
+                    "gen is missing, and the stream is an answer to a question; send the gen that came with the question"
+                }
             },
         }
     }

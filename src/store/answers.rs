@@ -86,7 +86,8 @@ impl Answers {
 
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
-        let StreamOutput { replies, notices, news, heard } = out;
+        // The relay takes `cancelled` before.
+        let StreamOutput { replies, notices, news, heard, cancelled: _ } = out;
         for (ticket, outcome) in replies {
             self.answer(ticket.reactor, Completion::Stream { ticket, outcome });
         }

@@ -3,6 +3,7 @@
 //! Each database has a module of its own. The files next to them are what both share: answers to the reactors, pages, outcomes,
 //! idempotency and the encoding of columns.
 
+mod answer_column;
 pub(crate) mod answers;
 mod clock_trust;
 mod columns;

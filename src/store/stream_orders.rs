@@ -57,6 +57,10 @@ pub(super) fn order(
             };
             (ledger.cancel(&id, sender, right, now, out), asked)
         }
+        StreamOrder::Take => (ledger.process(&id, sender, now, out), LateOrder::Write),
+        StreamOrder::Fail { cause } => {
+            (ledger.fail(&id, sender, cause, out), LateOrder::End(StreamEnd::Failed))
+        }
         StreamOrder::Attach => {
             let _ = ledger.attach(&id, producer, now, out);
             return None;

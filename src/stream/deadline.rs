@@ -9,6 +9,7 @@ use std::time::Duration;
 /// The moments that a stream's deadlines depend on.
 #[derive(Clone, Debug)]
 pub(super) struct Clocks {
+    /// The end of its life; of an answer that is accepted, the time until which a backend may take its question.
     pub(super) life_end: Moment,
     /// The last append or sign of life.
     pub(super) sign: Moment,
@@ -23,6 +24,8 @@ pub(super) struct Clocks {
     /// The end after a cancel.
     pub(super) cancel_end: Option<Moment>,
     pub(super) idle: Duration,
+    /// The silence that ends an answer in [`StreamState::Processing`].
+    pub(super) answer: Duration,
 }
 
 /// The effect of a deadline.
@@ -54,13 +57,18 @@ impl Clocks {
         }
         let interrupted = |cause| Due::End(StreamEnd::Interrupted, Some(cause));
         let swept = self.swept.map_or(Moment::ZERO, |at| at + self.idle);
+        if state == StreamState::Accepted {
+            let not_delivered = Due::End(StreamEnd::Failed, Some(EndCause::NotDelivered));
+            return (self.life_end.max(swept).max(spared), not_delivered);
+        }
         let mut next = (self.life_end.max(swept), interrupted(EndCause::Life));
         let mut earlier = |at: Moment, due: Due| {
             if at < next.0 {
                 next = (at, due);
             }
         };
-        earlier((self.sign + self.idle).max(spared), interrupted(EndCause::Idle));
+        let silence = if state == StreamState::Processing { self.answer } else { self.idle };
+        earlier((self.sign + silence).max(spared), interrupted(EndCause::Idle));
         if let Some(touch) = self.touch {
             earlier(touch, Due::Touch);
         }
@@ -69,7 +77,7 @@ impl Clocks {
             let spared_elsewhere = self.elsewhere.map_or(Moment::ZERO, |at| at + self.idle);
             let lost = (orphaned + settings.orphan).max(spared).max(spared_elsewhere);
             earlier(lost, interrupted(EndCause::ProducerLost));
-            if state == StreamState::Streaming {
+            if matches!(state, StreamState::Streaming | StreamState::Processing) {
                 earlier((orphaned + PAUSED_AFTER).max(spared_elsewhere), Due::Pause);
             }
         }

@@ -169,9 +169,11 @@ impl<T: Copy> OpenStream<T> {
         }
     }
 
-    /// True if nothing here depends on the stream: it has no producer, nothing waits, and this instance owes it no end.
+    /// True if nothing here depends on the stream: it has no producer, nothing waits, and this instance owes it no end. An answer without
+    /// text has no producer anywhere, so each instance that knows of it keeps it.
     fn is_useless(&self) -> bool {
         self.producers.is_empty()
+            && !matches!(self.state, StreamState::Accepted | StreamState::Processing)
             && self.clocks.orphaned.is_none()
             && self.ending.is_none()
             && self.state != StreamState::Cancelling

@@ -6,7 +6,7 @@ use super::flush::{EndFate, Flush, RestartRow, StateRow};
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Commits, Ledger};
-use super::open::{FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
+use super::open::{Announcement, FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
 use super::output::StreamOutput;
 use super::part::PartRow;
 use super::pieces::position;
@@ -14,7 +14,7 @@ use super::settings::{ENDS_AT_ONCE, PAUSED_AFTER};
 use super::waiting::PiecesLeft;
 use crate::clock::Moment;
 use crate::id::ProducerId;
-use crate::wire::stream::{News, ProducerNotice, StreamId, StreamNews, StreamState};
+use crate::wire::stream::{News, ProducerNotice, StreamEnd, StreamId, StreamNews, StreamState};
 
 /// The contents of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +187,7 @@ impl<T: Copy> Ledger<T> {
             }
         }
         for id in &flush.streams {
+            self.announce(id, now, out);
             if let Some(stream) = self.streams.get_mut(id) {
                 let reached = stream.reached();
                 let left = if stream.pending.is_empty() { PiecesLeft::None } else { PiecesLeft::Some };
@@ -211,6 +212,9 @@ impl<T: Copy> Ledger<T> {
     }
 
     pub(super) fn finish(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        if fate.end == StreamEnd::Cancelled {
+            self.note_cancelled(id, out);
+        }
         let Some(mut stream) = self.close(id, out) else { return };
         let asked = stream.ending.take().is_some_and(|ending| ending.end == fate.end);
         if asked {
@@ -256,6 +260,9 @@ impl<T: Copy> Ledger<T> {
     }
 
     fn change_state(&mut self, row: &StateRow, now: Moment, out: &mut StreamOutput<T>) {
+        if row.state == StreamState::Cancelling {
+            self.note_cancelled(&row.id, out);
+        }
         self.show_state(&row.id, row.state, now, out);
     }
 
@@ -269,6 +276,7 @@ impl<T: Copy> Ledger<T> {
     ) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.committed_state = state;
+        stream.announcement = Announcement::Made;
         let generation = stream.generation;
         let frame = frames::state(id, generation, state);
         out.news.push(StreamNews { id: id.clone(), generation, news: News::State(state, frame) });
@@ -283,7 +291,7 @@ impl<T: Copy> Ledger<T> {
         let has_room = |id: &StreamId| {
             streams.get(id).is_none_or(|stream| {
                 stream.counted.waiting <= settings.window_bytes / 2
-                    && shares.has_room(&stream.author, settings)
+                    && shares.has_room(stream.payer(), settings)
             })
         };
         let with_room: Vec<ProducerId> = producers

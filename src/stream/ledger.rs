@@ -2,11 +2,11 @@
 
 use super::deadline::{Clocks, Deadlines};
 use super::grid::{FlushUrgency, Grid};
-use super::open::{FlushList, OpenStream, StreamOrigin};
+use super::open::{Announcement, FlushList, OpenStream, StreamOrigin};
 use super::order::{OpenOptions, StreamBegin};
 use super::output::StreamOutput;
 use super::producers::Producers;
-use super::settings::{PRODUCERS_MAX, RETRY_MS, StreamSettings};
+use super::settings::{GIVE_UP_MARGIN, PRODUCERS_MAX, RETRY_MS, StreamSettings};
 use super::share::StreamShares;
 use super::text::StreamText;
 use crate::clock::Moment;
@@ -102,28 +102,52 @@ impl<T: Copy> Ledger<T> {
     /// [`forget`](Ledger::forget).
     pub fn begin(&mut self, begin: StreamBegin, now: Moment) -> Result<BegunStream, StreamFault> {
         let open = self.per_channel.get(&begin.id.channel).copied().unwrap_or_default();
-        if open >= self.settings.open_per_channel || self.streams.contains_key(&begin.id) {
+        if open >= self.settings.open_per_channel {
+            return Err(StreamFault::ChannelFull { retry_ms: RETRY_MS });
+        }
+        if self.streams.contains_key(&begin.id) {
             return Err(StreamFault::Overloaded { retry_ms: RETRY_MS });
         }
         let (id, producer) = (begin.id.clone(), begin.producer);
         let stream = self.beginning(begin, now);
         self.check_begin(&stream, 0)?;
-        self.open(&id, stream, now);
-        self.add_producer(&id, producer);
+        self.open_first(&id, stream, producer, now);
         Ok(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None })
     }
 
     pub(super) fn beginning(&self, begin: StreamBegin, now: Moment) -> OpenStream<T> {
         let StreamBegin { author, options, begun, .. } = begin;
-        let clocks = self.clocks(&options, now, Duration::ZERO);
+        let state = options.first_state();
+        let clocks = self.clocks(&options, state, now, Duration::ZERO);
         OpenStream::new(StreamOrigin {
             author,
             options: self.open_options(options),
             begun,
             generation: Generation::FIRST,
-            state: StreamState::Streaming,
+            state,
             clocks,
         })
+    }
+
+    /// Opens a stream that has just begun. An answer has no producer, and its state follows its begin.
+    pub(super) fn open_first(
+        &mut self,
+        id: &StreamId,
+        mut stream: OpenStream<T>,
+        producer: Option<ProducerId>,
+        now: Moment,
+    ) {
+        let is_answer = stream.options.answer.is_some();
+        if is_answer {
+            stream.announcement = Announcement::Due;
+        }
+        self.open(id, stream, now);
+        if let Some(producer) = producer {
+            self.add_producer(id, producer);
+        }
+        if is_answer {
+            self.list(id, FlushUrgency::Early);
+        }
     }
 
     /// Refuses a stream that does not fit into a message or into memory, where `beginning` bytes are promised to others.
@@ -131,7 +155,7 @@ impl<T: Copy> Ledger<T> {
         if !stream.can_begin(&self.settings) {
             return Err(StreamFault::TooLarge);
         }
-        match self.shares.admits_begin(&stream.author, stream.bytes().kept + beginning, &self.settings) {
+        match self.shares.admits_begin(stream.payer(), stream.bytes().kept + beginning, &self.settings) {
             true => Ok(()),
             false => Err(StreamFault::Overloaded { retry_ms: RETRY_MS }),
         }
@@ -143,13 +167,26 @@ impl<T: Copy> Ledger<T> {
     }
 
     pub(super) fn open_options(&self, options: StreamOptions) -> OpenOptions {
-        OpenOptions { asker: options.asker, keep: options.events }
+        OpenOptions { asker: options.asker, keep: options.events, answer: options.answer }
     }
 
-    pub(super) fn clocks(&self, options: &StreamOptions, now: Moment, age: Duration) -> Clocks {
-        let idle = options.idle_ms.map_or(self.settings.idle, |ms| Duration::from_millis(ms.into()));
+    /// The clocks of a stream that has been in this state, or in a later one than the first, for `age`.
+    pub(super) fn clocks(
+        &self,
+        options: &StreamOptions,
+        state: StreamState,
+        now: Moment,
+        age: Duration,
+    ) -> Clocks {
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        let idle = options.idle_ms.map_or(self.settings.idle, ms);
+        let answer = options.answer.map_or(idle, |answer| ms(answer.answer_ms));
+        let whole = match options.answer {
+            Some(answer) if state == StreamState::Accepted => ms(answer.give_up_ms) + GIVE_UP_MARGIN,
+            Some(_) | None => self.settings.life,
+        };
         // The age may be that of an earlier process, and so begin before this one's clock.
-        let life = self.settings.life.saturating_sub(age);
+        let life = whole.saturating_sub(age);
         Clocks {
             life_end: now + life,
             sign: now,
@@ -159,12 +196,13 @@ impl<T: Copy> Ledger<T> {
             touch: None,
             cancel_end: None,
             idle,
+            answer,
         }
     }
 
     pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
         *self.per_channel.entry(id.channel.clone()).or_default() += 1;
-        self.shares.open(&stream.author, stream.counted);
+        self.shares.open(stream.payer(), stream.counted);
         self.streams.insert(id.clone(), stream);
         self.recount(id);
         self.schedule(id, now);
@@ -177,7 +215,7 @@ impl<T: Copy> Ledger<T> {
             self.behind.remove(id);
         }
         self.deadlines.remove(id, &mut stream.place);
-        self.shares.close(&stream.author, stream.counted);
+        self.shares.close(stream.payer(), stream.counted);
         for producer in &stream.producers {
             if self.producers.remove(*producer, id) {
                 out.notices.push((*producer, ProducerNotice::Resume));
@@ -196,7 +234,7 @@ impl<T: Copy> Ledger<T> {
     pub(super) fn recount(&mut self, id: &StreamId) {
         if let Some(stream) = self.streams.get_mut(id) {
             let bytes = stream.bytes();
-            self.shares.change(&stream.author, stream.counted, bytes);
+            self.shares.change(stream.payer(), stream.counted, bytes);
             stream.counted = bytes;
         }
     }
@@ -270,7 +308,7 @@ impl<T: Copy> Ledger<T> {
         }
         let was_paused = stream.state == StreamState::Paused;
         if was_paused {
-            stream.state = StreamState::Streaming;
+            stream.state = stream.resumed();
         }
         if let Some(oldest) = oldest
             && self.producers.remove(oldest, id)

@@ -4,6 +4,7 @@
 //!
 //! - **orders** of producers and users: [`begin`](Ledger::begin), [`attach`](Ledger::attach), [`detach`](Ledger::detach),
 //!   [`take`](Ledger::take), [`restart`](Ledger::restart), [`end`](Ledger::end), [`cancel`](Ledger::cancel);
+//! - **orders** of the relay about [answers](Ledger::process);
 //! - **flushes**: at [`due`](Ledger::due) the writer calls [`cut`](Ledger::cut), commits what it gets, and returns it to
 //!   [`settled`](Ledger::settled) or [`failed`](Ledger::failed);
 //! - **the store's own news**: [`restore`](Ledger::restore) and [`restore_part`](Ledger::restore_part) after a start,
@@ -18,6 +19,7 @@
 //!
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
+mod answer;
 mod deadline;
 mod divide;
 mod elsewhere;
@@ -53,7 +55,7 @@ pub use fate::{
 pub use flush::{EndFate, EndRow, Flush, RestartRow, StateRow};
 pub use ledger::{Ledger, SharedStream};
 pub use order::{CancelRight, Known, StoredStream, StreamAppend, StreamBegin, StreamFinish, StreamSender};
-pub use output::StreamOutput;
+pub use output::{CancelledAnswer, StreamOutput};
 pub use part::{PartFault, PartRow, decode};
 pub use pieces::{PieceEntry, Pieces, StreamEvent};
 pub use settings::StreamSettings;

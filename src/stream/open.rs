@@ -41,6 +41,7 @@ pub(super) struct OpenStream<T> {
     /// The state, and the one that is committed.
     pub(super) state: StreamState,
     pub(super) committed_state: StreamState,
+    pub(super) announcement: Announcement,
     /// The user that cancelled it.
     pub(super) canceller: Option<UserName>,
     pub(super) ending: Option<PendingEnd>,
@@ -87,6 +88,14 @@ pub(super) enum StoreView {
     RestartLost,
 }
 
+/// Says if readers know the state of an answer that has just begun: they take a stream that begins for one that is streaming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announcement {
+    Made,
+    /// It follows the begin with the next flush.
+    Due,
+}
+
 /// An end that is to be committed.
 #[derive(Clone, Debug)]
 pub(super) struct PendingEnd {
@@ -103,6 +112,8 @@ pub(super) enum StreamEnder {
     Producer(Option<Box<str>>),
     /// A deadline; `None`: that of a cancel.
     Gateway(Option<EndCause>),
+    /// The relay, because the question of this answer was not taken.
+    Relay(EndCause),
 }
 
 /// An append that is not refused.
@@ -143,6 +154,7 @@ impl<T: Copy> OpenStream<T> {
             restarted: 0,
             state,
             committed_state: state,
+            announcement: Announcement::Made,
             canceller: None,
             ending: None,
             producers: Vec::new(),
@@ -211,10 +223,12 @@ impl<T: Copy> OpenStream<T> {
         Ok(())
     }
 
-    /// Refuses orders for another generation than the newest.
+    /// Refuses orders for another generation than the newest. Those for an answer must name it, because a backend whose request is
+    /// repeated runs twice.
     pub(super) fn check_generation(&self, generation: Option<Generation>) -> Result<(), StreamFault> {
         match generation {
             Some(generation) if generation != self.head => Err(StreamFault::Stale { generation: self.head }),
+            None if self.options.answer.is_some() => Err(StreamFault::NoGeneration),
             Some(_) | None => Ok(()),
         }
     }
@@ -349,12 +363,15 @@ impl<T: Copy> OpenStream<T> {
             StreamEnder::Producer(Some(data)) => (data.clone(), None),
             StreamEnder::Producer(None) => (self.end_data(None), None),
             StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
+            StreamEnder::Relay(cause) => (self.end_data(Some(*cause)), Some(*cause)),
         };
         // Silence and the lack of a producer are known of this instance only, and the age of a stream of others by the store's clock.
-        let touched = match cause {
-            Some(EndCause::Idle | EndCause::ProducerLost) => Some(self.touched),
-            Some(EndCause::Life) if self.clocks.swept.is_some() => Some(self.touched),
-            Some(_) | None => None,
+        let touched = match (cause, by) {
+            (Some(EndCause::Idle | EndCause::ProducerLost), _) => Some(self.touched),
+            // Another instance may have had the question taken.
+            (Some(EndCause::NotDelivered), StreamEnder::Gateway(_)) => Some(self.touched),
+            (Some(EndCause::Life), _) if self.clocks.swept.is_some() => Some(self.touched),
+            (Some(_) | None, _) => None,
         };
         Some(EndRow {
             id: id.clone(),

@@ -2,7 +2,7 @@
 
 use crate::id::{ProducerId, UserName};
 use crate::wire::stream::{
-    EventKeep, Generation, Piece, Position, StreamEnd, StreamId, StreamOptions, StreamState,
+    AnswerOptions, EventKeep, Generation, Piece, Position, StreamEnd, StreamId, StreamOptions, StreamState,
 };
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub struct StreamBegin {
     pub options: StreamOptions,
     /// The JSON of the begin, which is repeated in the end.
     pub begun: Box<str>,
-    pub producer: ProducerId,
+    /// `None` for an answer, which the gateway begins.
+    pub producer: Option<ProducerId>,
 }
 
 /// An open stream as the store has it, without its parts.
@@ -35,7 +36,7 @@ pub struct StoredStream {
     pub begun: Box<str>,
     pub generation: Generation,
     pub state: StreamState,
-    /// The time since the begin.
+    /// The time since the begin; of an answer that has left its first state, since then.
     pub age: Duration,
 }
 
@@ -84,4 +85,5 @@ pub enum Known {
 pub(super) struct OpenOptions {
     pub(super) asker: Option<UserName>,
     pub(super) keep: EventKeep,
+    pub(super) answer: Option<AnswerOptions>,
 }

@@ -41,7 +41,10 @@ impl<T: Copy> Ledger<T> {
             }
             Ok(Examined::New(piece)) => {
                 self.greet(id, producer, now, out);
-                self.add(id, piece, now).map(|end| self.wait_for_piece(id, end, producer, ticket, out))
+                self.add(id, piece, now).map(|end| {
+                    self.note_text(id, now);
+                    self.wait_for_piece(id, end, producer, ticket, out);
+                })
             }
         };
         if let Err(fault) = taken {
@@ -63,12 +66,12 @@ impl<T: Copy> Ledger<T> {
         // Its socket pauses at the window, but what was read from it may arrive still.
         let waiting = stream.counted.waiting;
         let fits = waiting == 0 || waiting + bytes <= settings.window_bytes * 2;
-        if !fits || !shares.admits_piece(&stream.author, bytes, settings) {
+        if !fits || !shares.admits_piece(stream.payer(), bytes, settings) {
             return Err(overloaded);
         }
         stream.push(piece, settings)?;
         let counted = stream.bytes();
-        shares.change(&stream.author, stream.counted, counted);
+        shares.change(stream.payer(), stream.counted, counted);
         stream.counted = counted;
         let was_quiet = stream.cut_at.is_none_or(|cut_at| now.since(cut_at) >= grid.window());
         let next = stream.next();
@@ -88,7 +91,7 @@ impl<T: Copy> Ledger<T> {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.waiting.push(ticket, producer, Wish::Append(stream.head, end));
         let is_full = stream.counted.waiting > self.settings.window_bytes
-            || self.shares.is_full(&stream.author, &self.settings);
+            || self.shares.is_full(stream.payer(), &self.settings);
         if is_full && self.producers.pause(producer) {
             out.notices.push((producer, ProducerNotice::Pause));
         }
@@ -142,7 +145,10 @@ impl<T: Copy> Ledger<T> {
         let newest: Generation = stream.head;
         stream.waiting.refuse_stale(id, newest, producer, out);
         stream.waiting.push(ticket, producer, Wish::Restart(newest));
-        self.greet(id, producer, now, out);
+        // The relay does so before it repeats a request, and writes nothing.
+        if stream.state != StreamState::Accepted {
+            self.greet(id, producer, now, out);
+        }
         self.recount(id);
         self.list(id, FlushUrgency::Early);
         Known::Open
@@ -209,11 +215,7 @@ impl<T: Copy> Ledger<T> {
         }
         stream.waiting.push(ticket, producer, Wish::Cancel);
         if stream.ending.is_none() && stream.clocks.cancel_end.is_none() {
-            stream.state = StreamState::Cancelling;
-            stream.canceller = Some(user.clone());
-            stream.clocks.cancel_end = Some(now + self.settings.cancel);
-            self.schedule(id, now);
-            self.list(id, FlushUrgency::Early);
+            self.stop(id, user, now);
         }
         Known::Open
     }

@@ -1,7 +1,9 @@
 //! The results of the ledger's work for others, in a buffer of its caller.
 
-use crate::id::ProducerId;
-use crate::wire::stream::{ProducerNotice, StreamFault, StreamId, StreamNews, StreamOutcome};
+use crate::id::{Offset, ProducerId};
+use crate::wire::stream::{
+    Generation, ProducerNotice, StreamFault, StreamId, StreamNews, StreamOutcome, StreamState,
+};
 
 /// Replies, notices and news, each in order. `T` identifies the pending command that a reply answers.
 #[derive(Debug)]
@@ -14,18 +16,34 @@ pub struct StreamOutput<T> {
     pub news: Vec<StreamNews>,
     /// The places in `news`, in order, of changes by other instances, which have announced them to all.
     pub heard: Vec<usize>,
+    /// Answers that a user has cancelled, for the relay: it notifies their backends.
+    pub cancelled: Vec<CancelledAnswer>,
+}
+
+/// An answer whose cancel is committed by this instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelledAnswer {
+    pub id: StreamId,
+    /// The question.
+    pub question: Offset,
+    pub generation: Generation,
+    /// The state until then. Of an accepted one, at most an attempt is under way, and it has ended.
+    pub state: StreamState,
 }
 
 impl<T> Default for StreamOutput<T> {
     fn default() -> StreamOutput<T> {
-        let (replies, notices, news, heard) = Default::default();
-        StreamOutput { replies, notices, news, heard }
+        let (replies, notices, news, heard, cancelled) = Default::default();
+        StreamOutput { replies, notices, news, heard, cancelled }
     }
 }
 
 impl<T> StreamOutput<T> {
     pub fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.notices.is_empty() && self.news.is_empty()
+        self.replies.is_empty()
+            && self.notices.is_empty()
+            && self.news.is_empty()
+            && self.cancelled.is_empty()
     }
 
     /// The news from this place on are changes by another instance.

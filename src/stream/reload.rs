@@ -35,8 +35,7 @@ impl<T: Copy> Ledger<T> {
         if !self.has(&id) {
             let mut stream = self.beginning(begin, now);
             stream.touched = touched;
-            self.open(&id, stream, now);
-            self.add_producer(&id, producer);
+            self.open_first(&id, stream, producer, now);
         }
         BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None }
     }
@@ -60,9 +59,7 @@ impl<T: Copy> Ledger<T> {
     fn adopt(&mut self, loaded: LoadedStream, stored: Pieces, now: Moment) {
         let LoadedStream { stream, touched, canceller, restarted, .. } = loaded;
         let StoredStream { id, author, options, begun, generation, state, age } = stream;
-        // The clock of the store has the age, and may be wrong.
-        let age = age.min(self.settings.life.saturating_sub(self.settings.orphan));
-        let mut clocks = self.clocks(&options, now, age);
+        let mut clocks = self.clocks_of_stored(&options, state, now, age);
         if state == StreamState::Cancelling {
             clocks.cancel_end = Some(now + self.settings.cancel);
         }
@@ -123,14 +120,21 @@ impl<T: Copy> Ledger<T> {
         out: &mut StreamOutput<T>,
     ) {
         let cancel_end = now + self.settings.cancel;
+        let life = self.settings.life;
         let Some(stream) = self.streams.get_mut(id) else { return };
         if state == StreamState::Cancelling {
-            stream.state = state;
+            stream.enter(state, now, life);
             stream.canceller = canceller.or(stream.canceller.take());
             stream.clocks.cancel_end.get_or_insert(cancel_end);
         } else if stream.state != StreamState::Cancelling {
             let has_producer = !stream.producers.is_empty();
-            stream.state = if has_producer { StreamState::Streaming } else { state };
+            // A step of an answer that is not committed yet stays wanted.
+            let is_wanted = state.is_before(stream.state) && stream.state != StreamState::Paused;
+            if state == StreamState::Paused && has_producer {
+                stream.state = stream.resumed();
+            } else if !is_wanted {
+                stream.enter(state, now, life);
+            }
         }
         if state != stream.committed_state {
             self.show_state(id, state, now, out);
@@ -208,6 +212,7 @@ impl<T: Copy> OpenStream<T> {
         let Some(ending) = &self.ending else { return };
         let fault = match ending.by {
             StreamEnder::Gateway(_) => None,
+            StreamEnder::Relay(_) => return,
             StreamEnder::Producer(_) => match given_up.map_or(self.check_end(ending.at), Err) {
                 Ok(()) => return,
                 Err(fault) => Some(fault),

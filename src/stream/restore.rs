@@ -1,26 +1,42 @@
 //! Opens the streams of the store after a start.
 
+use super::deadline::Clocks;
 use super::ledger::Ledger;
 use super::open::{OpenStream, StreamOrigin};
 use super::order::StoredStream;
 use super::part::{PartFault, PartRow, decode};
 use crate::clock::Moment;
-use crate::wire::stream::StreamState;
+use crate::wire::stream::{StreamOptions, StreamState};
+use std::time::Duration;
 
 impl<T: Copy> Ledger<T> {
     /// Opens a stream that the store has. Its producer has [`StreamSettings::orphan`](super::StreamSettings::orphan) to come back.
     pub fn restore(&mut self, stored: StoredStream, now: Moment) {
         let StoredStream { id, author, options, begun, generation, state, age } = stored;
-        // The wall clock has the age, and may be wrong; and its producer needs the time to come back.
-        let age = age.min(self.settings.life.saturating_sub(self.settings.orphan));
-        let mut clocks = self.clocks(&options, now, age);
-        clocks.orphaned = Some(now);
+        let mut clocks = self.clocks_of_stored(&options, state, now, age);
+        // The question of an answer without text may be with a backend that has not begun, so it has no producer to lose.
+        if !matches!(state, StreamState::Accepted | StreamState::Processing) {
+            clocks.orphaned = Some(now);
+        }
         if state == StreamState::Cancelling {
             clocks.cancel_end = Some(now + self.settings.cancel);
         }
         let options = self.open_options(options);
         let stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
         self.open(&id, stream, now);
+    }
+
+    /// The clocks of a stream that the store has. A clock has its age that may be wrong, and its producer needs the time to come back.
+    pub(super) fn clocks_of_stored(
+        &self,
+        options: &StreamOptions,
+        state: StreamState,
+        now: Moment,
+        age: Duration,
+    ) -> Clocks {
+        let mut clocks = self.clocks(options, state, now, age);
+        clocks.life_end = clocks.life_end.max(now + self.settings.orphan.min(self.settings.life));
+        clocks
     }
 
     /// Adds a row of the store to a stream that was restored, in the order of the rows. Rows of earlier generations and of streams

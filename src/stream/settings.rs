@@ -19,6 +19,8 @@ pub(super) const ENDS_AT_ONCE: usize = 64;
 pub(super) const RETRY_MS: u32 = 1_000;
 /// A stream without a producer for this long is shown as paused: most producers are back sooner.
 pub(super) const PAUSED_AFTER: Duration = Duration::from_secs(1);
+/// The gateway ends an answer that no backend has taken this long after the relay was to give up, which does it with its reason.
+pub(super) const GIVE_UP_MARGIN: Duration = Duration::from_secs(60);
 /// The longest window of the grid, unless the configured one is longer.
 pub(super) const WINDOW_MAX: Duration = Duration::from_millis(200);
 

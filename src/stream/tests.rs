@@ -46,8 +46,9 @@ fn event(kind: &str, data: &str) -> Piece {
 }
 
 fn begin(offset: u64) -> StreamBegin {
-    let options = StreamOptions { asker: Some(user("ann")), idle_ms: None, events: EventKeep::Keep };
-    StreamBegin { id: id(offset), author: user("bot"), options, begun: "{}".into(), producer: BOT }
+    let options =
+        StreamOptions { asker: Some(user("ann")), idle_ms: None, events: EventKeep::Keep, answer: None };
+    StreamBegin { id: id(offset), author: user("bot"), options, begun: "{}".into(), producer: Some(BOT) }
 }
 
 /// A ledger with one stream, at the offset 1.

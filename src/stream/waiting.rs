@@ -17,6 +17,8 @@ pub(super) enum Wish {
     Restart(Generation),
     /// The commit of a cancel.
     Cancel,
+    /// The commit of a later state of an answer than its first.
+    Process,
     /// The end that this command asked for.
     End,
     /// The same end, asked for again.
@@ -145,7 +147,7 @@ impl<T: Copy> WaitingList<T> {
             let is_given_up = match waiting.wish {
                 Wish::Append(..) | Wish::End | Wish::EndAgain(_) | Wish::Late => true,
                 Wish::Restart(_) => restarts == GivenUp::WithRestarts,
-                Wish::Cancel => false,
+                Wish::Cancel | Wish::Process => false,
             };
             if is_given_up {
                 out.refuse(waiting.ticket, waiting.producer, id, fault);
@@ -185,10 +187,12 @@ impl<T: Copy> WaitingList<T> {
                 Wish::Restart(of) if of <= generation => {
                     StreamOutcome::Restarted { generation, next: Position::ZERO }
                 }
-                Wish::Cancel if state == StreamState::Cancelling => StreamOutcome::Cancelling,
+                Wish::Cancel | Wish::Process if state == StreamState::Cancelling => StreamOutcome::Cancelling,
+                Wish::Process if state != StreamState::Accepted => StreamOutcome::Processing { generation },
                 Wish::Append(..)
                 | Wish::Restart(_)
                 | Wish::Cancel
+                | Wish::Process
                 | Wish::End
                 | Wish::EndAgain(_)
                 | Wish::Late => return true,
@@ -221,7 +225,7 @@ impl<T: Copy> WaitingList<T> {
                 Wish::Append(of, _) if of == generation => StreamOutcome::Appended { generation, next },
                 Wish::Restart(_) => StreamOutcome::Restarted { generation, next: Position::ZERO },
                 Wish::End => StreamOutcome::Ended { edit, end, duplicate: false },
-                Wish::Append(..) | Wish::Cancel | Wish::EndAgain(_) | Wish::Late => {
+                Wish::Append(..) | Wish::Cancel | Wish::Process | Wish::EndAgain(_) | Wish::Late => {
                     waiting.after_end(id, fate, out);
                     continue;
                 }
@@ -263,6 +267,7 @@ impl<T: Copy> WaitingList<T> {
                 Wish::EndAgain(_) | Wish::Late => true,
                 // It came while the stream was ending anyway, so nothing else carries it out.
                 Wish::Cancel => state != StreamState::Cancelling,
+                Wish::Process => state == StreamState::Accepted,
                 Wish::Append(..) | Wish::Restart(_) | Wish::End => false,
             };
             if is_after_end {
@@ -285,7 +290,7 @@ impl<T: Copy> WaitingCommand<T> {
         let is_fulfilled = match self.wish {
             Wish::Cancel => true,
             Wish::EndAgain(asked) => asked == end,
-            Wish::Append(..) | Wish::Restart(_) | Wish::End | Wish::Late => false,
+            Wish::Append(..) | Wish::Restart(_) | Wish::Process | Wish::End | Wish::Late => false,
         };
         match (is_fulfilled, self.ticket) {
             (true, Some(ticket)) => {

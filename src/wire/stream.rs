@@ -12,7 +12,7 @@ pub use outcome::{BegunStream, ProducerNotice, StreamFault, StreamOutcome};
 pub use place::{Generation, Position, StreamId};
 pub use state::{EndCause, StreamEnd, StreamMark, StreamState};
 
-use crate::id::{ProducerId, UserName};
+use crate::id::{Offset, ProducerId, UserName};
 
 /// The wishes of a begin: the member `stream` of `publish`. The key covers none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,29 @@ pub struct StreamOptions {
     /// `idle_ms`: the silence after which the gateway ends the stream; `None`: that of the configuration.
     pub idle_ms: Option<u32>,
     pub events: EventKeep,
+    /// The gateway began the stream, as the place of the answer to a question. No client can ask for it.
+    pub answer: Option<AnswerOptions>,
+}
+
+/// The stream of an answer that the gateway began together with its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerOptions {
+    /// The question: the publication before the begin.
+    pub question: Offset,
+    /// The time for a backend to take the question.
+    pub give_up_ms: u32,
+    /// The silence of a backend that has taken it, until the first piece, after which the gateway ends the stream.
+    pub answer_ms: u32,
+}
+
+impl StreamOptions {
+    /// The state of a stream with these options at its begin.
+    pub const fn first_state(&self) -> StreamState {
+        match self.answer {
+            Some(_) => StreamState::Accepted,
+            None => StreamState::Streaming,
+        }
+    }
 }
 
 /// The begin of a stream.

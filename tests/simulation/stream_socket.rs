@@ -66,7 +66,9 @@ pub fn command(id: Option<u64>, offset: u64, order: &StreamOrder) -> String {
             ("end", members)
         }
         StreamOrder::Cancel { .. } => ("cancel", named(&None, &None)),
-        StreamOrder::Append { .. } | StreamOrder::Attach => panic!("not said here: {order:?}"),
+        StreamOrder::Append { .. } | StreamOrder::Attach | StreamOrder::Take | StreamOrder::Fail { .. } => {
+            panic!("not said here: {order:?}")
+        }
     };
     let mut frame = Map::from_iter([(name.to_owned(), Value::Object(members))]);
     frame.extend(id.map(|id| ("id".into(), json!(id))));

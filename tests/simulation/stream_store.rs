@@ -247,7 +247,7 @@ impl StreamStore {
                 author: append.user.clone(),
                 options: begin.options.clone(),
                 begun: append.data.clone(),
-                producer: begin.producer,
+                producer: Some(begin.producer),
             };
             let stored = StoredStream {
                 id: id.clone(),
@@ -329,6 +329,8 @@ impl StreamStore {
                 };
                 ledger.cancel(&id, sender, right, now.at, out)
             }
+            StreamOrder::Take => ledger.process(&id, sender, now.at, out),
+            StreamOrder::Fail { cause } => ledger.fail(&id, sender, cause, out),
             StreamOrder::Attach => match ledger.attach(&id, producer, now.at, out) {
                 Some(_) => Known::Open,
                 None => Known::No,
@@ -448,7 +450,7 @@ impl StreamStore {
         } else {
             self.commit(flush, now);
         }
-        let StreamOutput { replies, notices, news, heard: _ } = std::mem::take(&mut self.out);
+        let StreamOutput { replies, notices, news, heard: _, cancelled: _ } = std::mem::take(&mut self.out);
         for (ticket, outcome) in replies {
             if ticket.reactor != SOCKETLESS {
                 self.answers.push((ticket.reactor, Completion::Stream { ticket, outcome }));

@@ -139,7 +139,7 @@ fn settled(row: &Row) -> Result<SettledAppend, Trouble> {
         3 => return Ok(refused(AppendError::NotFound)),
         4 => return Ok(refused(AppendError::NotAuthor)),
         5 => return Ok(refused(AppendError::TooManyChannels)),
-        7 => return Ok(refused(AppendError::Stream(StreamFault::Overloaded { retry_ms: RETRY_MS }))),
+        7 => return Ok(refused(AppendError::Stream(StreamFault::ChannelFull { retry_ms: RETRY_MS }))),
         _ => return Ok(refused(AppendError::TooManyEdits)),
     };
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);

@@ -21,7 +21,13 @@ impl Batch<'_> {
         let Some(begin) = &job.stream else { return Ok(None) };
         let BeginStream { options, producer } = (**begin).clone();
         let id = StreamId { channel: job.channel.clone(), offset };
-        let begin = StreamBegin { id, author: job.user.clone(), options, begun: job.data.clone(), producer };
+        let begin = StreamBegin {
+            id,
+            author: job.user.clone(),
+            options,
+            begun: job.data.clone(),
+            producer: Some(producer),
+        };
         let begun = self.streams.open.begin(begin).map_err(AppendError::Stream)?;
         self.streams.changes.begun = true;
         Ok(Some(begun))
@@ -130,7 +136,7 @@ impl Batch<'_> {
         }
         for row in &flush.states {
             if let Some(place) = self.place(&row.id)? {
-                streams::set_state(self.connection, place, row.state)?;
+                streams::set_state(self.connection, place, row.state, self.now_ms)?;
             }
         }
         flush.ends.iter().map(|row| self.end_stream(row)).collect()

@@ -8,22 +8,26 @@ use super::place::{ChannelNumber, RowKey};
 use super::rows;
 use super::stream_end::WrittenEnd;
 use crate::id::{ChannelName, Offset, UserName};
+use crate::store::answer_column::AnswerColumn;
 use crate::store::columns::{integer, natural};
 use crate::stream::{EndFate, PartRow, StoredStream};
 use crate::wire::stream::{
-    EventKeep, Generation, Position, StreamEnd, StreamId, StreamMark, StreamOptions, StreamState,
+    AnswerOptions, EventKeep, Generation, Position, StreamEnd, StreamId, StreamMark, StreamOptions,
+    StreamState,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The column `options`.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct OptionsColumn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     idle_ms: Option<u32>,
     #[serde(default)]
     keep_events: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<AnswerColumn>,
     /// The channel. A program of the release before removes channels without looking at streams, and another one may get the number.
     #[serde(default)]
     channel: String,
@@ -40,9 +44,10 @@ pub(super) struct NewStream<'a> {
 }
 
 pub(super) fn open(connection: &Connection, stream: &NewStream<'_>) -> rusqlite::Result<()> {
-    let StreamOptions { asker, idle_ms, events } = stream.options;
+    let StreamOptions { asker, idle_ms, events, answer } = stream.options;
     let (channel, keep_events) = (stream.channel.as_str().to_string(), *events == EventKeep::Keep);
-    let options = OptionsColumn { idle_ms: *idle_ms, keep_events, channel };
+    let options =
+        OptionsColumn { idle_ms: *idle_ms, keep_events, answer: answer.map(AnswerColumn::from), channel };
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO streams (place, author, asker, gen, state, options, first_part, since)
@@ -53,7 +58,7 @@ pub(super) fn open(connection: &Connection, stream: &NewStream<'_>) -> rusqlite:
             stream.author.as_str(),
             asker.as_ref().map(UserName::as_str),
             Generation::FIRST.0,
-            StreamState::Streaming.code(),
+            stream.options.first_state().code(),
             serde_json::to_string(&options).unwrap_or_default(),
             stream.first_part,
             integer(stream.since_ms)
@@ -67,10 +72,18 @@ pub(super) fn close(connection: &Connection, place: RowKey) -> rusqlite::Result<
     Ok(closed > 0)
 }
 
-pub(super) fn set_state(connection: &Connection, place: RowKey, state: StreamState) -> rusqlite::Result<()> {
+/// An answer that leaves its first state counts its age from then on.
+pub(super) fn set_state(
+    connection: &Connection,
+    place: RowKey,
+    state: StreamState,
+    now_ms: u64,
+) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE streams SET state = ?2 WHERE place = ?1")?
-        .execute(params![place.0, state.code()])
+        .prepare_cached(
+            "UPDATE streams SET state = ?2, since = CASE WHEN state = ?3 THEN ?4 ELSE since END WHERE place = ?1",
+        )?
+        .execute(params![place.0, state.code(), StreamState::Accepted.code(), integer(now_ms)])
         .map(drop)
 }
 
@@ -225,8 +238,7 @@ fn stream(row: &Row<'_>, place: RowKey, now_ms: u64) -> rusqlite::Result<Option<
     let asker = row.get_ref(3)?.as_str_or_null()?.and_then(|name| UserName::parse(name).ok());
     let options: Option<OptionsColumn> = serde_json::from_str(row.get_ref(6)?.as_str()?).ok();
     let (Some(channel), Some(author)) = (name, author) else { return Ok(None) };
-    let options =
-        options.unwrap_or(OptionsColumn { idle_ms: None, keep_events: false, channel: String::new() });
+    let options = options.unwrap_or_default();
     let (is_absent, is_sound, change): (bool, bool, Option<i64>) = (row.get(9)?, row.get(10)?, row.get(11)?);
     let is_cut = is_absent && options.channel == channel.as_str();
     if change.is_some() || !(is_sound || is_cut) {
@@ -236,7 +248,12 @@ fn stream(row: &Row<'_>, place: RowKey, now_ms: u64) -> rusqlite::Result<Option<
     Ok(Some(StoredStream {
         id: StreamId { channel, offset: place.offset() },
         author,
-        options: StreamOptions { asker, idle_ms: options.idle_ms, events },
+        options: StreamOptions {
+            asker,
+            idle_ms: options.idle_ms,
+            events,
+            answer: options.answer.map(AnswerOptions::from),
+        },
         begun: Box::from(row.get_ref(8)?.as_str_or_null()?.unwrap_or("null")),
         generation: Generation(row.get(4)?),
         state: StreamState::of_code(row.get(5)?).unwrap_or(StreamState::Paused),

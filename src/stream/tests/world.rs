@@ -103,13 +103,13 @@ impl World {
     pub fn begin(&mut self, by: u64, events: EventKeep, commit: Commit) {
         let mut id = self.id(0);
         id.offset = Offset(self.next_offset);
-        let options = StreamOptions { asker: None, idle_ms: None, events };
+        let options = StreamOptions { asker: None, idle_ms: None, events, answer: None };
         let begin = StreamBegin {
             id: id.clone(),
             author: bot(),
             options: options.clone(),
             begun: r#"{"agent":"triage"}"#.into(),
-            producer: producer(by),
+            producer: Some(producer(by)),
         };
         let mut out = StreamOutput::default();
         if self.ledger.begin(begin, self.now).is_err() {

@@ -93,6 +93,7 @@ pub(super) fn options(path: Path, raw: Raw<'_>) -> Result<Box<StreamOptions>, Co
         asker: arguments.optional("for", arguments::user)?,
         idle_ms: arguments.optional("idle_ms", idle)?,
         events: arguments.optional("events", keep)?.unwrap_or_default(),
+        answer: None,
     }))
 }
 

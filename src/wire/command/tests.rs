@@ -255,7 +255,7 @@ fn stream_of_a_publish_is_read_only_with_an_original() {
     let plain = text("");
     let Command::Publish(publish) = parsed(&plain) else { panic!("a publish") };
     let asker = UserName::parse("u\u{e9}").ok();
-    let options = StreamOptions { asker, idle_ms: None, events: EventKeep::Keep };
+    let options = StreamOptions { asker, idle_ms: None, events: EventKeep::Keep, answer: None };
     assert_eq!(publish.stream.as_deref(), Some(&options));
     for more in [r#","edits":7"#, r#","deletes":7"#] {
         says(&text(more), CommandFault::Malformed, "an edit or a delete cannot");

@@ -211,7 +211,7 @@ fn any_news() -> impl Strategy<Value = StreamNews> {
     let lengths = prop::collection::vec(1_u32..20, 1..4);
     (any::<u64>(), any::<u32>(), 0_u32..1_000, lengths, 0_usize..5).prop_map(
         |(offset, generation, at, lengths, kind)| {
-            let state = StreamState::ALL[kind % 3];
+            let state = StreamState::ALL[kind % StreamState::ALL.len()];
             let news = match kind {
                 0 => {
                     let frame = format!(

@@ -39,8 +39,11 @@ pub fn stream_answered(out: &mut Vec<u8>, id: CommandId, stream: &StreamId, outc
             json::truth(out, "duplicate", *duplicate);
         }),
         StreamOutcome::Cancelling => reply(out, id, "cancelling", |out| name(out, stream)),
-        StreamOutcome::Refused(_) | StreamOutcome::Unavailable { .. } | StreamOutcome::Unconfirmed { .. } => {
-        }
+        // No client asks for that.
+        StreamOutcome::Processing { .. }
+        | StreamOutcome::Refused(_)
+        | StreamOutcome::Unavailable { .. }
+        | StreamOutcome::Unconfirmed { .. } => {}
     }
 }
 
@@ -111,7 +114,9 @@ fn remedy(out: &mut Vec<u8>, fault: &StreamFault) {
         StreamFault::TooLarge
         | StreamFault::NotFound
         | StreamFault::NotAuthor
-        | StreamFault::Overloaded { .. } => {}
+        | StreamFault::Overloaded { .. }
+        | StreamFault::ChannelFull { .. }
+        | StreamFault::NoGeneration => {}
     }
 }
 

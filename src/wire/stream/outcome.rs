@@ -35,6 +35,10 @@ pub enum StreamOutcome {
     },
     /// The stream ends in a moment.
     Cancelling,
+    /// A backend has the question of this answer.
+    Processing {
+        generation: Generation,
+    },
     Refused(StreamFault),
     /// Certainly not done; retry after `retry_ms` milliseconds.
     Unavailable {
@@ -65,6 +69,10 @@ pub enum StreamFault {
     NotAuthor,
     /// There is no room for it; retry after `retry_ms` milliseconds.
     Overloaded { retry_ms: u32 },
+    /// As many streams as may be are open in the channel; retry after `retry_ms` milliseconds.
+    ChannelFull { retry_ms: u32 },
+    /// A piece or end of an answer must name the generation that it is for: the newest may be that of another attempt.
+    NoGeneration,
 }
 
 /// A message to a producer's connection that answers no command with an id.

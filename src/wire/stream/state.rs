@@ -8,6 +8,10 @@ pub enum StreamState {
     Paused,
     /// A user asked to end it, and its producer has a moment to do so.
     Cancelling,
+    /// It answers a question that no backend has taken yet.
+    Accepted,
+    /// It answers a question that a backend has taken, and has no text yet.
+    Processing,
 }
 
 /// The way in which a stream ended.
@@ -48,10 +52,20 @@ pub enum EndCause {
     Idle,
     /// The stream was open for too long.
     Life,
+    /// No backend took the question in time.
+    NotDelivered,
+    /// The backend refused the question.
+    Refused,
 }
 
 impl StreamState {
-    pub const ALL: [StreamState; 3] = [StreamState::Streaming, StreamState::Paused, StreamState::Cancelling];
+    pub const ALL: [StreamState; 5] = [
+        StreamState::Streaming,
+        StreamState::Paused,
+        StreamState::Cancelling,
+        StreamState::Accepted,
+        StreamState::Processing,
+    ];
 
     /// The value of `state`.
     pub const fn word(self) -> &'static str {
@@ -59,6 +73,8 @@ impl StreamState {
             StreamState::Streaming => "streaming",
             StreamState::Paused => "paused",
             StreamState::Cancelling => "cancelling",
+            StreamState::Accepted => "accepted",
+            StreamState::Processing => "processing",
         }
     }
 
@@ -68,11 +84,26 @@ impl StreamState {
             StreamState::Streaming => 1,
             StreamState::Paused => 2,
             StreamState::Cancelling => 3,
+            StreamState::Accepted => 4,
+            StreamState::Processing => 5,
         }
     }
 
     pub fn of_code(code: i64) -> Option<StreamState> {
         Self::ALL.into_iter().find(|state| i64::from(state.code()) == code)
+    }
+
+    /// True if it is an earlier step of an answer: each answer is accepted, then processed, and then has text.
+    pub fn is_before(self, other: StreamState) -> bool {
+        self.step() < other.step()
+    }
+
+    fn step(self) -> u8 {
+        match self {
+            StreamState::Accepted => 0,
+            StreamState::Processing => 1,
+            StreamState::Streaming | StreamState::Paused | StreamState::Cancelling => 2,
+        }
     }
 }
 
@@ -152,6 +183,8 @@ impl EndCause {
             EndCause::ProducerLost => "producer_lost",
             EndCause::Idle => "idle",
             EndCause::Life => "life",
+            EndCause::NotDelivered => "not_delivered",
+            EndCause::Refused => "refused",
         }
     }
 }

@@ -100,7 +100,9 @@ impl SharedStreamWriter {
         let now = self.now();
         match found.get(&begin.id).copied() {
             Some(LoadOutcome::Open) => {
-                appended.stream = self.ledger.attach(&begin.id, begin.producer, now, &mut self.out);
+                appended.stream = begin
+                    .producer
+                    .and_then(|producer| self.ledger.attach(&begin.id, producer, now, &mut self.out));
             }
             Some(LoadOutcome::Ended(end)) => {
                 appended.stream = end.map(|EndFate { end, edit }| BegunStream {
@@ -124,5 +126,11 @@ impl SharedStreamWriter {
 fn begin_of(job: &Append, offset: Offset) -> Option<StreamBegin> {
     let BeginStream { options, producer } = job.stream.as_deref()?.clone();
     let id = StreamId { channel: job.channel.clone(), offset };
-    Some(StreamBegin { id, author: job.user.clone(), options, begun: job.data.clone(), producer })
+    Some(StreamBegin {
+        id,
+        author: job.user.clone(),
+        options,
+        begun: job.data.clone(),
+        producer: Some(producer),
+    })
 }

@@ -116,7 +116,11 @@ impl SharedStreamWriter {
                 self.ledger.contradicts(&job.id, *generation, *at, piece)
             }
             StreamOrder::End { generation, at, .. } => self.ledger.contradicts_end(&job.id, *generation, *at),
-            StreamOrder::Restart | StreamOrder::Cancel { .. } | StreamOrder::Attach => false,
+            StreamOrder::Restart
+            | StreamOrder::Cancel { .. }
+            | StreamOrder::Attach
+            | StreamOrder::Take
+            | StreamOrder::Fail { .. } => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The column `options`: what a begin asked for, except the user that it is for.
 
-use crate::wire::stream::{EventKeep, StreamOptions};
+use crate::store::answer_column::AnswerColumn;
+use crate::wire::stream::{AnswerOptions, EventKeep, StreamOptions};
 use serde::{Deserialize, Serialize};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -10,17 +11,21 @@ struct BeginOptions {
     idle_ms: Option<u32>,
     #[serde(default)]
     keep_events: bool,
+    /// The database reads it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<AnswerColumn>,
 }
 
 /// The value of the column.
 pub(in crate::store::postgres) fn options_column(options: &StreamOptions) -> String {
     let keep_events = options.events == EventKeep::Keep;
-    serde_json::to_string(&BeginOptions { idle_ms: options.idle_ms, keep_events }).unwrap_or_default()
+    let answer = options.answer.map(AnswerColumn::from);
+    serde_json::to_string(&BeginOptions { idle_ms: options.idle_ms, keep_events, answer }).unwrap_or_default()
 }
 
 /// The options that a row has. What cannot be read is as if the begin had not asked for it.
 pub(super) fn stream_options(column: &str) -> StreamOptions {
-    let BeginOptions { idle_ms, keep_events } = serde_json::from_str(column).unwrap_or_default();
+    let BeginOptions { idle_ms, keep_events, answer } = serde_json::from_str(column).unwrap_or_default();
     let events = if keep_events { EventKeep::Keep } else { EventKeep::Drop };
-    StreamOptions { asker: None, idle_ms, events }
+    StreamOptions { asker: None, idle_ms, events, answer: answer.map(AnswerOptions::from) }
 }

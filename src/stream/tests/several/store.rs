@@ -7,6 +7,7 @@ use crate::stream::tests::checks::plain;
 use crate::stream::*;
 use crate::wire::stream::{Generation, Position, StreamEnd, StreamId, StreamState};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A stream with everything that was ever stored of it.
 pub struct Stored {
@@ -162,7 +163,11 @@ impl Store {
     /// The streams whose deadline is over by the store's clock.
     pub fn sweep(&self, settings: &StreamSettings, now: Moment) -> Vec<StreamId> {
         let due = |(id, stored): (&StreamId, &Stored)| {
+            let answer = stored.stream.options.answer;
+            let ms = |ms: u32| Duration::from_millis(ms.into());
             let after = match stored.stream.state {
+                StreamState::Accepted => answer.map_or(settings.life, |answer| ms(answer.give_up_ms)),
+                StreamState::Processing => answer.map_or(settings.idle, |answer| ms(answer.answer_ms)),
                 StreamState::Streaming => settings.idle,
                 StreamState::Paused => settings.orphan,
                 StreamState::Cancelling => settings.cancel,

@@ -94,7 +94,7 @@ impl World {
     pub fn begin(&mut self, at: usize, number: u64) {
         let id = StreamId { offset: Offset(self.next_offset), ..self.id(0) };
         self.next_offset += 1;
-        let options = StreamOptions { asker: None, idle_ms: None, events: EventKeep::Drop };
+        let options = StreamOptions { asker: None, idle_ms: None, events: EventKeep::Drop, answer: None };
         let (author, begun): (_, Box<str>) = (bot(), r#"{"agent":"triage"}"#.into());
         let touched = self.store.next_touch();
         let stream = StoredStream {
@@ -111,7 +111,7 @@ impl World {
             .streams
             .insert(id.clone(), Stored { stream, touched, sign: self.now, canceller, rows, end });
         let by = producer(number % PRODUCERS);
-        let begin = StreamBegin { id, author, options, begun, producer: by };
+        let begin = StreamBegin { id, author, options, begun, producer: Some(by) };
         let ledger = &mut self.instances[at].ledger;
         if ledger.admit(begin.clone(), 0, self.now).is_ok() {
             ledger.begun(begin, touched, self.now);

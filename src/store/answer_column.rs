@@ -1,0 +1,27 @@
+//! The member `answer` of the column `options`, which both stores write.
+
+use crate::id::Offset;
+use crate::wire::stream::AnswerOptions;
+use serde::{Deserialize, Serialize};
+
+/// The options of an answer. The SQL of PostgreSQL reads it, so its members keep their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AnswerColumn {
+    question: u64,
+    give_up_ms: u32,
+    answer_ms: u32,
+}
+
+impl From<AnswerOptions> for AnswerColumn {
+    fn from(options: AnswerOptions) -> AnswerColumn {
+        let AnswerOptions { question, give_up_ms, answer_ms } = options;
+        AnswerColumn { question: question.0, give_up_ms, answer_ms }
+    }
+}
+
+impl From<AnswerColumn> for AnswerOptions {
+    fn from(column: AnswerColumn) -> AnswerOptions {
+        let AnswerColumn { question, give_up_ms, answer_ms } = column;
+        AnswerOptions { question: Offset(question), give_up_ms, answer_ms }
+    }
+}

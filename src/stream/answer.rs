@@ -1,0 +1,163 @@
+//! Answers: streams that the gateway begins together with their questions, before any producer.
+//!
+//! An answer is accepted until a backend takes its question, then it is processed until its first piece, and from then on it is a stream
+//! like any other. Each instance that knows of an answer without text keeps it, so that its deadline runs.
+
+use super::grid::FlushUrgency;
+use super::ledger::Ledger;
+use super::open::{Announcement, OpenStream, PendingEnd, StreamEnder};
+use super::order::{Known, StreamSender};
+use super::output::{CancelledAnswer, StreamOutput};
+use super::waiting::Wish;
+use crate::clock::Moment;
+use crate::id::{ChannelName, Offset, UserName};
+use crate::wire::stream::{EndCause, Position, StreamEnd, StreamId, StreamState};
+use std::time::Duration;
+
+impl<T: Copy> Ledger<T> {
+    /// A backend has taken the question of an answer. The sender becomes no producer: the text may come from elsewhere.
+    pub fn process(
+        &mut self,
+        id: &StreamId,
+        sender: StreamSender<'_, T>,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) -> Known {
+        let life = self.settings.life;
+        let Some(stream) = self.streams.get_mut(id) else { return Known::No };
+        let StreamSender { producer, ticket, .. } = sender;
+        if let Err(fault) = stream.admit_waiting(&sender) {
+            out.refuse(ticket, producer, id, fault);
+            return Known::Open;
+        }
+        stream.waiting.push(ticket, producer, Wish::Process);
+        if stream.ending.is_none() && stream.state == StreamState::Accepted {
+            stream.enter(StreamState::Processing, now, life);
+            self.schedule(id, now);
+            self.touch(id, now);
+        }
+        self.list(id, FlushUrgency::Early);
+        Known::Open
+    }
+
+    /// Ends an answer as failed: its question was not taken, or refused.
+    pub fn fail(
+        &mut self,
+        id: &StreamId,
+        sender: StreamSender<'_, T>,
+        cause: EndCause,
+        out: &mut StreamOutput<T>,
+    ) -> Known {
+        let Some(stream) = self.streams.get_mut(id) else { return Known::No };
+        let StreamSender { producer, ticket, .. } = sender;
+        if let Err(fault) = stream.admit_waiting(&sender) {
+            out.refuse(ticket, producer, id, fault);
+            return Known::Open;
+        }
+        if stream.ending.is_some() {
+            stream.waiting.push(ticket, producer, Wish::EndAgain(StreamEnd::Failed));
+            return Known::Open;
+        }
+        let (end, by) = (StreamEnd::Failed, StreamEnder::Relay(cause));
+        stream.ending = Some(PendingEnd { end, at: None, by });
+        stream.waiting.push(ticket, producer, Wish::End);
+        self.list(id, FlushUrgency::Early);
+        Known::Open
+    }
+
+    /// A user has deleted a question. Its answer ends, if no backend has taken it.
+    pub fn withdraw(&mut self, channel: &ChannelName, question: Offset, by: &UserName, now: Moment) {
+        if self.streams.is_empty() {
+            return;
+        }
+        let id = StreamId { channel: channel.clone(), offset: Offset(question.0.saturating_add(1)) };
+        let is_answer = |stream: &&mut OpenStream<T>| {
+            stream.options.answer.is_some_and(|answer| answer.question == question)
+                && stream.state == StreamState::Accepted
+                && stream.ending.is_none()
+        };
+        if self.streams.get_mut(&id).filter(is_answer).is_some() {
+            self.stop(&id, by, now);
+        }
+    }
+
+    /// Has a stream end for a user: its producer has a moment to do so. An answer whose question no backend has ends at once.
+    pub(super) fn stop(&mut self, id: &StreamId, by: &UserName, now: Moment) {
+        let (cancel, life) = (self.settings.cancel, self.settings.life);
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let has_backend = stream.state != StreamState::Accepted || !stream.producers.is_empty();
+        stream.enter(StreamState::Cancelling, now, life);
+        stream.canceller = Some(by.clone());
+        stream.clocks.cancel_end = Some(if has_backend { now + cancel } else { now });
+        self.schedule(id, now);
+        self.list(id, FlushUrgency::Early);
+    }
+
+    /// The first piece of an answer makes it a stream like any other.
+    pub(super) fn note_text(&mut self, id: &StreamId, now: Moment) {
+        let life = self.settings.life;
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if matches!(stream.state, StreamState::Accepted | StreamState::Processing) {
+            stream.enter(StreamState::Streaming, now, life);
+            self.schedule(id, now);
+        }
+    }
+
+    /// Shows readers the state of an answer that has just begun.
+    pub(super) fn announce(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
+        if let Some(stream) = self.streams.get(id)
+            && stream.announcement == Announcement::Due
+        {
+            self.show_state(id, stream.committed_state, now, out);
+        }
+    }
+
+    /// The cancel of a stream is committed, or its end if there was no cancel before. If it is an answer, the relay notifies its backend.
+    pub(super) fn note_cancelled(&self, id: &StreamId, out: &mut StreamOutput<T>) {
+        let Some(stream) = self.streams.get(id) else { return };
+        let by_producer =
+            stream.ending.as_ref().is_some_and(|ending| matches!(ending.by, StreamEnder::Producer(_)));
+        if let Some(answer) = stream.options.answer
+            && stream.committed_state != StreamState::Cancelling
+            && !by_producer
+        {
+            let (generation, state) = (stream.generation, stream.committed_state);
+            out.cancelled.push(CancelledAnswer {
+                id: id.clone(),
+                question: answer.question,
+                generation,
+                state,
+            });
+        }
+    }
+}
+
+impl<T: Copy> OpenStream<T> {
+    /// Changes the state. The life of an answer begins when it leaves its first one.
+    pub(super) fn enter(&mut self, state: StreamState, now: Moment, life: Duration) {
+        if self.state == StreamState::Accepted && state != StreamState::Accepted {
+            self.clocks.life_end = now + life;
+            self.clocks.sign = now;
+            // A producer that came and went before its time is not waited for.
+            self.clocks.orphaned = None;
+        }
+        self.state = state;
+    }
+
+    /// The state of a paused stream that has a producer again.
+    pub(super) fn resumed(&self) -> StreamState {
+        let is_blank = self.next() == Position::ZERO;
+        match self.options.answer {
+            Some(_) if is_blank => StreamState::Processing,
+            Some(_) | None => StreamState::Streaming,
+        }
+    }
+
+    /// The user whose share of memory the stream takes. Answers are all of one author, so theirs is the asker's.
+    pub(super) fn payer(&self) -> &UserName {
+        match (&self.options.answer, &self.options.asker) {
+            (Some(_), Some(asker)) => asker,
+            (Some(_) | None, _) => &self.author,
+        }
+    }
+}
