@@ -41,7 +41,7 @@ const SOURCES = {
 };
 /** The page is built on the React kit, with Preact in place of React. */
 const KIT = {
-  'seawall-react': './react/src/index.ts',
+  'seawall-react': './page/src/kit.ts',
   // A module that a first view does not need is in the second file only if nothing in the first imports it, or a file that imports it.
   // So the page names files of the kit instead of its other entries, and the kit is given these: it groups errors and does not report them.
   'seawall-client/reports': './client/src/errors.ts',

@@ -26,7 +26,7 @@ export const NO_ROSTER: PresenceState = { complete: false, users: 0, connections
 const TYPING_EVERY_MS = 3_000;
 const TYPING_SHOWN_MS = 5_000;
 const TYPING_MAX = 50;
-/** A frame of a page that is not visible never comes. */
+/** The shortest time between two changes that are shown. A frame of a page that is not visible never comes, so it is also the longest wait for one. */
 const FRAME_MS = 100;
 
 /** A room that no component has opened after this time belongs to a render that was thrown away. */
@@ -51,7 +51,10 @@ export class Room {
   #presence: ((channel: Channel) => Presence) | undefined;
   #users = 0;
   #closing: ReturnType<typeof setTimeout> | undefined;
-  #due = false;
+  /** Set while changes wait to be shown. */
+  #due: ReturnType<typeof setTimeout> | undefined;
+  /** No change is shown before this time. */
+  #next = 0;
   /** True once the log that the channel had when it was opened is shown. */
   #begun = false;
   readonly #made = performance.now();
@@ -93,8 +96,8 @@ export class Room {
     if (now - this.#typedAt >= TYPING_EVERY_MS && this.opened?.channel.signal({ typing: true, tab: this.#tab, name })) this.#typedAt = now;
   };
 
-  /** Others stop seeing the user as writing when a message arrives, so the next key signals again. */
-  readonly sent = (): void => { this.#typedAt = 0; };
+  /** Others stop seeing the user as writing when a message arrives, so the next key signals again. The user sees it at the next frame. */
+  readonly sent = (): void => { this.#typedAt = this.#next = 0; };
 
   #open(): void {
     const { window, read, ...options } = { ...(this.#presence && { watch: 'members' as const }), ...this.#options };
@@ -139,13 +142,17 @@ export class Room {
     this.#changed();
   }
 
-  /** Shows the changes of a frame together: at a hundred messages a second each would draw the list. */
+  /**
+   * Shows the first change at the next frame, and those of the time after it together: at a hundred messages a second, a list drawn at each
+   * frame keeps the keyboard waiting.
+   */
   readonly #changed = (): void => {
     if (this.#due) return;
-    this.#due = true;
     const show = () => {
       if (!this.#due) return;
-      this.#due = false;
+      clearTimeout(this.#due);
+      this.#due = undefined;
+      if (this.#begun) this.#next = performance.now() + FRAME_MS;
       const { opened } = this;
       if (!opened) return;
       const { items, hasOlder, loading, unread } = opened.timeline.value;
@@ -157,8 +164,9 @@ export class Room {
       const same = typing.join('\n') === last.join('\n');
       this.view.set({ messages: items, state, hasOlder, loading, unread, typing: same ? last : typing });
     };
-    globalThis.requestAnimationFrame?.(show);
-    setTimeout(show, FRAME_MS);
+    const wait = this.#next - performance.now();
+    if (wait < 0) globalThis.requestAnimationFrame?.(show);
+    this.#due = setTimeout(show, wait < 0 ? FRAME_MS : wait);
   };
 }
 

@@ -96,6 +96,30 @@ on('an inline token callback does not make another client, and the newest is cal
   assert.deepEqual([server.urls.length, asked.at(-1)], [2, 'third']);
 });
 
+on('messages of a burst are drawn at most ten times a second, and what the user writes at once', async (t) => {
+  const server = new Echo();
+  let drawn = 0;
+  const Counted = (): ReactNode => {
+    const { messages } = useChannel<Text>('lobby');
+    React.useEffect(() => { drawn += 1; }, [messages]);
+    return null;
+  };
+  const it = app(t, server, <><Room /><Counted /></>);
+  await it.sees('live', () => it.text().includes('live'));
+  drawn = 0;
+  const begun = performance.now();
+  for (let sent = 1; sent <= 60; sent += 1) {
+    server.push('lobby', { text: `m${sent}` });
+    await pass(5);
+  }
+  await it.sees('all of them', () => it.text().includes('grace:m60'));
+  const most = (performance.now() - begun) / 100 + 3;
+  assert.ok(drawn <= most, `${drawn} times, at most ${most}`);
+  server.answers = false;
+  it.click('send');
+  await it.sees('the message of the user', () => it.text().includes('hello*'));
+});
+
 on('a channel shows what arrives and what this user writes, once, and joins it by its key', async (t) => {
   const server = new Echo();
   server.user = 'ann';
