@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::job::callers::Callers;
 use crate::job::directory::UserDirectory;
 use crate::job::issuer_keys::IssuerKeys;
+use crate::job::mailbox::ThreadMailboxes;
 use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
@@ -118,6 +119,36 @@ impl PreparedApi {
         };
         api.start(listener).map(Some)
     }
+}
+
+/// The threads that are no reactors and send work to the store. They end with the process.
+pub(super) struct ApiSide {
+    /// The server API.
+    pub(super) api: Option<RunningApi>,
+    /// Producers of streams.
+    pub(super) producers: Arc<ThreadMailboxes>,
+}
+
+impl ApiSide {
+    /// Takes no more work. Requests in progress keep the store until they are answered.
+    pub(super) fn stop(&self) {
+        if let Some(api) = &self.api {
+            api.stop();
+        }
+        self.producers.stop();
+    }
+}
+
+/// The threads that wait for the store, and its producers of streams.
+pub(super) fn callers(
+    api: &PreparedApi,
+    config: &Config,
+    queues: &Queues,
+) -> (Arc<Callers>, Arc<ThreadMailboxes>) {
+    let callers = Arc::new(Callers::new(api.seats(config)));
+    callers.producers().start(queues.streams.clone());
+    let producers = Arc::clone(callers.producers());
+    (callers, producers)
 }
 
 /// The settings that a reload may change. `secured`: TLS as on the listener of clients.

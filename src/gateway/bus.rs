@@ -76,7 +76,7 @@ impl PreparedBus {
         queues: &Queues,
         orders: Arc<OrderBoard>,
     ) -> io::Result<RunningBus> {
-        let store = StoreQueues { reads: queues.read.clone(), streams: queues.streams.clone() };
+        let store = StoreQueues { reads: queues.read.clone(), streams: queues.streams.work.clone() };
         bus::start(self.config, self.inbox, mailboxes, store, orders)
     }
 }

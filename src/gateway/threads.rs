@@ -1,6 +1,6 @@
 //! The threads of the process: started in order, supervised, and joined in order.
 
-use super::api::{ApiParts, PreparedApi};
+use super::api::{ApiParts, ApiSide, PreparedApi, callers};
 use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
@@ -15,7 +15,6 @@ use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
-use crate::job::callers::Callers;
 use crate::job::client_errors::ReportJob;
 use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
@@ -24,7 +23,7 @@ use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
 use crate::job::shared_counts::{CountsEnds, SharedWays, shared_counts};
 use crate::job::slo::SloRequests;
-use crate::job::stream::StreamWork;
+use crate::job::stream::{StreamQueue, StreamWork};
 use crate::job::{Append, AuthJob, Mailbox, Queues, Read};
 use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE, STREAM_QUEUE};
 use crate::metrics::vitals::Vitals;
@@ -59,8 +58,7 @@ pub(super) struct Threads {
 /// The threads that are joined at the end.
 struct Workers {
     reactors: Vec<JoinHandle<()>>,
-    /// Its threads end with the process.
-    api: Option<RunningApi>,
+    api: ApiSide,
     /// It ends with the process as well.
     presence: RunningPresence,
     store: RunningStore,
@@ -130,7 +128,7 @@ impl Threads {
         let ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders } =
             parts;
         let (board, setup) = (Arc::clone(&orders.board), setups.load());
-        let callers = Arc::new(Callers::new(api.seats(config)));
+        let (callers, producers) = callers(&api, config, &queues);
         let api_parts = ApiParts {
             queues: queues.clone(),
             callers: Arc::clone(&callers),
@@ -191,7 +189,7 @@ impl Threads {
         let (slo_requests, asks) = job::slo::questions();
         let judge = judge::start(config, &setup.engine, &registry, (ends, threads, shared, asks), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
-        let api = api.start(config, api_parts, move || clock.read())?;
+        let api = ApiSide { api: api.start(config, api_parts, move || clock.read())?, producers };
         let canary = canary::start(config, &setup.engine, address, clock)?;
         let (orders, slo) = (board, ObjectiveThreads { clients, judge, canary });
         let workers =
@@ -201,7 +199,7 @@ impl Threads {
 
     /// The running server API, for reloads.
     pub(super) fn api(&self) -> Option<RunningApi> {
-        self.workers.api.clone()
+        self.workers.api.api.clone()
     }
 
     /// The running rosters, for reloads.
@@ -266,10 +264,7 @@ impl Workers {
             }
         }
         self.slo.stop();
-        // Its requests in progress keep the store until they are answered.
-        if let Some(api) = &self.api {
-            api.stop();
-        }
+        self.api.stop();
         self.rebalance.stop();
         awaits(AwaitedThread::Registry);
         self.registry.stop();
@@ -354,8 +349,8 @@ pub(super) struct Jobs {
 pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Jobs) {
     let (append, append_jobs) = bounded(APPEND_QUEUE);
     let (read, read_jobs) = bounded(READ_QUEUE);
-    let (streams, stream_work) = bounded(STREAM_QUEUE);
-    let stream_bytes = Arc::new(AtomicUsize::new(0));
+    let (work, stream_work) = bounded(STREAM_QUEUE);
+    let streams = StreamQueue { work, bytes: Arc::default() };
     let (admit, admit_jobs) = bounded(AUTH_QUEUE);
     let (presence, presence_jobs) = job::presence::presence(reactors);
     let (clients, client_jobs) = job::clients::client_events();
@@ -364,14 +359,14 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
         append: append_jobs,
         read: read_jobs,
         streams: stream_work,
-        stream_bytes: Arc::clone(&stream_bytes),
+        stream_bytes: Arc::clone(&streams.bytes),
         admit: admit_jobs,
         presence: presence_jobs,
         clients: client_jobs,
         reports: report_jobs,
     };
     let bus = bus.map(|prepared| prepared.bus.clone());
-    (Queues { append, read, streams, stream_bytes, bus, admit, presence, clients, reports }, jobs)
+    (Queues { append, read, streams, bus, admit, presence, clients, reports }, jobs)
 }
 
 fn start_reactors(

@@ -4,11 +4,13 @@
 //! without a map. A call that was given up has another number, and its late answers are dropped, as in a reactor. But the places that
 //! its jobs have in a queue are held until each is answered: a job is in the queue as long as its worker does not answer it.
 
+use super::mailbox::{PRODUCERS, ThreadMailboxes};
 use super::message::{Completion, Page, Ticket};
 use super::places::TakenPlaces;
 use crate::id::ReactorId;
 use crate::session::outcome::{AppendError, Appended, ReadError};
 use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// In the tickets of these threads; no reactor has this number.
@@ -24,6 +26,7 @@ pub struct Callers {
     seats: Box<[CallSeat]>,
     /// The calls that were given up and whose jobs are not all answered. Each holds a place, so there are never more than places.
     late: Mutex<Vec<LateCall>>,
+    producers: Arc<ThreadMailboxes>,
 }
 
 /// A call that was given up.
@@ -72,7 +75,12 @@ impl Callers {
     /// Seats for this many threads, at most 65,536.
     pub fn new(seats: usize) -> Callers {
         let seats = (0..seats.min(1 << 16)).map(|_| CallSeat::default()).collect();
-        Callers { seats, late: Mutex::default() }
+        Callers { seats, late: Mutex::default(), producers: Arc::default() }
+    }
+
+    /// The mailboxes of threads that produce streams.
+    pub fn producers(&self) -> &Arc<ThreadMailboxes> {
+        &self.producers
     }
 
     /// Begins a call of the thread at `seat` with this many answers, at most [`PLACES_MAX`], whose jobs have these places in a
@@ -98,8 +106,12 @@ impl Callers {
         self.late.lock().retain(|call| now.saturating_duration_since(call.given_up) < LOST_AFTER);
     }
 
-    /// Takes an answer to a ticket of [`CallInProgress::ticket`]; others are dropped.
+    /// Takes an answer to a ticket of [`CallInProgress::ticket`] or of a producer; others are dropped.
     pub fn answer(&self, completion: Completion) {
+        let completion = match completion.ticket() {
+            Some(ticket) if ticket.reactor == PRODUCERS => return self.producers.answer(ticket, completion),
+            Some(_) | None => completion,
+        };
         let (ticket, answer) = match completion {
             Completion::Appended { ticket, outcome } => (ticket, CallAnswer::Appended(outcome)),
             Completion::Page { ticket, outcome } => (ticket, CallAnswer::Page(outcome)),
@@ -189,7 +201,6 @@ mod tests {
     use crate::id::{Epoch, Offset};
     use crate::job::places::Places;
     use crate::session::outcome::Attempt;
-    use std::sync::Arc;
     use std::time::Duration;
 
     fn stored(offset: u64) -> Result<Appended, AppendError> {

@@ -9,19 +9,19 @@ use super::client_errors::ReportQueue;
 use super::clients::ClientEvent;
 use super::message::{Append, AuthJob, Broadcast, Completion, Read};
 use super::presence::PresenceQueue;
-use super::stream::StreamWork;
+use super::stream::StreamQueue;
 use crate::health::board::DependencyId;
 use crate::health::capacity::Depth;
 use crate::health::dependency::Trials;
 use crate::health::finding::Evidence;
 use crate::health::report::Report;
 use crate::health::snapshot::Snapshot;
-use crate::limits::{ANSWERS_LANE, LIVE_LANE, STREAM_QUEUE_BYTES};
+use crate::limits::{ANSWERS_LANE, LIVE_LANE};
 use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Sends into one reactor. Cloned freely; the reactor holds the [`Inbox`].
 #[derive(Clone)]
@@ -173,9 +173,7 @@ impl StreamLoss {
 pub struct Queues {
     pub append: Sender<Append>,
     pub read: Sender<Read>,
-    pub streams: Sender<StreamWork>,
-    /// The bytes of the work in that queue.
-    pub stream_bytes: Arc<AtomicUsize>,
+    pub streams: StreamQueue,
     /// `None` if this instance is alone.
     pub bus: Option<bus::Bus>,
     pub admit: Sender<AuthJob>,
@@ -188,27 +186,6 @@ impl Queues {
     /// The number of reads that still fit.
     pub fn read_room(&self) -> usize {
         room(&self.read)
-    }
-
-    /// The amount of work about streams that still fits.
-    pub fn stream_room(&self) -> usize {
-        match self.stream_bytes.load(Ordering::Acquire) < STREAM_QUEUE_BYTES {
-            true => room(&self.streams),
-            false => 0,
-        }
-    }
-
-    /// Sends work about streams; gives it back if as many commands or bytes wait as may.
-    #[allow(clippy::result_large_err, reason = "work comes back seldom, and a box would cost each piece")]
-    pub fn send_stream(&self, work: StreamWork) -> Result<(), StreamWork> {
-        let bytes = work.bytes();
-        let sent = match self.stream_bytes.fetch_add(bytes, Ordering::AcqRel) < STREAM_QUEUE_BYTES {
-            true => self.streams.try_send(work).map_err(TrySendError::into_inner),
-            false => Err(work),
-        };
-        sent.inspect_err(|_| {
-            self.stream_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        })
     }
 
     /// The number of jobs for the auth worker that still fit.
@@ -225,7 +202,7 @@ impl Queues {
             depth("append", self.append.len(), self.append.capacity()),
             depth("read", self.read.len(), self.read.capacity()),
             depth("auth", self.admit.len(), self.admit.capacity()),
-            depth("streams", self.streams.len(), self.streams.capacity()),
+            depth("streams", self.streams.work.len(), self.streams.work.capacity()),
         ]
         .into_iter()
         .flatten()

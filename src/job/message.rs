@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The request that a completion answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    /// The reactor that waits, or a number that no reactor has: then a thread of [`Callers`](super::callers::Callers) does.
+    /// The reactor that waits, or a number that no reactor has: then a thread of [`Callers`](super::callers::Callers) does, or one
+    /// with a [mailbox](super::mailbox).
     pub reactor: ReactorId,
     /// Its pending request. A request that was answered at its deadline is no longer found, and its late completion is
     /// dropped.
@@ -182,6 +183,26 @@ pub enum Completion {
     /// For connections of producers, by their number in [`ProducerId`](crate::id::ProducerId). It answers no job: there is at most one
     /// for each reactor and flush, and the lane has places for them.
     Producers(Box<[(u64, ProducerNotice)]>),
+}
+
+impl Completion {
+    /// The ticket of the job that it answers; `None` if it answers none.
+    pub fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Completion::Appended { ticket, .. }
+            | Completion::Page { ticket, .. }
+            | Completion::Heads { ticket, .. }
+            | Completion::Followed { ticket }
+            | Completion::TokenChecked { ticket, .. }
+            | Completion::AddressChecked { ticket, .. }
+            | Completion::ReportTaken { ticket, .. }
+            | Completion::Presence { ticket, .. }
+            | Completion::Stream { ticket, .. }
+            | Completion::StreamRead { ticket, .. }
+            | Completion::StreamEnded { ticket, .. } => Some(*ticket),
+            Completion::Producers(_) => None,
+        }
+    }
 }
 
 /// A message that answers no job. It may be lost on the way; the log then makes up for it, except for signals.

@@ -14,6 +14,7 @@ pub mod issuer_keys;
 pub mod known_token;
 pub mod lane;
 pub mod lookup;
+pub mod mailbox;
 mod message;
 mod order_gap;
 mod order_log;

@@ -8,8 +8,54 @@ pub use crate::wire::stream::{
 
 use super::message::Ticket;
 use crate::id::UserName;
+use crate::limits::STREAM_QUEUE_BYTES;
 use crate::session::outcome::CancelAuthority;
 use crate::wire::stream::{EndCause, Generation, Piece, Position, StreamEnd, StreamId};
+use crossbeam_channel::{Sender, TrySendError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Threads that produce streams may fill one part of this many of the queue; the rest is for connections.
+const THREADS_PART: usize = 2;
+
+/// The queue of the streams, with a bound in commands and one in bytes.
+#[derive(Clone, Debug)]
+pub struct StreamQueue {
+    pub work: Sender<StreamWork>,
+    /// The bytes of the work in that queue.
+    pub bytes: Arc<AtomicUsize>,
+}
+
+impl StreamQueue {
+    /// The amount of work that still fits.
+    pub fn room(&self) -> usize {
+        match self.bytes.load(Ordering::Acquire) < STREAM_QUEUE_BYTES {
+            true => self.work.capacity().map_or(usize::MAX, |bound| bound.saturating_sub(self.work.len())),
+            false => 0,
+        }
+    }
+
+    /// Sends work; gives it back if as many commands or bytes wait as may.
+    #[allow(clippy::result_large_err, reason = "work comes back seldom, and a box would cost each piece")]
+    pub fn send(&self, work: StreamWork) -> Result<(), StreamWork> {
+        let bytes = work.bytes();
+        let sent = match self.bytes.fetch_add(bytes, Ordering::AcqRel) < STREAM_QUEUE_BYTES {
+            true => self.work.try_send(work).map_err(TrySendError::into_inner),
+            false => Err(work),
+        };
+        sent.inspect_err(|_| {
+            self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        })
+    }
+
+    /// Sends work of a thread. Gives it back if half of the queue is full, so that threads leave the other half to connections.
+    #[allow(clippy::result_large_err, reason = "as in `send`")]
+    pub fn send_of_thread(&self, work: StreamWork) -> Result<(), StreamWork> {
+        let has_bytes = self.bytes.load(Ordering::Acquire) < STREAM_QUEUE_BYTES / THREADS_PART;
+        let has_places = self.work.capacity().is_none_or(|bound| self.work.len() < bound / THREADS_PART);
+        if has_bytes && has_places { self.send(work) } else { Err(work) }
+    }
+}
 
 /// Work for the owner of the streams.
 #[derive(Debug)]

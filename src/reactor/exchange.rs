@@ -57,7 +57,7 @@ impl Reactor {
         }
         self.engine.set_read_room(self.queues.read_room());
         if self.engine.wants_stream_room() {
-            self.engine.set_stream_room(self.queues.stream_room());
+            self.engine.set_stream_room(self.queues.streams.room());
         }
         self.engine.finish_completions(self.queues.auth_room());
         self.send_jobs();
@@ -117,7 +117,7 @@ impl Reactor {
 
     fn send_stream(&self, work: Box<StreamWork>, lane: &mut OrderedLane) -> Result<(), Box<StreamWork>> {
         match lane {
-            OrderedLane::Open => self.queues.send_stream(*work).map_err(|work| {
+            OrderedLane::Open => self.queues.streams.send(*work).map_err(|work| {
                 *lane = OrderedLane::Full;
                 Box::new(work)
             }),

@@ -10,6 +10,7 @@ use crate::id::InstanceName;
 use crate::job::Outlook;
 use crate::job::client_errors::reports;
 use crate::job::presence::presence;
+use crate::job::stream::StreamQueue;
 use crate::limits::{Limits, OUTSTANDING_MAX};
 use crate::metrics::scrape::{MetricSources, Metrics};
 use crate::metrics::vitals::Vitals;
@@ -70,8 +71,7 @@ impl Stage {
         let queues = Queues {
             append,
             read,
-            streams,
-            stream_bytes: Arc::default(),
+            streams: StreamQueue { work: streams, bytes: Arc::default() },
             bus: None,
             admit,
             presence: presence(1).0,

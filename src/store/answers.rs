@@ -94,7 +94,9 @@ impl Answers {
         let mut of_reactors: Vec<Vec<(u64, ProducerNotice)>> = Vec::new();
         for (producer, notice) in notices {
             let reactor = usize::from(producer.reactor.0);
-            if reactor < self.mailboxes.len() {
+            if reactor >= self.mailboxes.len() {
+                self.callers.producers().notify(producer, notice);
+            } else {
                 of_reactors.resize_with(of_reactors.len().max(reactor + 1), Vec::new);
                 if let Some(of_reactor) = of_reactors.get_mut(reactor) {
                     of_reactor.push((producer.connection, notice));

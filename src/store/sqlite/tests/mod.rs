@@ -13,4 +13,5 @@ mod stream_threads;
 mod stream_writers;
 mod streams;
 mod support;
+mod thread_producers;
 mod threads;

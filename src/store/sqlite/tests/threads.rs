@@ -18,7 +18,7 @@ use crate::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
 use crate::stream::StreamSettings;
 use crossbeam_channel::{Sender, bounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -28,9 +28,11 @@ pub(super) struct Rig {
     pub(super) folder: TempDir,
     clock: Arc<AtomicU64>,
     pub(super) counters: Arc<StoreCounters>,
-    append: Sender<Append>,
+    pub(super) append: Sender<Append>,
+    pub(super) callers: Arc<Callers>,
     pub(super) read: Sender<Read>,
     pub(super) streams: Sender<StreamWork>,
+    pub(super) stream_bytes: Arc<AtomicUsize>,
     pub(super) of_streams: Arc<StreamCounters>,
     pub(super) inboxes: Vec<Inbox>,
     _polls: Vec<mio::Poll>,
@@ -76,19 +78,34 @@ pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now
     let (streams, work) = bounded(4_096);
     let of_streams = Arc::new(StreamCounters::default());
     let counters = Arc::new(StoreCounters::default());
+    let (callers, stream_bytes) = (Arc::new(Callers::new(0)), Arc::<AtomicUsize>::default());
+    let queued_bytes = Arc::clone(&stream_bytes);
     let running = store
         .start(StoreEnds {
             shared_counts: None,
             mailboxes: mailboxes.into(),
-            callers: Arc::new(Callers::new(0)),
+            callers: Arc::clone(&callers),
             appends,
             reads,
-            streams: StreamEnds { work, queued_bytes: Arc::default(), counters: Arc::clone(&of_streams) },
+            streams: StreamEnds { work, queued_bytes, counters: Arc::clone(&of_streams) },
             counters: Arc::clone(&counters),
             orders: OrderEnds::alone(),
         })
         .expect("threads start");
-    Rig { folder, clock, counters, append, read, streams, of_streams, inboxes, _polls: polls, running }
+    Rig {
+        folder,
+        clock,
+        counters,
+        append,
+        callers,
+        read,
+        streams,
+        stream_bytes,
+        of_streams,
+        inboxes,
+        _polls: polls,
+        running,
+    }
 }
 
 pub(super) const KEEP_ALL: Retention = Retention { publications: 0, age: None };
@@ -125,6 +142,7 @@ impl Rig {
     }
 
     pub(super) fn close(self) -> (TempDir, Vec<Inbox>) {
+        self.callers.producers().stop();
         drop((self.append, self.read, self.streams));
         self.running.join();
         (self.folder, self.inboxes)
