@@ -8,6 +8,13 @@
         gzip: None,
     },
     File {
+        path: "/assets/later-9348eadc14.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"9348eadc142287ae1d6ffb11ae6f76a2\"", bytes: include_bytes!("assets/later-9348eadc14.js") },
+        gzip: Some(FileForm { etag: "\"dea4c5c4d3067be34bb73423c77ee32f\"", bytes: include_bytes!("assets/later-9348eadc14.js.gz") }),
+    },
+    File {
         path: "/assets/later-a6208c2ba2.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
@@ -15,18 +22,11 @@
         gzip: Some(FileForm { etag: "\"071deeb4769a7591353b9211e24497c6\"", bytes: include_bytes!("assets/later-a6208c2ba2.css.gz") }),
     },
     File {
-        path: "/assets/later-ec91591bc1.js",
+        path: "/assets/page-9a4520acd4.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"ec91591bc1758c10a9e1f360e7eae9b7\"", bytes: include_bytes!("assets/later-ec91591bc1.js") },
-        gzip: Some(FileForm { etag: "\"85e4cf5290af041c0da5804df7bbce55\"", bytes: include_bytes!("assets/later-ec91591bc1.js.gz") }),
-    },
-    File {
-        path: "/assets/page-77568a25d7.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"77568a25d73d7dc1bc976f3bd51e4471\"", bytes: include_bytes!("assets/page-77568a25d7.js") },
-        gzip: Some(FileForm { etag: "\"6cf48b1a12440e7df5db29ffda0631b2\"", bytes: include_bytes!("assets/page-77568a25d7.js.gz") }),
+        plain: FileForm { etag: "\"9a4520acd43fd95e0eba13220c0b6d9e\"", bytes: include_bytes!("assets/page-9a4520acd4.js") },
+        gzip: Some(FileForm { etag: "\"363ea0b2c547a411df3787dfb49c79aa\"", bytes: include_bytes!("assets/page-9a4520acd4.js.gz") }),
     },
     File {
         path: "/assets/page-ac9c26ed09.css",
@@ -39,14 +39,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"5d560e1a49a8cd27e4894b448cdf51a4\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"0eec79226c72c5051436b361c0848de3\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"90b90f01baf24e9c1ab3b661abf3f9be\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"0e983a4f1a92105ed86c7fbaea1b3444\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -60,8 +60,8 @@
         path: "/seawall-client-outbox.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"8b49a023978d802eb3d2852077ddbab8\"", bytes: include_bytes!("seawall-client-outbox.js") },
-        gzip: Some(FileForm { etag: "\"86717d67323235221fcfce3f74abce8a\"", bytes: include_bytes!("seawall-client-outbox.js.gz") }),
+        plain: FileForm { etag: "\"053ca77d04576d6c9928fb737f382e84\"", bytes: include_bytes!("seawall-client-outbox.js") },
+        gzip: Some(FileForm { etag: "\"523691d5bf4a68dd612e5d78c6ebc3f2\"", bytes: include_bytes!("seawall-client-outbox.js.gz") }),
     },
     File {
         path: "/seawall-client-presence.js",

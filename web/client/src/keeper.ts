@@ -29,8 +29,12 @@ export class Keeper implements OutboxKeeper {
   readonly #watched = new Set<string>();
   /** The outbox in which each key of this client is stored. */
   readonly #stored = new Map<string, string>();
+  /** Of each key the last change that storage has not confirmed: the entry, or `undefined` for its removal. */
+  readonly #unconfirmed = new Map<string, StoredEntry | undefined>();
   /** Without locks: the users whose entries were restored. */
   #restored: string | undefined;
+  /** This client's own lock, once it was requested. */
+  #held: Promise<void> | undefined;
   #last: Promise<unknown>;
   #broken = false;
   #timer: unknown;
@@ -43,27 +47,26 @@ export class Keeper implements OutboxKeeper {
       put: (entry) => this.#inTime(storage.put(entry)),
       remove: (outbox, key) => this.#inTime(storage.remove(outbox, key)),
     };
-    this.#last = this.#start().then(() => to.opened(true)).catch(() => this.#fail());
+    this.#last = this.#start().catch(() => this.#fail());
     this.#lookLater();
   }
 
   save({ key, order, channel, json, edits, deletes, at, user, error }: KeptEntry): Promise<void> {
     const entry = { outbox: this.#outboxOf(user), owner: this.#owner, key, order, channel, json, edits, deletes, at, user, error };
+    this.#unconfirmed.set(key, entry);
     // After a failure, do not wait behind pending removals: they may take long if storage hangs.
-    return this.#broken ? Promise.resolve() : this.#next(() => this.#put(entry));
+    return this.#broken ? Promise.resolve() : this.#next(() => this.#confirm(key));
   }
 
   forget(key: string): void {
+    this.#unconfirmed.set(key, undefined);
     // Also after a failure: an entry left in storage would be restored and sent a second time.
-    void this.#next(async () => {
-      const outbox = this.#stored.get(key);
-      if (outbox !== undefined) await this.#storage.remove(outbox, key);
-      this.#stored.delete(key);
-    }, true);
+    void this.#next(() => this.#confirm(key), true);
   }
 
+  /** Also tries storage again that failed: it may have been slow once, or full. */
   look(): void {
-    void this.#next(() => this.#scan());
+    void this.#next(() => (this.#broken ? this.#start() : this.#scan()), true);
   }
 
   /** Releases the lock once pending operations are done, so that other clients can take over the rest. */
@@ -112,6 +115,19 @@ export class Keeper implements OutboxKeeper {
     return `seawall:${this.#base}:${owner}`;
   }
 
+  /** Makes the last change of a key in storage, unless that has been made. */
+  async #confirm(key: string): Promise<void> {
+    if (!this.#unconfirmed.has(key)) return;
+    const entry = this.#unconfirmed.get(key);
+    if (entry) await this.#put(entry);
+    else {
+      const outbox = this.#stored.get(key);
+      if (outbox !== undefined) await this.#storage.remove(outbox, key);
+      this.#stored.delete(key);
+    }
+    if (this.#unconfirmed.get(key) === entry) this.#unconfirmed.delete(key);
+  }
+
   /** Stores an entry. If its author has become known, it is removed from its earlier outbox after that. */
   async #put(entry: StoredEntry): Promise<void> {
     const before = this.#stored.get(entry.key);
@@ -138,15 +154,20 @@ export class Keeper implements OutboxKeeper {
     this.#to.restore(entries.map(({ outbox, owner, ...entry }) => entry));
   }
 
+  /** Opens storage, also after it failed: takes over what others left, and stores what it has not confirmed. */
   async #start(): Promise<void> {
     const { locks } = this.#to;
-    if (locks) await this.#inTime(new Promise<void>((granted, failed) => {
+    // A request that was too slow may still be granted, and a second one would wait for the first for ever.
+    if (locks) await this.#inTime(this.#held ??= new Promise<void>((granted, failed) => {
       locks.request(this.#lockOf(this.#owner), {}, () => new Promise<void>((end) => {
         this.#end.signal.addEventListener('abort', () => end());
         granted();
       })).catch(failed);
     }));
     await this.#scan();
+    for (let key; [key] = this.#unconfirmed.keys(), key !== undefined;) await this.#confirm(key);
+    this.#broken = false;
+    this.#to.opened(true);
   }
 
   async #scan(): Promise<void> {

@@ -150,6 +150,58 @@ for (const hangs of ['all', 'writes'] as const) {
   });
 }
 
+for (const fault of ['fails', 'hangs'] as const) {
+  for (const withLocks of [true, false]) {
+    test(`storage that ${fault} for a time is tried again and stores what still waits, ${withLocks ? 'with' : 'without'} locks`, async (t) => {
+      const server = new Server();
+      server.accepts = false;
+      const shelf = new Shelf();
+      const fail = (is: boolean) => Object.assign(shelf, fault === 'fails' ? { broken: is } : { hangs: is ? 'all' : 'nothing' });
+      const it = client(t, server, { outbox: durable({ storage: shelf, locks: withLocks ? new Locks().tab().locks : null }), clock: quick });
+      const room = it.channel('c');
+      const write = (data: string) => { room.publish(data, { key: data.replaceAll(' ', '-') }).catch(() => {}); };
+      await until('durable', () => it.outbox.storage.value === 'durable');
+      write('stored before');
+      write('discarded meanwhile');
+      await until('stored', () => shelf.entries.length === 2);
+      fail(true);
+      write('written meanwhile');
+      await until('in memory', () => it.outbox.storage.value === 'memory');
+      write('written after it');
+      it.outbox.discard('discarded-meanwhile');
+      fail(false);
+      await until('durable again', () => it.outbox.storage.value === 'durable');
+      assert.deepEqual(shelf.entries.map(({ json }) => JSON.parse(json)), ['stored before', 'written meanwhile', 'written after it']);
+      // Entries saved from now on are stored, and removed once they are sent.
+      write('written later');
+      await until('stored', () => shelf.entries.length === 4);
+      server.accepts = true;
+      it.reconnect();
+      await until('sent and removed', () => shelf.entries.length === 0);
+      assert.deepEqual(server.stored.map(({ data }) => data), ['stored before', 'written meanwhile', 'written after it', 'written later']);
+    });
+  }
+}
+
+test('storage that is too slow at the start is used once it answers, and the lock is requested once', async (t) => {
+  const shelf = new Shelf();
+  const locks = new Locks().tab().locks;
+  let [requests, grant] = [0, () => {}];
+  const slow = { ...locks, request: async (...args: Parameters<typeof locks.request>) => {
+    requests += 1;
+    await new Promise<void>((resolve) => { grant = resolve; });
+    return locks.request(...args);
+  } };
+  const server = new Server();
+  server.accepts = false;
+  const it = client(t, server, { outbox: durable({ storage: shelf, locks: slow }), clock: quick });
+  it.channel('c').publish('early').catch(() => {});
+  await until('in memory', () => it.outbox.storage.value === 'memory');
+  grant();
+  await until('durable', () => it.outbox.storage.value === 'durable');
+  assert.deepEqual([requests, shelf.entries.map(({ json }) => json)], [1, ['"early"']]);
+});
+
 test('IndexedDB: unsent entries are sent in order after a reload', async (t) => {
   const server = new Server();
   server.answers = false;

@@ -131,6 +131,7 @@ test('a refused message shows the reason and can be retried, edited or discarded
   const [all, reads] = [token('ann', ['subscribe', 'publish']), token('ann', ['subscribe'])];
   const tab = await Tab.open(t, await person(t), link, `#token=${all}`);
   await tab.state(/online as ann/);
+  await tab.isWhole();
   link.cut();
   await tab.state(/reconnecting/);
   for (const text of ['one', 'two', 'three']) {

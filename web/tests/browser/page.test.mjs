@@ -485,6 +485,55 @@ test('a part of the page that never arrives holds no message back, and stores wh
   await tab.sees('no card', () => tab.page.locator('#outage').count(), (count) => count === 0);
 });
 
+test('what is written while the link is cut in the middle of the second file is sent and stored later', async (t) => {
+  const gateway = await Gateway.start(t);
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  let isCut = false;
+  await context.route(/later-.*\.js/, (route) => {
+    if (isCut) return route.continue();
+    isCut = true;
+    link.cut();
+    return route.continue();
+  });
+  const tab = await Tab.open(t, context, link);
+  await tab.state(/reconnecting/);
+  await tab.say('written meanwhile');
+  await tab.line('written meanwhile', (line) => line.state === 'waiting');
+  await tab.line('written meanwhile', (line) => /Keep this tab open/.test(line.progress));
+  link.release();
+  await tab.reads(['written meanwhile'], 60_000);
+  await tab.isWhole();
+  link.hold('up');
+  await tab.say('stored');
+  await tab.keeps('stored');
+});
+
+test('the second file is asked for again while the connection lasts', async (t) => {
+  // Hours of the page pass at once, without the pings of the gateway.
+  const gateway = await Gateway.start(t, { toml: '[limits]\nping_ms = 3600000\n' });
+  const link = await Link.open(t, gateway);
+  const context = await person(t);
+  let isThere = false;
+  let asked = 0;
+  await context.route(/later-.*\.js/, (route) => {
+    asked += 1;
+    return isThere ? route.continue() : route.abort();
+  });
+  await context.clock.install();
+  const tab = await Tab.open(t, context, link);
+  await tab.state(/online/);
+  await tab.sees('three attempts', () => asked, (count) => count === 3);
+  await tab.watch();
+  isThere = true;
+  await tab.page.clock.fastForward(61_000);
+  await tab.isWhole();
+  assert.deepEqual(new Set((await tab.seen()).map(({ state }) => state)), new Set(['online']), 'by no new connection');
+  link.hold('up');
+  await tab.say('stored');
+  await tab.keeps('stored');
+});
+
 const CONVERSATION = [
   ['Ada', 'Morning! Did the deploy go through?'],
   ['Grace', 'It did, at 08:12: https://deploys.example/4711'],

@@ -140,6 +140,12 @@ export class Tab {
     }, ms));
   }
 
+  /** Waits until the page has its second file. What a link cuts before that is in memory only. */
+  async isWhole() {
+    await this.sees('the styles of the second file', () => this.page.evaluate(() => document.querySelector('link[href*="/later-"]')?.sheet != null), Boolean);
+    await this.page.evaluate(() => import(document.documentElement.dataset.later));
+  }
+
   /** Waits until this browser's storage has the message: from then on it survives the end of the page, however it ends. */
   async keeps(text) {
     await this.sees(`storage has "${text}"`, () => this.page.evaluate(stored), (entries) => entries.some(({ json }) => JSON.parse(json).text === text));
