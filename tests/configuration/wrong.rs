@@ -3,7 +3,7 @@
 use crate::configuration::bench::{Bench, SECRET};
 
 /// Content of `seawall.toml`, and a part of the answer.
-const FILES: [(&str, &str); 68] = [
+const FILES: [(&str, &str); 69] = [
     ("[server]\nlisten = \"8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"localhost:8080\"", "an IP address with a port"),
     ("[server]\nlisten = \"0.0.0.0:8080\"", "auth is off"),
@@ -71,6 +71,7 @@ const FILES: [(&str, &str); 68] = [
     ("[limits]\nping_ms = \"25s\"", "a whole number"),
     ("[limits]\nhead_bytes = 1024", "limits.uri_bytes"),
     ("[drain]\nclose_ms = 1", "drain.close_ms"),
+    ("[[relay]]\nname = \"assistant\"\nuser = \"assistant\"", "relay.pattern: is missing"),
     ("[auth]\naudience = \"chat\"", "while auth is off"),
     ("[auth]\nintrospection_url = \"ftp://h\"", "https://host/path"),
     ("[auth]\njwks_url = \"https://h:99999/keys\"", "auth.jwks_url"),

@@ -120,14 +120,14 @@ pub(super) struct ImpliedDependency {
 #[derive(Clone, Default)]
 pub(super) struct DependencyTable {
     origin: ValueOrigin,
-    name: String,
-    kind: Option<DependencyKind>,
+    pub(super) name: String,
+    pub(super) kind: Option<DependencyKind>,
     url: Option<String>,
     url_origin: Option<ValueOrigin>,
-    address: Option<String>,
-    criticality: Option<Criticality>,
-    lost: Option<Vec<String>>,
-    sentence: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) criticality: Option<Criticality>,
+    pub(super) lost: Option<Vec<String>>,
+    pub(super) sentence: Option<String>,
     interval: Option<Duration>,
     timeout: Option<Duration>,
     failures: Option<u8>,
@@ -138,7 +138,7 @@ pub(super) struct DependencyTable {
 
 impl DependencyTable {
     /// The table of a dependency that only a setting mentions.
-    fn implied(name: &str, origin: ValueOrigin) -> DependencyTable {
+    pub(super) fn implied(name: &str, origin: ValueOrigin) -> DependencyTable {
         DependencyTable { origin, name: name.to_owned(), ..DependencyTable::default() }
     }
 }
@@ -211,7 +211,7 @@ fn word<T: Copy, const N: usize>(
     })
 }
 
-fn dependency_name(text: &str) -> Option<String> {
+pub(super) fn dependency_name(text: &str) -> Option<String> {
     value::name(text).filter(|name| name.len() <= NAME_BYTES_MAX)
 }
 

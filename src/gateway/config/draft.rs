@@ -7,6 +7,7 @@ use super::raw::RawValue;
 use super::secret_file::{self, SecretFile, SecretFileFault};
 use super::sections::Config;
 use super::setting::Setting;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A file that sets everything is under 10 KiB; a larger file is the wrong file.
@@ -19,6 +20,8 @@ pub(super) struct Draft {
     pub(super) report: ProblemList,
     /// `[[dependency]]`, not yet resolved.
     pub(super) tables: Vec<DependencyTable>,
+    /// The environment, which may hold secrets of `[[relay]]`.
+    pub(super) variables: Vec<(OsString, OsString)>,
 }
 
 impl Draft {

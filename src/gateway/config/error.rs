@@ -6,6 +6,7 @@
 use super::alert_fault::AlertFault;
 use super::certificate::CertificateFault;
 use super::origin::ValueOrigin;
+use super::relay_fault::RelayFault;
 use super::secret_file::{SecretFile, SecretFileFault};
 use crate::auth::key::{KeyFault, KeyProblem};
 use crate::log::Format;
@@ -152,6 +153,7 @@ pub enum ConfigFault {
     Unencrypted,
     Api(ApiFault),
     Alert(AlertFault),
+    Relay(RelayFault),
     /// Two keys have the same name.
     SameKid {
         kid: String,
@@ -257,6 +259,7 @@ impl fmt::Display for ConfigFault {
             ),
             ConfigFault::Api(fault) => fault.fmt(f),
             ConfigFault::Alert(fault) => fault.fmt(f),
+            ConfigFault::Relay(fault) => fault.fmt(f),
             ConfigFault::Syntax { message, column } => write!(f, "column {column}: {message}"),
             ConfigFault::Unreadable { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             ConfigFault::SecretFile(fault) => fault.fmt(f),

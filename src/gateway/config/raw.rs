@@ -253,7 +253,7 @@ impl TableReader<'_> {
 fn repeated(field: &str, raw: &RawValue) -> String {
     match (field, raw.text()) {
         ("url", Some(text)) => Url::hint(text),
-        ("url" | "secret", _) => raw.hidden(),
+        ("url" | "secret" | "secrets", _) => raw.hidden(),
         _ => raw.shown(),
     }
 }

@@ -8,8 +8,9 @@ use super::certificate::{TlsIdentity, date};
 use super::check::CERTIFICATE;
 use super::dependency::{self, DependencyConfig};
 use super::draft::Draft;
-use super::error::{ConfigError, ProblemList};
+use super::error::ConfigError;
 use super::raw::quoted;
+use super::relay_check;
 use super::sections::{Config, TlsSection};
 use super::setting::{Applies, Setting};
 use super::sources::{ConfigSources, FileSource};
@@ -45,7 +46,7 @@ pub fn reread(sources: &ConfigSources, current: &Config) -> Result<Reload, Confi
         return draft.finish().map(|config| Reload { config, taken: Vec::new(), waiting: Vec::new() });
     }
     let (config, tables) = (draft.config.clone(), draft.tables.clone());
-    let wanted = Draft { config, tables, report: ProblemList::default() }.finish()?;
+    let wanted = Draft { config, tables, ..Draft::default() }.finish()?;
     let (mut taken, mut waiting) = (Vec::new(), Vec::new());
     for setting in table::all() {
         let Some(change) = changed(setting, current, &wanted) else { continue };
@@ -60,6 +61,7 @@ pub fn reread(sources: &ConfigSources, current: &Config) -> Result<Reload, Confi
     taken.extend(changed_keys(current, &wanted));
     taken.extend(changed_api_keys(current, &wanted));
     taken.extend(changed_flags(current, &wanted));
+    taken.extend(changed_relays(current, &wanted));
     if let Some(change) = switched("auth", current, &wanted, |config| config.auth.is_on()) {
         // The existing connections were admitted by the other rule.
         draft.config.auth = current.auth.clone();
@@ -139,6 +141,20 @@ fn changed_flags(old: &Config, new: &Config) -> Option<SettingChange> {
     }
     let differs = old.flags.iter().map(|each| &each.flag).ne(new.flags.iter().map(|each| &each.flag));
     differs.then(|| SettingChange { key: "flag".into(), from, to })
+}
+
+/// A change of `[[relay]]`, or of a secret.
+fn changed_relays(old: &Config, new: &Config) -> Option<SettingChange> {
+    let shown = |config: &Config| {
+        let each = config.relays.iter().map(|relay| relay.route.name.to_string());
+        format!("[{}]", each.collect::<Vec<_>>().join(", "))
+    };
+    let (from, mut to) = (shown(old), shown(new));
+    if from == to {
+        to.push_str(", with other values");
+    }
+    let differs = relay_check::routes(old) != relay_check::routes(new);
+    differs.then(|| SettingChange { key: "relay".into(), from, to })
 }
 
 /// A change of `[[auth.keys]]`, or of the content of a key file.

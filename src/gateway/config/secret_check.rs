@@ -3,12 +3,16 @@
 use super::dependency::DependencyTarget;
 use super::error::{ConfigFault, ConfigWarning, ProblemList};
 use super::origin::ValueOrigin;
+use super::relay_secret::RelaySecret;
 use super::secret_file::{FileAccess, SecretFile, SecretFileFault};
 use super::sections::Config;
 use super::table;
 use super::url::HIDDEN;
 use super::value::ShownValue;
 use crate::auth::key::KeyMaterial;
+
+/// A list of secrets, or of places where they are.
+const RELAY_SECRETS: &str = "relay.secrets";
 
 /// Checks the access to every file with a secret. A file that cannot be read is reported when it is read.
 pub(super) fn check(config: &Config, report: &mut ProblemList) -> Vec<ConfigWarning> {
@@ -43,9 +47,10 @@ fn own_file(config: &Config) -> Option<ConfigWarning> {
     };
     let (key, origin) = inline(config)?;
     let shown = path.display();
+    let named = if key == RELAY_SECRETS { "\"file:PATH\"".to_owned() } else { format!("{key}_file") };
     let text = format!(
         "{shown} holds this secret, and other users of this machine can {can} it: run chmod 640 {shown}, or move the secret into a \
-         file of its own and name that ({key}_file)"
+         file of its own and name that ({named})"
     );
     Some(ConfigWarning { origin, key, text })
 }
@@ -74,7 +79,9 @@ fn inline(config: &Config) -> Option<(String, ValueOrigin)> {
         }
         DependencyTarget::Url(_) | DependencyTarget::Address(_) => None,
     });
-    let mut all = settings.chain(tokens).chain(backends).chain(dependencies);
+    let relays = config.relays.iter().filter(|relay| relay.secrets.contains(&RelaySecret::Inline));
+    let relays = relays.map(|relay| (RELAY_SECRETS.to_owned(), relay.origin.clone()));
+    let mut all = settings.chain(tokens).chain(backends).chain(relays).chain(dependencies);
     all.find(|(_, origin)| matches!(origin, ValueOrigin::File { .. }))
 }
 

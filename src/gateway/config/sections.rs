@@ -8,6 +8,7 @@ use super::dependency::DependencyConfig;
 use super::error::ConfigWarning;
 use super::flag::FlagConfig;
 use super::origin::Origins;
+use super::relay::RelayConfig;
 use super::url::Url;
 use super::value::Secret;
 use crate::cluster::spread::RebalanceSettings;
@@ -47,6 +48,8 @@ pub struct Config {
     pub dependencies: Vec<DependencyConfig>,
     /// `[[flag]]`; no two have the same name.
     pub flags: Vec<FlagConfig>,
+    /// `[[relay]]`, in the order of the file; no two have the same name.
+    pub relays: Vec<RelayConfig>,
     pub log: LogSection,
     pub origins: Origins,
     /// Values that are accepted, but probably not meant.

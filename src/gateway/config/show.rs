@@ -10,6 +10,8 @@ use super::certificate::date;
 use super::dependency;
 use super::flag::FlagConfig;
 use super::raw::quoted;
+use super::relay::{self, RelayConfig};
+use super::relay_secret::RelaySecret;
 use super::sections::Config;
 use super::setting::{Applies, Setting};
 use super::table::{SECTIONS, of_section};
@@ -83,7 +85,8 @@ fn write_listing(out: &mut String, config: &Config) -> fmt::Result {
             writeln!(out, "{field} = {value}")?;
         }
     }
-    config.flags.iter().try_for_each(|flag| write_flag(out, flag))
+    config.flags.iter().try_for_each(|flag| write_flag(out, flag))?;
+    config.relays.iter().try_for_each(|relay| write_relay(out, relay))
 }
 
 fn write_setting(out: &mut String, config: &Config, setting: &Setting, width: usize) -> fmt::Result {
@@ -121,6 +124,13 @@ fn write_flag(out: &mut String, config: &FlagConfig) -> fmt::Result {
     writeln!(out, "\n[[flag]]  # {origin}\nname = {}\nrollout = {}", quoted(&flag.name), flag.rollout)?;
     writeln!(out, "users = {}", list(flag.users.iter().map(|user| quoted(user)).collect()))?;
     writeln!(out, "clients = {}", list(flag.clients.iter().map(|gate| quoted(&gate.to_string())).collect()))
+}
+
+/// Writes a route. If its table holds a secret, all of it is a comment.
+fn write_relay(out: &mut String, config: &RelayConfig) -> fmt::Result {
+    let mark = if config.secrets.contains(&RelaySecret::Inline) { "#" } else { "" };
+    writeln!(out, "\n{mark}[[relay]]  # {}", config.origin)?;
+    relay::lines(config).into_iter().try_for_each(|(field, value)| writeln!(out, "{mark}{field} = {value}"))
 }
 
 /// Writes a key of the API. If its table holds the secret, all of it is a comment.
@@ -206,6 +216,10 @@ mod tests {
         for (field, doc) in flag::FIELDS {
             let _infallible = writeln!(text, "| `{field}` | {doc} |");
         }
+        text += "\n### `[[relay]]`\n\nOne table for each route to a backend, only in a file; at most 16. See [relay](relay.md).\n\n| key | meaning |\n|---|---|\n";
+        for (field, doc) in relay::FIELDS {
+            let _infallible = writeln!(text, "| `{field}` | {doc} |");
+        }
         text
     }
 
@@ -239,6 +253,8 @@ mod tests {
         text += "# url = \"https://assistant.example.com/health\"\n# criticality = \"optional\"\n";
         text += "# lost = [\"replies\"]\n# sentence = \"Assistant replies are paused.\"\n";
         text += "\n# One table for each flag. See docs/flags.md.\n# [[flag]]\n# name = \"markdown\"\n# rollout = 25\n";
+        text += "\n# One table for each route to a backend. See docs/relay.md.\n# [[relay]]\n# name = \"assistant\"\n# pattern = \"thread.*\"\n";
+        text += "# url = \"https://agents.example.com/seawall\"\n# secrets = [\"env:RELAY_SECRET\"]\n# user = \"assistant\"\n";
         text
     }
 

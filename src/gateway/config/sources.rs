@@ -12,6 +12,9 @@ use super::origin::{ValueOrigin, read_text};
 use super::plaintext;
 use super::prepare;
 use super::raw::{Lines, RawValue, TableReader, nearest, raw};
+use super::relay;
+use super::relay_check;
+use super::relay_fault::RelayFault;
 use super::secret_check;
 use super::secret_file::SecretFileFault;
 use super::sections::Config;
@@ -73,7 +76,7 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
 
 impl Draft {
     pub(super) fn read(sources: &ConfigSources) -> Draft {
-        let mut draft = Draft::default();
+        let mut draft = Draft { variables: sources.variables.clone(), ..Draft::default() };
         draft.read_file(&sources.file);
         draft.read_credentials(&sources.variables);
         draft.read_variables(&sources.variables);
@@ -88,13 +91,17 @@ impl Draft {
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
         check::contradictions(&self.config, &mut self.report);
         let implied = prepare::implied_dependencies(&self.config, &mut self.report);
+        let made = relay_check::made_dependencies(&self.config.relays, &self.tables, &mut self.report);
+        self.tables.extend(made);
         self.config.dependencies = dependency::resolve(self.tables, &implied, &mut self.report);
+        relay_check::check(&self.config, &mut self.report);
         prepare::check_auth(&self.config, &mut self.report);
         plaintext::check(&self.config, &mut self.report);
         prepare::check_folder(&self.config, &mut self.report);
         check::read_identity(&mut self.config, &mut self.report);
         self.config.warnings = prepare::warnings(&self.config.dependencies, &self.config);
         self.config.warnings.extend(plaintext::warnings(&self.config));
+        self.config.warnings.extend(relay_check::warnings(&self.config));
         self.config.warnings.extend(secret_check::check(&self.config, &mut self.report));
         let problems = self.report.problems;
         if problems.is_empty() {
@@ -150,6 +157,9 @@ impl Draft {
         if section == "flag" {
             return self.read_flags(lines, &origin, value);
         }
+        if section == "relay" {
+            return self.read_relays(lines, &origin, value);
+        }
         if SECTIONS.iter().all(|(known, _)| *known != section) {
             let nearest = nearest_section(section, value);
             return self.report.add(origin, section, ConfigFault::Unknown { nearest });
@@ -195,6 +205,20 @@ impl Draft {
             let report = &mut self.report;
             let mut reader = TableReader { report, table, lines, list: "flag", origin, problems: 0 };
             self.config.flags.extend(flag::read(&mut reader, &self.config.flags));
+        }
+    }
+
+    fn read_relays(&mut self, lines: &Lines<'_>, origin: &ValueOrigin, value: &DeValue<'_>) {
+        for (table, origin) in self.tables(lines, "relay", origin, value) {
+            let report = &mut self.report;
+            let mut reader = TableReader { report, table, lines, list: "relay", origin, problems: 0 };
+            // The relay is not complete: remove this `if`, and `RelayFault::NotYet`, when it works from end to end.
+            if cfg!(not(test)) {
+                let origin = reader.origin.clone();
+                reader.fault(origin, "", ConfigFault::Relay(RelayFault::NotYet));
+            }
+            let relay = relay::read(&mut reader, &self.variables, &self.config.relays);
+            self.config.relays.extend(relay);
         }
     }
 
@@ -251,7 +275,8 @@ fn nearest_section(name: &str, value: &DeValue<'_>) -> Option<String> {
         return nearest(name, SECTIONS.iter().map(|(section, _)| *section)).map(|found| format!("[{found}]"));
     }
     if value.is_array() {
-        return nearest(name, ["dependency", "flag"].into_iter()).map(|found| format!("[[{found}]]"));
+        return nearest(name, ["dependency", "flag", "relay"].into_iter())
+            .map(|found| format!("[[{found}]]"));
     }
     table::all().find(|setting| setting.key == name).map(|setting| setting.name.to_owned())
 }

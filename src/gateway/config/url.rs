@@ -83,6 +83,23 @@ impl Url {
         &self.0
     }
 
+    /// The authority of an address of HTTP; `None`: it is no such address.
+    fn authority(&self) -> Option<http::uri::Authority> {
+        self.0.parse::<http::Uri>().ok()?.into_parts().authority
+    }
+
+    /// True exactly when the address of HTTP has a user or a password.
+    pub(super) fn has_user(&self) -> bool {
+        self.authority().is_some_and(|authority| authority.as_str().contains('@'))
+    }
+
+    /// The host of an address of HTTP with its port.
+    pub(super) fn host_and_port(&self) -> Option<String> {
+        let authority = self.authority()?;
+        let usual = if self.scheme() == "https" { 443 } else { 80 };
+        Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(usual)))
+    }
+
     /// `postgres` for `postgres://…`.
     pub fn scheme(&self) -> &str {
         self.0.split_once(':').map_or("", |(scheme, _)| scheme)
