@@ -11,6 +11,9 @@ meanwhile.
 A test that cannot run prints a line that begins with SKIPPED. These lines are listed at the end; if SEAWALL_TEST_ALL is set, they fail
 the run, because a check that checks nothing must not look like one that passed.
 
+A Rust test that failed because a deadline passed runs once more, alone, when its target has ended: tools/late.py says which. The page's
+tests do the same (web/tests/run.mjs). Those that pass then are listed at the end.
+
 A target that passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end
 the process group, in which other targets may still be running.
 """
@@ -26,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import late
 
 # Benches are built as well, so that they are linted.
 BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message-format", "json-render-diagnostics"]
@@ -46,6 +51,8 @@ IDLE = os.environ.get("IDLE", "").split()
 COMPUTE = IDLE or ["nice", "-n", str(NICE)]
 # The lines of panics that are repeated at the end of a failed target's output.
 PANIC_LINES = 60
+# A test that was late once, as late.py and the runner of the page's tests print it.
+LATE_ONCE = re.compile(rf"^{late.PREFIX}(.+)$", re.MULTILINE)
 # The cause on a line of a test that cannot run, as Rust's tests print it, and as Python's unittest does.
 SKIPPED = re.compile(r"(?:^|skipped ['\"])SKIPPED: (.+?)['\"]?$", re.MULTILINE)
 START = time.monotonic()
@@ -56,27 +63,35 @@ class Job:
 
     def __init__(self, name, command, folder, settings):
         self.name, self.command, self.folder, self.settings = name, command, folder, settings
-        # The causes why some of its tests did not run.
-        self.skipped = []
+        # The causes why some of its tests did not run, and its tests that were late once.
+        self.skipped, self.late = [], []
+
+    def once(self, command):
+        """Runs a command; its status, output, and the seconds of a processor that it took."""
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=os.environ | self.settings, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )
+            _, raw, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(raw)
+            output.seek(0)
+            return process.returncode, output.read().decode(errors="replace"), used.ru_utime + used.ru_stime
 
     def run(self):
         start = time.monotonic()
-        with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(
-                self.command, cwd=self.folder, env=os.environ | self.settings, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output,
-            )
-            _, raw, used = os.wait4(process.pid, 0)
-            status = process.returncode = os.waitstatus_to_exitcode(raw)
-            output.seek(0)
-            text = output.read().decode(errors="replace")
-        took = f"{time.monotonic() - start:4.0f} s, {used.ru_utime + used.ru_stime:4.0f} s of a processor"
+        status, text, used = self.once(self.command)
+        if status != 0 and (lines := late.again(text, lambda name: self.once([*self.command, "--exact", name])[:2])):
+            text, status = "\n".join([text, *lines]), 0
+        took = f"{time.monotonic() - start:4.0f} s, {used:4.0f} s of a processor"
         if status != 0:
             print(f"{text}\n{panics(text)}\n{took}  {self.name}: FAILED (status {status})", flush=True)
             # Not an exception, which would wait for the other targets.
             os._exit(1)
+        self.late = LATE_ONCE.findall(text)
         results = [line for line in text.splitlines() if line.startswith(("test result: ", "Ran "))]
         result = results[-1].removeprefix("test result: ").split("; 0 measured")[0] if results else "ok"
+        if self.late:
+            result = f"ok, {len(self.late)} late once"
         print(f"{took}  {self.name}: {result}", flush=True)
         self.skipped = causes_of_skips(text)
         return self
@@ -85,6 +100,13 @@ class Job:
 def causes_of_skips(text):
     """The different causes for which tests in this output did not run."""
     return list(dict.fromkeys(SKIPPED.findall(text)))
+
+
+def report_late(jobs):
+    """Lists the tests that were late once: each passed alone, but a deadline can also hide a message that is lost now and then."""
+    lines = [f"{late.PREFIX}{job.name}: {test}" for job in jobs for test in job.late]
+    if lines:
+        print(f"Tests that were late, and passed once more alone: {len(lines)}", *lines, sep="\n    ", flush=True)
 
 
 def report_skips(jobs, must_run_all):
@@ -202,6 +224,7 @@ def main():
         with builder_held_back():
             done += [job.run() for job in last]
         done += [job.result() for job in computed]
+    report_late(dict.fromkeys(done))
     sys.exit(report_skips(dict.fromkeys(done), bool(os.environ.get("SEAWALL_TEST_ALL"))))
 
 

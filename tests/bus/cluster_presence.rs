@@ -3,7 +3,7 @@
 use crate::bus::cluster::{Pair, alive, channel_at, slot_of};
 use crate::bus::rig::delivers;
 use crate::support::token::{SECRET, claims, token};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ impl Watcher {
         let deadline = Instant::now() + within;
         while !is_so(self) {
             let (channel, users, complete) = (&self.channel, &self.users, self.is_complete);
-            assert!(Instant::now() < deadline, "not in {within:?}: {channel}: {what}: {users:?} {complete}");
+            assert!(Instant::now() < deadline, "{LATE}: {channel}: {what}: {users:?} {complete}");
             self.look(Duration::from_millis(50));
         }
     }

@@ -32,7 +32,7 @@ pub fn delivers(gateway: &Gateway) {
 #[track_caller]
 pub fn publication(client: &mut Client, within: Duration) -> (u64, Value) {
     let Some(push) = client.next_push_within("publication", within) else {
-        panic!("no publication within {within:?}");
+        panic!("{}", client.missing(&format!("a publication within {within:?}")));
     };
     (push["offset"].as_u64().expect("an offset"), push["data"].clone())
 }

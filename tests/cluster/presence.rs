@@ -5,7 +5,7 @@ use crate::servers::Watched;
 use crate::servers::redis::ask;
 use crate::servers::sentinel::MASTER;
 use crate::support::token::{SECRET, claims, token};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ impl Watcher {
     fn until(&mut self, within: Duration, what: &str, mut is_so: impl FnMut(&Watcher) -> bool) {
         let deadline = Instant::now() + within;
         while !is_so(self) {
-            assert!(Instant::now() < deadline, "not in {within:?}: {what}: {:?}", self.members);
+            assert!(Instant::now() < deadline, "{LATE}: {what}: {:?}", self.members);
             self.look(Duration::from_millis(50));
         }
     }

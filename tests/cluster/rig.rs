@@ -1,7 +1,7 @@
 //! The rig of tests with several instances: a store, a Redis, a proxy in front of it, and gateways.
 
 use crate::servers::{Postgres, Redis};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, comes_true, until};
 use crate::support::{Gateway, Operator, Setup};
 use seawall_fault::Proxy;
 use serde_json::Value;
@@ -88,7 +88,7 @@ pub fn settled(gateways: &[&Gateway]) {
 pub fn becomes(gateway: &Gateway, name: &str, wanted: &str, within: Duration) -> Duration {
     let began = Instant::now();
     let reached = comes_true(within + SLACK, || state(gateway, name) == wanted);
-    assert!(reached, "{name} is not {wanted} after {within:?}: {}", cluster(gateway));
+    assert!(reached, "{LATE}: {name} is not {wanted} after {within:?}: {}", cluster(gateway));
     began.elapsed()
 }
 

@@ -1,7 +1,7 @@
 //! The writer of segments against a real Redis: what it wrote counts, or it writes under the next incarnation.
 
 use crate::servers::{Redis, Reply};
-use crate::support::wait::{SOON, size, until};
+use crate::support::wait::{LATE, SOON, size, until};
 use crossbeam_channel::Receiver;
 use seawall::clock::{Moment, Now};
 use seawall::cluster::duty::LeaderDuty;
@@ -336,7 +336,7 @@ fn audit_reports_keys_that_were_changed_and_keeps_them_alive() {
     }
     let deadline = Instant::now() + 3 * SOON;
     while !matches!(one.news(), SegmentNews::Audited { found: None, .. }) {
-        assert!(Instant::now() < deadline, "the missing number is not reported");
+        assert!(Instant::now() < deadline, "{LATE}: the missing number is not reported");
     }
 }
 

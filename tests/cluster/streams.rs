@@ -2,7 +2,7 @@
 
 use crate::cluster::rig::Rig;
 use crate::support::stream::{self, CHANNEL, Producer, View};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, comes_true, until};
 use crate::support::{Client, Gateway};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
     }
     let deadline = Instant::now() + SOON;
     while views.iter().any(|view| view.end.is_none()) {
-        assert!(Instant::now() < deadline, "not all streams ended");
+        assert!(Instant::now() < deadline, "{LATE}: not all streams ended");
         let push = reader.next_any_push();
         views.iter_mut().for_each(|view| view.take(&push));
     }

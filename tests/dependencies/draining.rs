@@ -1,7 +1,7 @@
 //! A gateway that drains while its store does not answer, and one whose clients move to another instance.
 
 use crate::servers::{Postgres, Redis};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway, Setup, Upgrade};
 use rustix::process::Signal;
 use serde_json::json;
@@ -135,7 +135,7 @@ impl Mover {
         let deadline = Instant::now() + SOON * 2;
         while self.last < head || !self.moved {
             self.listen();
-            assert!(Instant::now() < deadline, "has {} of {head}, moved: {}", self.last, self.moved);
+            assert!(Instant::now() < deadline, "{LATE}: has {} of {head}, moved: {}", self.last, self.moved);
         }
         assert_eq!(self.last, head);
     }

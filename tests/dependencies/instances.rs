@@ -6,7 +6,7 @@
 use crate::dependencies::matrix::clients::{ANSWERED_WITHIN, log};
 use crate::dependencies::proxied::proxy_to;
 use crate::servers::Postgres;
-use crate::support::wait::comes_true;
+use crate::support::wait::{LATE, comes_true};
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use seawall_fault::{Mode, Proxy};
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ impl Author {
     fn run(mut self, shared: &Shared, at: usize) -> Author {
         let deadline = Instant::now() + SOON * 6;
         while !shared.done.load(Ordering::SeqCst) || self.open.is_some() {
-            assert!(Instant::now() < deadline, "{} does not finish", self.name);
+            assert!(Instant::now() < deadline, "{LATE}: {} does not finish", self.name);
             match shared.connect(at) {
                 Some(client) => self.publish(shared, client),
                 None => shared.rest(PAUSE * 5),
@@ -184,7 +184,12 @@ impl Follower {
             while !self.has_all(shared) && client.is_open() {
                 if shared.heads[self.channel_index].load(Ordering::SeqCst) > 0 {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + FILLED_WITHIN);
-                    assert!(Instant::now() < deadline, "{} of {:?} at {at}", self.heard, shared.heads);
+                    assert!(
+                        Instant::now() < deadline,
+                        "{LATE}: {} of {:?} at {at}",
+                        self.heard,
+                        shared.heads
+                    );
                 }
                 if let Some(publication) = client.next_push_within("publication", PAUSE * 5) {
                     self.take(&publication);

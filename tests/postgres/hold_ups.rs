@@ -2,7 +2,7 @@
 
 use crate::postgres::rig::{KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, comes_true, until};
 use seawall::id::Offset;
 use seawall::job::{Append, AppendChange, AppendError, Attempt, Authority, Broadcast};
 use seawall_fault::{Direction, Mode, Proxy};
@@ -37,7 +37,7 @@ fn hanging_commit_keeps_no_connection_on_the_server() {
     let deadline = Instant::now() + PATIENCE * 2;
     let mut n = 0;
     while abandoned(&rig) < 4 {
-        assert!(Instant::now() < deadline, "{} were abandoned", abandoned(&rig));
+        assert!(Instant::now() < deadline, "{LATE}: {} were abandoned", abandoned(&rig));
         n += 1;
         let sent: Vec<u64> = (0..4).map(|c| rig.send(keyed(&format!("c{c}"), &format!("k{n}")))).collect();
         for request in sent {
@@ -74,7 +74,7 @@ fn frozen_server_costs_each_worker_one_connection() {
     let deadline = Instant::now() + PATIENCE;
     // Two workers that append and two that read.
     while abandoned(&rig) < 4 {
-        assert!(Instant::now() < deadline, "{} were abandoned", abandoned(&rig));
+        assert!(Instant::now() < deadline, "{LATE}: {} were abandoned", abandoned(&rig));
         let sent: Vec<u64> = (0..4).map(|c| rig.send(plain(&format!("c{c}"), "1"))).collect();
         let _ = rig.heads(&["c0"]);
         for request in sent {

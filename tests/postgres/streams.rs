@@ -4,7 +4,7 @@ use crate::postgres::rig::{
     KEEP_ALL, PATIENCE, PostgresConfig, Rig, append, config, name, publications, request,
 };
 use crate::servers::Postgres;
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, comes_true, until};
 use seawall::id::{ChannelName, Offset, ProducerId, ReactorId, UserName};
 use seawall::job::stream::{
     BeginStream, News, ProducerNotice, StreamFault, StreamJob, StreamNews, StreamOrder, StreamOutcome,
@@ -104,7 +104,7 @@ impl Rig {
             match self.ask(of, order()) {
                 StreamOutcome::Unavailable { .. }
                 | StreamOutcome::Refused(StreamFault::Overloaded { .. }) => {
-                    assert!(Instant::now() < deadline, "the store does not come back");
+                    assert!(Instant::now() < deadline, "{LATE}: the store does not come back");
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 outcome => return outcome,
@@ -308,7 +308,7 @@ fn nothing_is_lost_or_doubled_when_the_connection_is_cut_at_any_step_of_a_flush(
     };
     let deadline = Instant::now() + PATIENCE;
     while !rig.inbox.live.recv_deadline(deadline).is_ok_and(|live| ended(&live)) {
-        assert!(Instant::now() < deadline, "the end is announced by the instance that wrote it");
+        assert!(Instant::now() < deadline, "{LATE}: the end is announced by the instance that wrote it");
     }
     assert_eq!(server.sql(ends), "1");
     assert_eq!(rig.marked(&of.channel)[1].2["text"], written.as_str());

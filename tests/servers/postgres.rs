@@ -1,7 +1,7 @@
 //! A real PostgreSQL, with its own database cluster for each test.
 
 use super::process::{self, Process, User};
-use super::wait::{SOON, comes_true};
+use super::wait::{LATE, SOON, comes_true};
 use rustix::process::Signal;
 use seawall_fault::HeldPort;
 use std::io::Write;
@@ -308,7 +308,7 @@ impl Postgres {
             }
             self.asleep() == before + count
         });
-        assert!(taken, "{} of {count} connections\n{}", self.asleep() - before, self.log());
+        assert!(taken, "{LATE}: {} of {count} connections\n{}", self.asleep() - before, self.log());
         occupied
     }
 

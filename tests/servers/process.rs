@@ -1,6 +1,6 @@
 //! A server as a child process: runs as another user if necessary, can be frozen and killed, never outlives the test.
 
-use super::wait::{SOON, comes_true};
+use super::wait::{LATE, SOON, comes_true};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
@@ -145,7 +145,8 @@ impl Process {
     pub fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
         let held = comes_true(SOON * 3, || holds() || !self.is_running());
         let log = self.log();
-        assert!(held && self.is_running(), "{}: still not so: {what}\n{log}", self.name);
+        assert!(self.is_running(), "{} ended before {what}\n{log}", self.name);
+        assert!(held, "{LATE}: {}: {what}\n{log}", self.name);
     }
 
     /// Freezes it and its children: it answers nothing, but the kernel still acknowledges what arrives.
@@ -199,7 +200,7 @@ impl Process {
             status = self.child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
-        assert!(ended, "{} did not end in time\n{}", self.name, self.log());
+        assert!(ended, "{LATE}: {} did not end\n{}", self.name, self.log());
         status.expect("just seen")
     }
 

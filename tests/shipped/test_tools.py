@@ -10,6 +10,8 @@ import unittest
 
 from support import ROOT, tool
 
+sys.path.insert(0, str(ROOT / "tools"))
+
 
 class SkippedTest(unittest.TestCase):
     runner = tool("side_by_side.py")
@@ -39,6 +41,99 @@ class SkippedTest(unittest.TestCase):
             # As the runner runs the tests of what is shipped.
             script = f"import subprocess, sys; subprocess.run([sys.executable, '-m', 'unittest', 'discover', '-v', '-s', {folder!r}])"
             self.assertEqual(self.run_job(script).skipped, ["there is no tool"])
+
+
+def failed(*sections, passed=1):
+    """What a Rust target prints of these failed tests: of each its name and the messages of its panics."""
+    lines = [f"running {passed + len(sections)} tests", "", "failures:", ""]
+    for name, *messages in sections:
+        lines.append(f"---- {name} stdout ----")
+        for message in messages:
+            lines += ["", f"thread '{name}' (17) panicked at tests/it.rs:3:5:", message, "the log of a server", "stack backtrace:", "   0: it"]
+        lines.append("")
+    lines += ["", "failures:", *(f"    {name}" for name, *_ in sections), ""]
+    return "\n".join([*lines, f"test result: FAILED. {passed} passed; {len(sections)} failed; 0 ignored; finished in 1.00s", ""])
+
+
+class LateTest(unittest.TestCase):
+    late = tool("late.py")
+    LATE = ("a::late", "not in time: the answer, after 30s")
+    WRONG = ("a::wrong", "assertion `left == right` failed: the answer is not in")
+    PASSED = "test result: ok. 1 passed; 0 failed; 0 ignored"
+
+    def again(self, text, *results):
+        """The lines about the tests that ran again, and their names. `results` are the statuses and outputs of their second runs."""
+        names, results = [], iter(results)
+
+        def run(name):
+            names.append(name)
+            return next(results)
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            return self.late.again(text, run), names
+
+    def test_late_test_runs_again_and_is_named(self):
+        lines, names = self.again(failed(self.LATE), (0, self.PASSED))
+        self.assertEqual((lines, names), (["late once: a::late (not in time: the answer, after 30s)"], ["a::late"]))
+
+    def test_panics_that_only_follow_from_a_late_thread_do_not_count(self):
+        join = "called `Result::unwrap()` on an `Err` value: Any { .. }"
+        for text in (failed((*self.LATE, join)), failed((*self.LATE, "a scoped thread panicked")), failed(("a", "an answer: Timeout"))):
+            self.assertEqual(len(self.again(text, (0, self.PASSED))[0]), 1, text)
+
+    def test_what_was_wrong_never_runs_again(self):
+        late, wrong = self.LATE[1], self.WRONG[1]
+        for text in (
+            failed(self.WRONG),
+            failed(self.LATE, self.WRONG),
+            failed(("a", wrong, late)),
+            # The words are elsewhere than in the message.
+            failed(("a", f"{wrong}\nnot in time: a line of a log")),
+            failed(("a",)),
+            # Its rows ran again.
+            failed(("matrix", late)).replace("---- matrix stdout ----", "---- matrix stdout ----\na row: once more, alone"),
+            # It crashed, or its output has two results.
+            failed(self.LATE).partition("\ntest result")[0],
+            failed(self.LATE) + failed(self.LATE),
+            # One failed test says nothing.
+            failed(self.LATE).replace("1 failed", "2 failed"),
+            "",
+        ):
+            self.assertEqual(self.again(text), ([], []), text)
+
+    def test_second_run_must_pass_and_run_the_test(self):
+        for result in ((101, failed(self.LATE, passed=0)), (0, "test result: ok. 0 passed; 0 failed"), (-6, self.PASSED)):
+            self.assertEqual(self.again(failed(self.LATE), result), ([], ["a::late"]), result)
+
+    def test_more_late_tests_than_a_busy_machine_explains_fail(self):
+        late = [(f"late_{n}", "not in time: it") for n in range(4)]
+        self.assertEqual(len(self.again(failed(*late[:3]), *[(0, self.PASSED)] * 3)[0]), 3)
+        self.assertEqual(self.again(failed(*late)), ([], []))
+
+    def test_target_whose_only_failure_was_late_passes_and_is_reported(self):
+        runner = tool("side_by_side.py")
+        text = failed(self.LATE)
+        script = f"import sys; late = '--exact' not in sys.argv; print({text!r} if late else {self.PASSED!r}); sys.exit(101 * late)"
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            job = runner.Job("target", [sys.executable, "-c", script], ROOT, {}).run()
+            runner.report_late([job])
+        self.assertIn("ok, 1 late once", output.getvalue())
+        self.assertIn("passed once more alone: 1\n    late once: target: a::late (not in time", output.getvalue())
+
+    def test_script_runs_the_late_tests_of_cargo_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cargo = pathlib.Path(folder, "cargo")
+            cargo.write_text(
+                f"#!{sys.executable}\nimport sys\nlate = '--exact' not in sys.argv\n"
+                f"print(sys.argv[1:]); print({failed(self.LATE)!r} if late else {self.PASSED!r}); sys.exit(101 * late)\n"
+            )
+            cargo.chmod(0o755)
+            command = [sys.executable, ROOT / "tools/late.py", cargo, "test", "--", "--test-threads=1", "a"]
+            ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(ended.returncode, 0, ended.stdout)
+        self.assertIn("['test', '--', '--test-threads=1', 'a']", ended.stdout)
+        self.assertIn("['test', '--', '--test-threads=1', '--exact', 'a::late']", ended.stdout)
+        self.assertIn("\nlate once: a::late", ended.stdout)
 
 
 class NamedTestsTest(unittest.TestCase):

@@ -181,7 +181,7 @@ impl Client {
                 return reply;
             }
             assert!(self.closed.is_none(), "closed with {:?} before reply {id}", self.closed);
-            assert!(self.receive(deadline), "{LATE}: reply {id}");
+            assert!(self.receive(deadline), "{}", self.missing(&format!("reply {id}")));
         }
     }
 
@@ -190,7 +190,7 @@ impl Client {
     pub fn try_reply(&mut self, id: u64) -> Option<Value> {
         let deadline = Instant::now() + SOON;
         while !self.replies.contains_key(&id) && self.closed.is_none() && self.receive(deadline) {}
-        assert!(Instant::now() < deadline, "neither a reply nor the end in time");
+        assert!(Instant::now() < deadline, "{LATE}: a reply or the end");
         self.replies.remove(&id)
     }
 
@@ -233,7 +233,7 @@ impl Client {
     pub fn next_push(&mut self, kind: &str) -> Value {
         match self.next_push_within(kind, SOON) {
             Some(push) => push,
-            None => panic!("no `{kind}` in time; closed {:?}; waiting {:?}", self.closed, self.pushes),
+            None => panic!("{}; waiting {:?}", self.missing(kind), self.pushes),
         }
     }
 
@@ -244,7 +244,7 @@ impl Client {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(push) = self.next_push_within("status", left) else {
-                panic!("no status {level} within {within:?}");
+                panic!("{}", self.missing(&format!("status {level} within {within:?}")));
             };
             if push["level"] == json!(level) {
                 return push;
@@ -268,7 +268,7 @@ impl Client {
     #[track_caller]
     pub fn next_any_push(&mut self) -> Value {
         let push = self.next_any_push_by(Instant::now() + SOON);
-        push.unwrap_or_else(|| panic!("no push in time; closed {:?}", self.closed))
+        push.unwrap_or_else(|| panic!("{}", self.missing("a push")))
     }
 
     /// The next push of any kind, unless the deadline passes or the connection ends.
@@ -302,10 +302,10 @@ impl Client {
     pub fn expect_close(&mut self) -> Closed {
         let deadline = Instant::now() + SOON;
         while self.closed.is_none() {
-            assert!(self.receive(deadline), "no close frame in time");
+            assert!(self.receive(deadline), "{}", self.missing("the close frame"));
         }
         while self.receive(deadline) {}
-        assert!(Instant::now() < deadline, "the connection did not end after the close frame");
+        assert!(Instant::now() < deadline, "{LATE}: the end of the connection after the close frame");
         let (code, reason) = self.closed.clone().expect("just seen");
         let bye = self.pushes.iter().find_map(|push| push.get("bye").cloned());
         Closed { code, reason, bye }
@@ -326,6 +326,14 @@ impl Client {
         // The peer may have closed first.
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
+    }
+
+    /// Describes what did not arrive: in time, or because the connection ended.
+    pub fn missing(&self, what: &str) -> String {
+        match &self.closed {
+            None => format!("{LATE}: {what}"),
+            Some(closed) => format!("closed with {closed:?} before {what}"),
+        }
     }
 
     /// Reads one message; returns `false` at the deadline or the end.

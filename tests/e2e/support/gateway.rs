@@ -2,7 +2,7 @@
 
 use super::line::{self, Certificate};
 use super::raw::{RawClient, Response};
-use super::wait::{SOON, comes_true, until};
+use super::wait::{LATE, SOON, comes_true, until};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -453,7 +453,7 @@ impl Gateway {
     #[track_caller]
     pub fn logs(&self, text: &str) {
         let found = comes_true(SOON, || self.output().contains(text));
-        assert!(found, "{text} is not in\n{}", self.output());
+        assert!(found, "{LATE}: {text} is not in\n{}", self.output());
     }
 
     fn proc(&self, file: &str) -> String {

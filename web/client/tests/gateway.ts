@@ -79,7 +79,7 @@ export class Gateway {
 export async function until(what: string, done: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!done()) {
-    if (Date.now() > end) throw new Error(`waited ${ms} ms for: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

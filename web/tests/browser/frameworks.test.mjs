@@ -59,7 +59,10 @@ async function visit(t, html) {
   page.on('console', (message) => { if (message.type() === 'error' && !EXPECTED.test(message.text())) errors.push(message.text()); });
   await page.goto(site.url);
   const lines = () => page.locator('li').allTextContents();
-  const sees = (what, done) => until(what, SEEN_MS, async () => done(await lines()), async () => [...errors, ...await lines()].join('\n'));
+  const sees = (what, done) => until(what, SEEN_MS, async () => done(await lines()), async () => {
+    if (errors.length > 0) throw new Error([what, ...errors].join('\n'));
+    return (await lines()).join('\n');
+  });
   return { gateway, peer, page, errors, sees };
 }
 

@@ -97,6 +97,8 @@ for (const runtime of ['react-19', 'compat']) {
     await looks('thread');
     await page.press('input', 'Enter');
     await sees('the message, sent from the plain form', /anonymous: a draft/);
+    // It is stored now. With the reply it also leaves the outbox, from which the next page would send it again.
+    await until('nothing waits', SOON_MS, async () => !/queued|sending|waiting/.test(await page.locator('body').innerText()));
     await page.fill('input', 'another draft');
     await gateway.kill();
     await sees('the cause, and what still works', /Reconnecting… .*\n?[^]*Since[^]*What you write now is sent later\.[^]*Connect now/);

@@ -197,7 +197,8 @@ test('with auth on, the page asks for a token and says what to do if it is refus
   await tab.picture('token');
   await tab.say('too early');
   await tab.sees('the reason', tab.shown, (shown) => shown.includes('Enter a token first.'));
-  assert.equal(await tab.page.inputValue('#draft'), 'too early', 'the text is kept');
+  // It becomes the draft again a moment later.
+  await tab.sees('the text is kept', () => tab.page.inputValue('#draft'), (text) => text === 'too early');
   await tab.page.fill('#token', 'nonsense');
   await tab.page.getByRole('button', { name: 'Connect' }).click();
   await tab.state(/stopped: .* Enter a valid token\./);

@@ -29,7 +29,13 @@ export async function open() {
 /** Starts another Chromium, whose storage is in a folder. Its end ends the browser. */
 export const profile = (folder) => chromium.launchPersistentContext(folder, settings());
 
-export const close = () => browser.close();
+/** The exceptions that no page caught, of all tabs: a test that was late does not report what its own tab found. */
+const uncaught = [];
+
+export async function close() {
+  await browser.close();
+  assert.deepEqual(uncaught, []);
+}
 
 /** Opens a separate browser profile, whose tabs share storage. */
 export async function person(t, options = {}) {
@@ -67,7 +73,10 @@ export class Tab {
     const tab = new Tab();
     tab.page = await context.newPage();
     tab.errors = [];
-    tab.page.on('pageerror', (error) => tab.errors.push(String(error.stack ?? error)));
+    tab.page.on('pageerror', (error) => {
+      uncaught.push(String(error.stack ?? error));
+      tab.errors.push(uncaught.at(-1));
+    });
     tab.page.on('console', (message) => {
       const text = message.text();
       // The browser also logs failed connections, which these tests cause on purpose. Every other error is a bug.
@@ -78,12 +87,15 @@ export class Tab {
     return tab;
   }
 
-  /** Waits until `holds` is true for the result of `read`. A timeout reports the text of the page. */
+  /** Waits until `holds` is true for the result of `read`. A timeout reports the text of the page, or its errors, which are no delay. */
   async sees(what, read, holds, ms = SOON_MS) {
     return until(what, ms, async () => {
       const value = await read();
       return holds(value) ? { value } : undefined;
-    }, async () => `the page shows:\n${await this.shown()}`).then(({ value }) => value);
+    }, async () => {
+      assert.deepEqual(this.errors, [], what);
+      return `the page shows:\n${await this.shown()}`;
+    }).then(({ value }) => value);
   }
 
   /** Returns the whole text of the page. */
