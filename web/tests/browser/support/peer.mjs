@@ -67,6 +67,10 @@ export class Peer {
     return Object.values(answer).find((part) => typeof part === 'object');
   }
 
+  lose() {
+    this.#socket.destroy();
+  }
+
   say(channel, text, name = 'peer') {
     return this.ask('publish', { channel, key: randomBytes(12).toString('hex'), data: { name, text } });
   }
