@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-9348eadc14.js",
+        path: "/assets/later-284bcc8b72.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"9348eadc142287ae1d6ffb11ae6f76a2\"", bytes: include_bytes!("assets/later-9348eadc14.js") },
-        gzip: Some(FileForm { etag: "\"dea4c5c4d3067be34bb73423c77ee32f\"", bytes: include_bytes!("assets/later-9348eadc14.js.gz") }),
+        plain: FileForm { etag: "\"284bcc8b72443dad712f255a642f7432\"", bytes: include_bytes!("assets/later-284bcc8b72.js") },
+        gzip: Some(FileForm { etag: "\"141f6a3c90b2850a4986a20b3a0bcfef\"", bytes: include_bytes!("assets/later-284bcc8b72.js.gz") }),
     },
     File {
         path: "/assets/later-a6208c2ba2.css",
@@ -39,14 +39,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"0eec79226c72c5051436b361c0848de3\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"0438c524984c66202caf6a65e7071445\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"0e983a4f1a92105ed86c7fbaea1b3444\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"fbdcc0761f5a4265de438aac73dd8fc5\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {

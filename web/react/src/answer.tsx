@@ -21,6 +21,7 @@ const WORDS: AnswerWords = {
   paused: 'The connection to the author is lost. Waiting for it…',
   cancelling: 'Stopping…',
   failed: 'This answer failed.',
+  undelivered: 'This question was not answered.',
   cancelled: 'Stopped.',
   interrupted: 'This answer was interrupted.',
   event: (type) => `${type.charAt(0).toUpperCase()}${type.slice(1).replaceAll('_', ' ')}…`,
@@ -66,7 +67,9 @@ export function Answer({ item, stream, onRetry, tabIndex, children = (text) => t
   useEscape(canStop ? stop : undefined);
   const { lost } = useValue<{ readonly lost?: readonly string[] }>(client?.status ?? NO_CLIENT, NO_CLIENT.value);
   const isLate = state === 'accepted' && lost?.includes('replies');
-  const said = isAway ? kit.words.reconnecting : isLate ? words.late : state in words ? words[state as 'failed'] : '';
+  // The gateway ended it, because no backend took the question.
+  const isUndelivered = state === 'failed' && /^(not_delivered|refused)$/.test((item.data as { cause?: string } | null)?.cause!);
+  const said = isAway ? kit.words.reconnecting : isLate ? words.late : isUndelivered ? words.undelivered : state in words ? words[state as 'failed'] : '';
   const spoken = useSentences(text, isOpen, said);
   const event = useRef({ count: 0, after: '' });
   if (used.events.length !== event.current.count) event.current = { count: used.events.length, after: text };

@@ -14,6 +14,8 @@ export interface AnswerWords {
   readonly paused: string;
   readonly cancelling: string;
   readonly failed: string;
+  /** The backend did not take the question, or refused it. */
+  readonly undelivered: string;
   readonly cancelled: string;
   readonly interrupted: string;
   /** Says what happens between texts, by the type of the event. */

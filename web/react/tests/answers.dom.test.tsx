@@ -36,8 +36,8 @@ class Writer extends Echo {
     this.say({ stream: { channel: 'lobby', offset, gen: 1, ...more } });
   }
 
-  end(stream: string, text: string, offset = 2): void {
-    this.say({ publication: { channel: 'lobby', offset, edits: 1, time: Date.now(), user: 'bot', key: `e${offset}`, data: { text, begun: {} }, stream } });
+  end(stream: string, text: string, offset = 2, cause?: string): void {
+    this.say({ publication: { channel: 'lobby', offset, edits: 1, time: Date.now(), user: 'bot', key: `e${offset}`, data: { text, begun: {}, cause }, stream } });
   }
 }
 
@@ -100,6 +100,16 @@ on('an answer that waits for its backend says so, and that replies are late whil
   await it.sees('processing', () => it.answer() === 'processing' && it.note() === 'Received. Waiting…Stop');
   server.piece({ at: 0, text: 'Hello', next: 5 });
   await it.sees('streaming', () => it.answer() === 'streaming' && it.shown() === 'Hello');
+});
+
+on('a question that no backend takes says so, with a button to ask again', async (t) => {
+  const server = new Writer();
+  const it = await open(t, server, { onRetry: () => {} });
+  server.begin();
+  server.piece({ state: 'accepted' });
+  await it.sees('accepted', () => it.answer() === 'accepted');
+  server.end('failed', '', 2, 'not_delivered');
+  await it.sees('the end', () => it.answer() === 'failed' && it.note() === 'This question was not answered.Try again');
 });
 
 on('Stop and Escape cancel, and an end by the gateway has a button to ask again', async (t) => {
