@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { RUNTIMES, SOURCES } from '../../react/tests/runtimes.mjs';
-import { close, open, person, picture, SOON_MS } from './support/browser.mjs';
+import { close, open, person, picture, SOON_MS, stored } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Peer } from './support/peer.mjs';
 import { Site } from './support/site.mjs';
@@ -185,7 +185,7 @@ test('the list has at most 150 rows, keeps its place, counts what is new, and is
     return false;
   }, focused);
   await page.keyboard.press('ArrowUp');
-  assert.equal(await focused(), 'two');
+  await until('the row above has the focus', SOON_MS, async () => await focused() === 'two', focused);
 });
 
 const FALLBACKS = `
@@ -212,7 +212,8 @@ test('a broken chat shows what waits to be sent, and a broken app that it is saf
   await gateway.kill();
   await page.getByRole('button', { name: 'Write' }).click();
   await page.evaluate(() => { location.hash = '#broken'; });
-  // The client and its outbox outlive the reload of the page.
+  // The client and its outbox outlive the reload of the page, once storage has the message.
+  await until('it is stored', SOON_MS, async () => (await page.evaluate(stored)).length === 1);
   await page.reload();
   await sees('the card', /The chat cannot be shown\.[^]*Not sent yet: 1/);
   assert.equal(await page.locator('textarea').inputValue(), 'keep me');

@@ -53,7 +53,7 @@ export async function picture(page, name) {
 }
 
 /** Runs in the page: returns the outbox entries in IndexedDB, and creates no database where there is none. */
-const stored = () => new Promise((resolve, reject) => {
+export const stored = () => new Promise((resolve, reject) => {
   const opening = indexedDB.open('seawall');
   opening.onupgradeneeded = () => opening.transaction.abort();
   opening.onerror = () => resolve([]);
