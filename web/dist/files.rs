@@ -74,8 +74,8 @@
         path: "/seawall-client-producer.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"b87b2b13376919459d922d217d24f918\"", bytes: include_bytes!("seawall-client-producer.js") },
-        gzip: Some(FileForm { etag: "\"ee9346d6ad6ab4ed80ddf665ad6cbf69\"", bytes: include_bytes!("seawall-client-producer.js.gz") }),
+        plain: FileForm { etag: "\"f8ed8f0b909a1642c938f0250e8056cf\"", bytes: include_bytes!("seawall-client-producer.js") },
+        gzip: Some(FileForm { etag: "\"615ce06c86963269f7f1893485c101e8\"", bytes: include_bytes!("seawall-client-producer.js.gz") }),
     },
     File {
         path: "/seawall-client-reports.js",

@@ -76,6 +76,14 @@ export interface Producer {
   end(state?: 'completed' | 'failed' | 'cancelled', data?: unknown): Promise<Ended>;
 }
 
+/** The place of an answer that was stored with its question, as the relay's request has it. */
+export interface Place {
+  readonly channel: string;
+  readonly offset: number;
+  /** The generation. Another request for the same question has a higher one, after which this one writes nothing more. */
+  readonly gen: number;
+}
+
 /** The reply to a begin. */
 interface Begun {
   readonly offset: number;
@@ -145,9 +153,10 @@ class Out implements Producer, Sender {
     return 'session' in state ? state.session.connection : undefined;
   }
 
-  async begin(): Promise<void> {
+  /** `place`: of a stream that has begun. A piece without text then says how much is stored. */
+  async begin(place?: Place): Promise<void> {
     try {
-      const { offset, stream } = await this.#ask<Begun>('publish', this.body);
+      const { offset, stream } = place ? { ...place, stream: await this.#ask<Begun['stream']>('append', { ...place, at: 0 }) } : await this.#ask<Begun>('publish', this.body);
       if (!stream) throw new SeawallError({ code: 'unknown_command', message: 'This gateway has no streams: it stored the begin as a usual message.' });
       const { gen, next, state, edit } = stream;
       if (state !== undefined) throw over(state, edit!);
@@ -411,5 +420,16 @@ export async function begin(client: Client, channel: string, options: BeginOptio
   const { key = newKey(), data = {}, idleMs, events, for: user } = options;
   const out = new Out(client, channel, key, { channel, key, data, stream: { for: user, idle_ms: idleMs, events } });
   await out.begin();
+  return out;
+}
+
+/**
+ * Continues a stream at its place: `const out = await resume(client, request.data.answer)` writes the answer to a question that the gateway
+ * relayed to this backend. The user of the token is the author of the stream. Rejects with a {@link SeawallError}: `stale` if the
+ * question was sent again since, `ended` if it was stopped.
+ */
+export async function resume(client: Client, place: Place): Promise<Producer> {
+  const out = new Out(client, place.channel, '', {});
+  await out.begin(place);
   return out;
 }

@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 import { connect } from '../src/index.js';
-import { begin } from '../src/producer.js';
+import { begin, resume } from '../src/producer.js';
 import { streams, type Stream } from '../src/streams.js';
 import { Gateway, missing, until } from './gateway.js';
 
@@ -93,4 +93,27 @@ test('a producer of this library writes through a killed gateway, and readers ha
   assert.deepEqual([stream!.text.value, stream!.state.value], [text, 'completed']);
   assert.equal(client.state.value.phase, 'online');
   await assert.rejects(begin(writer, 'lobby', { key: 'run_1' }), { code: 'ended', state: 'completed' });
+});
+
+test('a stream is continued at its place by another process, which a restart shuts out', { skip: missing }, async (t) => {
+  const it = await start(t);
+  const { ends } = reader(t, it.url);
+  const [one, other] = [connect(it.url, { WebSocket }), connect(it.url, { WebSocket })];
+  t.after(() => { one.close(); other.close(); });
+  const first = await begin(one, 'lobby', { key: 'run_1' });
+  await first.write('Light ');
+  await until('it is stored', () => first.stored === 6);
+  one.close();
+  const place = { channel: 'lobby', offset: first.offset, gen: 1 };
+  const second = await resume(other, place);
+  assert.deepEqual([second.offset, second.stored], [first.offset, 6]);
+  await second.write('scatters: λ⁻⁴.');
+  assert.equal((await second.end()).state, 'completed');
+  await until('the end', () => ends.length === 1);
+  assert.deepEqual(ends, [{ text: 'Light scatters: λ⁻⁴.', stream: 'completed' }]);
+  await assert.rejects(resume(other, place), { code: 'ended', state: 'completed' });
+  const again = await begin(other, 'lobby', { key: 'run_2' });
+  await again.restart();
+  await assert.rejects(resume(other, { ...place, offset: again.offset }), { code: 'stale', gen: 2 });
+  await again.end();
 });

@@ -52,9 +52,22 @@ export interface Producer {
      */
     end(state?: 'completed' | 'failed' | 'cancelled', data?: unknown): Promise<Ended>;
 }
+/** The place of an answer that was stored with its question, as the relay's request has it. */
+export interface Place {
+    readonly channel: string;
+    readonly offset: number;
+    /** The generation. Another request for the same question has a higher one, after which this one writes nothing more. */
+    readonly gen: number;
+}
 /**
  * Begins a stream in a channel, or continues the one with the same key: `const out = await begin(client, 'thread.7', { for: 'ann' })`. The
  * token needs the rights `publish` and `stream`; the client need not subscribe. Rejects with a {@link SeawallError}: `ended` if the
  * stream with this key has ended, `key_conflict` if the key was used for something else, `overloaded` if too many are open.
  */
 export declare function begin(client: Client, channel: string, options?: BeginOptions): Promise<Producer>;
+/**
+ * Continues a stream at its place: `const out = await resume(client, request.data.answer)` writes the answer to a question that the gateway
+ * relayed to this backend. The user of the token is the author of the stream. Rejects with a {@link SeawallError}: `stale` if the
+ * question was sent again since, `ended` if it was stopped.
+ */
+export declare function resume(client: Client, place: Place): Promise<Producer>;
