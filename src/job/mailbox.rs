@@ -361,6 +361,20 @@ impl ThreadProducer {
         }
     }
 
+    /// True if the process ends, so nothing is answered any more.
+    pub fn has_ended(&self) -> bool {
+        self.mailboxes.has_stopped()
+    }
+
+    /// True if a refusal or a cancel waits: no more is to be sent to a stream.
+    pub fn is_stopped(&self) -> bool {
+        let stops = |item: &MailboxItem| match item {
+            MailboxItem::Notice(ProducerNotice::Refused { .. } | ProducerNotice::Cancel { .. }) => true,
+            MailboxItem::Notice(_) | MailboxItem::Outcome { .. } | MailboxItem::Answer { .. } => false,
+        };
+        self.mailbox.inner.lock().items.iter().any(stops)
+    }
+
     /// The next item, if there is one.
     pub fn try_receive(&self) -> Option<MailboxItem> {
         self.mailbox.inner.lock().items.pop_front()

@@ -1,4 +1,4 @@
-//! A blocking HTTP client, for probes and for calls to an auth service.
+//! A blocking HTTP client: for probes, for calls to an auth service, for notices, and for the relay.
 //!
 //! `ureq` speaks the protocol over [`Line`], so that a call keeps its deadline and leaves from the configured address.
 //! Redirects are not followed and proxies from the environment are not used: the request goes to the address as written.
@@ -6,13 +6,14 @@
 use crate::health::finding::Fault;
 use crate::net::deadline::{left, now};
 use crate::net::dial::Dialer;
+use crate::net::http_reading::{CallControl, HttpReading, trouble_of};
 use crate::net::line::Line;
 use crate::net::peer::PeerAddress;
 use crate::net::trouble::Trouble;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,10 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The time to connect for a request that is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest rest of a connection of [`HttpClient::reading`]. Servers close theirs after some seconds, and a request that meets the
+/// end of its connection may have arrived.
+const READING_IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// The characters of a body that a cause may quote.
 pub(crate) const QUOTE_CHARS: usize = 80;
@@ -72,7 +77,39 @@ impl HttpClient {
             .proxy(None)
             .user_agent(concat!("seawall/", env!("CARGO_PKG_VERSION")))
             .build();
-        HttpClient { agent: ureq::Agent::with_parts(config, LineConnector { dialer }, Unresolved) }
+        let connector = LineConnector { dialer, control: None };
+        HttpClient { agent: ureq::Agent::with_parts(config, connector, Unresolved) }
+    }
+
+    /// A client whose responses are read as they arrive. Deadlines and the end of a call come from `control`.
+    pub(crate) fn reading(dialer: Arc<Mutex<Dialer>>, control: Arc<CallControl>) -> HttpClient {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(1)
+            .max_idle_age(READING_IDLE_MAX)
+            .max_response_header_size(16 * 1024)
+            .proxy(None)
+            .user_agent(concat!("seawall/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let connector = LineConnector { dialer, control: Some(control) };
+        HttpClient { agent: ureq::Agent::with_parts(config, connector, Unresolved) }
+    }
+
+    /// Sends `POST` with JSON, and returns once the head of the response is there. The body is not read, so a backend may take its
+    /// time with it. The client must be one that was made by [`HttpClient::reading`].
+    pub(crate) fn post_reading(
+        &self,
+        url: &str,
+        headers: &[(&str, Zeroizing<String>)],
+        json: &[u8],
+        peer: &PeerAddress,
+    ) -> Result<HttpReading, Trouble> {
+        let request = self.agent.post(url).header("content-type", "application/json");
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_str()));
+        let response = request.send(json).map_err(|error| trouble_of(&error, peer))?;
+        Ok(HttpReading::new(response, peer.clone()))
     }
 
     /// Sends `GET`.
@@ -154,18 +191,6 @@ fn answered(
     Ok(HttpAnswer { status, body, is_cut, retry_after })
 }
 
-fn trouble_of(error: &ureq::Error, peer: &PeerAddress) -> Trouble {
-    match error {
-        ureq::Error::Io(error) => Trouble::of_io(&peer.to_string(), error),
-        ureq::Error::Timeout(_) => Trouble::new(Fault::Timeout, format!("no answer from {peer} in time")),
-        // The library's text may repeat the address, and with it a secret in its query.
-        ureq::Error::BadUri(_) => {
-            Trouble::new(Fault::Internal, format!("the address of {peer} cannot be asked for"))
-        }
-        other => Trouble::new(Fault::Protocol, format!("{peer} does not answer as HTTP: {other}")),
-    }
-}
-
 /// Gives `ureq` the address it wants to see; the dialer resolves names.
 #[derive(Debug)]
 struct Unresolved;
@@ -186,6 +211,8 @@ impl Resolver for Unresolved {
 #[derive(Debug)]
 struct LineConnector {
     dialer: Arc<Mutex<Dialer>>,
+    /// `None`: the deadlines are those of each request.
+    control: Option<Arc<CallControl>>,
 }
 
 impl Connector for LineConnector {
@@ -201,13 +228,14 @@ impl Connector for LineConnector {
         let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
         let mut dialer = self.dialer.lock();
         let peer = PeerAddress::Tcp { host: host.clone(), port };
-        let mut line = dialer.dial(&peer, now() + *details.timeout.after).map_err(io)?;
+        let until = self.control.as_ref().map_or_else(|| now() + *details.timeout.after, |it| it.deadline());
+        let mut line = dialer.dial(&peer, until).map_err(io)?;
         if details.needs_tls() {
             line = line.secure(&dialer.trust, &host).map_err(io)?;
         }
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(LineTransport { line, buffers, is_open: true }))
+        Ok(Some(LineTransport { line, buffers, is_open: true, control: self.control.clone() }))
     }
 }
 
@@ -216,6 +244,31 @@ struct LineTransport {
     line: Line,
     buffers: LazyBuffers,
     is_open: bool,
+    control: Option<Arc<CallControl>>,
+}
+
+impl LineTransport {
+    fn until(&self, timeout: NextTimeout) -> Instant {
+        self.control.as_ref().map_or_else(|| now() + *timeout.after, |control| control.deadline())
+    }
+
+    /// Reads until there are bytes, the deadline has passed, or the call was ended.
+    fn read(&mut self, until: Instant) -> std::io::Result<usize> {
+        let Some(control) = &self.control else {
+            self.line.set_deadline(until);
+            return self.line.read(self.buffers.input_append_buf());
+        };
+        // A response may be long, and its bound is its time.
+        self.line.begin(until);
+        loop {
+            let slice = control.slice(until)?;
+            self.line.set_deadline(slice);
+            match self.line.read(self.buffers.input_append_buf()) {
+                Err(error) if error.kind() == ErrorKind::TimedOut && slice < until => {}
+                read => return read,
+            }
+        }
+    }
 }
 
 impl Transport for LineTransport {
@@ -225,7 +278,8 @@ impl Transport for LineTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         // The first bytes of a request begin its look.
-        self.line.begin(now() + *timeout.after);
+        let until = self.until(timeout);
+        self.line.begin(until);
         let output = self.buffers.output();
         let sent =
             self.line.write_all(output.get(..amount).unwrap_or_default()).and_then(|()| self.line.flush());
@@ -234,8 +288,8 @@ impl Transport for LineTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.line.set_deadline(now() + *timeout.after);
-        match self.line.read(self.buffers.input_append_buf()) {
+        let until = self.until(timeout);
+        match self.read(until) {
             Ok(count) => {
                 self.buffers.input_appended(count);
                 Ok(count > 0)
@@ -249,7 +303,8 @@ impl Transport for LineTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        self.is_open
+        // A connection that was closed while it rested must not carry a request that may be sent only once.
+        self.is_open && (self.control.is_none() || self.line.is_silent())
     }
 
     fn is_tls(&self) -> bool {

@@ -142,6 +142,13 @@ impl Line {
         self.has_ended
     }
 
+    /// True if the peer has sent nothing, not even its end.
+    pub(crate) fn is_silent(&self) -> bool {
+        let mut ready = [PollFd::new(self, PollFlags::IN)];
+        retry_on_intr(|| rustix::event::poll(&mut ready, Some(&Timespec::default())))
+            .is_ok_and(|count| count == 0)
+    }
+
     pub(crate) fn peer(&self) -> &str {
         &self.peer
     }

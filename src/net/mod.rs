@@ -9,6 +9,7 @@ pub(crate) mod binding;
 pub(crate) mod deadline;
 pub(crate) mod dial;
 pub(crate) mod http_client;
+pub(crate) mod http_reading;
 pub(crate) mod line;
 pub(crate) mod listener;
 pub(crate) mod peer;
