@@ -2,4 +2,8 @@
 //!
 //! The log is the queue: a channel's row in the store says how far its backend got. Nothing waits for a backend before a commit.
 
+pub mod answer;
+pub mod response;
+pub mod retry;
 pub mod route;
+pub mod schedule;

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The bound on routes. An append searches them once for its channel.
 pub const ROUTES_MAX: usize = 16;
 
-/// Whether a route stores a placeholder for the answer together with each question.
+/// The use of placeholders: the begin of an answer that is stored together with its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerMode {
     /// `answers = true`: an original is stored together with the begin of its answer.

@@ -9,6 +9,7 @@ mod previous;
 mod rejected;
 mod report;
 mod request;
+mod response;
 mod roster;
 mod stream;
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use request::{
     Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,
     WatchDetail,
 };
+pub use response::{AnswerPlace, ResponseCommand, parse_response};
 pub use stream::{AppendPiece, EndStream};

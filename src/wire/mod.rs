@@ -14,6 +14,7 @@ pub mod frames;
 pub mod hint;
 pub mod json;
 pub mod lease;
+pub mod lines;
 pub mod origin;
 pub mod outbox;
 pub mod page;

@@ -55,16 +55,19 @@ pub(super) fn name(arguments: &Arguments<'_>) -> Result<(ChannelName, Offset), C
 }
 
 pub(super) fn append(arguments: &Arguments<'_>) -> Result<AppendPiece, Complaint> {
-    arguments.either("text", "event")?;
     let (channel, offset) = name(arguments)?;
     let (generation, at) = place(arguments)?;
+    Ok(AppendPiece { channel, offset, generation, at, piece: piece(arguments)? })
+}
+
+pub(super) fn piece(arguments: &Arguments<'_>) -> Result<Piece, Complaint> {
+    arguments.either("text", "event")?;
     let text = arguments.optional("text", arguments::string)?;
     let event = arguments.optional("event", event)?;
-    let piece = match text {
+    Ok(match text {
         Some(text) if !text.is_empty() => Piece::Text(text.into_owned().into_boxed_str()),
         Some(_) | None => event.unwrap_or(Piece::Alive),
-    };
-    Ok(AppendPiece { channel, offset, generation, at, piece })
+    })
 }
 
 pub(super) fn end<'a>(arguments: &Arguments<'a>) -> Result<EndStream<'a>, Complaint> {
@@ -97,7 +100,7 @@ pub(super) fn options(path: Path, raw: Raw<'_>) -> Result<Box<StreamOptions>, Co
     }))
 }
 
-fn place(arguments: &Arguments<'_>) -> Result<(Option<Generation>, Option<Position>), Complaint> {
+pub(super) fn place(arguments: &Arguments<'_>) -> Result<(Option<Generation>, Option<Position>), Complaint> {
     let generation = arguments.optional("gen", number(1))?.map(Generation);
     Ok((generation, arguments.optional("at", number(0))?.map(Position)))
 }
@@ -128,7 +131,7 @@ fn event_data<'a>(path: Path, raw: Raw<'a>) -> Result<&'a str, Complaint> {
     Ok(raw.text)
 }
 
-fn end_state(path: Path, raw: Raw<'_>) -> Result<StreamEnd, Complaint> {
+pub(super) fn end_state(path: Path, raw: Raw<'_>) -> Result<StreamEnd, Complaint> {
     match &*arguments::string(path, raw)? {
         "completed" => Ok(StreamEnd::Completed),
         "failed" => Ok(StreamEnd::Failed),

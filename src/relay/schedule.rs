@@ -1,0 +1,205 @@
+//! Decides which channel is claimed next.
+//!
+//! A channel is with at most one sender until its publication is settled, so the first requests of a channel are in the order of its
+//! log. A route has a number of seats, one for each request and each response that is being read. A channel that finds none waits in
+//! the order of arrival.
+//!
+//! All of it may be lost: the store knows which channels wait, and a poll gives them to [`RelaySchedule::due`].
+
+use crate::clock::Moment;
+use crate::id::ChannelName;
+use ahash::AHashMap;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Channels that wait for a seat of one route, and channels that wait for a time. More are left to the poll.
+pub const WAITING_MAX: usize = 4_096;
+
+/// A route's place in the schedule, which stays the same for as long as it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoutePlace(pub usize);
+
+/// The state of a channel after its publication was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterSettling {
+    /// Nothing is to be sent, as far as it is known.
+    Rest,
+    /// It may be claimed again.
+    Ready,
+    /// It may be claimed after this time.
+    Later(Moment),
+}
+
+/// The channels of all routes that wait or are with a sender.
+#[derive(Debug, Default)]
+pub struct RelaySchedule {
+    routes: Vec<RouteSeats>,
+    channels: AHashMap<ChannelName, ChannelPlace>,
+    later: BTreeSet<(Moment, ChannelName)>,
+    /// The route that is served first next time.
+    turn: usize,
+}
+
+#[derive(Debug, Default)]
+struct RouteSeats {
+    all: usize,
+    taken: usize,
+    ready: VecDeque<ChannelName>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ChannelPlace {
+    /// In `ready` of the route.
+    Ready(RoutePlace),
+    /// With a sender. If `is_due`, something more is to be sent.
+    Sent { route: RoutePlace, is_due: bool },
+    /// In `later`.
+    Later(RoutePlace, Moment),
+}
+
+impl RelaySchedule {
+    /// A schedule of routes with this many seats each.
+    pub fn new(seats: impl IntoIterator<Item = u16>) -> RelaySchedule {
+        let mut schedule = RelaySchedule::default();
+        for (at, all) in seats.into_iter().enumerate() {
+            schedule.seat(RoutePlace(at), all);
+        }
+        schedule
+    }
+
+    /// Changes the seats of a route, or adds it. Taken seats stay taken.
+    pub fn seat(&mut self, route: RoutePlace, all: u16) {
+        if self.routes.len() <= route.0 {
+            self.routes.resize_with(route.0 + 1, RouteSeats::default);
+        }
+        if let Some(seats) = self.routes.get_mut(route.0) {
+            seats.all = usize::from(all);
+        }
+    }
+
+    /// A publication of the channel was committed. One that waits for a time goes on waiting, because its backend is to be left alone.
+    pub fn noticed(&mut self, channel: ChannelName, route: RoutePlace) {
+        match self.channels.get_mut(&channel) {
+            Some(ChannelPlace::Sent { is_due, .. }) => *is_due = true,
+            Some(ChannelPlace::Ready(_) | ChannelPlace::Later(..)) => {}
+            None => self.ready(channel, route),
+        }
+    }
+
+    /// The store says that the channel may be claimed now.
+    pub fn due(&mut self, channel: ChannelName, route: RoutePlace) {
+        if let Some(ChannelPlace::Later(_, at)) = self.channels.get(&channel) {
+            self.later.remove(&(*at, channel.clone()));
+            self.channels.remove(&channel);
+        }
+        self.noticed(channel, route);
+    }
+
+    /// Takes the next channel to claim, and a seat for it. `is_open` says if requests to a route may be made.
+    pub fn next(
+        &mut self,
+        now: Moment,
+        is_open: impl Fn(RoutePlace) -> bool,
+    ) -> Option<(RoutePlace, ChannelName)> {
+        self.wake(now);
+        let count = self.routes.len();
+        for step in 0..count {
+            let route = RoutePlace((self.turn + step) % count);
+            let seats = self.routes.get_mut(route.0)?;
+            if seats.taken >= seats.all || seats.ready.is_empty() || !is_open(route) {
+                continue;
+            }
+            let channel = seats.ready.pop_front()?;
+            seats.taken += 1;
+            self.turn = route.0 + 1;
+            self.channels.insert(channel.clone(), ChannelPlace::Sent { route, is_due: false });
+            return Some((route, channel));
+        }
+        None
+    }
+
+    /// Takes another seat for a channel that is with a sender, which goes on with a response. False if there is none.
+    pub fn take_over(&mut self, channel: &ChannelName) -> bool {
+        let Some(ChannelPlace::Sent { route, .. }) = self.channels.get(channel) else { return false };
+        let Some(seats) = self.routes.get_mut(route.0) else { return false };
+        let has_room = seats.taken < seats.all;
+        seats.taken += usize::from(has_room);
+        has_room
+    }
+
+    /// The publication of a channel was settled, or nothing was claimed.
+    pub fn settled(&mut self, channel: &ChannelName, after: AfterSettling) {
+        let Some(ChannelPlace::Sent { route, is_due }) = self.channels.get(channel).copied() else { return };
+        self.channels.remove(channel);
+        match after {
+            AfterSettling::Rest if !is_due => {}
+            AfterSettling::Rest | AfterSettling::Ready => self.ready(channel.clone(), route),
+            AfterSettling::Later(_) if self.later.len() >= WAITING_MAX => {}
+            AfterSettling::Later(at) => {
+                self.later.insert((at, channel.clone()));
+                self.channels.insert(channel.clone(), ChannelPlace::Later(route, at));
+            }
+        }
+    }
+
+    /// A sender is free.
+    pub fn freed(&mut self, route: RoutePlace) {
+        if let Some(seats) = self.routes.get_mut(route.0) {
+            seats.taken = seats.taken.saturating_sub(1);
+        }
+    }
+
+    /// Forgets the channels of a route that are with no sender: the store knows them.
+    pub fn forget(&mut self, route: RoutePlace) {
+        if let Some(seats) = self.routes.get_mut(route.0) {
+            seats.ready.clear();
+        }
+        self.channels.retain(
+            |_, place| !matches!(place, ChannelPlace::Ready(of) | ChannelPlace::Later(of, _) if *of == route),
+        );
+        let channels = &self.channels;
+        self.later.retain(|(_, channel)| channels.contains_key(channel));
+    }
+
+    /// The channels that are with a sender.
+    pub fn sent(&self) -> usize {
+        self.channels.values().filter(|place| matches!(place, ChannelPlace::Sent { .. })).count()
+    }
+
+    /// RouteSeats taken of a route.
+    pub fn taken(&self, route: RoutePlace) -> usize {
+        self.routes.get(route.0).map_or(0, |seats| seats.taken)
+    }
+
+    /// When a channel has waited long enough.
+    pub fn wakes(&self) -> Option<Moment> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    fn wake(&mut self, now: Moment) {
+        while let Some((at, _)) = self.later.first()
+            && *at <= now
+            && let Some((_, channel)) = self.later.pop_first()
+        {
+            if let Some(ChannelPlace::Later(route, _)) = self.channels.remove(&channel) {
+                self.ready(channel, route);
+            }
+        }
+    }
+
+    fn ready(&mut self, channel: ChannelName, route: RoutePlace) {
+        let Some(seats) = self.routes.get_mut(route.0) else { return };
+        if seats.ready.len() < WAITING_MAX {
+            seats.ready.push_back(channel.clone());
+            self.channels.insert(channel, ChannelPlace::Ready(route));
+        }
+    }
+}
+
+/// The moment after a wait.
+pub fn later(now: Moment, wait: Duration) -> AfterSettling {
+    AfterSettling::Later(now + wait)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! The schedule in a model of the store, with backends that fail, processes that crash and notices that are lost.
+
+use super::*;
+use crate::random::Random;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const ROUTE: RoutePlace = RoutePlace(0);
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).expect("a channel")
+}
+
+fn at(ms: u64) -> Moment {
+    Moment::from_micros(ms * 1_000)
+}
+
+fn open(_: RoutePlace) -> bool {
+    true
+}
+
+#[test]
+fn channel_is_with_one_sender_and_comes_back_if_more_came_meanwhile() {
+    let mut schedule = RelaySchedule::new([2]);
+    let one = channel("one");
+    schedule.noticed(one.clone(), ROUTE);
+    schedule.noticed(one.clone(), ROUTE);
+    assert_eq!(schedule.next(at(0), open), Some((ROUTE, one.clone())));
+    schedule.noticed(one.clone(), ROUTE);
+    schedule.due(one.clone(), ROUTE);
+    assert_eq!(schedule.next(at(0), open), None, "it is with a sender");
+    schedule.settled(&one, AfterSettling::Rest);
+    assert_eq!(schedule.next(at(0), open), Some((ROUTE, one.clone())), "something came meanwhile");
+    schedule.settled(&one, AfterSettling::Rest);
+    schedule.freed(ROUTE);
+    schedule.freed(ROUTE);
+    assert_eq!((schedule.next(at(0), open), schedule.sent(), schedule.taken(ROUTE)), (None, 0, 0));
+}
+
+#[test]
+fn channel_that_waits_for_a_time_is_not_hurried_by_a_notice() {
+    let mut schedule = RelaySchedule::new([1]);
+    let one = channel("one");
+    schedule.noticed(one.clone(), ROUTE);
+    schedule.next(at(0), open).expect("ready");
+    schedule.settled(&one, AfterSettling::Later(at(500)));
+    schedule.freed(ROUTE);
+    schedule.noticed(one.clone(), ROUTE);
+    assert_eq!((schedule.next(at(499), open), schedule.wakes()), (None, Some(at(500))));
+    assert!(schedule.next(at(500), open).is_some());
+    schedule.settled(&one, AfterSettling::Later(at(900)));
+    schedule.freed(ROUTE);
+    schedule.due(one.clone(), ROUTE);
+    assert_eq!(schedule.next(at(501), open), Some((ROUTE, one)), "the store says that it is due");
+    assert_eq!(schedule.wakes(), None);
+}
+
+#[test]
+fn route_that_is_closed_or_full_leaves_the_others_alone() {
+    let mut schedule = RelaySchedule::new([1, 1]);
+    let (slow, quick) = (RoutePlace(0), RoutePlace(1));
+    for name in ["a1", "a2"] {
+        schedule.noticed(channel(name), slow);
+    }
+    for name in ["b1", "b2"] {
+        schedule.noticed(channel(name), quick);
+    }
+    assert_eq!(schedule.next(at(0), |route| route == quick), Some((quick, channel("b1"))));
+    assert_eq!(schedule.next(at(0), |route| route == quick), None, "its seat is taken");
+    assert_eq!(schedule.next(at(0), open), Some((slow, channel("a1"))));
+    schedule.settled(&channel("b1"), AfterSettling::Rest);
+    assert_eq!(schedule.next(at(0), open), None, "a response may still be read");
+    schedule.freed(quick);
+    assert_eq!(schedule.next(at(0), open), Some((quick, channel("b2"))));
+    schedule.forget(slow);
+    schedule.freed(slow);
+    assert_eq!(schedule.next(at(0), open), None, "the store knows a2");
+}
+
+#[test]
+fn response_that_is_read_and_the_next_question_of_its_channel_take_a_seat_each() {
+    let mut schedule = RelaySchedule::new([2]);
+    let one = channel("one");
+    schedule.noticed(one.clone(), ROUTE);
+    schedule.next(at(0), open).expect("ready");
+    assert!(schedule.take_over(&one));
+    assert!(!schedule.take_over(&one), "both seats are taken");
+    assert_eq!((schedule.taken(ROUTE), schedule.sent()), (2, 1));
+    assert!(!schedule.take_over(&channel("other")), "it is with no sender");
+}
+
+#[test]
+fn more_channels_than_the_bound_are_left_to_the_poll() {
+    let mut schedule = RelaySchedule::new([1]);
+    for number in 0..=WAITING_MAX {
+        schedule.noticed(channel(&format!("c{number}")), ROUTE);
+    }
+    assert_eq!(schedule.channels.len(), WAITING_MAX);
+}
+
+/// A channel's row, and what its backend got.
+#[derive(Debug, Default)]
+struct Row {
+    head: u64,
+    cursor: u64,
+    fence: u64,
+    next_ms: u64,
+    taken_until: u64,
+    /// Offsets in the order of their requests.
+    requests: Vec<u64>,
+}
+
+/// A request under way: it ends at `ends`.
+#[derive(Debug)]
+struct Underway {
+    channel: ChannelName,
+    offset: u64,
+    fence: u64,
+    ends: u64,
+}
+
+#[derive(Debug)]
+struct Process {
+    schedule: RelaySchedule,
+    requests: Vec<Underway>,
+}
+
+impl Process {
+    fn new() -> Process {
+        Process { schedule: RelaySchedule::new([3]), requests: Vec::new() }
+    }
+}
+
+const LEASE_MS: u64 = 300;
+
+struct World {
+    random: Random,
+    now: u64,
+    rows: BTreeMap<ChannelName, Row>,
+    processes: [Process; 2],
+}
+
+impl World {
+    fn chance(&mut self, percent: u64) -> bool {
+        self.random.u64() % 100 < percent
+    }
+
+    fn step(&mut self) {
+        self.now += 1 + self.random.u64() % 40;
+        let which = (self.random.u64() % 2) as usize;
+        match self.random.u64() % 100 {
+            0..30 => self.publish(which),
+            30..33 => self.processes[which] = Process::new(),
+            33..50 => self.poll(which),
+            _ => self.run(which),
+        }
+    }
+
+    fn publish(&mut self, which: usize) {
+        let name = channel(["a", "b", "c", "d", "e"][(self.random.u64() % 5) as usize]);
+        self.rows.entry(name.clone()).or_default().head += 1;
+        if !self.chance(40) {
+            self.processes[which].schedule.noticed(name, ROUTE);
+        }
+    }
+
+    fn poll(&mut self, which: usize) {
+        let now = self.now;
+        let due = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.cursor < row.head && row.next_ms <= now && row.taken_until <= now);
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.processes[which].schedule.due(name, ROUTE);
+        }
+    }
+
+    fn run(&mut self, which: usize) {
+        while let Some((_, name)) = self.processes[which].schedule.next(at(self.now), open) {
+            self.claim(which, name);
+        }
+        let now = self.now;
+        while let Some(place) = self.processes[which].requests.iter().position(|request| request.ends <= now)
+        {
+            let request = self.processes[which].requests.swap_remove(place);
+            self.settle(which, request);
+        }
+        let process = &self.processes[which];
+        assert!(process.schedule.taken(ROUTE) <= 3 && process.requests.len() <= 3);
+        let mut names: Vec<_> = process.requests.iter().map(|request| &request.channel).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), process.requests.len(), "one request of a channel at a time");
+    }
+
+    fn claim(&mut self, which: usize, name: ChannelName) {
+        let now = self.now;
+        let row = self.rows.entry(name.clone()).or_default();
+        if row.cursor >= row.head || row.taken_until > now || row.next_ms > now {
+            let process = &mut self.processes[which];
+            process.schedule.settled(&name, AfterSettling::Rest);
+            return process.schedule.freed(ROUTE);
+        }
+        row.fence += 1;
+        row.taken_until = now + LEASE_MS;
+        row.requests.push(row.cursor + 1);
+        // A request may take longer than the lease: then another process claims the channel meanwhile.
+        let ends = now + self.random.u64() % (LEASE_MS * 3 / 2);
+        let (offset, fence) = (row.cursor + 1, row.fence);
+        self.processes[which].requests.push(Underway { channel: name, offset, fence, ends });
+    }
+
+    fn settle(&mut self, which: usize, request: Underway) {
+        let is_taken = self.chance(60);
+        let (now, wait) = (self.now, self.random.u64() % 200);
+        let process = &mut self.processes[which];
+        process.schedule.freed(ROUTE);
+        let row = self.rows.get_mut(&request.channel).expect("a row");
+        if row.fence != request.fence {
+            return process.schedule.settled(&request.channel, AfterSettling::Rest);
+        }
+        row.taken_until = 0;
+        if is_taken {
+            assert_eq!(row.cursor + 1, request.offset, "the cursor moves by one");
+            row.cursor = request.offset;
+            return process.schedule.settled(&request.channel, AfterSettling::Ready);
+        }
+        row.next_ms = now + wait;
+        process.schedule.settled(&request.channel, later(at(now), Duration::from_millis(wait)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_publication_is_sent_and_first_requests_are_in_order(seed in any::<u64>()) {
+        let random = Random::seeded(seed);
+        let processes = [Process::new(), Process::new()];
+        let mut world = World { random, now: 0, rows: BTreeMap::new(), processes };
+        for _ in 0..600 {
+            world.step();
+        }
+        // Without new publications and crashes everything is sent.
+        for _ in 0..4_000 {
+            world.now += 50;
+            for which in 0..2 {
+                world.poll(which);
+                world.run(which);
+            }
+            if world.rows.values().all(|row| row.cursor == row.head) {
+                break;
+            }
+        }
+        for (name, row) in &world.rows {
+            prop_assert_eq!(row.cursor, row.head, "{} is done", name);
+            let mut first = Vec::new();
+            for offset in &row.requests {
+                if !first.contains(offset) {
+                    first.push(*offset);
+                }
+            }
+            prop_assert_eq!(first, (1..=row.head).collect::<Vec<_>>(), "first requests of {}", name);
+        }
+    }
+}
