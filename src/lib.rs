@@ -8,7 +8,7 @@
 //! | floor | modules | what they are |
 //! |---|---|---|
 //! | 8 | `gateway` | composition: configuration, threads, signals |
-//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence`, `objectives`, `notify`, `canary`, `clients` | threads that poll or wait; they meet only in floor 4 |
+//! | 7 | `reactor`, `store`, `probe`, `bus`, `watch`, `introspect`, `registry`, `rebalance`, `admin`, `api`, `presence`, `objectives`, `notify`, `canary`, `clients`, `backends` | threads that poll or wait; they meet only in floor 4 |
 //! | 6 | `net` | blocking clients with deadlines: sockets, TLS, HTTP, Redis, addresses |
 //! | 5 | `engine` | one reactor's decisions, without its sockets |
 //! | 4 | `job`, `metrics`, `log` | what crosses threads; what is observed |
@@ -51,6 +51,7 @@ pub mod admission;
 pub mod alert;
 pub mod api;
 pub mod auth;
+pub mod backends;
 pub mod backoff;
 pub mod bus;
 pub mod canary;

@@ -21,6 +21,7 @@ pub mod presence;
 pub mod reactor;
 pub mod rebalance;
 pub mod registry;
+pub mod relay;
 pub mod reload;
 pub mod scrape;
 pub mod series;

@@ -1,0 +1,411 @@
+//! The thread `relay`: it decides which channel is claimed next, and never waits for a backend or the store.
+
+use super::cancelled::AnswerCancel;
+use super::sender::{self, NextStep, SenderJob, SenderReport};
+use super::shared::{Mode, RelayShared};
+use crate::clock::Moment;
+use crate::health::snapshot::AdmissionMode;
+use crate::id::ChannelName;
+use crate::job::SnapshotReader;
+use crate::job::relay::{
+    AttemptOutcome, Claimed, DueChannels, RELAY_ROWS_MAX, RelayAnswer, RelayNotice, RelayStatus, RelayWork,
+};
+use crate::metrics::relay::RouteMeter;
+use crate::relay::route::{RelayRoute, RouteTable};
+use crate::relay::schedule::{AfterSettling, RelaySchedule, RoutePlace, later};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often the store is asked which channels wait: it finds what notices have lost.
+const POLL: Duration = Duration::from_secs(1);
+/// How often claims are prolonged.
+const RENEW: Duration = Duration::from_secs(10);
+/// How often the store is asked for its counts.
+const COUNT: Duration = Duration::from_secs(10);
+/// Notices and reports that are taken before channels are claimed.
+const BATCH: usize = 1_024;
+/// The bound on reports that wait for this thread: senders wait, and they are few.
+const REPORTS: usize = 1_024;
+/// Jobs that wait for the senders of one route: at most one for each seat.
+const JOBS: usize = 1 << 16;
+/// Senders of a route without work end after this time.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long the end waits for requests in progress. A request that ends later may have arrived, and is sent again.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An order of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClockOrder {
+    Renew,
+    Drain,
+    Stop,
+}
+
+/// A route, and its senders.
+struct RouteSeat {
+    name: Arc<str>,
+    /// `None`: the configuration has it no more.
+    route: Option<Arc<RelayRoute>>,
+    meter: Arc<RouteMeter>,
+    jobs: (Sender<Option<SenderJob>>, Receiver<Option<SenderJob>>),
+    senders: usize,
+    used: Moment,
+}
+
+pub(super) struct RelayClock {
+    shared: Arc<RelayShared>,
+    notices: Receiver<RelayNotice>,
+    orders: Receiver<ClockOrder>,
+    cancelled: Sender<AnswerCancel>,
+    reports: (Sender<SenderReport>, Receiver<SenderReport>),
+    snapshot: SnapshotReader,
+    table: RouteTable,
+    seats: Vec<RouteSeat>,
+    schedule: RelaySchedule,
+    /// The answer that is awaited.
+    due: Receiver<RelayAnswer>,
+    counts: Receiver<RelayAnswer>,
+    polls: Moment,
+    renews: Moment,
+    counts_again: Moment,
+}
+
+impl RelayClock {
+    pub(super) fn new(
+        shared: Arc<RelayShared>,
+        notices: Receiver<RelayNotice>,
+        orders: Receiver<ClockOrder>,
+        cancelled: Sender<AnswerCancel>,
+    ) -> RelayClock {
+        let snapshot = shared.outlook.reader();
+        let mut clock = RelayClock {
+            shared,
+            notices,
+            orders,
+            cancelled,
+            reports: bounded(REPORTS),
+            snapshot,
+            table: RouteTable::default(),
+            seats: Vec::new(),
+            schedule: RelaySchedule::default(),
+            due: never(),
+            counts: never(),
+            polls: Moment::ZERO,
+            renews: Moment::ZERO,
+            counts_again: Moment::ZERO,
+        };
+        clock.renew();
+        clock
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let now = self.now();
+            self.look(now);
+            self.begin(now);
+            let wait = self.wait(now);
+            // Copies, so that the arms may change `self`.
+            let (notices, orders, reports) =
+                (self.notices.clone(), self.orders.clone(), self.reports.1.clone());
+            let (due, counts) = (self.due.clone(), self.counts.clone());
+            select! {
+                recv(orders) -> order => match order {
+                    Ok(ClockOrder::Renew) => self.renew(),
+                    Ok(ClockOrder::Drain) => self.shared.enter(Mode::Draining),
+                    Ok(ClockOrder::Stop) | Err(_) => return self.stop(),
+                },
+                recv(reports) -> report => if let Ok(report) = report {
+                    self.reported(report);
+                },
+                recv(notices) -> notice => match notice {
+                    Ok(notice) => self.noticed(notice),
+                    // The store has ended.
+                    Err(_) => self.notices = never(),
+                },
+                recv(due) -> answer => {
+                    self.due = never();
+                    if let Ok(RelayAnswer::Due(due)) = answer {
+                        self.found(due);
+                    }
+                },
+                recv(counts) -> answer => {
+                    self.counts = never();
+                    if let Ok(RelayAnswer::Status(status)) = answer {
+                        self.counted(&status);
+                    }
+                },
+                default(wait) => {},
+            }
+            self.take_all();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.shared.now().at
+    }
+
+    /// Takes what came at the same time, so that one turn serves all of it.
+    fn take_all(&mut self) {
+        for _ in 0..BATCH {
+            let (notice, report) = (self.notices.try_recv(), self.reports.1.try_recv());
+            if notice.is_err() && report.is_err() {
+                return;
+            }
+            if let Ok(report) = report {
+                self.reported(report);
+            }
+            if let Ok(notice) = notice {
+                self.noticed(notice);
+            }
+        }
+    }
+
+    /// The time until there is something to do without news.
+    fn wait(&self, now: Moment) -> Duration {
+        if self.table.is_empty() && self.seats.iter().all(|seat| seat.senders == 0) {
+            return Duration::from_secs(60);
+        }
+        let next = self.schedule.wakes().map_or(self.polls, |wakes| wakes.min(self.polls));
+        next.since(now).clamp(Duration::from_millis(1), POLL)
+    }
+
+    /// Asks the store what is due, prolongs claims, and ends senders without work.
+    fn look(&mut self, now: Moment) {
+        if self.table.is_empty() {
+            return self.rest(now);
+        }
+        let links = self.shared.links.load_full();
+        let Some(queue) = links.as_ref().map(|links| &links.queue) else { return };
+        if now >= self.polls {
+            self.polls = now + POLL;
+            if !self.shared.is(Mode::Draining)
+                && let Some(answer) = queue.ask(RelayWork::Due { limit: RELAY_ROWS_MAX })
+            {
+                self.due = answer;
+            }
+        }
+        if now >= self.renews {
+            self.renews = now + RENEW;
+            let claims: Vec<_> =
+                self.shared.claims.lock().iter().map(|(name, fence)| (name.clone(), *fence)).collect();
+            if !claims.is_empty() {
+                // A claim that is lost shows when it is settled.
+                let _ = queue.ask(RelayWork::Renew { claims });
+            }
+        }
+        if now >= self.counts_again {
+            self.counts_again = now + COUNT;
+            if let Some(answer) = queue.ask(RelayWork::Status) {
+                self.counts = answer;
+            }
+        }
+        self.rest(now);
+    }
+
+    /// Ends the senders of routes that have had no work for a while.
+    fn rest(&mut self, now: Moment) {
+        for (place, seat) in self.seats.iter_mut().enumerate() {
+            if self.schedule.taken(RoutePlace(place)) > 0 {
+                seat.used = now;
+            } else if seat.senders > 0 && now.since(seat.used) >= IDLE {
+                for _ in 0..std::mem::take(&mut seat.senders) {
+                    let _ = seat.jobs.0.try_send(None);
+                }
+            }
+        }
+    }
+
+    /// Gives channels to senders as long as there are seats.
+    fn begin(&mut self, now: Moment) {
+        if self.shared.is(Mode::Draining) {
+            return;
+        }
+        let snapshot = Arc::clone(self.snapshot.load());
+        loop {
+            let seats = &self.seats;
+            let is_open = |place: RoutePlace| {
+                let Some(seat) = seats.get(place.0) else { return false };
+                let Some(route) = &seat.route else { return false };
+                let is_down = snapshot.mode == AdmissionMode::Enforce
+                    && route.dependency.as_ref().is_some_and(|name| snapshot.outage_of(name).is_some());
+                !is_down && !seat.meter.is_paused()
+            };
+            let Some((place, channel)) = self.schedule.next(now, is_open) else { return };
+            self.send(place, channel, None);
+        }
+    }
+
+    /// Gives a channel, for which a seat was taken, to a sender.
+    fn send(&mut self, place: RoutePlace, channel: ChannelName, claimed: Option<Box<Claimed>>) {
+        let taken = self.schedule.taken(place);
+        let Some(seat) = self.seats.get_mut(place.0) else { return };
+        let Some(route) = seat.route.clone() else {
+            self.schedule.settled(&channel, AfterSettling::Rest);
+            return self.schedule.freed(place);
+        };
+        if seat.senders < taken {
+            match sender::start(&self.shared, &seat.name, seat.jobs.1.clone(), self.reports.0.clone()) {
+                Ok(()) => seat.senders += 1,
+                Err(error) if seat.senders == 0 => {
+                    tracing::error!(%error, "relay thread not started");
+                    self.schedule.settled(&channel, later(self.shared.now().at, POLL));
+                    return self.schedule.freed(place);
+                }
+                // The channel waits for a sender that is busy.
+                Err(_) => {}
+            }
+        }
+        let job = SenderJob { place, route, meter: Arc::clone(&seat.meter), channel, claimed };
+        if let Err(TrySendError::Full(Some(job)) | TrySendError::Disconnected(Some(job))) =
+            seat.jobs.0.try_send(Some(job))
+        {
+            self.schedule.settled(&job.channel, AfterSettling::Rest);
+            self.schedule.freed(place);
+        }
+    }
+
+    fn place_of(&self, channel: &ChannelName) -> Option<RoutePlace> {
+        let name = &self.table.of(channel)?.name;
+        self.seats.iter().position(|seat| seat.name == *name).map(RoutePlace)
+    }
+
+    fn noticed(&mut self, notice: RelayNotice) {
+        match notice {
+            RelayNotice::Waiting { channel } => {
+                if let Some(place) = self.place_of(&channel) {
+                    self.schedule.noticed(channel, place);
+                }
+            }
+            RelayNotice::Cancelled { id, question, generation } => {
+                let place = self.place_of(&id.channel);
+                if let Some(control) = self.shared.readings.lock().get(&id) {
+                    control.end();
+                }
+                let meter = place.and_then(|place| self.seats.get(place.0)).map(|seat| &seat.meter);
+                if self.cancelled.try_send(AnswerCancel { id, question, generation }).is_err()
+                    && let Some(meter) = meter
+                {
+                    meter.cancels_dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, due: DueChannels) {
+        let now = self.now();
+        if let Some(next) = due.next {
+            self.polls = self.polls.min(now + next);
+        }
+        for row in due.channels {
+            if let Some(place) = self.place_of(&row.channel) {
+                self.schedule.due(row.channel, place);
+            }
+        }
+    }
+
+    fn counted(&self, status: &RelayStatus) {
+        for route in &status.routes {
+            let Some(seat) = self.seats.iter().find(|seat| seat.name == route.route) else { continue };
+            seat.meter.waiting.store(route.waiting, Ordering::Relaxed);
+            seat.meter.oldest_ms.store(route.oldest_ms.unwrap_or(0), Ordering::Relaxed);
+            seat.meter.dead_letters.store(route.dead, Ordering::Relaxed);
+        }
+    }
+
+    fn reported(&mut self, report: SenderReport) {
+        match report {
+            SenderReport::Settled { channel, next } => {
+                let after = match next {
+                    NextStep::Rest => AfterSettling::Rest,
+                    NextStep::Ready => AfterSettling::Ready,
+                    NextStep::After(delay) => later(self.now(), delay),
+                };
+                self.schedule.settled(&channel, after);
+            }
+            SenderReport::Freed { place } => self.schedule.freed(place),
+            SenderReport::Next { claimed, place } => self.take_over(claimed, place),
+        }
+    }
+
+    /// Gives the next publication of a channel, whose sender reads a response, to another sender. Without one the claim is released.
+    fn take_over(&mut self, claimed: Box<Claimed>, place: RoutePlace) {
+        let channel = claimed.channel.clone();
+        if !self.shared.is(Mode::Draining) && self.schedule.take_over(&channel) {
+            return self.send(place, channel, Some(claimed));
+        }
+        let work = RelayWork::Settle {
+            channel: channel.clone(),
+            fence: claimed.fence,
+            outcome: AttemptOutcome::Release,
+        };
+        if let Some(links) = self.shared.links.load_full() {
+            // If it is lost, the claim ends by itself.
+            let _ = links.queue.ask(work);
+        }
+        self.schedule.settled(&channel, AfterSettling::Ready);
+    }
+
+    /// Takes the routes in force. Channels that wait are found again by the poll, under the routes that they have now.
+    fn renew(&mut self) {
+        self.table = self.shared.routes.current();
+        self.shared.calls.clear();
+        for (place, seat) in self.seats.iter_mut().enumerate() {
+            seat.route = self.table.named(&seat.name).cloned().map(Arc::new);
+            let all = seat.route.as_ref().map_or(0, |route| route.concurrency);
+            self.schedule.seat(RoutePlace(place), all);
+            self.schedule.forget(RoutePlace(place));
+        }
+        for route in self.table.iter() {
+            if self.seats.iter().any(|seat| seat.name == route.name) {
+                continue;
+            }
+            let Some(meter) = self.shared.meters.of(&route.name) else { continue };
+            let seat = RouteSeat {
+                name: Arc::clone(&route.name),
+                route: Some(Arc::new(route.clone())),
+                meter,
+                jobs: bounded(JOBS),
+                senders: 0,
+                used: Moment::ZERO,
+            };
+            let place = self.free_place();
+            self.schedule.seat(RoutePlace(place), route.concurrency);
+            match self.seats.get_mut(place) {
+                Some(old) => *old = seat,
+                None => self.seats.push(seat),
+            }
+        }
+        self.polls = Moment::ZERO;
+        self.counts_again = Moment::ZERO;
+    }
+
+    /// The place of a route that is gone, or a new one.
+    fn free_place(&self) -> usize {
+        let is_free = |place: &usize| {
+            let is_gone = self.seats.get(*place).is_none_or(|seat| seat.route.is_none());
+            is_gone && self.schedule.taken(RoutePlace(*place)) == 0
+        };
+        (0..self.seats.len()).find(is_free).unwrap_or(self.seats.len())
+    }
+
+    /// Ends what is in progress, and releases the claims.
+    fn stop(mut self) {
+        self.shared.enter(Mode::Stopping);
+        for control in self.shared.readings.lock().values() {
+            control.end();
+        }
+        let until = self.now() + END_TIMEOUT;
+        let places = self.seats.len();
+        while (0..places).any(|place| self.schedule.taken(RoutePlace(place)) > 0) && self.now() < until {
+            if let Ok(report) = self.reports.1.recv_timeout(until.since(self.now())) {
+                self.reported(report);
+            }
+        }
+        if !self.table.is_empty() {
+            self.shared.ask(RelayWork::ReleaseAll, Duration::from_secs(1));
+        }
+        self.shared.links.store(None);
+    }
+}

@@ -1,0 +1,345 @@
+//! Reads the body of a response as it arrives, and carries out what it says.
+
+use super::call::{CallClient, SKIPPED_BYTES_MAX};
+use super::orders::carried_out;
+use super::shared::RelayShared;
+use crate::id::{ChannelName, Key};
+use crate::job::mailbox::{MailboxItem, ThreadProducer, Unsent};
+use crate::job::stream::{ProducerNotice, StreamFault, StreamJob, StreamOrder, StreamOutcome, StreamWork};
+use crate::job::{Append, AppendChange, AppendError, Completion, Creation};
+use crate::metrics::relay::RouteMeter;
+use crate::net::deadline::now;
+use crate::net::http_reading::HttpReading;
+use crate::relay::answer::BodyForm;
+use crate::relay::response::{ResponseFault, ResponseOrder, ResponseReader};
+use crate::relay::route::RelayRoute;
+use crate::wire::stream::{Generation, StreamEnd, StreamId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// One read of a body.
+const READ_BYTES: usize = 16 << 10;
+/// The wait for the rest of a body that is not read.
+const SKIP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the end of an answer, or a publication, is repeated while the store does not answer.
+const STORE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The wait for one publication to be stored.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A body of a response, and the question that it is for.
+pub(super) struct ResponseBody {
+    pub(super) client: CallClient,
+    pub(super) response: HttpReading,
+    pub(super) form: BodyForm,
+    /// `None`: the question has no answer that was stored with it.
+    pub(super) answer: Option<(StreamId, Generation)>,
+    /// Of the question.
+    pub(super) channel: ChannelName,
+    pub(super) message_id: String,
+}
+
+/// Why the reading of a body ends before the body.
+enum ReadingStop {
+    /// The backend sends what is no answer.
+    Fault(ResponseFault),
+    /// The text would outgrow one publication.
+    TooLarge,
+    /// A user has cancelled the answer.
+    Cancelled,
+    /// The answer takes no more: it has ended, or another attempt writes it.
+    Over,
+    /// The response broke off, or was silent for too long.
+    Broken,
+}
+
+impl From<ResponseFault> for ReadingStop {
+    fn from(fault: ResponseFault) -> ReadingStop {
+        ReadingStop::Fault(fault)
+    }
+}
+
+impl ResponseBody {
+    /// A body that is not read.
+    pub(super) fn unread(client: CallClient, response: HttpReading, channel: ChannelName) -> ResponseBody {
+        ResponseBody {
+            client,
+            response,
+            form: BodyForm::Nothing,
+            answer: None,
+            channel,
+            message_id: String::new(),
+        }
+    }
+
+    /// Drops the body. The connection is kept if little of the body is left.
+    fn skip(self, shared: &RelayShared, route: &RelayRoute) {
+        let ResponseBody { client, mut response, .. } = self;
+        client.control.wait_until(now() + SKIP_TIMEOUT);
+        response.skip(SKIPPED_BYTES_MAX);
+        drop(response);
+        shared.calls.give_back(&route.name, client);
+    }
+
+    /// Reads the body to its end.
+    pub(super) fn read(self, shared: &RelayShared, route: &RelayRoute, meter: &RouteMeter) {
+        if self.form == BodyForm::Nothing {
+            return self.skip(shared, route);
+        }
+        let ResponseBody { client, mut response, form, answer, channel, message_id } = self;
+        let producer = Arc::new(shared.mailboxes.open());
+        let watched = Arc::clone(&producer);
+        client.control.watch(Some(Arc::new(move || watched.is_stopped() || watched.has_ended())));
+        if let Some((id, _)) = &answer {
+            shared.readings.lock().insert(id.clone(), Arc::clone(&client.control));
+        }
+        let life_end = now() + shared.life;
+        let mut reader = ResponseReader::new(form, answer.clone(), &message_id);
+        let mut writer = AnswerWriter {
+            shared,
+            route,
+            producer: &producer,
+            answer: answer.clone(),
+            channel: &channel,
+            life_end,
+            has_begun: false,
+        };
+        let stop = writer.copy(&client, &mut response, &mut reader).err();
+        client.control.watch(None);
+        if let Some((id, _)) = &answer {
+            shared.readings.lock().remove(id);
+        }
+        if let Some(stop) = stop {
+            writer.stopped(&stop, meter);
+        } else {
+            drop(response);
+            shared.calls.give_back(&route.name, client);
+        }
+    }
+}
+
+/// Writes what a response says.
+struct AnswerWriter<'a> {
+    shared: &'a RelayShared,
+    route: &'a RelayRoute,
+    producer: &'a ThreadProducer,
+    /// With the newest generation.
+    answer: Option<(StreamId, Generation)>,
+    channel: &'a ChannelName,
+    /// When the response has taken too long.
+    life_end: Instant,
+    /// A piece was sent, so a break of the response is that of a producer.
+    has_begun: bool,
+}
+
+impl AnswerWriter<'_> {
+    fn copy(
+        &mut self,
+        client: &CallClient,
+        response: &mut HttpReading,
+        reader: &mut ResponseReader,
+    ) -> Result<(), ReadingStop> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let silence = if self.has_begun { self.shared.idle } else { self.route.answer };
+            client.control.wait_until((now() + silence).min(self.life_end));
+            let read = response.read(&mut buffer);
+            self.receive()?;
+            match read {
+                Ok(0) if !response.has_length() => {
+                    let route = &*self.route.name;
+                    tracing::warn!(route, "relay response without length");
+                    return Err(ReadingStop::Broken);
+                }
+                Ok(0) => return reader.finish(|order| self.perform(order)),
+                Ok(count) => {
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    reader.push(bytes, |order| self.perform(order))?;
+                }
+                Err(trouble) => {
+                    let route = &*self.route.name;
+                    tracing::debug!(route, cause = %trouble.text, "relay response broken");
+                    return Err(ReadingStop::Broken);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, order: ResponseOrder) -> Result<(), ReadingStop> {
+        match order {
+            ResponseOrder::Append { generation, at, piece } => {
+                self.has_begun = true;
+                let order = StreamOrder::Append { generation: Some(generation), at: Some(at), piece };
+                self.send(order)
+            }
+            ResponseOrder::Restart => match self.carry_out(|| StreamOrder::Restart)? {
+                StreamOutcome::Restarted { generation, .. } => {
+                    self.answer = self.answer.take().map(|(id, _)| (id, generation));
+                    Ok(())
+                }
+                outcome => Err(stop_of(&outcome)),
+            },
+            ResponseOrder::End { generation, at, end, data } => {
+                let order = || StreamOrder::End {
+                    generation: Some(generation),
+                    at: Some(at),
+                    end,
+                    data: data.clone(),
+                };
+                match self.carry_out(order)? {
+                    StreamOutcome::Ended { .. } => Ok(()),
+                    outcome => Err(stop_of(&outcome)),
+                }
+            }
+            ResponseOrder::Publish { channel, key, data } => self.publish(channel, &key, &data),
+        }
+    }
+
+    /// Sends a piece. While the store is slow, the response is not read.
+    fn send(&mut self, order: StreamOrder) -> Result<(), ReadingStop> {
+        let Some((id, _)) = &self.answer else { return Ok(()) };
+        let (producer, user) = (self.producer.id(), self.route.user.clone());
+        let mut work = StreamWork::Job(StreamJob { producer, ticket: None, id: id.clone(), user, order });
+        loop {
+            work = match self.producer.send(work, self.life_end) {
+                Ok(()) => return self.receive(),
+                Err(Unsent::Full(_)) if now() >= self.life_end => return Err(ReadingStop::Broken),
+                Err(Unsent::Full(work)) => work,
+                Err(Unsent::Ends) => return Err(ReadingStop::Broken),
+            };
+            self.receive()?;
+        }
+    }
+
+    /// Takes what came meanwhile.
+    fn receive(&mut self) -> Result<(), ReadingStop> {
+        while let Some(item) = self.producer.try_receive() {
+            match item {
+                MailboxItem::Notice(ProducerNotice::Refused { fault: StreamFault::TooLarge, .. }) => {
+                    return Err(ReadingStop::TooLarge);
+                }
+                MailboxItem::Notice(ProducerNotice::Refused { .. }) => return Err(ReadingStop::Over),
+                MailboxItem::Notice(ProducerNotice::Cancel { .. }) => return Err(ReadingStop::Cancelled),
+                MailboxItem::Notice(
+                    ProducerNotice::Appended { .. } | ProducerNotice::Pause | ProducerNotice::Resume,
+                )
+                | MailboxItem::Outcome { .. }
+                | MailboxItem::Answer { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, order: impl Fn() -> StreamOrder) -> Result<StreamOutcome, ReadingStop> {
+        let Some((id, _)) = &self.answer else { return Err(ReadingStop::Over) };
+        let deadline = now() + STORE_TIMEOUT;
+        carried_out(self.producer, id, &self.route.user, order, deadline).ok_or(ReadingStop::Broken)
+    }
+
+    /// Stores a publication of the response, and waits for it, so that publications keep their order.
+    fn publish(&mut self, channel: Option<ChannelName>, key: &Key, data: &str) -> Result<(), ReadingStop> {
+        let channel = channel.unwrap_or_else(|| self.channel.clone());
+        if !self.route.may_publish(self.channel, &channel) {
+            return Err(ReadingStop::Fault(ResponseFault::NotAllowed { channel }));
+        }
+        let deadline = now() + STORE_TIMEOUT;
+        loop {
+            match self.append(&channel, key, data) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(AppendError::Unavailable { .. } | AppendError::Unconfirmed { .. })) | None => {}
+                Some(Err(error)) => {
+                    let route = &*self.route.name;
+                    tracing::warn!(route, channel = channel.as_str(), ?error, "relay publication refused");
+                    return Ok(());
+                }
+            }
+            if now() >= deadline || self.producer.has_ended() {
+                return Err(ReadingStop::Broken);
+            }
+        }
+    }
+
+    fn append(&self, channel: &ChannelName, key: &Key, data: &str) -> Option<Result<(), AppendError>> {
+        let ticket = self.producer.append_ticket(None)?;
+        let job = Append {
+            ticket,
+            channel: channel.clone(),
+            user: self.route.user.clone(),
+            key: Some(key.clone()),
+            change: AppendChange::Original,
+            creation: Creation::Free,
+            data: data.into(),
+            stream: None,
+            claims: None,
+        };
+        let deadline = now() + APPEND_TIMEOUT;
+        let links = self.shared.links.load_full()?;
+        if links.appends.send_deadline(job, deadline).is_err() {
+            self.producer.withdraw(ticket);
+            return None;
+        }
+        drop(links);
+        loop {
+            match self.producer.receive(deadline) {
+                Some(MailboxItem::Answer {
+                    ticket: of,
+                    completion: Completion::Appended { outcome, .. },
+                }) if of == ticket => {
+                    return Some(outcome.map(drop));
+                }
+                Some(_) => {}
+                None => {
+                    self.producer.withdraw(ticket);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Ends what the response left open. Without an end, the stream has lost its producer once this thread's ends.
+    fn stopped(&mut self, stop: &ReadingStop, meter: &RouteMeter) {
+        let route = &*self.route.name;
+        match stop {
+            ReadingStop::Fault(fault) => {
+                meter.broken_bodies.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(route, %fault, "relay response rejected");
+                self.end(StreamEnd::Failed);
+            }
+            ReadingStop::TooLarge => {
+                meter.broken_bodies.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(route, "relay response too large");
+                self.end(StreamEnd::Failed);
+            }
+            ReadingStop::Cancelled => self.end(StreamEnd::Cancelled),
+            ReadingStop::Over => {}
+            ReadingStop::Broken => {
+                meter.broken_bodies.fetch_add(1, Ordering::Relaxed);
+                if !self.has_begun {
+                    // It was the producer, although it has sent nothing.
+                    let _ = self.send(StreamOrder::Attach);
+                }
+            }
+        }
+    }
+
+    fn end(&self, end: StreamEnd) {
+        let Some((_, generation)) = &self.answer else { return };
+        // After what there is. If it is not known, the stream ends at its deadline.
+        let order = || StreamOrder::End { generation: Some(*generation), at: None, end, data: None };
+        let _ = self.carry_out(order);
+    }
+}
+
+fn stop_of(outcome: &StreamOutcome) -> ReadingStop {
+    match outcome {
+        StreamOutcome::Refused(StreamFault::TooLarge) => ReadingStop::TooLarge,
+        StreamOutcome::Cancelling => ReadingStop::Cancelled,
+        StreamOutcome::Refused(_)
+        | StreamOutcome::Ended { .. }
+        | StreamOutcome::Appended { .. }
+        | StreamOutcome::Restarted { .. }
+        | StreamOutcome::Processing { .. }
+        | StreamOutcome::Unavailable { .. }
+        | StreamOutcome::Unconfirmed { .. } => ReadingStop::Over,
+    }
+}

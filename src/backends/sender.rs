@@ -1,0 +1,221 @@
+//! A thread that sends: it claims a channel, makes an attempt, settles it, and reads the response.
+
+use super::attempt::{Attempted, NextClaim, RelayAttempt};
+use super::reading::ResponseBody;
+use super::shared::{Mode, RelayShared};
+use crate::id::ChannelName;
+use crate::job::mailbox::ThreadProducer;
+use crate::job::relay::{
+    AttemptOutcome, ClaimOutcome, Claimed, Fence, LEASE, RelayAnswer, RelayWork, SettleOutcome,
+};
+use crate::metrics::relay::RouteMeter;
+use crate::net::deadline::now;
+use crate::relay::route::RelayRoute;
+use crate::relay::schedule::RoutePlace;
+use crossbeam_channel::{Receiver, Sender};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::time::Duration;
+
+/// The wait for the answer to one request to the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before the store is asked again.
+const STORE_AGAIN: Duration = Duration::from_millis(200);
+/// Publications of one channel in a row, before other channels have their turn.
+const STREAK_MAX: u32 = 16;
+/// A sender has no deep calls, and there may be hundreds of them.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Work for one sender. It has a seat of the route.
+pub(super) struct SenderJob {
+    pub(super) place: RoutePlace,
+    pub(super) route: Arc<RelayRoute>,
+    pub(super) meter: Arc<RouteMeter>,
+    pub(super) channel: ChannelName,
+    /// A claim of the channel, if there is one already.
+    pub(super) claimed: Option<Box<Claimed>>,
+}
+
+/// News of a sender.
+pub(super) enum SenderReport {
+    /// The channel is with no sender any more.
+    Settled { channel: ChannelName, next: NextStep },
+    /// The sender reads a response, and the channel's next publication is claimed.
+    Next { claimed: Box<Claimed>, place: RoutePlace },
+    /// The sender gives its seat back.
+    Freed { place: RoutePlace },
+}
+
+/// The next step for a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NextStep {
+    Rest,
+    Ready,
+    After(Duration),
+}
+
+/// Starts a sender. It ends when the sender of its jobs is gone, or a job is `None`.
+pub(super) fn start(
+    shared: &Arc<RelayShared>,
+    route: &str,
+    jobs: Receiver<Option<SenderJob>>,
+    reports: Sender<SenderReport>,
+) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let run = move || {
+        let orders = shared.mailboxes.open();
+        let sender = RelaySender { shared, orders, reports };
+        while let Ok(Some(job)) = jobs.recv() {
+            sender.work(job);
+        }
+    };
+    let name = format!("relay-{}", route.chars().take(8).collect::<String>());
+    Builder::new().name(name).stack_size(STACK_BYTES).spawn(run).map(|_| ())
+}
+
+struct RelaySender {
+    shared: Arc<RelayShared>,
+    /// For orders about answers; it is the producer of none.
+    orders: ThreadProducer,
+    reports: Sender<SenderReport>,
+}
+
+/// The state of a channel after an attempt was settled.
+enum AfterAttempt {
+    /// The channel's next publication.
+    Next(Box<Claimed>),
+    Step(NextStep),
+    /// Another instance has the channel.
+    Lost,
+}
+
+impl RelaySender {
+    fn work(&self, job: SenderJob) {
+        let SenderJob { place, route, meter, channel, claimed } = job;
+        meter.inflight.fetch_add(1, Ordering::Relaxed);
+        let mut next = match claimed {
+            Some(claimed) => Ok(claimed),
+            None => self.claim(&channel),
+        };
+        let mut streak = 0;
+        let step = loop {
+            let claimed = match next {
+                Ok(claimed) => claimed,
+                Err(step) => break step,
+            };
+            streak += 1;
+            if streak > STREAK_MAX || self.shared.is(Mode::Draining) || claimed.route != route.name {
+                self.settle(&channel, claimed.fence, AttemptOutcome::Release);
+                break NextStep::Ready;
+            }
+            let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed);
+            let after = self.settled(&channel, claimed.fence, outcome, wish);
+            let body = body.filter(|_| !matches!(after, AfterAttempt::Lost));
+            next = match (after, body) {
+                (AfterAttempt::Next(claimed), Some(body)) if !body.is_quick() => {
+                    self.report(SenderReport::Next { claimed, place });
+                    body.read(&self.shared, &route, &meter);
+                    return self.free(place, &meter);
+                }
+                (AfterAttempt::Step(step), Some(body)) if !body.is_quick() => {
+                    self.report(SenderReport::Settled { channel, next: step });
+                    body.read(&self.shared, &route, &meter);
+                    return self.free(place, &meter);
+                }
+                (after, body) => {
+                    if let Some(body) = body {
+                        body.read(&self.shared, &route, &meter);
+                    }
+                    match after {
+                        AfterAttempt::Next(claimed) => Ok(claimed),
+                        AfterAttempt::Step(step) => Err(step),
+                        AfterAttempt::Lost => Err(NextStep::Rest),
+                    }
+                }
+            };
+        };
+        self.report(SenderReport::Settled { channel, next: step });
+        self.free(place, &meter);
+    }
+
+    fn attempt(&self, route: &RelayRoute, meter: &RouteMeter, claimed: &Claimed) -> Attempted {
+        self.shared.claims.lock().insert(claimed.channel.clone(), claimed.fence);
+        let (shared, orders, random) = (&*self.shared, &self.orders, fastrand::f32());
+        RelayAttempt { shared, route, meter, orders, claimed, random }.make()
+    }
+
+    fn claim(&self, channel: &ChannelName) -> Result<Box<Claimed>, NextStep> {
+        let work = RelayWork::Claim { channel: channel.clone() };
+        match self.shared.ask(work, STORE_TIMEOUT) {
+            RelayAnswer::Claim(outcome) => claimed(outcome),
+            _ => Err(NextStep::After(Duration::from_secs(1))),
+        }
+    }
+
+    /// Settles an attempt, and says what is next.
+    fn settled(
+        &self,
+        channel: &ChannelName,
+        fence: Fence,
+        outcome: AttemptOutcome,
+        wish: NextClaim,
+    ) -> AfterAttempt {
+        let settled = self.settle(channel, fence, outcome);
+        self.shared.claims.lock().remove(channel);
+        match (settled, wish) {
+            (Some(SettleOutcome::Settled(next)), NextClaim::Now) => match claimed(next) {
+                Ok(claimed) => AfterAttempt::Next(claimed),
+                Err(step) => AfterAttempt::Step(step),
+            },
+            (Some(SettleOutcome::Settled(_)), NextClaim::After(delay)) => {
+                AfterAttempt::Step(NextStep::After(delay))
+            }
+            (Some(SettleOutcome::Settled(_)), NextClaim::Resumed) => AfterAttempt::Step(NextStep::Rest),
+            (Some(SettleOutcome::Lost) | None, _) => AfterAttempt::Lost,
+        }
+    }
+
+    /// `None`: the store did not answer, and the claim has ended meanwhile.
+    fn settle(&self, channel: &ChannelName, fence: Fence, outcome: AttemptOutcome) -> Option<SettleOutcome> {
+        let until = now() + LEASE;
+        loop {
+            let work = RelayWork::Settle { channel: channel.clone(), fence, outcome };
+            if let RelayAnswer::Settle(outcome) = self.shared.ask(work, STORE_TIMEOUT) {
+                return Some(outcome);
+            }
+            if now() + STORE_AGAIN >= until || self.shared.is(Mode::Stopping) {
+                return None;
+            }
+            self.shared.pause(STORE_AGAIN);
+        }
+    }
+
+    fn free(&self, place: RoutePlace, meter: &RouteMeter) {
+        meter.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.report(SenderReport::Freed { place });
+    }
+
+    fn report(&self, report: SenderReport) {
+        // The relay is gone when the process ends.
+        let _ = self.reports.send(report);
+    }
+}
+
+fn claimed(outcome: ClaimOutcome) -> Result<Box<Claimed>, NextStep> {
+    match outcome {
+        ClaimOutcome::Claimed(claimed) => Ok(claimed),
+        ClaimOutcome::Nothing | ClaimOutcome::Taken | ClaimOutcome::Waits | ClaimOutcome::Unrouted => {
+            Err(NextStep::Rest)
+        }
+        ClaimOutcome::NotYet { delay } => Err(NextStep::After(delay)),
+    }
+}
+
+impl ResponseBody {
+    /// True if it is dropped at once.
+    fn is_quick(&self) -> bool {
+        self.form == crate::relay::answer::BodyForm::Nothing
+    }
+}
