@@ -12,8 +12,8 @@ import { Streams } from './streams.js';
 
 const AGENT = fileURLToPath(new URL('../../../../examples/echo_agent.py', import.meta.url));
 
-/** Starts a gateway and the program. Returns the gateway, and a function that publishes a question. */
-async function start(t: TestContext): Promise<[Streams, (offset: number, text: string) => void]> {
+/** Starts a gateway. Returns it and its address. */
+async function listen(t: TestContext): Promise<[Streams, string]> {
   const server = new Streams();
   const listener = new WebSocketServer({ host: '127.0.0.1', port: 0 });
   t.after(() => listener.close());
@@ -24,7 +24,12 @@ async function start(t: TestContext): Promise<[Streams, (offset: number, text: s
     peer.on('close', () => server.sockets.splice(server.sockets.indexOf(socket), 1));
   });
   await new Promise((done) => { listener.on('listening', done); });
-  const url = `ws://127.0.0.1:${(listener.address() as AddressInfo).port}/ws`;
+  return [server, `ws://127.0.0.1:${(listener.address() as AddressInfo).port}/ws`];
+}
+
+/** Starts a gateway and the program. Returns the gateway, and a function that publishes a question. */
+async function start(t: TestContext): Promise<[Streams, (offset: number, text: string) => void]> {
+  const [server, url] = await listen(t);
   const child = spawn('python3', [AGENT, url, 'c'], { env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } });
   t.after(() => {
     child.kill('SIGKILL');
@@ -60,4 +65,20 @@ test('the example stops an answer that is cancelled, and answers nothing but mes
   await until('the end', () => server.streams[0]!.state === 'cancelled', 5_000);
   assert.match(server.streams[0]!.text.toString(), /^You said: (again |and )+$/);
   assert.deepEqual([server.streams.length, server.streams[0]!.key], [1, 'echo_2']);
+});
+
+test('examples/producer.py stores every piece once, whether a connection is lost before a commit or after it', async (t) => {
+  const [server, url] = await listen(t);
+  server.losses = ['before', 'after', 'after', 'before'];
+  const path = fileURLToPath(new URL('../../../../examples/openai_events.py', import.meta.url));
+  const child = spawn('python3', [path, url, 'c', 'run_1'], { env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }, stdio: ['pipe', 'ignore', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  const say = (event: object) => child.stdin.write(`data: ${JSON.stringify(event)}\n\n`);
+  const words = Array.from({ length: 40 }, (_, word) => `wörd${word} 🌍 `);
+  say({ type: 'response.created', response: { model: 'gpt-5' } });
+  for (const delta of words) say({ type: 'response.output_text.delta', delta });
+  await until('all is stored', () => server.streams[0]?.text.toString() === words.join(''), 30_000);
+  say({ type: 'response.completed', response: {} });
+  await until('the end', () => server.streams[0]!.state === 'completed', 10_000);
+  assert.deepEqual([server.streams.length, server.losses, server.streams[0]!.events], [1, [], [{ type: 'started', data: { model: 'gpt-5' } }]]);
 });

@@ -1,7 +1,7 @@
 /** Starts a real gateway with a temporary data folder, on a port that it has again after a restart. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,9 +32,15 @@ async function freePort(): Promise<number> {
 export class Gateway {
   #child: ChildProcess | undefined;
   #port = 0;
+  #config: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), 'seawall-client-'));
 
-  constructor(readonly env: Record<string, string> = {}) {}
+  /** `toml`: a configuration file. */
+  constructor(readonly env: Record<string, string> = {}, toml?: string) {
+    if (toml === undefined) return;
+    this.#config = ['--config', join(this.#folder, 'seawall.toml')];
+    writeFileSync(this.#config[1]!, toml);
+  }
 
   get url(): string {
     return `ws://127.0.0.1:${this.#port}/ws`;
@@ -49,7 +55,7 @@ export class Gateway {
     this.#port ||= await freePort();
     // The gateway rejects unknown variables with its prefix, such as SEAWALL_BINARY, so the environment is not inherited.
     const env = { PATH: process.env['PATH'], SEAWALL_ADMIN_LISTEN: 'off', ...this.env };
-    const child = spawn(binary, ['--listen', `127.0.0.1:${this.#port}`, '--data', this.#folder], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(binary, [...this.#config, '--listen', `127.0.0.1:${this.#port}`, '--data', this.#folder], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     let log = '';
     child.stderr!.on('data', (text) => { log = (log + text).slice(-4000); });
