@@ -2,7 +2,7 @@
 
 use crate::machine::{Machine, WithPostgres, WithSqlite};
 use crate::support::publisher::{CHANNEL, Publisher, log};
-use crate::support::wait::{comes_true, size};
+use crate::support::wait::{LATE, comes_true, size};
 use crate::support::{Client, SOON};
 use fastrand::Rng;
 use seawall_power_loss::{Sync, WrittenBack};
@@ -61,7 +61,7 @@ impl Clients {
             machine.fail_power(random);
             (loaded, listening.join())
         });
-        assert!(loaded, "no load in time");
+        assert!(loaded, "{LATE}: no load");
         self.received.extend(received.expect("the listener does not panic"));
     }
 

@@ -21,6 +21,12 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     library
 });
 
+/// Settings of a gateway whose streams outlive the time that it is away.
+fn setup() -> Setup {
+    let setup = Setup::new().unlimited().env("SEAWALL_STREAMS_ROLLUP_MS", "20");
+    setup.env("SEAWALL_STREAMS_ORPHAN_MS", "600000").env("SEAWALL_STREAMS_IDLE_MS", "600000")
+}
+
 /// A gateway and its store, on a disk whose power can fail.
 pub trait Machine {
     fn gateway(&self) -> &Gateway;
@@ -44,7 +50,7 @@ pub struct WithSqlite {
 
 impl WithSqlite {
     pub fn start(sync: Sync) -> WithSqlite {
-        let setup = Setup::new().unlimited();
+        let setup = setup();
         // The gateway creates its data folder itself, and that must be durable too.
         let watched = setup.data().with_file_name("disk");
         std::fs::create_dir(&watched).expect("a folder is made");
@@ -142,7 +148,7 @@ impl Machine for WithPostgres {
 
     fn start_again(&mut self) {
         self.server.start_again();
-        let setup = Setup::new().unlimited().env("SEAWALL_STORE_URL", &self.server.url());
+        let setup = setup().env("SEAWALL_STORE_URL", &self.server.url());
         self.gateway = Some(setup.start());
         // After this, what was created so far is only in its files, no longer in the log that recovery reads.
         self.server.sql("CHECKPOINT");
