@@ -74,6 +74,7 @@ impl Path for EncodePublished {
             time_ms: TIME_MS,
             duplicate: false,
             stream: None,
+            answer: None,
         };
         push::published(out, CommandId(4), black_box(&reply));
         black_box(out);

@@ -48,6 +48,7 @@ impl Outcome {
             time_ms: appended.time_ms,
             duplicate: appended.attempt == Attempt::Repeat,
             stream: None,
+            answer: appended.answer,
         })
     }
 }

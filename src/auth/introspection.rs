@@ -90,7 +90,8 @@ pub fn read(
         api: None,
         info: member("info"),
     };
-    match verifier.introspected(&body, now_unix_ms) {
+    let find = |name: &str| members.get(name).map(|json| json.get());
+    match verifier.introspected(&body, find, now_unix_ms) {
         Err(TokenFault::BadTime) => Err(NoAnswer::BadTime),
         outcome => Ok(outcome),
     }
@@ -136,6 +137,16 @@ mod tests {
         let claims = read_as(body, &names).expect("an answer").expect("active");
         assert_eq!(claims.user.as_str(), "ann");
         assert!(claims.permissions.allow(Right::Publish, &ChannelName::parse("x").expect("a name")));
+    }
+
+    #[test]
+    fn members_that_routes_forward_are_kept_byte_for_byte() {
+        let forwarded = ["tenant", "plan"].map(std::sync::Arc::from).into();
+        let config = VerifierConfig { forwarded, ..VerifierConfig::default() };
+        let verifier = Verifier::with_auth_service(config).expect("a service needs no keys");
+        let body = br#"{"active":true,"sub":"ann","plan":{"seats": 1e2},"tenant":"t9","scope":"x"}"#;
+        let claims = read(body, &ClaimNames::default(), &verifier, 0).expect("an answer").expect("active");
+        assert_eq!(claims.forwarded.as_deref(), Some(r#"{"tenant":"t9","plan":{"seats": 1e2}}"#));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Person {
     pub publishes_per_s: u32,
     /// The claim `info`, as JSON.
     pub info: Option<Arc<str>>,
+    /// The claims that routes forward, as a JSON object.
+    pub forwarded: Option<Arc<str>>,
     /// `None`: auth is off.
     pub origin: Option<TokenOrigin>,
     pub stamp: TokenStamp,
@@ -56,9 +58,10 @@ pub struct Person {
 
 impl From<Claims> for Person {
     fn from(claims: Claims) -> Person {
-        let Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp } = claims;
+        let Claims { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp } =
+            claims;
         let (permissions, origin) = (Arc::new(permissions), Some(origin));
-        Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp }
+        Person { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp }
     }
 }
 
@@ -139,8 +142,9 @@ impl TokenCache {
     /// Stores a positive result.
     pub fn granted(&mut self, token: TokenHash, person: Person, now: Now) {
         self.bad.remove(&token);
-        let info = person.info.as_ref().map_or(0, |info| info.len());
-        let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes() + info;
+        let length = |json: &Option<Arc<str>>| json.as_ref().map_or(0, |json| json.len());
+        let claims = length(&person.info) + length(&person.forwarded);
+        let bytes = ENTRY_BYTES + person.user.as_str().len() + person.permissions.bytes() + claims;
         let fresh_until = now.at + self.bounds.fresh;
         self.good.insert(token, Good { person, fresh_until, until: now.at + ENDLESS_MAX }, bytes);
     }
@@ -197,6 +201,7 @@ mod tests {
             expires_unix_ms: ends_s.map(|s| s * 1_000),
             publishes_per_s: 0,
             info: None,
+            forwarded: None,
             origin: None,
             stamp: TokenStamp::default(),
         }

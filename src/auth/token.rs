@@ -19,6 +19,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, TokenStamp, UserName};
+use crate::wire::claims;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use signature::{Header, Signer};
@@ -61,6 +62,8 @@ pub struct VerifierConfig {
     pub key_set: Option<TrustMark>,
     /// The address of the introspection service; `None` if none is asked.
     pub service: Option<TrustMark>,
+    /// The names of the claims that routes forward.
+    pub forwarded: Arc<[Arc<str>]>,
 }
 
 /// The content of a valid token.
@@ -75,6 +78,8 @@ pub struct Claims {
     pub publishes_per_s: u32,
     /// From `info`, as JSON; `None` without the claim or if it is over [`INFO_BYTES_MAX`](crate::limits::INFO_BYTES_MAX).
     pub info: Option<Arc<str>>,
+    /// The [claims](crate::wire::claims) that routes forward, as a JSON object; `None` if the token has none of them.
+    pub forwarded: Option<Arc<str>>,
     pub origin: TokenOrigin,
     pub stamp: TokenStamp,
 }
@@ -103,6 +108,7 @@ pub struct Verifier {
     lifetime_max_ms: Option<u64>,
     key_set: TokenSource,
     service: TokenSource,
+    forwarded: Arc<[Arc<str>]>,
 }
 
 impl fmt::Debug for Verifier {
@@ -129,6 +135,7 @@ impl Verifier {
             lifetime_max_ms: config.lifetime_max.map(whole_ms),
             key_set: TokenSource::KeySet(config.key_set.unwrap_or(TrustMark::NONE)),
             service: TokenSource::Service(config.service.unwrap_or(TrustMark::NONE)),
+            forwarded: config.forwarded,
         })
     }
 
@@ -150,7 +157,8 @@ impl Verifier {
         match self.signed(token, fetched) {
             Ok((parts, source)) => {
                 let read = |claims: &RawClaims<'_>, expires| claims_of(claims, source, expires);
-                Judged::Settled(self.read(&parts, now_unix_ms, read))
+                let claims = self.read(&parts, now_unix_ms, read);
+                Judged::Settled(claims.map(|claims| Claims { forwarded: self.forwarded(&parts), ..claims }))
             }
             Err(Unverified::Refused(fault)) => Judged::Settled(Err(fault)),
             Err(Unverified::Open(fault, form)) => Judged::Open { fault, form },
@@ -203,12 +211,26 @@ impl Verifier {
         read(&claims, expires_unix_ms)
     }
 
-    /// Reads the claims of an answer of the introspection service.
-    pub(super) fn introspected(&self, body: &RawClaims<'_>, now_unix_ms: u64) -> Result<Claims, TokenFault> {
+    /// The claims of a signed token that routes forward.
+    fn forwarded(&self, parts: &Parts<'_>) -> Option<Arc<str>> {
+        if self.forwarded.is_empty() {
+            return None;
+        }
+        claims::choose(&decode(parts.payload).ok()?, &self.forwarded)
+    }
+
+    /// Reads the claims of an answer of the introspection service, in which `find` finds a member.
+    pub(super) fn introspected<'a>(
+        &self,
+        body: &RawClaims<'_>,
+        find: impl Fn(&str) -> Option<&'a str>,
+        now_unix_ms: u64,
+    ) -> Result<Claims, TokenFault> {
         if let Some(expected) = &self.token_type {
             check_introspected_type(body, expected)?;
         }
-        claims_of(body, self.service, self.check(body, now_unix_ms)?)
+        let claims = claims_of(body, self.service, self.check(body, now_unix_ms)?)?;
+        Ok(Claims { forwarded: claims::choose_from(find, &self.forwarded), ..claims })
     }
 
     /// The end of the validity of claims that are meant for this gateway and valid now.
@@ -256,7 +278,7 @@ impl Verifier {
     }
 }
 
-/// Reads the claims of a user that were checked.
+/// Reads the claims of a user that were checked, except the forwarded ones.
 fn claims_of(
     body: &RawClaims<'_>,
     source: TokenSource,
@@ -271,7 +293,8 @@ fn claims_of(
     let origin = TokenOrigin { source, issuer };
     let publishes_per_s = body.publishes_per_s.map_or(Ok(0), rate)?;
     let (info, stamp) = (body.info.and_then(values::info), stamp(body.iat, body.jti));
-    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp })
+    let forwarded = None;
+    Ok(Claims { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp })
 }
 
 /// A token without a good signature of a key at hand.

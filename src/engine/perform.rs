@@ -74,7 +74,7 @@ impl Engine {
     }
 
     fn append(&mut self, slot: SlotId, effect: AppendEffect) {
-        let AppendEffect { id, channel, user, key, change, creation, data, stream, asked } = effect;
+        let AppendEffect { id, channel, user, key, change, creation, data, stream, claims, asked } = effect;
         // Nothing is sent to a store that is down, because its queue would fill with jobs that are answered late. While
         // verdicts are only observed, the store is asked.
         let doubted = matches!(self.rounds.health.snapshot.availability, Availability::Observe(_));
@@ -95,7 +95,6 @@ impl Engine {
         let (begins, mut asked_as) = (stream.is_some(), None);
         self.ask_in_turn(slot, StoreLine::Appends, request, asked, |ticket| {
             asked_as = Some(ticket);
-            let claims = None;
             Job::Append(Append { ticket, channel, user, key, change, creation, data, stream, claims })
         });
         if let (true, Some(ticket)) = (begins, asked_as) {

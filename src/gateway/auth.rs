@@ -2,7 +2,10 @@
 
 use super::config::Config;
 use super::config::auth::{AuthSection, IntrospectionConfig};
-use super::config::prepare::{introspection_endpoint, key_set_endpoint, key_set_mark, trust_rules, verifier};
+use super::config::prepare::{
+    client_verifier, introspection_endpoint, key_set_endpoint, key_set_mark, trust_rules,
+};
+use super::config::relay_check::routes;
 use super::config::url::Url;
 use super::presence;
 use crate::auth::census::Census;
@@ -56,7 +59,8 @@ pub(super) fn trust(
         evidence,
         known_token,
     });
-    let verifier = verifier(auth).map_err(|fault| format!("auth.keys: {fault}"))?;
+    let verifier =
+        client_verifier(auth, routes(config).claims()).map_err(|fault| format!("auth.keys: {fault}"))?;
     Ok(Some(TokenTrust { verifier, service, issuer_keys, edition }))
 }
 
@@ -161,7 +165,7 @@ pub(super) fn bounds(config: &Config) -> (u32, u32, Option<Rate>) {
 
 /// True exactly when tokens are checked by other rules than before, or the old rules are unknown.
 pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
-    let (Some(Config { auth: old, .. }), new) = (old, &new.auth) else { return true };
+    let Some(old) = old else { return true };
     let parts = |auth: &AuthSection| {
         let AuthSection {
             secret: _,
@@ -180,14 +184,17 @@ pub(super) fn differs(old: Option<&Config>, new: &Config) -> bool {
         let claims = (audience.clone(), issuer.clone(), *leeway, token_type.clone(), *expiry, *lifetime_max);
         (claims, *timeout, *waiting, introspection.clone(), jwks.clone())
     };
-    old.key_configs() != new.key_configs() || parts(old) != parts(new)
+    old.auth.key_configs() != new.auth.key_configs()
+        || parts(&old.auth) != parts(&new.auth)
+        || routes(old).claims() != routes(new).claims()
 }
 
 /// Keeps the cached answers of the auth service only if the rules that they depend on are unchanged.
 pub(super) fn answers(old: Option<&Config>, new: &Config) -> EarlierAnswers {
     let asks = |config: &Config| {
         let AuthSection { audience, issuer, expiry, lifetime_max, introspection, jwks, .. } = &config.auth;
-        (audience.clone(), issuer.clone(), *expiry, *lifetime_max, introspection.clone(), jwks.url.clone())
+        let checked = (audience.clone(), issuer.clone(), *expiry, *lifetime_max);
+        (checked, introspection.clone(), jwks.url.clone(), routes(config).claims())
     };
     if old.map(asks) == Some(asks(new)) { EarlierAnswers::Keep } else { EarlierAnswers::Forget }
 }

@@ -16,6 +16,7 @@ pub(super) fn anonymous() -> Person {
         expires_unix_ms: None,
         publishes_per_s: 0,
         info: None,
+        forwarded: None,
         origin: None,
         stamp: TokenStamp::default(),
     }

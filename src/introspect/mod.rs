@@ -361,7 +361,8 @@ impl AuthWorker {
         token: Option<Arc<str>>,
         now: Moment,
     ) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, origin, stamp } = person;
+        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp } =
+            person;
         let as_of = self.unrestricted(&user, stamp)?;
         let counted = match occasion {
             Occasion::Connect => match self.census.enter_user(&user, now) {
@@ -384,6 +385,7 @@ impl AuthWorker {
             expires_unix_ms,
             publishes_per_s,
             info,
+            forwarded,
             counted,
             account,
             origin,

@@ -169,6 +169,17 @@ impl RouteTable {
     pub fn iter(&self) -> impl Iterator<Item = &RelayRoute> {
         self.0.iter()
     }
+
+    /// The names of the claims that any route forwards, each once.
+    pub fn claims(&self) -> Arc<[Arc<str>]> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for name in self.0.iter().flat_map(|route| &route.claims) {
+            if !names.contains(name) {
+                names.push(Arc::clone(name));
+            }
+        }
+        names.into()
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +223,17 @@ pub(crate) mod tests {
         assert_eq!(name("room.1"), None);
         assert_eq!(table.named("rest").map(|route| &*route.name), Some("rest"));
         assert!(RouteTable::default().is_empty() && !table.is_empty());
+    }
+
+    #[test]
+    fn claim_that_several_routes_forward_is_named_once() {
+        let with = |claims: &[&str]| {
+            let claims = claims.iter().map(|name| Arc::from(*name)).collect();
+            RelayRoute { claims, ..route("one", "*") }
+        };
+        let table = RouteTable::new(vec![with(&["tenant", "plan"]), with(&["plan", "team"])]);
+        assert_eq!(*table.claims(), ["tenant", "plan", "team"].map(Arc::from));
+        assert!(RouteTable::default().claims().is_empty());
     }
 
     #[test]

@@ -136,6 +136,8 @@ pub struct AppendEffect {
     pub data: Box<str>,
     /// The stream that an original begins.
     pub stream: Option<Box<StreamOptions>>,
+    /// The claims of the author's token that routes forward, as a JSON object.
+    pub claims: Option<Arc<str>>,
     /// The time at which the command arrived; the deadline of its reply is counted from it.
     pub asked: Moment,
 }

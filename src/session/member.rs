@@ -47,6 +47,9 @@ pub(super) struct Member {
     pub(super) recheck: Option<Box<Recheck>>,
     /// The claim `info` of the token, which watchers of rosters see.
     pub(super) info: Option<Arc<str>>,
+    /// The claims of the token that routes forward with its publications. They stay those of the token when the routes change. In a box,
+    /// because most gateways forward none.
+    pub(super) forwarded: Option<Box<Arc<str>>>,
     /// `None`: the member uses no roster.
     pub(super) rosters: Option<Box<HeldRosters>>,
     /// The client's name and version.
@@ -123,6 +126,7 @@ impl Member {
             rate_limited: Strikes::default(),
             recheck: None,
             info: identity.info,
+            forwarded: identity.forwarded.map(Box::new),
             rosters: None,
             client: ClientText::default(),
             flags: FlagSet::default(),
@@ -367,6 +371,7 @@ impl Member {
         self.expires_unix_ms = identity.expires_unix_ms;
         self.origin = identity.origin;
         self.info = identity.info;
+        self.forwarded = identity.forwarded.map(Box::new);
         self.stamp = identity.stamp;
         self.meters.claim(identity.publishes_per_s);
     }

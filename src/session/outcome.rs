@@ -64,6 +64,8 @@ pub struct Identity {
     pub publishes_per_s: u32,
     /// The claim `info`, as JSON.
     pub info: Option<Arc<str>>,
+    /// The claims that routes forward, as a JSON object.
+    pub forwarded: Option<Arc<str>>,
     /// `connect` includes the connection in its user's count; `refresh` does not.
     pub counted: Counted,
     /// The meters of the user, shared with the user's other connections; `None` for `anonymous`.
@@ -89,6 +91,7 @@ impl Identity {
             expires_unix_ms: None,
             publishes_per_s: 0,
             info: None,
+            forwarded: None,
             counted: Counted::No,
             account: None,
             origin: None,

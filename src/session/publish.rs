@@ -40,6 +40,7 @@ impl Member {
         let creation = self.creation(&channel, cx);
         let user = self.user.clone();
         let data = Box::from(data);
+        let claims = self.forwarded.as_deref().cloned();
         cx.effects.push(Effect::Append(Box::new(AppendEffect {
             id,
             channel,
@@ -49,6 +50,7 @@ impl Member {
             creation,
             data,
             stream,
+            claims,
             asked: cx.asked,
         })));
     }
@@ -125,6 +127,7 @@ impl Session {
                     time_ms: appended.time_ms,
                     duplicate: appended.attempt == Attempt::Repeat,
                     stream: appended.stream,
+                    answer: appended.answer,
                 };
                 push::published(cx.out, id, &reply);
                 return;

@@ -5,7 +5,7 @@
 
 use super::grid::FlushUrgency;
 use super::ledger::Ledger;
-use super::open::{Announcement, OpenStream, PendingEnd, StreamEnder};
+use super::open::{FirstNews, OpenStream, PendingEnd, StreamEnder};
 use super::order::{Known, StreamSender};
 use super::output::{CancelledAnswer, StreamOutput};
 use super::waiting::Wish;
@@ -106,7 +106,7 @@ impl<T: Copy> Ledger<T> {
     /// Shows readers the state of an answer that has just begun.
     pub(super) fn announce(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
         if let Some(stream) = self.streams.get(id)
-            && stream.announcement == Announcement::Due
+            && stream.first_news == FirstNews::Due
         {
             self.show_state(id, stream.committed_state, now, out);
         }

@@ -6,7 +6,7 @@ use super::flush::{EndFate, Flush, RestartRow, StateRow};
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Commits, Ledger};
-use super::open::{Announcement, FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
+use super::open::{FirstNews, FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
 use super::output::StreamOutput;
 use super::part::PartRow;
 use super::pieces::position;
@@ -276,7 +276,7 @@ impl<T: Copy> Ledger<T> {
     ) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.committed_state = state;
-        stream.announcement = Announcement::Made;
+        stream.first_news = FirstNews::Sent;
         let generation = stream.generation;
         let frame = frames::state(id, generation, state);
         out.news.push(StreamNews { id: id.clone(), generation, news: News::State(state, frame) });

@@ -2,7 +2,7 @@
 
 use super::deadline::{Clocks, Deadlines};
 use super::grid::{FlushUrgency, Grid};
-use super::open::{Announcement, FlushList, OpenStream, StreamOrigin};
+use super::open::{FirstNews, FlushList, OpenStream, StreamOrigin};
 use super::order::{OpenOptions, StreamBegin};
 use super::output::StreamOutput;
 use super::producers::Producers;
@@ -139,7 +139,7 @@ impl<T: Copy> Ledger<T> {
     ) {
         let is_answer = stream.options.answer.is_some();
         if is_answer {
-            stream.announcement = Announcement::Due;
+            stream.first_news = FirstNews::Due;
         }
         self.open(id, stream, now);
         if let Some(producer) = producer {
@@ -163,7 +163,10 @@ impl<T: Copy> Ledger<T> {
 
     /// Drops a stream whose begin was not committed.
     pub fn forget(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
-        self.close(id, out);
+        // The next begin may have the same offset, and a flush must not look at one stream twice.
+        if self.close(id, out).is_some_and(|stream| stream.listed == FlushList::Yes) {
+            self.list.retain(|listed| listed != id);
+        }
     }
 
     pub(super) fn open_options(&self, options: StreamOptions) -> OpenOptions {

@@ -41,7 +41,7 @@ pub(super) struct OpenStream<T> {
     /// The state, and the one that is committed.
     pub(super) state: StreamState,
     pub(super) committed_state: StreamState,
-    pub(super) announcement: Announcement,
+    pub(super) first_news: FirstNews,
     /// The user that cancelled it.
     pub(super) canceller: Option<UserName>,
     pub(super) ending: Option<PendingEnd>,
@@ -90,8 +90,8 @@ pub(super) enum StoreView {
 
 /// Says if readers know the state of an answer that has just begun: they take a stream that begins for one that is streaming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Announcement {
-    Made,
+pub(super) enum FirstNews {
+    Sent,
     /// It follows the begin with the next flush.
     Due,
 }
@@ -154,7 +154,7 @@ impl<T: Copy> OpenStream<T> {
             restarted: 0,
             state,
             committed_state: state,
-            announcement: Announcement::Made,
+            first_news: FirstNews::Sent,
             canceller: None,
             ending: None,
             producers: Vec::new(),

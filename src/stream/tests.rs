@@ -1,5 +1,6 @@
 //! The ledger one order at a time, and under random ones.
 
+mod answers;
 mod bounds;
 mod checks;
 mod promises;
@@ -7,6 +8,7 @@ mod reader;
 mod several;
 mod source;
 mod store;
+mod users;
 mod world;
 
 use super::pieces::position;

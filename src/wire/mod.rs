@@ -4,6 +4,7 @@
 
 mod after;
 pub mod api;
+pub mod claims;
 pub mod coding;
 pub mod command;
 pub mod envelope;

@@ -139,6 +139,8 @@ pub struct PublishedReply<'a> {
     pub duplicate: bool,
     /// The stream that it began.
     pub stream: Option<BegunStream>,
+    /// The begin of its answer, which was stored together with it.
+    pub answer: Option<Offset>,
 }
 
 /// A head in a `beat`: a subscribed channel whose head moved since the last one.
@@ -208,6 +210,9 @@ pub fn published_members(out: &mut Vec<u8>, published: &PublishedReply<'_>) {
     json::truth(out, "duplicate", published.duplicate);
     if let Some(begun) = &published.stream {
         stream::begun(out, begun);
+    }
+    if let Some(answer) = published.answer {
+        json::integer(out, "answer", answer.0);
     }
 }
 

@@ -214,6 +214,7 @@ struct PublishedValue {
     time: u64,
     duplicate: bool,
     stream: Option<BegunValue>,
+    answer: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -468,6 +469,7 @@ impl PublishedValue {
             time_ms: self.time,
             duplicate: self.duplicate,
             stream: self.stream.as_ref().map(BegunValue::begun),
+            answer: self.answer.map(Offset),
         };
         push::published(out, CommandId(self.id), &published);
     }

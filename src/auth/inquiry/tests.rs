@@ -81,6 +81,7 @@ fn granted() -> Option<Result<Claims, TokenFault>> {
         expires_unix_ms: None,
         publishes_per_s: 0,
         info: None,
+        forwarded: None,
         origin,
     }))
 }

@@ -346,6 +346,23 @@ fn channels_become_permissions_and_their_absence_grants_nothing() {
 }
 
 #[test]
+fn only_the_claims_that_routes_forward_are_kept() {
+    let token = with_header(
+        r#"{"alg":"HS256"}"#,
+        r#"{"sub":"ann","tenant":"t9","plan":{"seats": 1e2},"secret":"x","sub2":1}"#,
+    );
+    let forwarded = |names: &[&str]| {
+        let forwarded = names.iter().map(|name| Arc::from(*name)).collect();
+        let verifier = checking(VerifierConfig { forwarded, ..VerifierConfig::default() });
+        verifier.verify(&token, NOW).expect("valid").forwarded
+    };
+    let both = r#"{"plan":{"seats": 1e2},"tenant":"t9"}"#;
+    assert_eq!(forwarded(&["plan", "absent", "tenant"]).as_deref(), Some(both));
+    assert_eq!(forwarded(&["absent"]), None);
+    assert_eq!(forwarded(&[]), None);
+}
+
+#[test]
 fn claimed_rate_is_a_whole_number_up_to_a_million() {
     let claimed = |claims| hs().verify(&hs_token(&claims), NOW).map(|claims| claims.publishes_per_s);
     assert_eq!(claimed(json!({"sub": "a"})), Ok(0));

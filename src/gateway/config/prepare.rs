@@ -13,6 +13,7 @@ use crate::auth::token::{Verifier, VerifierConfig};
 use crate::auth::trust::{TrustEdition, TrustMark, TrustRules};
 use crate::net::auth_endpoint::{Endpoint, Login};
 use crate::net::target::{DependencyKind, Target, TargetError};
+use std::sync::Arc;
 
 /// The dependencies whose URLs are settings. A URL that cannot be used is reported.
 pub(super) fn implied_dependencies(config: &Config, report: &mut ProblemList) -> Vec<ImpliedDependency> {
@@ -84,6 +85,14 @@ pub(in crate::gateway) fn verifier(auth: &AuthSection) -> Result<Verifier, KeyFa
     Verifier::with_auth_service(verifier_config(auth))
 }
 
+/// The same for the tokens of clients, of which these claims are kept.
+pub(in crate::gateway) fn client_verifier(
+    auth: &AuthSection,
+    forwarded: Arc<[Arc<str>]>,
+) -> Result<Verifier, KeyFault> {
+    Verifier::with_auth_service(VerifierConfig { forwarded, ..verifier_config(auth) })
+}
+
 /// The verifier of the tokens of backends, for another audience.
 pub(in crate::gateway) fn backend_verifier(auth: &AuthSection, audience: &str) -> Result<Verifier, KeyFault> {
     let config = VerifierConfig { audience: Some(audience.to_owned()), ..verifier_config(auth) };
@@ -101,6 +110,7 @@ fn verifier_config(auth: &AuthSection) -> VerifierConfig {
         lifetime_max: (!auth.lifetime_max.is_zero()).then_some(auth.lifetime_max),
         key_set: key_set_mark(auth),
         service: address_mark(auth.introspection.url.as_ref()),
+        forwarded: Arc::default(),
     }
 }
 

@@ -89,7 +89,7 @@ fn publication_is_answered_by_the_outcome_of_its_append() {
         time_ms: 5,
         attempt: Attempt::Repeat,
         stream: None,
-        answer: None,
+        answer: Some(Offset(10)),
     };
     let table = [
         (AppendOutcome::Answered(Ok(ok)), None),
@@ -111,8 +111,27 @@ fn publication_is_answered_by_the_outcome_of_its_append() {
         assert_eq!(error_code(&frames), code, "{outcome:?}");
         if code.is_none() {
             assert_eq!(frames[0]["published"]["duplicate"], true);
+            assert_eq!(frames[0]["published"]["answer"], 10, "also of a repeat");
         }
     }
+}
+
+#[test]
+fn forwarded_claims_go_with_publications_and_change_with_the_token() {
+    let mut bench = Bench::new(AuthMode::Required, &Limits::default());
+    bench.say(r#"{"id":1,"connect":{"token":"t"}}"#);
+    let with = |claims: Option<&str>| Identity { forwarded: claims.map(Arc::from), ..identity("ann") };
+    let granted = Some(Ok(with(Some(r#"{"tenant": "t9"}"#))));
+    bench.call(|session, cx| session.token_checked(CommandId(1), granted, cx));
+    let claims_of = |bench: &mut Bench| {
+        bench.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#);
+        let [Effect::Append(append)] = &bench.effects[..] else { panic!("{:?}", bench.effects) };
+        append.claims.clone()
+    };
+    assert_eq!(claims_of(&mut bench).as_deref(), Some(r#"{"tenant": "t9"}"#));
+    bench.say(r#"{"id":3,"refresh":{"token":"u"}}"#);
+    bench.call(|session, cx| session.token_checked(CommandId(3), Some(Ok(with(None))), cx));
+    assert_eq!(claims_of(&mut bench), None);
 }
 
 #[test]

@@ -135,6 +135,8 @@ fn refusals_say_how_to_go_on() {
         (StreamFault::NotFound, "not_found", "offset", 5),
         (StreamFault::NotAuthor, "forbidden", "offset", 5),
         (StreamFault::Overloaded { retry_ms: 70 }, "overloaded", "retry_ms", 70),
+        (StreamFault::ChannelFull { retry_ms: 70 }, "overloaded", "retry_ms", 70),
+        (StreamFault::NoGeneration, "malformed", "offset", 5),
     ];
     for (fault, code, member, value) in table {
         let notice = ProducerNotice::Refused { id: stream(), fault };

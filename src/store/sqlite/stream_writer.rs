@@ -6,7 +6,7 @@ use super::log::{BatchFault, Log};
 use super::log_streams::StreamsAtCommit;
 use super::stream_end::WrittenEnd;
 use crate::job::stream::{StreamOrder, StreamWork};
-use crate::job::{Append, AppendError, Appended, Attempt};
+use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::metrics::store::{add, bump};
 use crate::metrics::streams::StreamCounters;
 use crate::store::StreamEnds;
@@ -208,6 +208,11 @@ impl StreamWriter {
         for (job, outcome) in batch.iter().zip(outcomes) {
             if job.stream.is_some() {
                 self.attach(log, job, outcome);
+            }
+            if let (AppendChange::Delete(question, _), Ok(_)) = (&job.change, &outcome)
+                && !self.open.is_empty()
+            {
+                self.open.order(|ledger, now| ledger.withdraw(&job.channel, *question, &job.user, now));
             }
         }
         ends

@@ -16,17 +16,21 @@ fn run(steps: &[Step]) {
         let units = usize::from(number % 40);
         let events = if choice.is_multiple_of(2) { EventKeep::Keep } else { EventKeep::Drop };
         match kind % 32 {
-            0 | 1 => world.begin(by, events, Commit::Stored),
+            0 => world.begin(by, events, Commit::Stored),
+            1 => world.ask(events, Commit::Stored),
+            2 if number.is_multiple_of(2) => world.ask(events, Commit::Failed),
             2 => world.begin(by, events, Commit::Failed),
             3..=9 => world.append(by, choice, 0, units),
             10..=12 => world.append(by, choice, usize::from(number % 7), units),
             13 | 14 => world.append_wrongly(by, choice, number.into()),
             15 => world.restart(by, choice),
             16 => world.end(by, choice, StreamEnd::Completed),
+            17 if number.is_multiple_of(2) => world.fail(choice),
             17 => world.end(by, choice, StreamEnd::Failed),
             18 => world.cancel(choice),
             19 => world.delete(choice),
             20 => world.detach(by),
+            21 if number.is_multiple_of(2) => world.process(choice),
             21 => world.attach(by, choice),
             22 => world.crash(),
             23 => world.wait(Duration::from_millis(u64::from(number) % 12_000)),

@@ -10,7 +10,7 @@ use crate::stream::pieces::position;
 use crate::stream::*;
 use crate::wire::stream::{
     EventKeep, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOptions,
-    StreamOutcome, StreamState,
+    StreamOutcome,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub struct World {
     pub(super) store: Store,
     pub(super) readers: Vec<Reader>,
     pub(super) keeps: BTreeMap<StreamId, EventKeep>,
-    next_offset: u64,
+    pub(super) next_offset: u64,
     tickets: u32,
     /// The orders that wait for a reply: those of each stream.
-    unanswered: BTreeMap<u32, StreamId>,
+    pub(super) unanswered: BTreeMap<u32, StreamId>,
     /// The largest position of each generation that was acknowledged.
     pub(super) acknowledged: BTreeMap<(StreamId, Generation), Position>,
     pub(super) paused: BTreeSet<u64>,
@@ -60,11 +60,11 @@ pub fn settings() -> StreamSettings {
     }
 }
 
-fn producer(number: u64) -> ProducerId {
+pub(super) fn producer(number: u64) -> ProducerId {
     ProducerId { reactor: ReactorId(0), connection: number }
 }
 
-fn bot() -> UserName {
+pub(super) fn bot() -> UserName {
     UserName::parse("bot").expect("valid")
 }
 
@@ -94,22 +94,32 @@ impl World {
         StreamId { channel: ChannelName::parse("c1").expect("valid"), offset: Offset(offset) }
     }
 
-    fn ticket(&mut self, id: &StreamId) -> u32 {
+    pub(super) fn ticket(&mut self, id: &StreamId) -> u32 {
         self.tickets += 1;
         self.unanswered.insert(self.tickets, id.clone());
         self.tickets
     }
 
     pub fn begin(&mut self, by: u64, events: EventKeep, commit: Commit) {
+        let options = StreamOptions { events, ..StreamOptions::default() };
+        self.begin_with(options, Some(producer(by)), commit);
+    }
+
+    pub(super) fn begin_with(
+        &mut self,
+        options: StreamOptions,
+        producer: Option<ProducerId>,
+        commit: Commit,
+    ) {
         let mut id = self.id(0);
         id.offset = Offset(self.next_offset);
-        let options = StreamOptions { asker: None, idle_ms: None, events, answer: None };
+        let (events, state) = (options.events, options.first_state());
         let begin = StreamBegin {
             id: id.clone(),
             author: bot(),
             options: options.clone(),
             begun: r#"{"agent":"triage"}"#.into(),
-            producer: Some(producer(by)),
+            producer,
         };
         let mut out = StreamOutput::default();
         if self.ledger.begin(begin, self.now).is_err() {
@@ -130,7 +140,7 @@ impl World {
             options,
             begun: r#"{"agent":"triage"}"#.into(),
             generation: Generation::FIRST,
-            state: StreamState::Streaming,
+            state,
             age: Duration::ZERO,
         };
         self.store.open.insert(id, stored);
@@ -152,7 +162,7 @@ impl World {
         let ticket = with_ticket.then(|| self.ticket(&id));
         let named = (!choice.is_multiple_of(5)).then_some(at).or((from != end).then_some(at));
         let append =
-            StreamAppend { generation: choice.is_multiple_of(2).then_some(generation), at: named, piece };
+            StreamAppend { generation: self.named(&id, choice).then_some(generation), at: named, piece };
         let out = self.send(&id, by, ticket, append);
         for (producer, notice) in &out.notices {
             if let ProducerNotice::Refused { fault, .. } = notice {
@@ -201,7 +211,8 @@ impl World {
         };
         let stale = ask(self, Some(Generation(u32::MAX)));
         let Some(StreamOutcome::Refused(StreamFault::Stale { generation })) = stale else { return None };
-        let Some(StreamOutcome::Refused(StreamFault::Gap { next })) = ask(self, None) else { return None };
+        let named = self.is_answer(id).then_some(generation);
+        let Some(StreamOutcome::Refused(StreamFault::Gap { next })) = ask(self, named) else { return None };
         Some((generation, next))
     }
 
@@ -216,14 +227,15 @@ impl World {
         let end = source.index(next).expect("the end is between units");
         let before = position(source.position(end.saturating_sub(1)));
         let text = |text: &str| Piece::Text(text.into());
+        let newest = self.is_answer(&id).then_some(generation);
         let (generation, at, piece) = match kind % 5 {
-            0 => (None, Position(next.0 + 1), text("x")),
+            0 => (newest, Position(next.0 + 1), text("x")),
             // Not in the alphabet of the source.
             1 => (Some(generation), before, text("zzzzzz")),
             2 => (Some(Generation(generation.0 - 1)), next, text("x")),
             3 => (Some(Generation(generation.0 + 1)), next, text("x")),
             // Inside of a character, if it has more than one byte.
-            _ => (None, Position(before.0 + 1), text("zz")),
+            _ => (newest, Position(before.0 + 1), text("zz")),
         };
         if end == 0 && kind % 5 == 1 || at >= next && kind % 5 == 4 {
             return;
@@ -254,47 +266,18 @@ impl World {
 
     pub fn end(&mut self, by: u64, choice: u64, end: StreamEnd) {
         let id = self.id(choice);
+        let generation = match self.is_answer(&id) {
+            true => self.probe(&id, by).map(|(generation, _)| generation),
+            false => None,
+        };
         let ticket = self.ticket(&id);
         let (mut out, user) = (StreamOutput::default(), bot());
         let sender = StreamSender { producer: producer(by), user: &user, ticket: Some(ticket) };
-        let finish = StreamFinish { generation: None, at: None, end, data: None };
+        let finish = StreamFinish { generation, at: None, end, data: None };
         if self.ledger.end(&id, sender, finish, self.now, &mut out) == Known::No {
             self.unanswered.remove(&ticket);
         }
         self.hear(out);
-    }
-
-    pub fn cancel(&mut self, choice: u64) {
-        let id = self.id(choice);
-        let ticket = self.ticket(&id);
-        let (mut out, user) = (StreamOutput::default(), UserName::parse("moderator").expect("valid"));
-        let sender = StreamSender { producer: producer(99), user: &user, ticket: Some(ticket) };
-        if self.ledger.cancel(&id, sender, CancelRight::All, self.now, &mut out) == Known::No {
-            self.unanswered.remove(&ticket);
-        }
-        self.hear(out);
-    }
-
-    /// A user deletes the begin.
-    pub fn delete(&mut self, choice: u64) {
-        let id = self.id(choice);
-        if !self.store.open.contains_key(&id) {
-            return;
-        }
-        let row = EndRow {
-            id: id.clone(),
-            author: bot(),
-            generation: Generation::FIRST,
-            fence: StreamFence { generation: Generation::FIRST, next: Position::ZERO, touched: None },
-            end: StreamEnd::Deleted,
-            cause: None,
-            data: "null".into(),
-        };
-        let fate = self.store.end(&row);
-        let mut out = StreamOutput::default();
-        assert_eq!(self.ledger.ended(&id, fate, &mut out), Known::Open);
-        self.hear(out);
-        self.read_end(&id);
     }
 
     pub fn detach(&mut self, by: u64) {
@@ -368,7 +351,7 @@ impl World {
         }
     }
 
-    fn read_end(&mut self, id: &StreamId) {
+    pub(super) fn read_end(&mut self, id: &StreamId) {
         for reader in &mut self.readers {
             reader.streams.remove(&id.offset.0);
         }
@@ -391,7 +374,7 @@ impl World {
     }
 
     /// Replies and notices: S3, and pauses that end.
-    fn hear(&mut self, out: StreamOutput<u32>) {
+    pub(super) fn hear(&mut self, out: StreamOutput<u32>) {
         for (ticket, outcome) in out.replies {
             let id = self.unanswered.remove(&ticket);
             if let (StreamOutcome::Appended { generation, next }, Some(id)) = (&outcome, id) {
@@ -423,7 +406,8 @@ impl World {
             self.ledger.detach(producer(by), self.now);
             self.paused.remove(&by);
         }
-        let latest = self.now + self.settings.orphan * 2 + Duration::from_secs(1);
+        let wait = self.longest_wait();
+        let latest = self.now + wait + self.settings.orphan * 2 + Duration::from_secs(1);
         while let Some(due) = self.ledger.due() {
             assert!(due <= latest, "S4: a stream is still open");
             self.now = self.now.max(due);

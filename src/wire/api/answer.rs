@@ -135,6 +135,7 @@ mod tests {
             time_ms: 5,
             duplicate,
             stream: None,
+            answer: None,
         };
         let mut results = ResultsWriter::new(3);
         results.published(&reply(false));

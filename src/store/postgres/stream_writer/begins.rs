@@ -41,8 +41,11 @@ impl SharedStreamWriter {
         settled: &mut [SettledAppend],
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, EndFate)> {
-        let mut ended = Vec::new();
+        let (mut ended, now) = (Vec::new(), self.now());
         for (waiting, settled) in batch.iter().zip(settled.iter()) {
+            if let (AppendChange::Delete(question, _), Ok(_)) = (&waiting.job.change, &settled.outcome) {
+                self.ledger.withdraw(&waiting.job.channel, *question, &waiting.job.user, now);
+            }
             let (Ok(appended), StreamMark::Ended(end)) = (&settled.outcome, settled.mark) else { continue };
             let (AppendChange::Edit(target, _) | AppendChange::Delete(target, _)) = waiting.job.change else {
                 continue;

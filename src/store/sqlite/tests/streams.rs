@@ -107,7 +107,7 @@ fn repeated_begin_is_found_by_its_key_though_no_stream_may_begin() {
         shelf.begin("c");
     }
     let outcomes = shelf.append(&[begin("c", None, "{}"), begin("c", Some("run"), "{}"), plain("c", "1")], 2);
-    assert!(matches!(outcomes[0], Err(AppendError::Stream(StreamFault::Overloaded { .. }))), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Err(AppendError::Stream(StreamFault::ChannelFull { .. }))), "{outcomes:?}");
     assert!(matches!(outcomes[1], Ok(Appended { offset: Offset(1), attempt: Attempt::Repeat, .. })));
     assert_eq!(outcomes[2].as_ref().expect("stored").offset, Offset(17), "the refused one took no offset");
 }

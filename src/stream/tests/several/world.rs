@@ -9,8 +9,8 @@ use crate::stream::tests::reader;
 use crate::stream::tests::source::Source;
 use crate::stream::*;
 use crate::wire::stream::{
-    EventKeep, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOptions,
-    StreamOutcome, StreamState,
+    AnswerOptions, EndCause, EventKeep, Generation, Piece, Position, ProducerNotice, StreamEnd, StreamFault,
+    StreamId, StreamOptions, StreamOutcome,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const INSTANCES: usize = 3;
 const PRODUCERS: u64 = 3;
 const OFFSETS: u64 = 3;
+const GIVE_UP_MS: u32 = 5_000;
+const ANSWER_MS: u32 = 8_000;
 
 /// A command that waits for a reply.
 struct Command {
@@ -94,7 +96,10 @@ impl World {
     pub fn begin(&mut self, at: usize, number: u64) {
         let id = StreamId { offset: Offset(self.next_offset), ..self.id(0) };
         self.next_offset += 1;
-        let options = StreamOptions { asker: None, idle_ms: None, events: EventKeep::Drop, answer: None };
+        let question = Offset(id.offset.0 - 1);
+        let answer = AnswerOptions { question, give_up_ms: GIVE_UP_MS, answer_ms: ANSWER_MS };
+        let answer = (number % 3 == 2).then_some(answer);
+        let options = StreamOptions { answer, ..StreamOptions::default() };
         let (author, begun): (_, Box<str>) = (bot(), r#"{"agent":"triage"}"#.into());
         let touched = self.store.next_touch();
         let stream = StoredStream {
@@ -103,15 +108,15 @@ impl World {
             options: options.clone(),
             begun: begun.clone(),
             generation: Generation::FIRST,
-            state: StreamState::Streaming,
+            state: options.first_state(),
             age: Duration::ZERO,
         };
         let (canceller, rows, end) = (None, Vec::new(), None);
         self.store
             .streams
             .insert(id.clone(), Stored { stream, touched, sign: self.now, canceller, rows, end });
-        let by = producer(number % PRODUCERS);
-        let begin = StreamBegin { id, author, options, begun, producer: Some(by) };
+        let by = answer.is_none().then(|| producer(number % PRODUCERS));
+        let begin = StreamBegin { id, author, options, begun, producer: by };
         let ledger = &mut self.instances[at].ledger;
         if ledger.admit(begin.clone(), 0, self.now).is_ok() {
             ledger.begun(begin, touched, self.now);
@@ -133,7 +138,7 @@ impl World {
     pub fn append(&mut self, at: usize, choice: u64, number: u64, arrival: Arrival) {
         let (id, by) = (self.id(choice), number % PRODUCERS);
         let stored = &self.store.streams[&id];
-        let generation = stored.stream.generation;
+        let (generation, is_answer) = (stored.stream.generation, stored.stream.options.answer.is_some());
         let known = match (number % 3, self.instances[at].ledger.shared(&id)) {
             (0, Some(shared)) if shared.generation == generation => shared.text.next().0 as usize,
             _ => stored.pieces(generation).next(),
@@ -150,7 +155,7 @@ impl World {
             _ => String::new(),
         };
         let append = StreamAppend {
-            generation: choice.is_multiple_of(2).then_some(generation),
+            generation: (is_answer || choice.is_multiple_of(2)).then_some(generation),
             at: Some(place),
             piece,
         };
@@ -178,8 +183,9 @@ impl World {
         let stored = &self.store.streams[&id];
         let next = super::super::position(stored.pieces(stored.stream.generation).next());
         let end = if number.is_multiple_of(5) { StreamEnd::Failed } else { StreamEnd::Completed };
+        let generation = stored.stream.options.answer.map(|_| stored.stream.generation);
         let finish =
-            StreamFinish { generation: None, at: number.is_multiple_of(3).then_some(next), end, data: None };
+            StreamFinish { generation, at: number.is_multiple_of(3).then_some(next), end, data: None };
         if !self.arrive(at, &id, |ledger| ledger.contradicts_end(&id, finish.generation, finish.at)) {
             return;
         }
@@ -191,6 +197,18 @@ impl World {
         self.order(at, 99, &id, |ledger, sender, id, now, out| {
             ledger.cancel(id, sender, CancelRight::All, now, out)
         });
+    }
+
+    /// A backend has taken the question of an answer.
+    pub fn process(&mut self, at: usize, choice: u64) {
+        let id = self.id(choice);
+        self.order(at, 98, &id, |ledger, sender, id, now, out| ledger.process(id, sender, now, out));
+    }
+
+    /// A backend refuses the question of an answer.
+    pub fn fail(&mut self, at: usize, choice: u64) {
+        let id = self.id(choice);
+        self.order(at, 98, &id, |ledger, sender, id, _, out| ledger.fail(id, sender, EndCause::Refused, out));
     }
 
     fn order(

@@ -106,7 +106,7 @@ fn channel_has_a_bounded_number_of_open_streams() {
     let begins: Vec<_> = (0..65).map(|n| begin("c", Some(&format!("k{n}")), "1")).collect();
     let settled = store.commit(&begins);
     assert!(settled[..64].iter().all(|settled| settled.mark == StreamMark::Begun));
-    let full = AppendError::Stream(StreamFault::Overloaded { retry_ms: crate::store::outcome::RETRY_MS });
+    let full = AppendError::Stream(StreamFault::ChannelFull { retry_ms: crate::store::outcome::RETRY_MS });
     assert_eq!(settled[64].outcome, Err(full.clone()));
     // A repeat is none more, and a plain publication is no stream.
     let again = store.commit(&[
