@@ -9,6 +9,7 @@ use seawall::admin::alert_path::AlertQuestion;
 use seawall::admin::client_error_path::ErrorQuestion;
 use seawall::admin::flag_path::FlagQuestion;
 use seawall::admin::order_path::OrderQuestion;
+use seawall::admin::relay_path::RelayQuestion;
 use seawall::admin::request::{BODY_BYTES_MAX, RequestStep, read};
 use seawall::admin::route::{AdminTask, wish};
 use seawall::job::admin::AdminQuestion;
@@ -70,6 +71,7 @@ fn check_task(method: Method, task: &AdminTask) {
         | AdminTask::Objectives(_)
         | AdminTask::Settings
         | AdminTask::Flags(FlagQuestion::All)
+        | AdminTask::Relay(RelayQuestion::Status | RelayQuestion::Dead { .. })
         | AdminTask::ClientErrors(ErrorQuestion::All | ErrorQuestion::One(_))
         | AdminTask::Alerts(AlertQuestion::All | AlertQuestion::One(_) | AlertQuestion::Silences)
         | AdminTask::Orders(OrderQuestion::Block(_) | OrderQuestion::List | OrderQuestion::Progress(_)) => {
@@ -78,6 +80,9 @@ fn check_task(method: Method, task: &AdminTask) {
         AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
         AdminTask::Alerts(AlertQuestion::Order(_)) | AdminTask::Flags(FlagQuestion::Switch(..)) => true,
         AdminTask::ClientErrors(ErrorQuestion::Forget(_) | ErrorQuestion::Mute(..)) => true,
+        AdminTask::Relay(RelayQuestion::Skip { .. } | RelayQuestion::Try(_) | RelayQuestion::Resume(_)) => {
+            true
+        }
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies

@@ -21,6 +21,10 @@ mod objectives;
 mod order;
 pub mod order_path;
 pub mod refusal;
+mod relay;
+pub mod relay_links;
+pub mod relay_path;
+mod relay_try;
 pub mod request;
 pub mod route;
 pub mod slo_path;
@@ -51,6 +55,7 @@ use crate::wire::response::{self, ResponseOptions};
 use console::Console;
 use exchange::Unheard;
 use refusal::AdminRefusal;
+use relay_links::RelayLinks;
 use request::ReceivedRequest;
 use route::{AdminTask, AdminView};
 use std::io;
@@ -103,6 +108,7 @@ pub struct Admin<C> {
     pub alert_requests: AlertRequests,
     /// To the thread that owns the counts of objectives.
     pub slo_requests: SloRequests,
+    pub relay: RelayLinks,
     pub head_limits: HeadLimits,
     /// From accepting to the end of the request.
     pub request_ms: u32,
@@ -182,7 +188,8 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Err(refusal) => refuse(out, method, &refusal),
             Ok(AdminTask::Show(AdminView::Metrics)) => {
                 let format = request.metrics;
-                tell(out, method, 200, format.content_type(), &self.metrics.text(&self.vitals, format));
+                let text = self.metrics.text(&self.vitals, (self.clock)().unix_ms, format);
+                tell(out, method, 200, format.content_type(), &text);
             }
             Ok(AdminTask::Show(shown)) => {
                 let (now, snapshot) = ((self.clock)(), self.outlook.snapshot());
@@ -220,6 +227,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             Ok(AdminTask::Flags(question)) => self.flags(out, method, question, peer),
             Ok(AdminTask::ClientErrors(question)) => self.client_errors(out, method, question, peer),
             Ok(AdminTask::Alerts(question)) => self.alerts(out, method, question, peer),
+            Ok(AdminTask::Relay(question)) => self.relay(out, method, question, peer),
             Ok(AdminTask::Progress) => self.progress(out, method),
             Ok(AdminTask::Drain) => {
                 if self.vitals.drain.begin(DrainCause::Operator, (self.clock)()) == Began::Now {

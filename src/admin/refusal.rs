@@ -98,6 +98,32 @@ impl AdminRefusal {
         AdminRefusal::new(404, "not_found", format!("no flag has this name; there are: {known}"))
     }
 
+    pub(super) fn unknown_route(known: &[&str]) -> AdminRefusal {
+        let message = match known {
+            [] => "there is no route: add [[relay]] to the configuration".to_owned(),
+            known => format!("no route has this name; there are: {}", known.join(", ")),
+        };
+        AdminRefusal::new(404, "not_found", message)
+    }
+
+    pub(super) fn unknown_relayed_channel() -> AdminRefusal {
+        let message =
+            "the relay knows no such channel: GET /relay lists the channels that have waited longest";
+        AdminRefusal::new(404, "not_found", message)
+    }
+
+    pub(super) fn relay_store_silent() -> AdminRefusal {
+        let message =
+            "the store did not answer within three seconds: see /health/dependencies/store, and ask again";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
+    pub(super) fn relay_skip_silent() -> AdminRefusal {
+        let message = "the store did not answer within three seconds, and may move the cursor all the same: \
+                       look at GET /relay before it is repeated";
+        AdminRefusal::new(503, "unavailable", message)
+    }
+
     pub(super) fn unknown_error() -> AdminRefusal {
         let message =
             "no group of errors has this name here: GET /client-errors lists them; they end with the process";

@@ -7,6 +7,7 @@ use super::flag_path::{FlagPath, FlagQuestion};
 use super::names;
 use super::order_path::{OrderPath, OrderQuestion};
 use super::refusal::AdminRefusal;
+use super::relay_path::{RelayPath, RelayQuestion};
 use super::slo_path::{ObjectivesQuestion, SloPath};
 use crate::cluster::rebalance_body::RebalanceWish;
 use crate::id::UserName;
@@ -46,6 +47,8 @@ pub enum AdminTask {
     Flags(FlagQuestion),
     /// Errors of clients, or an order about a group.
     ClientErrors(ErrorQuestion),
+    /// The relay, or an order to it.
+    Relay(RelayQuestion),
     /// The effective configuration.
     Settings,
 }
@@ -85,6 +88,7 @@ enum AdminPath<'a> {
     Alerts(AlertPath<'a>),
     Flags(FlagPath<'a>),
     ClientErrors(ErrorPath<'a>),
+    Relay(RelayPath<'a>),
 }
 
 /// Reads a request; `path` with its query.
@@ -135,6 +139,7 @@ pub fn wish(method: Method, path: &str, body: &[u8]) -> Result<AdminTask, AdminR
         }
         (AdminPath::Flags(path), method) => path.question(method, body).map(AdminTask::Flags),
         (AdminPath::ClientErrors(path), method) => path.question(method, body).map(AdminTask::ClientErrors),
+        (AdminPath::Relay(path), method) => path.question(method, query, body).map(AdminTask::Relay),
         (AdminPath::Alerts(path), method) => path.question(method, body).map(AdminTask::Alerts),
         (AdminPath::Orders(path), method) => path.question(method, body).map(AdminTask::Orders),
         (
@@ -193,6 +198,9 @@ impl AdminPath<'_> {
         }
         if let Some(path) = ErrorPath::of(path) {
             return Some(AdminPath::ClientErrors(path));
+        }
+        if let Some(path) = RelayPath::of(path) {
+            return Some(AdminPath::Relay(path));
         }
         if let Some((channel, rest)) = path.strip_prefix("/channels/").and_then(|rest| rest.split_once('/')) {
             let after = rest.strip_prefix("presence/");
@@ -270,6 +278,11 @@ pub(super) mod tests {
         ("/client-errors", "GET, HEAD"),
         ("/client-errors/9f2c41d0", "GET, HEAD, DELETE"),
         ("/client-errors/9f2c41d0/mute", "PUT"),
+        ("/relay", "GET, HEAD"),
+        ("/relay/dead", "GET, HEAD"),
+        ("/relay/skip", "POST"),
+        ("/relay/routes/assistant/try", "POST"),
+        ("/relay/routes/assistant/resume", "POST"),
     ];
 
     fn refused(method: Method, path: &str, body: &str) -> AdminRefusal {

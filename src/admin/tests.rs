@@ -41,6 +41,12 @@ fn started(vitals: Vitals) -> SocketAddr {
         orders: OrderBoard::alone(Arc::from([])).0,
         alert_requests: crate::job::alerts::links(Default::default()).requests,
         slo_requests: crate::job::slo::questions().0,
+        relay: RelayLinks {
+            routes: Arc::default(),
+            store: crate::job::relay::RelayQueue::new().0,
+            producers: Arc::default(),
+            source: None,
+        },
         head_limits: HeadLimits::from(&Limits::default()),
         request_ms: 5_000,
         console: Console::new(PageRules::default()),

@@ -12,10 +12,8 @@ mod orders;
 mod reading;
 mod sender;
 mod shared;
-mod test_call;
 
 pub use self::shared::{BackendEvidence, RelayParts};
-pub use self::test_call::{TestCall, TestReport};
 
 use self::clock::{ClockOrder, RelayClock};
 use self::shared::RelayShared;

@@ -229,7 +229,7 @@ impl Engine {
             }
             Route::Metrics => {
                 let format = MetricsFormat::accepted(head.values("accept"));
-                let text = self.setup.metrics.text(&self.setup.vitals, format);
+                let text = self.setup.metrics.text(&self.setup.vitals, self.now.unix_ms, format);
                 self.write(id, |out| {
                     response::answer(out, 200, format.content_type(), text.as_bytes(), &options);
                 });

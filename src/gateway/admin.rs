@@ -10,6 +10,7 @@ use super::token;
 use crate::admin::Admin;
 use crate::admin::console::Console;
 use crate::admin::console::rules::PageRules;
+use crate::admin::relay_links::RelayLinks;
 use crate::clock::Now;
 use crate::job::admin::AdminRequests;
 use crate::job::delivery::Monitor;
@@ -17,6 +18,7 @@ use crate::job::directory::UserDirectory;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceQueue;
 use crate::job::registry::ClusterBoard;
+use crate::job::relay::{RelayQueue, Routes};
 use crate::job::{Mailbox, Outlook};
 use crate::metrics::scrape::Metrics;
 use crate::metrics::vitals::Vitals;
@@ -58,6 +60,8 @@ pub(super) struct AdminShared {
     pub(super) cluster: Arc<ClusterBoard>,
     pub(super) users: UserDirectory,
     pub(super) orders: Arc<OrderBoard>,
+    /// The routes of the relay, and its queue to the store.
+    pub(super) relay: (Arc<Routes>, RelayQueue),
 }
 
 /// The place where an operator finds the token.
@@ -177,6 +181,7 @@ impl PreparedAdmin {
             cluster,
             users,
             orders,
+            relay,
         } = shared;
         let admin = Admin {
             token,
@@ -195,6 +200,12 @@ impl PreparedAdmin {
             orders,
             alert_requests: threads.alerts,
             slo_requests: threads.slo_requests,
+            relay: RelayLinks {
+                routes: relay.0,
+                store: relay.1,
+                producers: threads.producers,
+                source: config.server.source_address,
+            },
             head_limits: HeadLimits::from(&config.limits),
             request_ms: config.limits.head_ms,
             console: Console::new(PageRules::new(address, &config.admin.hosts, config.admin.url.as_deref())),

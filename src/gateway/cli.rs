@@ -21,6 +21,7 @@ use super::order_command::OrderTask;
 use super::output;
 use super::presence_command;
 use super::rebalance_command::RebalanceArguments;
+use super::relay_command::RelayCommand;
 use super::slo_command::{self, SloCommand};
 use super::token_command::TokenArguments;
 use super::{serve, store_command};
@@ -58,6 +59,8 @@ Examples:
   seawall backup --keep 14                 copy the store while the gateway runs, and keep the newest 14 copies
   curl -H \"Authorization: Bearer $(cat data/admin.token)\" http://127.0.0.1:8081/health/dependencies
                                            query a running gateway as an operator
+  seawall relay status                     print what waits for each backend, and since when
+  seawall relay try --route assistant      send a signed test to a backend, and print the response
   seawall slo                              print how well a running gateway keeps its objectives
   seawall slo report --week 2026-W48       print the report of a week
   seawall alert                            print incidents, silences and channels of a running gateway
@@ -201,6 +204,13 @@ enum CliCommand {
         #[command(flatten)]
         which: Which,
     },
+    /// Print what waits for the backends of the running gateway, or give an order about it: give up, try, resume
+    Relay {
+        #[command(subcommand)]
+        command: RelayCommand,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Print the version, commit, protocol and target
     Version,
     /// Print completions for a shell
@@ -308,6 +318,9 @@ pub fn main() -> ExitCode {
             (UserTask::Show(name), which) => showing(settings, &which, name),
             (UserTask::Order(task), which) => ordering(settings, &which, &task),
         },
+        Some(CliCommand::Relay { command, which }) => {
+            operating(settings, &which, |config, running| command.run(&config, running))
+        }
         Some(CliCommand::Order { number, which }) => {
             ordering(settings, &which, &OrderTask::Progress { order: number })
         }

@@ -32,6 +32,8 @@ mod presence;
 mod presence_command;
 mod rebalance_command;
 mod registry;
+mod relay;
+mod relay_command;
 mod reload;
 mod remote;
 mod running;

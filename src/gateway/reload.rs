@@ -16,8 +16,9 @@ use super::config::show::settings;
 use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
-use super::{alerts, api, auth, presence, tls, watch};
-use crate::api::{ApiPolicy, RunningApi};
+use super::threads::ReloadLinks;
+use super::{alerts, api, auth, presence, relay, tls, watch};
+use crate::api::ApiPolicy;
 use crate::auth::trust::TrustEdition;
 use crate::flag::Flags;
 use crate::health::board::DependencyId;
@@ -25,16 +26,14 @@ use crate::health::finding::Evidence;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
-use crate::job::alerts::AlertPlan;
+use crate::job::relay::Routes;
 use crate::job::wake::wake;
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
 use crate::metrics::reload::ReloadOutcome;
-use crate::presence::RunningPresence;
 use crate::reactor::Setups;
 use crate::session::Policy;
 use crate::watch::{Reviser, Revision, Unrevised};
-use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 use signal_hook::iterator::Signals;
 use std::io;
@@ -64,15 +63,12 @@ pub(super) struct Reloader {
     pub(super) evidence: Sender<(DependencyId, Evidence)>,
     /// The state that probes share with workers.
     pub(super) shared: watch::ProbeShares,
-    /// Changes the auth worker.
-    pub(super) renewals: Sender<AuthRenewal>,
-    pub(super) api: Option<RunningApi>,
-    pub(super) presence: RunningPresence,
-    /// Read by the thread `slo`.
-    pub(super) alerts: Arc<ArcSwap<AlertPlan>>,
+    pub(super) threads: ReloadLinks,
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
+    /// Of the relay.
+    pub(super) routes: Arc<Routes>,
 }
 
 /// The flags of a configuration.
@@ -265,18 +261,19 @@ impl Reloader {
         let (per_user, per_address, rate) = auth::bounds(config);
         renewals.push(AuthRenewal::Bounds(per_user, per_address, rate));
         for renewal in renewals {
-            let sent = self.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
+            let sent = self.threads.renewals.send_timeout(renewal, HAND_OUT_TIMEOUT);
             sent.map_err(|_| Halt::Within("the auth worker does not take it"))?;
         }
-        if let Some(running) = &self.api {
+        if let Some(running) = &self.threads.api {
             running.revise(api);
         }
-        self.presence.revise(presence::rules(config));
+        self.threads.presence.revise(presence::rules(config));
         let plan = alerts::plan(config);
-        if **self.alerts.load() != plan {
-            self.alerts.store(Arc::new(plan));
+        if **self.threads.alerts.load() != plan {
+            self.threads.alerts.store(Arc::new(plan));
         }
         let setup = self.setups.load();
+        relay::revise(config, &self.routes, &setup.engine.metrics.relay);
         setup.engine.vitals.flags.revise(&flags(config));
         setup.engine.vitals.settings.publish(settings(config));
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);

@@ -12,6 +12,7 @@ use super::config::show::settings;
 use super::config::sources::ConfigSources;
 use super::greeting::{Greeting, OtherListeners};
 use super::registry::{PreparedRegistry, PreparedThread};
+use super::relay::PreparedRelay;
 use super::reload::{self, Handover, Reloader};
 use super::setup::{Fixed, port, setup};
 use super::systemd::Notifier;
@@ -90,6 +91,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         metrics(reactors, &instance, metric_sources(&watched, bus.as_ref(), &registry, &api), clock);
     let (vitals, evidence) = (vitals(&config, &bounds, reactors, clock), watched.evidence());
     let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
+    let relay = PreparedRelay::new(&config, &metrics.relay);
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
     let setups = first_setups(&config, &fixed, trust.as_ref(), &instance)?;
     // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
@@ -112,6 +114,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let shared = AdminShared {
         requests,
         threads: threads.for_operators(),
+        relay: relay.for_operators(),
         outlook: Arc::clone(&outlook),
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -136,12 +139,10 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         reviser,
         evidence,
         shared: probe_shares,
-        renewals: threads.renewals(),
-        api: threads.api(),
-        presence: threads.presence(),
-        alerts: threads.alert_plan(),
+        threads: threads.for_reloads(),
         instance,
         notifier: notifier.clone(),
+        routes: relay.routes,
     };
     reloader.start(hangups).map_err(cannot_start)?;
     notifier.ready();

@@ -18,6 +18,7 @@ use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
 use crate::job::client_errors::ReportJob;
 use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
+use crate::job::mailbox::ThreadMailboxes;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
 use crate::job::segments::SegmentQueue;
@@ -114,6 +115,18 @@ pub(super) struct OperatorLinks {
     pub(super) wake_main: Arc<dyn Fn() + Send + Sync>,
     pub(super) alerts: AlertRequests,
     pub(super) slo_requests: SloRequests,
+    /// Producers of streams.
+    pub(super) producers: Arc<ThreadMailboxes>,
+}
+
+/// The ways of reloads to threads.
+pub(super) struct ReloadLinks {
+    /// Changes the auth worker.
+    pub(super) renewals: Sender<AuthRenewal>,
+    pub(super) api: Option<RunningApi>,
+    pub(super) presence: RunningPresence,
+    /// Read by the thread `slo`.
+    pub(super) alerts: Arc<ArcSwap<AlertPlan>>,
 }
 
 impl Threads {
@@ -197,33 +210,24 @@ impl Threads {
         Ok(Threads { notices, waker, alerts: (requests, plan), slo_requests, reminder, workers })
     }
 
-    /// The running server API, for reloads.
-    pub(super) fn api(&self) -> Option<RunningApi> {
-        self.workers.api.api.clone()
-    }
-
-    /// The running rosters, for reloads.
-    pub(super) fn presence(&self) -> RunningPresence {
-        self.workers.presence.clone()
-    }
-
     /// The ways of the admin listener.
     pub(super) fn for_operators(&self) -> OperatorLinks {
         OperatorLinks {
             wake_main: Arc::clone(&self.waker),
             alerts: self.alerts.0.clone(),
             slo_requests: self.slo_requests.clone(),
+            producers: Arc::clone(&self.workers.api.producers),
         }
     }
 
-    /// The settings of alerts, for reloads.
-    pub(super) fn alert_plan(&self) -> Arc<ArcSwap<AlertPlan>> {
-        Arc::clone(&self.alerts.1)
-    }
-
-    /// Sends changes of the configuration to the auth worker.
-    pub(super) fn renewals(&self) -> Sender<AuthRenewal> {
-        self.workers.auth.renewals()
+    /// The ways of reloads.
+    pub(super) fn for_reloads(&self) -> ReloadLinks {
+        ReloadLinks {
+            renewals: self.workers.auth.renewals(),
+            api: self.workers.api.api.clone(),
+            presence: self.workers.presence.clone(),
+            alerts: Arc::clone(&self.alerts.1),
+        }
     }
 
     /// Waits for the end of the process and leads it. Another thread joins the workers, so that the main one can observe the

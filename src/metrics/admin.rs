@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The actions that are counted separately, in the order of [`AdminCounters::actions`].
-pub const ACTIONS: [&str; 11] = [
+pub const ACTIONS: [&str; 12] = [
     "probe",
     "force",
     "release",
@@ -15,6 +15,7 @@ pub const ACTIONS: [&str; 11] = [
     "exclusion",
     "flag",
     "client-error",
+    "relay",
 ];
 
 /// Totals since the start.

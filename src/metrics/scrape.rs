@@ -13,6 +13,7 @@ mod latency;
 mod orders;
 mod presence;
 mod registry;
+mod relay;
 mod reload;
 mod sheet;
 mod slo;
@@ -36,6 +37,7 @@ use super::cluster::ClusterCounters;
 use super::presence::PresenceCounters;
 use super::reactor::{CLOSE_CODES, ReactorCounters};
 use super::registry::RegistryCounters;
+use super::relay::RelayMeters;
 use super::reload::ReloadCounters;
 use super::slo::{SloBoard, SloCells};
 use super::store::StoreCounters;
@@ -71,6 +73,7 @@ pub struct Metrics {
     pub reloads: Arc<ReloadCounters>,
     pub presence: Arc<PresenceCounters>,
     pub registry: Arc<RegistryCounters>,
+    pub relay: Arc<RelayMeters>,
     pub orders: Arc<OrderCounters>,
     pub slo: Arc<SloBoard>,
     /// The parts of objectives that the canary counts.
@@ -114,6 +117,7 @@ impl Metrics {
             reloads: Arc::default(),
             presence: Arc::default(),
             registry: Arc::default(),
+            relay: Arc::default(),
             orders: Arc::default(),
             slo: Arc::default(),
             canary: Arc::default(),
@@ -201,7 +205,8 @@ impl Metrics {
         }
     }
 
-    pub fn text(&self, vitals: &Arc<Vitals>, format: MetricsFormat) -> String {
+    /// The text of all metrics at a time, in Unix milliseconds.
+    pub fn text(&self, vitals: &Arc<Vitals>, now_ms: u64, format: MetricsFormat) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ProcessScrape(Arc::clone(vitals))));
         registry.sub_registry_with_prefix("seawall").register_collector(Box::new(Scrape {
@@ -215,6 +220,7 @@ impl Metrics {
             reloads: Arc::clone(&self.reloads),
             presence: Arc::clone(&self.presence),
             registry: Arc::clone(&self.registry),
+            relay: Arc::clone(&self.relay),
             orders: Arc::clone(&self.orders),
             slo: ScrapedObjectives { report: self.slo.report(), canary: Arc::clone(&self.canary) },
             alerts: Arc::clone(&self.alerts),
@@ -226,6 +232,7 @@ impl Metrics {
             vitals: Arc::clone(vitals),
             log_dropped: (self.log_dropped)(),
             instance: Arc::clone(&self.instance),
+            now_ms,
         }));
         let mut text = String::with_capacity(16 << 10);
         // Writing to a String fails only if a metric's own encoding does; ours cannot.
@@ -311,6 +318,7 @@ impl Collector for Scrape {
         client_errors::encode(&self.client_errors, &mut sheet)?;
         self.store(&mut sheet)?;
         streams::encode(&self.streams, &mut sheet)?;
+        relay::encode(&self.relay, self.now_ms, &mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;

@@ -12,15 +12,13 @@ import { basename, resolve } from 'node:path';
 
 /** The most tests that run again: if more are late, it is not the machine. */
 const AGAIN_MAX = 3;
-/** The most characters of a message that are printed again. */
-const MESSAGE_MAX = 160;
 /** The messages of `until`, and of Playwright. */
 const LATE = /^not within \d+ ms: |^\S+: Timeout \d+ms exceeded/;
 
 /** Returns the message of a failed test if its deadline passed, and nothing else is wrong. */
 function lateness({ name, file, details: { error } }) {
   const cause = error?.cause ?? error;
-  // A failure outside of the tests has the name of the file.
+  // What a file does outside of its tests has the name of the file.
   if (error?.failureType !== 'testCodeFailure' || resolve(name) === file) return undefined;
   const [message] = String(cause?.message ?? cause).split('\n');
   return LATE.test(message) ? message : undefined;
@@ -54,7 +52,7 @@ async function runAll(files, concurrency) {
     console.log(`\n${name}: once more, alone`);
     const again = await tests({ files: [file], concurrency: 1, testNamePatterns: [new RegExp(`^${escaped(name)}$`)] });
     if (again.failed.length > 0 || again.passed === 0 || again.open > 0) return false;
-    lines.push(`late once: ${name} (${basename(file)}: ${message.slice(0, MESSAGE_MAX)})`);
+    lines.push(`late once: ${name} (${basename(file)}: ${message})`);
   }
   console.log(`\n${lines.join('\n')}`);
   return true;

@@ -13,6 +13,7 @@ use crate::metrics::cluster::ClusterCounters;
 use crate::metrics::presence::PresenceCounters;
 use crate::metrics::reactor::ReactorCounters;
 use crate::metrics::registry::RegistryCounters;
+use crate::metrics::relay::RelayMeters;
 use crate::metrics::reload::ReloadCounters;
 use crate::metrics::slo::SloCells;
 use crate::metrics::store::StoreCounters;
@@ -37,6 +38,7 @@ pub(super) struct Scrape {
     pub(super) reloads: Arc<ReloadCounters>,
     pub(super) presence: Arc<PresenceCounters>,
     pub(super) registry: Arc<RegistryCounters>,
+    pub(super) relay: Arc<RelayMeters>,
     pub(super) orders: Arc<OrderCounters>,
     pub(super) slo: ScrapedObjectives,
     pub(super) alerts: Arc<AlertBoard>,
@@ -48,6 +50,8 @@ pub(super) struct Scrape {
     pub(super) vitals: Arc<Vitals>,
     pub(super) log_dropped: u64,
     pub(super) instance: Arc<str>,
+    /// In Unix milliseconds.
+    pub(super) now_ms: u64,
 }
 
 /// The state of the objectives, and what the canary counted for them.

@@ -14,6 +14,7 @@ import { Flags } from './pages/flags.tsx';
 import { Login, Logo } from './pages/login.tsx';
 import { LookUp } from './pages/lookup.tsx';
 import { Overview } from './pages/overview.tsx';
+import { Relay } from './pages/relay.tsx';
 import { Settings } from './pages/settings.tsx';
 import { Slos } from './pages/slos.tsx';
 import { State } from './parts.tsx';
@@ -22,7 +23,7 @@ import type { LiveAnswer } from './types.ts';
 
 const VIEWS = {
   overview: ['Overview', Overview], slos: ['SLOs', Slos], dependencies: ['Dependencies', Dependencies], clients: ['Clients', Clients],
-  errors: ['Client errors', Errors], lookup: ['Look up', LookUp], alerts: ['Alerts', Alerts], flags: ['Flags', Flags], drain: ['Drain', DrainPage],
+  errors: ['Client errors', Errors], lookup: ['Look up', LookUp], alerts: ['Alerts', Alerts], relay: ['Relay', Relay], flags: ['Flags', Flags], drain: ['Drain', DrainPage],
   settings: ['Settings', Settings],
 } as const;
 

@@ -2,7 +2,7 @@
 
 export interface Route { page: string; options: URLSearchParams }
 
-export const PAGES = ['overview', 'slos', 'dependencies', 'clients', 'errors', 'lookup', 'alerts', 'flags', 'drain', 'settings'] as const;
+export const PAGES = ['overview', 'slos', 'dependencies', 'clients', 'errors', 'lookup', 'alerts', 'relay', 'flags', 'drain', 'settings'] as const;
 export const SPANS = { '10m': [2, 300, '10 min'], '3h': [30, 360, '3 h'], '2d': [480, 360, '2 d'], '31d': [8_100, 330, '31 d'] } as const;
 export type Span = keyof typeof SPANS;
 

@@ -56,4 +56,14 @@ export interface ErrorSample { message: string; stack: string; component: string
 export interface WholeErrorGroup extends ErrorGroup { first: ErrorSample; newest: ErrorSample }
 export interface ErrorReport { groups: ErrorGroup[]; groups_max: number; dropped: { client: number; new_groups: number } }
 export interface Flag { name: string; rollout: number; users: string[]; clients: string[]; off: boolean }
+export interface RelayRoute {
+  route: string; dependency: string | null; concurrency: number; waiting: number; oldest_ms: number | null; attempts: number; claims: number; dead: number;
+  in_flight: number; paused: boolean; requests: Record<string, number>;
+}
+export interface RelayReport {
+  now_ms: number; routes: RelayRoute[]; unrouted: number; complete: boolean;
+  stuck: { channel: string; cursor: number; head: number; attempts: number; oldest_ms: number | null }[];
+}
+export interface DeadLetter { number: number; route: string; channel: string; offset: number; through: number; cause: string; status: number | null; time_ms: number }
+export interface RelayTry { route: string; outcome: string; took_ms: number; status?: number; error?: string; body?: string; cut?: boolean }
 export interface Setting { section: string; key: string; value: string | null; origin: string; applies: string }

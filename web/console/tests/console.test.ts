@@ -9,10 +9,11 @@ import { downtime } from '../src/pages/dependencies.tsx';
 import { phases } from '../src/pages/drain.tsx';
 import { users, worst } from '../src/pages/errors.tsx';
 import { guess } from '../src/pages/lookup.tsx';
+import { outcomes, routeState, tried } from '../src/pages/relay.tsx';
 import { matching } from '../src/pages/settings.tsx';
 import { ceiling, nearest, path } from '../src/plot.tsx';
 import { link, readRoute, spanOf } from '../src/route.ts';
-import type { Drain, LiveAnswer } from '../src/types.ts';
+import type { Drain, LiveAnswer, RelayRoute } from '../src/types.ts';
 
 test('numbers have at most three significant digits, and a missing one is a dash', () => {
   assert.deepEqual([0, 0.254, 9.995, 15.46, 999, 1_597.129, 15_460, 1_000_000, -12.3, null, Number.NaN].map(short),
@@ -119,4 +120,15 @@ test('settings are found by all words, and without any by their origin', () => {
   const all = [setting('limits', 'connections', '7', 'seawall.toml:2'), setting('limits', 'channels', '9', 'default'), setting('admin', 'url', null, 'default')];
   const found = (text: string) => matching(all, text).map(({ key }) => key);
   assert.deepEqual([found(' '), found('LIMITS'), found('limits 9'), found('admin.url'), found('none of them')], [['connections'], ['connections', 'channels'], ['channels'], ['url'], []]);
+});
+
+test('a route that waits or pauses says so in a word', () => {
+  const route = { paused: false, oldest_ms: null } as RelayRoute;
+  assert.deepEqual(routeState(route, 100_000), ['ok', 'sends']);
+  assert.deepEqual(routeState({ ...route, oldest_ms: 40_000 }, 100_000), ['ok', 'sends'], 'a minute is no delay');
+  assert.deepEqual(routeState({ ...route, oldest_ms: 39_999 }, 100_000), ['degraded', 'behind']);
+  assert.deepEqual(routeState({ ...route, paused: true, oldest_ms: 1 }, 100_000), ['down', 'paused by 410']);
+  assert.deepEqual([outcomes({ taken: 1_204, failed: 0, gone: 1 }), outcomes({})], ['taken 1,204, gone 1', '–']);
+  assert.equal(tried({ route: 'a', outcome: 'refused', took_ms: 12, status: 422 }), '422 in 12 ms: refused');
+  assert.equal(tried({ route: 'a', outcome: 'later', took_ms: 3, error: 'connection refused' }), 'no response in 3 ms: connection refused');
 });

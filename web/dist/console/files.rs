@@ -1,11 +1,11 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-8290fc7126.js",
+        path: "/console/assets/console-2f68c5bfa5.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"8290fc7126196b9dbeadcd455ea8d6cf\"", bytes: include_bytes!("assets/console-8290fc7126.js") },
-        gzip: Some(FileForm { etag: "\"7800f6a06fb48091c98836cf55c099f8\"", bytes: include_bytes!("assets/console-8290fc7126.js.gz") }),
+        plain: FileForm { etag: "\"2f68c5bfa50608ebb96c8b50d76c47d1\"", bytes: include_bytes!("assets/console-2f68c5bfa5.js") },
+        gzip: Some(FileForm { etag: "\"a3518f0d62fd77968a2a07b50938b241\"", bytes: include_bytes!("assets/console-2f68c5bfa5.js.gz") }),
     },
     File {
         path: "/console/assets/console-b1c23fdcc5.css",
@@ -25,7 +25,7 @@
         path: "/console/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"5ddcf8886b1c35f06528ba65d01ef3c3\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"adf5e80b79e903dbdbfbcca43dc59f04\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
 ]

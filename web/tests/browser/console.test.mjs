@@ -14,7 +14,7 @@ import { Peer } from './support/peer.mjs';
 import { until } from './support/until.mjs';
 
 const axe = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-const PAGES = { overview: 'Overview', slos: 'SLOs', dependencies: 'Dependencies', clients: 'Clients', errors: 'Client errors', 'errors?name=9f2c41d0': 'Client errors', 'lookup?kind=user&name=ann': 'Look up', alerts: 'Alerts', flags: 'Flags', drain: 'Drain', settings: 'Settings' };
+const PAGES = { overview: 'Overview', slos: 'SLOs', dependencies: 'Dependencies', clients: 'Clients', errors: 'Client errors', 'errors?name=9f2c41d0': 'Client errors', 'lookup?kind=user&name=ann': 'Look up', alerts: 'Alerts', relay: 'Relay', flags: 'Flags', drain: 'Drain', settings: 'Settings' };
 
 before(open);
 after(close);

@@ -148,6 +148,21 @@ const ANSWERS = {
       { name: 'seawall.move', rollout: 100, users: [], clients: [], off: false },
     ],
   }),
+  '/relay': (state, now) => ({
+    now_ms: now, unrouted: state === 'down' ? 2 : 0, complete: true,
+    routes: state === 'empty' ? [] : [
+      { route: 'assistant', dependency: 'assistant', concurrency: 32, waiting: state === 'down' ? 1_204 : 1, oldest_ms: now - (state === 'down' ? 754_000 : 900), attempts: 7, claims: 4, dead: 3, in_flight: 4, paused: state === 'down', requests: { taken: 120_403, asked: 2, failed: 71, unreached: 9, refused: 3, gone: 1 } },
+      { route: 'a-route-with-a-name-of-thirty-two', dependency: 'log', concurrency: 8, waiting: 0, oldest_ms: null, attempts: 0, claims: 0, dead: 0, in_flight: 0, paused: false, requests: {} },
+    ],
+    stuck: state === 'down' ? [{ channel: 'thread.0190a5c2-7d4e-7b1a-9f7e-2c1d0e9b8a76-with-a-long-name-without-a-blank', cursor: 57, head: 9_007, attempts: 71, oldest_ms: now - 754_000 }] : [],
+  }),
+  '/relay/dead': (state, now) => ({
+    dead: state === 'empty' ? [] : [
+      { number: 8, route: 'assistant', channel: 'thread.7', offset: 58, through: 58, cause: 'refused', status: 422, time_ms: now - 86_400_000 },
+      { number: 9, route: 'assistant', channel: 'thread.0190a5c2-7d4e-7b1a-9f7e-2c1d0e9b8a76-with-a-long-name-without-a-blank', offset: 1, through: 4_711, cause: 'not_delivered', status: null, time_ms: now - 60_000 },
+    ],
+    next: null,
+  }),
   '/settings': (state) => ({
     file: '/etc/seawall/seawall.toml',
     settings: [

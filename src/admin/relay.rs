@@ -1,0 +1,243 @@
+//! The relay for operators: its state, its dead letters, and orders to it.
+
+use super::refusal::AdminRefusal;
+use super::relay_path::RelayQuestion;
+use super::{Admin, refuse, relay_try, tell};
+use crate::clock::Now;
+use crate::id::{ChannelName, Offset};
+use crate::job::relay::{
+    DeadLetter, RelayAnswer, RelayStatus, RelayWork, RouteStatus, Skipped, StuckChannel,
+};
+use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
+use crate::metrics::relay::{RelayMeters, RouteMeter};
+use crate::relay::route::{RelayRoute, RouteTable};
+use crate::wire::request::Method;
+use crate::wire::stream::{EndCause, StreamId};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The wait for the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Dead letters of one answer.
+const DEAD_PAGE: u32 = 100;
+
+impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
+    pub(super) fn relay(&self, out: &mut Vec<u8>, method: Method, question: RelayQuestion, peer: SocketAddr) {
+        let answer = match question {
+            RelayQuestion::Status => self.relay_status(),
+            RelayQuestion::Dead { route, after } => self.dead_letters(route.as_deref(), after),
+            RelayQuestion::Skip { channel, to } => self.skip(channel, to, peer),
+            RelayQuestion::Try(name) => self.try_route(&name, peer),
+            RelayQuestion::Resume(name) => self.resume(&name, peer),
+        };
+        match answer {
+            Ok(body) => tell(out, method, 200, "application/json", &format!("{body}\n")),
+            Err(refusal) => refuse(out, method, &refusal),
+        }
+    }
+
+    fn relay_status(&self) -> Result<Value, AdminRefusal> {
+        let table = self.relay.routes.current();
+        let status = match table.is_empty() {
+            true => RelayStatus { is_complete: true, ..RelayStatus::default() },
+            false => match self.relay.store.call(RelayWork::Status, STORE_TIMEOUT) {
+                RelayAnswer::Status(status) => status,
+                _ => return Err(AdminRefusal::relay_store_silent()),
+            },
+        };
+        Ok(status_body(&table, &status, &self.metrics.relay, (self.clock)().unix_ms))
+    }
+
+    fn dead_letters(&self, route: Option<&str>, after: u64) -> Result<Value, AdminRefusal> {
+        let route = route.map(|name| self.route(name)).transpose()?.map(|route| route.name);
+        match self.relay.store.call(RelayWork::Dead { route, after, limit: DEAD_PAGE }, STORE_TIMEOUT) {
+            RelayAnswer::Dead(letters) => {
+                let next =
+                    (letters.len() >= DEAD_PAGE as usize).then(|| letters.last().map(|last| last.number));
+                Ok(json!({"dead": letters.iter().map(letter).collect::<Vec<_>>(), "next": next.flatten()}))
+            }
+            _ => Err(AdminRefusal::relay_store_silent()),
+        }
+    }
+
+    fn skip(&self, channel: ChannelName, to: Offset, peer: SocketAddr) -> Result<Value, AdminRefusal> {
+        let work = RelayWork::Skip { channel: channel.clone(), to };
+        let RelayAnswer::Skip(skipped) = self.relay.store.call(work, STORE_TIMEOUT) else {
+            return Err(AdminRefusal::relay_skip_silent());
+        };
+        let Skipped { cursor: Some(cursor), dead, answers } = skipped else {
+            return Err(AdminRefusal::unknown_relayed_channel());
+        };
+        self.metrics.admin.count_action("relay");
+        self.end_answers(&channel, &answers);
+        let (cursor, answers) = (cursor.0, answers.len());
+        tracing::warn!(target: "audit", %peer, %channel, cursor, dead, answers, "relay channel skipped");
+        Ok(json!({"channel": channel.as_str(), "cursor": cursor, "dead": dead, "answers": answers}))
+    }
+
+    /// Ends the open answers to questions that were skipped. One that is not ended here, because the queue of the streams is full,
+    /// ends by its deadline.
+    fn end_answers(&self, channel: &ChannelName, answers: &[Offset]) {
+        let producer = self.relay.producers.open();
+        let table = self.relay.routes.current();
+        let Some(route) = table.of(channel) else { return };
+        for offset in answers {
+            let work = StreamWork::Job(StreamJob {
+                producer: producer.id(),
+                ticket: None,
+                id: StreamId { channel: channel.clone(), offset: *offset },
+                user: route.user.clone(),
+                order: StreamOrder::Fail { cause: EndCause::NotDelivered },
+            });
+            if producer.try_send(work).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn try_route(&self, name: &str, peer: SocketAddr) -> Result<Value, AdminRefusal> {
+        let route = self.route(name)?;
+        self.metrics.admin.count_action("relay");
+        tracing::info!(target: "audit", %peer, route = name, "relay route tried");
+        Ok(relay_try::send(&route, self.relay.source, &self.clock))
+    }
+
+    fn resume(&self, name: &str, peer: SocketAddr) -> Result<Value, AdminRefusal> {
+        let route = self.route(name)?;
+        let meter = self.metrics.relay.of(name);
+        let was_paused = meter.is_some_and(|meter| meter.is_paused.swap(false, Ordering::Relaxed));
+        self.metrics.admin.count_action("relay");
+        tracing::info!(target: "audit", %peer, route = name, was_paused, "relay route resumed");
+        Ok(json!({"route": &*route.name, "was_paused": was_paused}))
+    }
+
+    fn route(&self, name: &str) -> Result<RelayRoute, AdminRefusal> {
+        let table = self.relay.routes.current();
+        table.named(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = table.iter().map(|route| &*route.name).collect();
+            AdminRefusal::unknown_route(&known)
+        })
+    }
+}
+
+fn status_body(table: &RouteTable, status: &RelayStatus, meters: &RelayMeters, now_ms: u64) -> Value {
+    let route = |route: &RelayRoute| {
+        let stored = status.routes.iter().find(|each| each.route == route.name);
+        route_body(route, stored, meters.of(&route.name).as_deref())
+    };
+    let stuck = |each: &StuckChannel| {
+        json!({"channel": each.channel.as_str(), "cursor": each.cursor.0, "head": each.head.0, "attempts": each.attempts,
+               "oldest_ms": each.oldest_ms})
+    };
+    json!({
+        "now_ms": now_ms,
+        "routes": table.iter().map(route).collect::<Vec<_>>(),
+        "unrouted": status.unrouted,
+        "stuck": status.stuck.iter().map(stuck).collect::<Vec<_>>(),
+        "complete": status.is_complete,
+    })
+}
+
+/// A route: in the store for all instances, and its requests at this one.
+fn route_body(route: &RelayRoute, stored: Option<&RouteStatus>, meter: Option<&RouteMeter>) -> Value {
+    let requests = meter.map(|meter| meter.requests().collect::<BTreeMap<_, _>>()).unwrap_or_default();
+    json!({
+        "route": &*route.name,
+        "dependency": route.dependency.as_deref(),
+        "concurrency": route.concurrency,
+        "waiting": stored.map_or(0, |each| each.waiting),
+        "oldest_ms": stored.and_then(|each| each.oldest_ms),
+        "attempts": stored.map_or(0, |each| each.attempts),
+        "claims": stored.map_or(0, |each| each.claims),
+        "dead": stored.map_or(0, |each| each.dead),
+        "in_flight": meter.map_or(0, |meter| meter.inflight.load(Ordering::Relaxed)),
+        "paused": meter.is_some_and(RouteMeter::is_paused),
+        "requests": requests,
+    })
+}
+
+fn letter(letter: &DeadLetter) -> Value {
+    json!({
+        "number": letter.number,
+        "route": &*letter.route,
+        "channel": letter.channel.as_str(),
+        "offset": letter.offset.0,
+        "through": letter.through.0,
+        "cause": letter.cause.word(),
+        "status": letter.status,
+        "time_ms": letter.time_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::relay::DeadCause;
+    use crate::metrics::relay::RequestOutcome;
+    use crate::relay::route::tests::route;
+    use std::sync::Arc;
+
+    #[test]
+    fn status_joins_what_the_store_and_the_relay_know() {
+        let table = RouteTable::new(vec![route("assistant", "thread.*"), route("other", "room.*")]);
+        let name: Arc<str> = "assistant".into();
+        let stored = RouteStatus {
+            route: Arc::clone(&name),
+            waiting: 2,
+            oldest_ms: Some(5_000),
+            attempts: 7,
+            claims: 1,
+            dead: 3,
+        };
+        let channel = ChannelName::parse("thread.7").expect("a name");
+        let stuck = StuckChannel {
+            channel,
+            cursor: Offset(57),
+            head: Offset(59),
+            attempts: 7,
+            oldest_ms: Some(5_000),
+        };
+        let status = RelayStatus { routes: vec![stored], unrouted: 1, stuck: vec![stuck], is_complete: true };
+        let meters = RelayMeters::default();
+        meters.renew(table.iter().map(|route| &route.name));
+        let meter = meters.of("assistant").expect("a route");
+        meter.is_paused.store(true, Ordering::Relaxed);
+        meter.inflight.store(4, Ordering::Relaxed);
+        meter.count(RequestOutcome::Gone);
+        let body = status_body(&table, &status, &meters, 9_000);
+        let first = &body["routes"][0];
+        assert_eq!(
+            (&first["waiting"], &first["dead"], &first["in_flight"]),
+            (&json!(2), &json!(3), &json!(4))
+        );
+        assert_eq!((&first["paused"], &first["requests"]["gone"]), (&json!(true), &json!(1)));
+        let other = &body["routes"][1];
+        assert_eq!(
+            (&other["waiting"], &other["oldest_ms"], &other["paused"]),
+            (&json!(0), &Value::Null, &json!(false))
+        );
+        assert_eq!((&body["unrouted"], &body["stuck"][0]["head"]), (&json!(1), &json!(59)));
+    }
+
+    #[test]
+    fn dead_letter_has_its_cause_and_status() {
+        let dead = DeadLetter {
+            number: 9,
+            channel: ChannelName::parse("thread.7").expect("a name"),
+            offset: Offset(58),
+            through: Offset(58),
+            route: "assistant".into(),
+            cause: DeadCause::Refused,
+            status: Some(422),
+            time_ms: 5,
+        };
+        let body = letter(&dead);
+        assert_eq!(
+            (&body["cause"], &body["status"], &body["offset"]),
+            (&json!("refused"), &json!(422), &json!(58))
+        );
+    }
+}
