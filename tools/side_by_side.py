@@ -12,7 +12,7 @@ A test that cannot run prints a line that begins with SKIPPED. These lines are l
 the run, because a check that checks nothing must not look like one that passed.
 
 A Rust test that failed because a deadline passed runs once more, alone, when its target has ended: tools/late.py says which. The page's
-tests do the same (web/tests/run.mjs). Those that pass then are listed at the end.
+tests do the same (web/tests/run.mjs). The end of the run lists the tests that passed only then.
 
 A target that passes prints one line. On the first failure this script prints that target's output and exits; its caller must then end
 the process group, in which other targets may still be running.

@@ -29,7 +29,7 @@ struct Written {
     text: String,
     /// The end of what was acknowledged.
     acknowledged: usize,
-    /// What a reader saw.
+    /// The text that a reader saw last.
     shown: String,
 }
 
