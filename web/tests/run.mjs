@@ -18,7 +18,7 @@ const LATE = /^not within \d+ ms: |^\S+: Timeout \d+ms exceeded/;
 /** Returns the message of a failed test if its deadline passed, and nothing else is wrong. */
 function lateness({ name, file, details: { error } }) {
   const cause = error?.cause ?? error;
-  // What a file does outside of its tests has the name of the file.
+  // A fault of a file outside of its tests has the name of the file.
   if (error?.failureType !== 'testCodeFailure' || resolve(name) === file) return undefined;
   const [message] = String(cause?.message ?? cause).split('\n');
   return LATE.test(message) ? message : undefined;
