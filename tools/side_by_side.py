@@ -30,7 +30,8 @@ import sys
 import tempfile
 import time
 
-import late
+sys.dont_write_bytecode = True
+import late  # noqa: E402
 
 # Benches are built as well, so that they are linted.
 BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message-format", "json-render-diagnostics"]
