@@ -10,7 +10,7 @@ use seawall::job::{Append, Completion, Creation, Inbox, Read, Ticket, inbox};
 use seawall::metrics::store::StoreCounters;
 use seawall::session::outcome::AppendChange;
 use seawall::store::sqlite::{RunningSqlite, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use seawall::store::{OrderEnds, RelayEnds, Retention, StoreEnds, StreamEnds};
 use seawall::stream::StreamSettings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl Shelf {
                 callers: Arc::new(Callers::new(0)),
                 appends,
                 reads,
+                relay: RelayEnds::none(),
                 streams: StreamEnds::none(),
                 counters,
                 orders: OrderEnds::alone(),

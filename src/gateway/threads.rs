@@ -33,7 +33,7 @@ use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
-use crate::store::{OrderEnds, StoreEnds, StreamEnds};
+use crate::store::{OrderEnds, RelayEnds, StoreEnds, StreamEnds};
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -160,6 +160,7 @@ impl Threads {
             callers,
             appends: jobs.append,
             reads: jobs.read,
+            relay: RelayEnds::none(),
             streams: StreamEnds::new(jobs.streams, jobs.stream_bytes, &setup.engine.metrics.streams),
             counters: Arc::clone(&setup.engine.metrics.store),
             orders,
@@ -168,13 +169,12 @@ impl Threads {
         let bus = bus
             .map(|prepared| prepared.start(Arc::clone(mailboxes), &queues, Arc::clone(&board)))
             .transpose()?;
-        let (counters, clock) = (Arc::clone(&setup.engine.metrics.auth), setup.clock);
-        let clock = Arc::new(move || clock.read());
-        let census = auth::census(config);
+        let clock = setup.clock;
+        let (census, clock) = (auth::census(config), Arc::new(move || clock.read()));
         let ends = AuthEnds {
             mailboxes: Arc::clone(mailboxes),
             jobs: jobs.admit,
-            counters,
+            counters: Arc::clone(&setup.engine.metrics.auth),
             orders: Arc::clone(&board),
             registry: registry.reports(),
             canary: setup.engine.policy.canary.clone(),

@@ -29,7 +29,7 @@ pub const RELAY_ROWS_MAX: u32 = 1_000;
 /// The routes in force, which a reload replaces.
 #[derive(Debug, Default)]
 pub struct Routes {
-    /// Whether there is any, so that a store without routes does not read the table.
+    /// True if there is one, so that a store without routes does not read the table.
     any: AtomicBool,
     table: RwLock<RouteTable>,
 }
@@ -270,7 +270,7 @@ pub struct RelayStatus {
     pub unrouted: u64,
     /// The channels with most attempts among those that wait, at most 20.
     pub stuck: Vec<StuckChannel>,
-    /// False if so many channels wait that not all were read.
+    /// False if more channels wait than were read.
     pub is_complete: bool,
 }
 

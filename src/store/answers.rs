@@ -1,13 +1,15 @@
 //! Answers to the reactors and threads that asked, and announcements of new publications to all reactors and to the bus.
 
 use super::outcome::{Outcome, RETRY_MS, change_of};
-use crate::id::ReactorId;
+use crate::id::{ChannelName, ReactorId};
 use crate::job::bus::{Bus, InstanceNote};
 use crate::job::callers::Callers;
+use crate::job::relay::{RelayNotice, RelayNotices, Routes};
 use crate::job::wake::wake;
 use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered, Ticket};
 use crate::metrics::store::{StoreCounters, bump};
-use crate::stream::{EndFate, StreamOutput};
+use crate::relay::route::ChannelOrder;
+use crate::stream::{CancelledAnswer, EndFate, StreamOutput};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
 use crate::wire::stream::{ProducerNotice, StreamId, StreamMark, StreamNews};
@@ -22,6 +24,7 @@ pub(super) struct Answers {
     mailboxes: Arc<[Mailbox]>,
     callers: Arc<Callers>,
     bus: Option<Bus>,
+    relay: (RelayNotices, Arc<Routes>),
     counters: Arc<StoreCounters>,
 }
 
@@ -31,9 +34,10 @@ impl Answers {
         mailboxes: Arc<[Mailbox]>,
         callers: Arc<Callers>,
         bus: Option<Bus>,
+        relay: (RelayNotices, Arc<Routes>),
         counters: Arc<StoreCounters>,
     ) -> Answers {
-        Answers { mailboxes, callers, bus, counters }
+        Answers { mailboxes, callers, bus, relay, counters }
     }
 
     /// Answers each job with its outcome, announces the new publications, and wakes each reactor once. The outcomes are in the
@@ -74,10 +78,32 @@ impl Answers {
         }
     }
 
+    /// Notifies the relay of channels that have publications for it.
+    pub(super) fn relay(&self, channels: Vec<ChannelName>) {
+        for channel in channels {
+            self.relay.0.send(RelayNotice::Waiting { channel });
+        }
+    }
+
+    /// Where an answer has ended, a serial route may go on.
+    fn relay_ends(&self, published: &[Published]) {
+        let (notices, routes) = &self.relay;
+        if routes.is_empty() {
+            return;
+        }
+        let table = routes.current();
+        for end in published.iter().filter(|published| matches!(published.stream, StreamMark::Ended(_))) {
+            if table.of(&end.channel).is_some_and(|route| route.order == ChannelOrder::Answered) {
+                notices.send(RelayNotice::Waiting { channel: end.channel.clone() });
+            }
+        }
+    }
+
     fn pass_on(&self, published: Arc<[Published]>) {
         if published.is_empty() {
             return;
         }
+        self.relay_ends(&published);
         self.offer(&Broadcast::Published(Arc::clone(&published)));
         if let Some(bus) = &self.bus {
             bus.publish(&published);
@@ -86,8 +112,10 @@ impl Answers {
 
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
-        // The relay takes `cancelled` before.
-        let StreamOutput { replies, notices, news, heard, cancelled: _ } = out;
+        let StreamOutput { replies, notices, news, heard, cancelled } = out;
+        for CancelledAnswer { id, question, generation, .. } in cancelled {
+            self.relay.0.send(RelayNotice::Cancelled { id, question, generation });
+        }
         for (ticket, outcome) in replies {
             self.answer(ticket.reactor, Completion::Stream { ticket, outcome });
         }
@@ -181,6 +209,8 @@ pub(super) struct CommittedStreams<'a> {
     pub(super) ended: &'a [(StreamId, EndFate)],
     /// The ends of other streams, which were stored before the batch.
     pub(super) ends: Vec<Published>,
+    /// The begins of answers, each stored after its question, in the order of the batch.
+    pub(super) answers: Vec<Published>,
 }
 
 /// Encodes the new publications of a batch: each once, for all reactors.
@@ -211,7 +241,18 @@ fn publish<J: Borrow<Append>>(
         Some(Published { channel, offset: *offset, change, stream, time_ms: *time_ms, frame })
     };
     let appends = jobs.iter().map(Borrow::borrow).zip(outcomes).filter_map(encode);
-    streams.ends.iter().cloned().chain(appends).collect()
+    if streams.answers.is_empty() {
+        return streams.ends.iter().cloned().chain(appends).collect();
+    }
+    let mut published = streams.ends.clone();
+    let mut answers = streams.answers.iter().peekable();
+    for question in appends {
+        let (channel, offset) = (question.channel.clone(), question.offset.next());
+        published.push(question);
+        published
+            .extend(answers.next_if(|answer| answer.offset == offset && answer.channel == channel).cloned());
+    }
+    published.into()
 }
 
 /// The part that a new publication has in a stream.

@@ -5,6 +5,7 @@ use crate::job::orders::{OrderBoard, OrderRequest};
 use crate::job::shared_counts::CountsEnds;
 use crate::job::{Append, Mailbox, Read};
 use crate::metrics::store::StoreCounters;
+use crate::store::relay_ends::RelayEnds;
 use crate::store::stream_ends::StreamEnds;
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub struct StoreEnds {
     /// Pages, heads and open streams to read.
     pub reads: Receiver<Read>,
     pub streams: StreamEnds,
+    pub relay: RelayEnds,
     pub counters: Arc<StoreCounters>,
     pub orders: OrderEnds,
     /// The counts of objectives that instances share; `None` if nothing shares them.

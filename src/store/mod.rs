@@ -21,6 +21,8 @@ mod open_streams;
 mod outcome;
 mod page_body;
 pub mod postgres;
+mod relay;
+mod relay_ends;
 mod retention;
 mod schema_version;
 mod selection;
@@ -32,6 +34,7 @@ mod thread;
 mod wall_clock;
 
 pub use ends::{OrderEnds, StoreEnds};
+pub use relay_ends::RelayEnds;
 pub use retention::Retention;
 pub use schema_version::{Fit, StoreSchema};
 pub use selection::{Dropped, Selection};

@@ -38,3 +38,10 @@ pub(crate) enum Rest {
     None,
     Some,
 }
+
+impl Rest {
+    /// The rest of two duties.
+    pub(crate) fn or(self, other: Rest) -> Rest {
+        if self == Rest::Some { self } else { other }
+    }
+}

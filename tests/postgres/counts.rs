@@ -18,7 +18,7 @@ use seawall::slo::run_counts::AllCounts;
 use seawall::slo::scoreboard::PartCounts;
 use seawall::slo::weekly_rows::{RunEnding, RunSpan};
 use seawall::store::postgres::{PostgresStore, RunningPostgres};
-use seawall::store::{OrderEnds, StoreEnds, StreamEnds};
+use seawall::store::{OrderEnds, RelayEnds, StoreEnds, StreamEnds};
 use std::sync::Arc;
 
 /// A store, of which only the counts are used.
@@ -41,6 +41,7 @@ impl Counts {
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
+            relay: RelayEnds::none(),
             streams: StreamEnds::closed(),
             counters: Arc::new(StoreCounters::default()),
             orders: OrderEnds::alone(),

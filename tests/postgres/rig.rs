@@ -16,7 +16,7 @@ use seawall::metrics::streams::StreamCounters;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
 use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
-use seawall::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use seawall::store::{OrderEnds, RelayEnds, Retention, StoreEnds, StreamEnds};
 use seawall::stream::StreamSettings;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,6 +97,7 @@ impl Rig {
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
+            relay: RelayEnds::none(),
             streams: StreamEnds::new(work, Arc::default(), &of_streams),
             counters: Arc::clone(&counters),
             orders: ends,

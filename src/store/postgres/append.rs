@@ -12,6 +12,7 @@ use super::fault::{CallFault, Fate};
 use super::known_heads::KnownHeads;
 use super::known_logs::KnownLogs;
 use super::presence::Presence;
+use super::relay::Relayed;
 use super::route::Waiting;
 use super::stream_writer::SharedStreamWriter;
 use super::timing::{jittered, monotonic, pause};
@@ -22,10 +23,11 @@ use crate::id::ChannelName;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
-use crate::store::Retention;
+use crate::relay::route::RouteTable;
 use crate::store::answers::{Answers, CommittedStreams};
 use crate::store::outcome::{Outcome, RETRY_MS, charge};
 use crate::store::wall_clock::WallClock;
+use crate::store::{RelayEnds, Retention};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -65,6 +67,7 @@ pub(super) struct PostgresAppender {
     /// The number of append workers.
     pub(super) writers: usize,
     pub(super) streams: SharedStreamWriter,
+    pub(super) relay: RelayEnds,
 }
 
 impl PostgresAppender {
@@ -198,7 +201,8 @@ impl PostgresAppender {
         let (batch, late): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|waiting| now.duration_since(waiting.since) < REPLY_TIMEOUT);
         self.answers.unavailable(&late);
-        let batch = self.charge(self.streams.admit(batch));
+        let routes = self.relay.table();
+        let batch = self.charge(self.streams.admit(batch, routes.as_ref()));
         if !batch.is_empty() {
             self.attempt(batch);
         }
@@ -248,7 +252,8 @@ impl PostgresAppender {
 
     fn attempt(&mut self, mut batch: Vec<Waiting>) {
         let begun = monotonic();
-        let result = self.store(&batch);
+        let routes = self.relay.table();
+        let result = self.store(&batch, routes.as_ref());
         bump(&self.counters.batches);
         add(&self.counters.batched, batch.len() as u64);
         let took = begun.elapsed();
@@ -269,10 +274,13 @@ impl PostgresAppender {
                 self.counters.failing.store(0, Ordering::Relaxed);
                 self.note_overfull(&batch, &settled);
                 settle_charges(&mut batch, &settled);
-                let ended = self.streams.committed(&batch, &mut settled, &mut self.connection);
+                let table = routes.as_ref();
+                let ended = self.streams.committed(&batch, &mut settled, table, &mut self.connection);
+                let relayed = Relayed::of(&batch, &settled, table);
                 let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
-                let streams = CommittedStreams { ended: &ended, ends: Vec::new() };
+                let streams = CommittedStreams { ended: &ended, ends: Vec::new(), answers: relayed.answers };
                 self.answers.committed(&batch, outcomes.collect(), &streams);
+                self.answers.relay(relayed.channels);
             }
             Err(fault) if batch.len() > 1 && fault.fate == Fate::OfTheData => self.halve(batch),
             Err(fault) if fault.is_held_up() && is_mixed(&batch) => self.apart(batch),
@@ -314,13 +322,17 @@ impl PostgresAppender {
         }
     }
 
-    fn store(&mut self, batch: &[Waiting]) -> Result<Vec<SettledAppend>, CallFault> {
+    fn store(
+        &mut self,
+        batch: &[Waiting],
+        routes: Option<&RouteTable>,
+    ) -> Result<Vec<SettledAppend>, CallFault> {
         let jobs: Vec<&Append> = batch.iter().map(|waiting| &waiting.job).collect();
         let mut tried = 0;
         loop {
             let now_ms = self.clock.unix_ms();
             let (connection, bounds) = (&mut self.connection, self.bounds);
-            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, bounds));
+            let attempt = AssertUnwindSafe(|| batch::commit(connection, &jobs, now_ms, bounds, routes));
             match catch_unwind(attempt).unwrap_or_else(|_| Err(CallFault::panicked())) {
                 Err(fault) if fault.fate == Fate::Again && tried < RETRIES => {
                     tried += 1;

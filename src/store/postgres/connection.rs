@@ -59,6 +59,8 @@ pub(super) struct ServerTarget {
 pub(super) enum ConnectionRole {
     Append,
     Read,
+    /// Commits claims of the relay.
+    Relay,
     Canary,
     /// Shares what objectives counted. It does not wait for the disk either: rows are written again.
     Counts,
@@ -85,6 +87,7 @@ impl ServerTarget {
         let durability = match role {
             ConnectionRole::Append
             | ConnectionRole::Read
+            | ConnectionRole::Relay
             | ConnectionRole::Canary
             | ConnectionRole::Probe => "",
             ConnectionRole::Counts | ConnectionRole::Retention => " -c synchronous_commit=off",
@@ -266,7 +269,7 @@ impl StoreConnection {
         };
         let result = self.open(meanwhile).map_err(ConnectRefusal::from).and_then(|mut link| {
             let durability = match self.role {
-                ConnectionRole::Append | ConnectionRole::Probe => Durability::Needed,
+                ConnectionRole::Append | ConnectionRole::Relay | ConnectionRole::Probe => Durability::Needed,
                 ConnectionRole::Read
                 | ConnectionRole::Canary
                 | ConnectionRole::Counts

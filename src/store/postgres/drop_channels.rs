@@ -94,6 +94,7 @@ fn remove_locked(link: &mut Link, name: &str) -> Result<Option<Removed>, CallFau
     let number = |at| row.try_get::<i64>(at).map_err(|error| CallFault::garbled(&error));
     let (id, head) = (number(0)?, number(1)?);
     link.query("SELECT seawall.drop_streams($1)", &[(&id, Type::INT8)])?;
+    link.query("SELECT seawall.relay_drop($1, $2)", &[(&id, Type::INT8), (&name, Type::TEXT)])?;
     let gone = link.query(
         "WITH gone AS (DELETE FROM seawall.publications WHERE channel = $1 RETURNING 1) SELECT count(*) FROM gone",
         &[(&id, Type::INT8)],

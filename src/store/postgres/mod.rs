@@ -2,7 +2,7 @@
 //!
 //! `store-route` passes each append to the worker of its channel and `store-streams` each command about a stream, `store-append-N`
 //! commit batches, each in one statement, and streams,
-//! `store-read-N` read pages, `store-retention` deletes, and `store-slo` shares what objectives counted. Each has one connection, which reconnects by itself: a gateway
+//! `store-read-N` read pages, `store-retention` deletes, `store-relay` does the requests of the relay, and `store-slo` shares what objectives counted. Each has one connection, which reconnects by itself: a gateway
 //! starts while its database is down and refuses publications until it is up.
 
 mod alerts;
@@ -30,6 +30,7 @@ mod probe;
 mod probe_channel;
 mod read;
 mod read_streams;
+mod relay;
 mod retention;
 mod route;
 mod route_streams;
@@ -49,6 +50,7 @@ pub use read::page_of;
 pub use schema::VERSION;
 
 use crate::id::Epoch;
+use crate::job::shared_counts::CountsEnds;
 use crate::job::stream::StreamWork;
 use crate::job::{EvidenceSender, Outlook, Read};
 use crate::limits::{APPEND_QUEUE, STREAM_QUEUE};
@@ -188,13 +190,14 @@ impl PostgresStore {
 
     /// Starts the threads.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningPostgres> {
-        let StoreEnds { mailboxes, callers, appends, reads, streams, counters, orders, shared_counts } = ends;
+        let StoreEnds { mailboxes, callers, appends, reads, streams, relay, counters, orders, shared_counts } =
+            ends;
         let PostgresStore { config, target, orders: loaded } = self;
         if let Some(loaded) = loaded {
             loaded.give(&orders.board);
         }
         let bus = config.member.as_ref().and_then(|member| member.bus.clone());
-        let answers = Answers::new(mailboxes, callers, bus, Arc::clone(&counters));
+        let answers = Answers::new(mailboxes, callers, bus, relay.watch(), Arc::clone(&counters));
         let connect =
             |role| StoreConnection::new(&target, role, Arc::clone(&counters), config.evidence.clone());
         let (overfull, notes) = bounded(NOTES);
@@ -225,6 +228,7 @@ impl PostgresStore {
                 presence: present.another(),
                 writers,
                 streams: of_streams,
+                relay: relay.clone(),
             };
             threads.push(spawn(format!("store-append-{number}"), move || worker.run())?);
         }
@@ -239,17 +243,14 @@ impl PostgresStore {
         let worker = RetentionWorker::new(connection, WallClock::System, bounds, notes, cells, known);
         threads.push(spawn("store-retention".into(), move || worker.run())?);
         let (alive, over) = bounded(0);
+        threads.push(relay::start(connect(ConnectionRole::Relay), relay, over.clone())?);
         if let Some(member) = config.member.clone() {
             let connection = connect(ConnectionRole::Canary);
             let orders = PostgresOrders::new(orders.board, orders.requests);
             let worker = CanaryWorker { connection, member, orders, over };
             threads.push(spawn("store-canary".into(), move || worker.run())?);
         }
-        if let Some(ends) = shared_counts {
-            let (connection, origin) = (connect(ConnectionRole::Counts), origin(&config));
-            let worker = CountsWorker { connection, ends, origin };
-            threads.push(spawn("store-slo".into(), move || worker.run())?);
-        }
+        threads.extend(start_counts(shared_counts, connect(ConnectionRole::Counts), origin(&config))?);
         let route = move || {
             route::run(&appends, &workers, &answers);
             drop(alive);
@@ -259,6 +260,16 @@ impl PostgresStore {
         threads.push(spawn("store-streams".into(), route)?);
         Ok(RunningPostgres { threads, epoch })
     }
+}
+
+fn start_counts(
+    ends: Option<CountsEnds>,
+    connection: StoreConnection,
+    origin: u64,
+) -> io::Result<Option<JoinHandle<()>>> {
+    let Some(ends) = ends else { return Ok(None) };
+    let worker = CountsWorker { connection, ends, origin };
+    spawn("store-slo".into(), move || worker.run()).map(Some)
 }
 
 fn append_bounds(config: &PostgresConfig) -> AppendBounds {

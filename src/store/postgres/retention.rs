@@ -11,6 +11,7 @@ use super::epoch::KnownEpoch;
 use super::erase_users::UserErasures;
 use super::fault::CallFault;
 use super::probe_channel;
+use super::relay::RelayReaper;
 use super::streams::{Reaped, reap_parts};
 use super::timing::{jittered, monotonic};
 use super::weight::Scales;
@@ -72,6 +73,7 @@ pub(super) struct RetentionWorker {
     notes: Receiver<ChannelName>,
     counters: Arc<StoreCounters>,
     of_streams: Arc<StreamCounters>,
+    relay: RelayReaper,
     /// Checked each round, so that an idle gateway notices a new epoch as well.
     epoch: Arc<KnownEpoch>,
     /// In the order in which rows are locked.
@@ -112,6 +114,7 @@ impl RetentionWorker {
             notes,
             counters,
             of_streams,
+            relay: RelayReaper::new(now),
             epoch,
             overfull: BTreeSet::new(),
             next_round: now + jittered(ROUND_PERIOD),
@@ -166,7 +169,8 @@ impl RetentionWorker {
         let is_scan_due = monotonic() >= self.next_scan;
         let scanned = if is_scan_due { self.scan() } else { Ok(()) };
         let number = scanned.and(self.by_number()).and(self.by_bytes());
-        let number = number.and(self.erase_users()).and(self.by_streams());
+        let number =
+            number.and(self.erase_users()).and(self.by_streams()).and(self.relay.run(&mut self.connection));
         let Some(now_ms) = self.trusted_time()? else { return number };
         let number = if is_scan_due { number.and(self.remove_idle_probes(now_ms)) } else { number };
         let aged = self.by_age(now_ms);

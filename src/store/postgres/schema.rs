@@ -14,7 +14,7 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [&[&str]; 13] = [
+const STEPS: [&[&str]; 14] = [
     &[
         include_str!("sql/1_tables.sql"),
         include_str!("sql/1_append.sql"),
@@ -38,6 +38,12 @@ const STEPS: [&[&str]; 13] = [
         include_str!("sql/13_flush.sql"),
         include_str!("sql/13_reads.sql"),
         include_str!("sql/13_retention.sql"),
+    ],
+    &[
+        include_str!("sql/14_relay.sql"),
+        include_str!("sql/14_append.sql"),
+        include_str!("sql/14_claims.sql"),
+        include_str!("sql/14_streams.sql"),
     ],
 ];
 

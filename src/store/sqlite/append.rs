@@ -5,6 +5,8 @@
 
 use super::checkpoints::Checkpoints;
 use super::log::{BatchFault, CommittedBatch, Log};
+use super::relay_desk::RelayDesk;
+use super::relay_turn::RelayPart;
 use super::retention::{Duty, RetentionSlice, SliceRows};
 use super::round::RetentionRound;
 use super::stream_writer::StreamWriter;
@@ -19,7 +21,7 @@ use crate::store::fullness::Fullness;
 use crate::store::outcome::RETRY_MS;
 use crate::store::retention::Rest;
 use crate::store::wall_clock::WallClock;
-use crate::store::{OrderEnds, StreamEnds};
+use crate::store::{OrderEnds, RelayEnds, StreamEnds};
 use crate::stream::Flush;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, TryRecvError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +50,7 @@ pub(super) struct SqliteAppender {
     jobs: Receiver<Append>,
     orders: OrderEnds,
     streams: StreamWriter,
+    relay: RelayDesk,
     sweep_at: Instant,
     answers: Answers,
     counters: Arc<StoreCounters>,
@@ -68,6 +71,7 @@ pub(super) struct WriterInputs {
     pub(super) appends: Receiver<Append>,
     pub(super) orders: OrderEnds,
     pub(super) streams: StreamEnds,
+    pub(super) relay: RelayEnds,
 }
 
 /// The result of the last attempt to write.
@@ -86,7 +90,7 @@ impl SqliteAppender {
         counters: Arc<StoreCounters>,
         checkpoints: Checkpoints,
     ) -> SqliteAppender {
-        let WriterInputs { appends: jobs, orders, streams } = inputs;
+        let WriterInputs { appends: jobs, orders, streams, relay } = inputs;
         let streams = StreamWriter::new(Arc::clone(log.open_streams()), streams);
         let now = monotonic();
         let mut trust = ClockTrust::new(log.last_use_ms().unwrap_or_default());
@@ -98,6 +102,7 @@ impl SqliteAppender {
             jobs,
             orders,
             streams,
+            relay: RelayDesk::new(relay),
             sweep_at: now + SWEEP_PERIOD,
             answers,
             counters,
@@ -118,6 +123,7 @@ impl SqliteAppender {
             let arrived = self.next_append();
             self.streams.settle_doubt(&mut self.log, &self.clock, &self.answers);
             self.streams.take_work(&mut self.log, &self.answers);
+            self.relay.take();
             match arrived {
                 Ok(first) => {
                     let batch = self.gather(first);
@@ -145,7 +151,7 @@ impl SqliteAppender {
         }
     }
 
-    /// Waits for an append, until an order or a command about a stream arrives, or other work is due.
+    /// Waits for an append, until an order, a command about a stream or a request of the relay arrives, or other work is due.
     fn next_append(&self) -> Result<Append, RecvTimeoutError> {
         let append = match self.jobs.try_recv() {
             Err(TryRecvError::Empty) => {
@@ -153,6 +159,7 @@ impl SqliteAppender {
                 inputs.recv(&self.jobs);
                 inputs.recv(&self.orders.requests);
                 inputs.recv(&self.streams.work);
+                inputs.recv(self.relay.requests());
                 let patience = self.round.patience(monotonic());
                 let _ = inputs.ready_timeout(self.streams.patience().map_or(patience, |it| it.min(patience)));
                 self.jobs.try_recv()
@@ -181,12 +188,13 @@ impl SqliteAppender {
             tracing::debug!("orders not read");
         }
         let Verdict::Trusted(_) = self.trust.look(now, now_ms) else { return };
-        match self.log.sweep_orders(now_ms) {
+        let swept = self.log.sweep_orders(now_ms);
+        match swept.and_then(|rest| Ok(rest.or(self.relay.sweep(&mut self.log, now_ms)?))) {
             // The next batch of appends comes first.
             Ok(Rest::Some) => self.sweep_at = now + SWEEP_AGAIN,
             Ok(Rest::None) => {}
             Err(BatchFault::NotStored(error) | BatchFault::Unknown(error)) => {
-                tracing::debug!(%error, "orders not swept");
+                tracing::debug!(%error, "orders or the relay not swept");
             }
         }
     }
@@ -233,9 +241,9 @@ impl SqliteAppender {
         deletes
     }
 
-    /// Commits a batch together with what streams have for the store, and answers both.
+    /// Commits a batch together with what streams and the relay have for the store, and answers all.
     fn commit(&mut self, batch: &[Append], flush: Flush) {
-        if batch.is_empty() && flush.writes_nothing() {
+        if batch.is_empty() && flush.writes_nothing() && self.relay.is_empty() {
             return self.streams.settle_repeats(flush, &self.answers);
         }
         let (begun, first_part, written) = (monotonic(), self.log.next_part(), flush_bytes(&flush));
@@ -246,9 +254,12 @@ impl SqliteAppender {
             self.counters.commit_latency.record(begun.elapsed());
         }
         match result {
-            Ok(CommittedBatch { mut outcomes, streams }) => {
+            Ok(CommittedBatch { mut outcomes, streams, relay }) => {
                 let ends = self.streams.committed(&mut self.log, (batch, &mut outcomes), &streams, flush);
-                self.answers.committed(batch, outcomes, &CommittedStreams { ended: &streams.ended, ends });
+                let answers = self.relay.committed(relay);
+                let streams = CommittedStreams { ended: &streams.ended, ends, answers };
+                self.answers.committed(batch, outcomes, &streams);
+                self.relay.answer();
             }
             Err(error) => {
                 match error {
@@ -256,6 +267,7 @@ impl SqliteAppender {
                     _ => self.streams.failed(flush),
                 }
                 self.answers.refuse(batch, &error);
+                self.relay.failed();
             }
         }
         self.streams.deliver(&self.answers);
@@ -270,8 +282,11 @@ impl SqliteAppender {
     }
 
     fn attempt(&mut self, batch: &[Append], flush: &Flush) -> Result<CommittedBatch, AppendError> {
-        let (log, clock) = (&mut self.log, &self.clock);
-        match catch_unwind(AssertUnwindSafe(|| log.commit(batch, flush, clock.unix_ms()))) {
+        let (log, clock, relay) = (&mut self.log, &self.clock, &self.relay);
+        let routes = relay.table();
+        let turn = relay.turn(routes.as_ref());
+        let part = RelayPart { routes: routes.as_ref(), turn: turn.as_ref() };
+        match catch_unwind(AssertUnwindSafe(|| log.commit_all(batch, flush, part, clock.unix_ms()))) {
             Ok(Ok(committed)) => {
                 self.writes_work();
                 Ok(committed)

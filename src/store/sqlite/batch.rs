@@ -7,10 +7,12 @@ use super::batch_streams::{BatchStreams, StreamLedger};
 use super::erasures;
 use super::keys::{self, Claim, Owned};
 use super::place::{ChannelNumber, RowKey};
+use super::relay_batch::BatchRelay;
 use super::rows::{self, ChannelRow, RowMemory};
 use crate::auth::account::ChannelCharge;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
+use crate::relay::route::{RelayRoute, RouteTable};
 use crate::store::columns::{self, integer};
 use crate::store::idempotency::{ContentDigest, digest};
 use crate::store::outcome::{Outcome, change_of, charge};
@@ -36,6 +38,7 @@ pub(crate) struct Batch<'a> {
     /// The number of keys claimed in it, at most one more for each append that is undone.
     pub(crate) claimed: u64,
     pub(super) streams: BatchStreams<'a>,
+    pub(super) relay: BatchRelay<'a>,
 }
 
 /// A publication that a transaction writes.
@@ -80,9 +83,9 @@ impl<'a> Batch<'a> {
         epoch: Epoch,
         now_ms: u64,
         room: ChannelRoom,
-        bounds: (u32, StreamLedger<'a>),
+        bounds: (u32, StreamLedger<'a>, Option<&'a RouteTable>),
     ) -> Batch<'a> {
-        let (edits_max, streams) = bounds;
+        let (edits_max, streams, routes) = bounds;
         Batch {
             connection,
             committed,
@@ -95,6 +98,7 @@ impl<'a> Batch<'a> {
             charges: Vec::new(),
             claimed: 0,
             streams: BatchStreams::new(streams),
+            relay: BatchRelay::new(routes),
         }
     }
 
@@ -103,13 +107,14 @@ impl<'a> Batch<'a> {
         let existing = self.row(&job.channel)?;
         let change = change_of(job.change);
         let keyed = job.key.as_ref().map(|key| (key.as_str(), digest(change, &job.data)));
-        // A repeated change must be recognised by its key even if its target is gone, and a repeated begin even if no stream may
-        // begin, so its key is looked up first. Another publication finds a repeat when it claims its key.
-        if (change != Change::None || job.stream.is_some())
+        let answering = self.relay.answering(job);
+        // A repeated change must be recognised by its key even if its target is gone, and a repeated begin or question even if no stream
+        // may begin, so its key is looked up first. Another publication finds a repeat when it claims its key.
+        if (change != Change::None || job.stream.is_some() || answering.is_some())
             && let (Some(row), Some((key, digest))) = (existing, &keyed)
             && let Some(earlier) = self.earlier(row.id, job.user.as_str(), key, digest)?
         {
-            return Ok(earlier);
+            return self.repeated(row.id, earlier, answering);
         }
         if let Err(refusal) = self.check_target(existing, job)? {
             return Ok(Err(refusal));
@@ -117,10 +122,16 @@ impl<'a> Batch<'a> {
         if existing.is_none() && self.created >= self.room.left {
             return Ok(Err(AppendError::TooManyChannels));
         }
-        let begun = match self.begin_stream(job, existing.map_or(self.room.base, |row| row.head).next()) {
+        let offset = existing.map_or(self.room.base, |row| row.head).next();
+        let begun = match self.begin_stream(job, offset) {
             Ok(begun) => begun,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Some(route) = answering
+            && let Err(refusal) = self.begin_answer(job, route, offset)
+        {
+            return Ok(Err(refusal));
+        }
         let row = match existing {
             Some(row) => row,
             None => match charge(&job.creation) {
@@ -130,7 +141,9 @@ impl<'a> Batch<'a> {
                     rows::create(self.connection, job.channel.as_str(), self.room.base)?
                 }
                 Err(refusal) => {
-                    self.withdraw_stream(begun);
+                    if begun.is_some() || answering.is_some() {
+                        self.withdraw_stream();
+                    }
                     return Ok(Err(refusal));
                 }
             },
@@ -144,7 +157,7 @@ impl<'a> Batch<'a> {
             }
             self.claimed += 1;
         }
-        self.put((row, next), job, change, begun).map(Ok)
+        self.put((row, next), job, (change, begun), answering).map(Ok)
     }
 
     /// Stores the publication of an append that is checked, and its part in a stream.
@@ -152,8 +165,8 @@ impl<'a> Batch<'a> {
         &mut self,
         (row, next): (ChannelRow, ChannelRow),
         job: &Append,
-        change: Change,
-        begun: Option<BegunStream>,
+        (change, begun): (Change, Option<BegunStream>),
+        answering: Option<&RelayRoute>,
     ) -> rusqlite::Result<Appended> {
         let mark = match begun {
             Some(_) => StreamMark::Begun,
@@ -161,7 +174,9 @@ impl<'a> Batch<'a> {
         };
         let (user, key) = (job.user.as_str(), job.key.as_ref().map(|key| key.as_str()));
         let row = self.store(row, next, &NewRow { user, key, change, mark, data: &job.data })?;
-        self.touched.insert(job.channel.clone(), TouchedRow { row, head: HeadState::Moved });
+        let (last, answer) =
+            if self.relay.is_off() { (row, None) } else { self.relay(row, job, answering, mark)? };
+        self.touched.insert(job.channel.clone(), TouchedRow { row: last, head: HeadState::Moved });
         if mark != StreamMark::None {
             self.note_mark(job, RowKey::of(row.id, row.head), change, mark)?;
         }
@@ -171,7 +186,7 @@ impl<'a> Batch<'a> {
             time_ms: row.time_ms,
             attempt: Attempt::First,
             stream: begun,
-            answer: None,
+            answer,
         })
     }
 

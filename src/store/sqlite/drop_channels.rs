@@ -4,6 +4,7 @@ use super::connection::{self, Checkpoint, FILE_NAME};
 use super::fault::SqliteOpenError;
 use super::lock::FolderLock;
 use super::place::{ChannelNumber, RowKey};
+use super::relay_rows;
 use super::removal::{self, Emptied};
 use super::store::open_file;
 use super::streams;
@@ -40,6 +41,7 @@ fn drop_all(file: &mut Connection, selection: &Selection) -> rusqlite::Result<Dr
         transaction.execute("DELETE FROM erasures WHERE target >= ?1 AND target <= ?2", range)?;
         transaction.execute("DELETE FROM keys WHERE channel = ?1", [channel.number.0])?;
         streams::drop_channel(&transaction, channel.number)?;
+        relay_rows::drop_channel(&transaction, channel.number, channel.name.as_ref())?;
         let base = removal::base(&transaction)?;
         removal::remove(&transaction, &[channel], base)?;
         transaction.commit()?;

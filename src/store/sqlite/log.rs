@@ -9,24 +9,26 @@
 //! - Any other error at `COMMIT`, above all of the sync, leaves the outcome open. A repeat under the same key finds out. The
 //!   connection is reopened, because its view of the file is in doubt.
 
+use super::attempt::{Isolation, Stop, append_apart, is_of_one_append, stop};
 use super::batch::{Batch, ChannelRoom, HeadState};
 use super::connection::{self, Checkpoint, WalSize};
 use super::keys::SweepCursor;
 use super::log_streams::{LogStreams, StreamsAtCommit};
 use super::overfull::Overfull;
 use super::place::CHANNELS_MAX;
+use super::relay_turn::{RelayAtCommit, RelayPart};
 use super::removal;
 use super::rows::RowMemory;
 use super::streams;
 use crate::auth::account::ChannelCharge;
 use crate::id::{Epoch, Offset};
-use crate::job::{Append, AppendError};
+use crate::job::Append;
 use crate::store::Retention;
 use crate::store::columns::natural;
 use crate::store::idempotency::SweepPace;
 use crate::store::large_cuts::LargeCuts;
 use crate::store::open_streams::OpenStreams;
-use crate::store::outcome::{Outcome, RETRY_MS};
+use crate::store::outcome::Outcome;
 use crate::stream::Flush;
 use rusqlite::{Connection, ErrorCode};
 use std::path::PathBuf;
@@ -93,6 +95,7 @@ pub(crate) struct CommittedBatch {
     /// Of each append, in order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) streams: StreamsAtCommit,
+    pub(crate) relay: RelayAtCommit,
 }
 
 /// The progress of the sweep through the keys.
@@ -108,25 +111,6 @@ pub(super) struct EmptiedSweep {
     /// The number of the last channel examined.
     pub(super) from: i64,
     pub(super) pace: SweepPace,
-}
-
-/// How the appends of a batch share its transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Isolation {
-    /// Without savepoints: fast, but a fault of one is a fault of all.
-    Together,
-    /// Each in a savepoint of its own.
-    Apart,
-}
-
-/// The reason why a batch stopped.
-enum Stop {
-    /// One append is at fault, for example a value that is too large or violates a constraint.
-    Append,
-    /// The same of the flush of streams.
-    Flush(rusqlite::Error),
-    /// The store is at fault.
-    Store(BatchFault),
 }
 
 impl Log {
@@ -174,15 +158,27 @@ impl Log {
     }
 
     /// Commits a batch together with a flush of streams.
+    #[cfg(test)]
     pub(crate) fn commit(
         &mut self,
         jobs: &[Append],
         flush: &Flush,
         now_ms: u64,
     ) -> Result<CommittedBatch, BatchFault> {
+        self.commit_all(jobs, flush, RelayPart::default(), now_ms)
+    }
+
+    /// Commits a batch together with a flush of streams and requests of the relay.
+    pub(crate) fn commit_all(
+        &mut self,
+        jobs: &[Append],
+        flush: &Flush,
+        mut relay: RelayPart<'_>,
+        now_ms: u64,
+    ) -> Result<CommittedBatch, BatchFault> {
         let (mut written, mut isolation) = (Some(flush), Isolation::Together);
         loop {
-            let stop = match self.attempt(jobs, written, now_ms, isolation) {
+            let stop = match self.attempt(jobs, written, relay, (now_ms, isolation)) {
                 Ok(committed) => return Ok(committed),
                 Err(stop) => stop,
             };
@@ -199,7 +195,15 @@ impl Log {
                     self.roll_back();
                     continue;
                 }
-                Stop::Append | Stop::Flush(_) => BatchFault::NotStored(rusqlite::Error::InvalidQuery),
+                Stop::Relay(error) if relay.turn.is_some() => {
+                    tracing::error!(%error, "requests of the relay not done");
+                    relay.turn = None;
+                    self.roll_back();
+                    continue;
+                }
+                Stop::Append | Stop::Flush(_) | Stop::Relay(_) => {
+                    BatchFault::NotStored(rusqlite::Error::InvalidQuery)
+                }
                 Stop::Store(fault) => fault,
             };
             self.recover(&fault);
@@ -212,8 +216,8 @@ impl Log {
         &mut self,
         jobs: &[Append],
         flush: Option<&Flush>,
-        now_ms: u64,
-        isolation: Isolation,
+        relay: RelayPart<'_>,
+        (now_ms, isolation): (u64, Isolation),
     ) -> Result<CommittedBatch, Stop> {
         self.open()?;
         let room =
@@ -222,7 +226,7 @@ impl Log {
             return Err(Stop::from(rusqlite::Error::InvalidQuery));
         };
         begin(writer)?;
-        let bounds = (self.bounds.edits_max, self.streams.ledger());
+        let bounds = (self.bounds.edits_max, self.streams.ledger(), relay.routes);
         let mut batch = Batch::new(writer, &self.memory, self.epoch, now_ms, room, bounds);
         // First, so that a publication of this batch cannot end a stream that ends anyway.
         let ends = match flush.map(|flush| batch.flush(flush)).transpose() {
@@ -237,8 +241,13 @@ impl Log {
             });
         }
         batch.write_heads()?;
-        let Batch { touched, created, charges, claimed, streams, .. } = batch;
-        let changes = streams.changes;
+        // Last, so that a claim finds what was published just now.
+        let done = match relay.turn.map(|turn| turn.run(writer, self.epoch, now_ms)).transpose() {
+            Err(error) if is_of_one_append(writer, &error) => return Err(Stop::Relay(error)),
+            done => done?,
+        };
+        let Batch { touched, created, charges, claimed, streams, relay, .. } = batch;
+        let (changes, relay) = (streams.changes, RelayAtCommit { changes: relay.changes, done });
         commit(writer).map_err(Stop::Store)?;
         self.channels += created;
         charges.into_iter().for_each(ChannelCharge::keep);
@@ -251,7 +260,7 @@ impl Log {
             self.memory.remember(name, touched.row);
         }
         let streams = self.streams.committed(changes, ends, flush);
-        Ok(CommittedBatch { outcomes, streams })
+        Ok(CommittedBatch { outcomes, streams, relay })
     }
 
     /// Writes one row outside every channel's log, to test whether the store takes commits again.
@@ -376,54 +385,6 @@ fn commit_fault(error: rusqlite::Error) -> BatchFault {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => BatchFault::NotStored(error),
         _ => BatchFault::Unknown(error),
-    }
-}
-
-/// True if the fault lies in the values of one append and the transaction can go on.
-fn is_of_one_append(writer: &Connection, error: &rusqlite::Error) -> bool {
-    let its_own = match error.sqlite_error_code() {
-        Some(code) => matches!(
-            code,
-            ErrorCode::TooBig
-                | ErrorCode::ConstraintViolation
-                | ErrorCode::TypeMismatch
-                | ErrorCode::ParameterOutOfRange
-        ),
-        // A value out of the range of its type, in either direction.
-        None => true,
-    };
-    its_own && !writer.is_autocommit()
-}
-
-fn stop(writer: &Connection, error: rusqlite::Error) -> Stop {
-    if is_of_one_append(writer, &error) { Stop::Append } else { Stop::from(error) }
-}
-
-/// Does one append in a savepoint: if it fails, it alone is undone and answered.
-fn append_apart(writer: &Connection, batch: &mut Batch<'_>, job: &Append) -> rusqlite::Result<Outcome> {
-    writer.execute_batch("SAVEPOINT one")?;
-    let (created, charges, streams) = (batch.created, batch.charges.len(), batch.stream_mark());
-    match batch.append(job) {
-        Ok(outcome) => {
-            writer.execute_batch("RELEASE one")?;
-            Ok(outcome)
-        }
-        Err(error) if is_of_one_append(writer, &error) => {
-            batch.created = created;
-            batch.charges.truncate(charges);
-            batch.undo_streams(streams);
-            writer.execute_batch("ROLLBACK TO one; RELEASE one")?;
-            tracing::warn!(channel = %job.channel, %error, "append failed");
-            Ok(Err(AppendError::Unavailable { retry_ms: RETRY_MS }))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-impl From<rusqlite::Error> for Stop {
-    /// An error before `COMMIT`.
-    fn from(error: rusqlite::Error) -> Stop {
-        Stop::Store(BatchFault::NotStored(error))
     }
 }
 

@@ -8,6 +8,7 @@
 //! needed.
 
 pub(crate) mod append;
+mod attempt;
 mod backup;
 mod batch;
 mod batch_streams;
@@ -28,6 +29,11 @@ mod overfull;
 mod page;
 mod place;
 mod read;
+mod relay_batch;
+mod relay_desk;
+mod relay_rows;
+mod relay_sweep;
+mod relay_turn;
 mod removal;
 mod restore;
 mod retention;

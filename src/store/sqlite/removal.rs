@@ -30,7 +30,7 @@ pub(super) struct EmptiedSlice {
 }
 
 /// Searches the next `count` empty channels for those whose last publication is older than `before_ms` and that have neither keys
-/// nor open streams.
+/// nor open streams, nor wait for the relay, which first notes what retention removed unsent.
 pub(super) fn sweep(
     connection: &Connection,
     from: i64,
@@ -41,6 +41,7 @@ pub(super) fn sweep(
         "SELECT c.id, c.name, c.head,
              c.time < ?2 AND NOT EXISTS (SELECT 1 FROM keys AS k WHERE k.channel = c.id)
                  AND NOT EXISTS (SELECT 1 FROM streams AS s WHERE s.place >= c.id << 39 AND s.place < (c.id + 1) << 39)
+                 AND NOT EXISTS (SELECT 1 FROM relays AS r WHERE r.channel = c.name AND r.cursor < r.head)
          FROM channels AS c INDEXED BY channels_empty
          WHERE c.oldest IS NULL AND c.id > ?1 ORDER BY c.id LIMIT ?3",
     )?;

@@ -18,7 +18,8 @@ const APPLICATION_ID: i32 = 0x5365_6157;
 type Step = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Entry n turns version n into version n + 1.
-const STEPS: [Step; 7] = [log_and_channels, keys_and_ages, erasures, removal, orders, user_erasures, streams];
+const STEPS: [Step; 8] =
+    [log_and_channels, keys_and_ages, erasures, removal, orders, user_erasures, streams, relay];
 
 /// The version that this program migrates to.
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -301,6 +302,37 @@ fn streams(connection: &Connection) -> rusqlite::Result<()> {
              next INTEGER NOT NULL,
              body BLOB NOT NULL
          ) STRICT;",
+    )
+}
+
+fn relay(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "-- The channels whose publications a backend gets. They have names here, because the numbers of removed channels are used again.
+         -- head: the newest publication that may be relayed. cursor: the last one that is done. attempts: to send the one after the
+         -- cursor. next: the time of the next attempt, Unix ms.
+         CREATE TABLE relays (
+             channel TEXT PRIMARY KEY,
+             head INTEGER NOT NULL,
+             cursor INTEGER NOT NULL,
+             attempts INTEGER NOT NULL,
+             next INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX relays_waiting ON relays (next, channel) WHERE cursor < head;
+         -- Claims that go with a publication, as JSON. place: of the publication.
+         CREATE TABLE relay_claims (place INTEGER PRIMARY KEY, claims TEXT NOT NULL) STRICT;
+         -- Publications that were not delivered, in the order of their numbers, which are never used again. through: the last one of
+         -- several that retention removed. cause: 1 refused, 2 not delivered, 3 expired, 4 skipped. status: of the response. time: Unix ms.
+         CREATE TABLE relay_dead (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             channel TEXT NOT NULL,
+             offset INTEGER NOT NULL,
+             through INTEGER NOT NULL,
+             route TEXT NOT NULL,
+             cause INTEGER NOT NULL,
+             status INTEGER,
+             time INTEGER NOT NULL
+         ) STRICT;
+         CREATE INDEX relay_dead_by_route ON relay_dead (route, number);",
     )
 }
 

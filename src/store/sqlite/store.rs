@@ -107,13 +107,12 @@ impl SqliteStore {
 
     /// Starts `store-append`, `store-read-N` and `store-checkpoint`.
     pub fn start(self, ends: StoreEnds) -> io::Result<RunningSqlite> {
-        let StoreEnds { mailboxes, callers, appends, reads, streams, counters, orders, shared_counts: _ } =
-            ends;
+        let StoreEnds { mailboxes, callers, appends, reads, streams, relay, counters, orders, .. } = ends;
         self.orders.give(&orders.board);
         orders.board.see_no_others();
         let path = self.config.data.join(FILE_NAME);
         let epoch = self.log.epoch();
-        let answers = Answers::new(mailboxes, callers, None, Arc::clone(&counters));
+        let answers = Answers::new(mailboxes, callers, None, relay.watch(), Arc::clone(&counters));
         let signals = Arc::new(WalSignals::new());
         let (grown, looks) = bounded(1);
         let (wal_orders, cells) = (Arc::clone(&signals), Arc::clone(&counters));
@@ -132,7 +131,7 @@ impl SqliteStore {
         let checkpoints = Checkpoints::new(grown, signals);
         let memory_bytes = self.config.streams.memory_bytes as u64;
         streams.counters.memory_bytes_max.store(memory_bytes, Ordering::Relaxed);
-        let inputs = WriterInputs { appends, orders, streams };
+        let inputs = WriterInputs { appends, orders, streams, relay };
         let appender = SqliteAppender::new(self.log, self.clock, inputs, answers, counters, checkpoints);
         // The lock moves into the thread that writes, so that the folder is unlocked only when that thread has ended.
         let lock = self.lock;

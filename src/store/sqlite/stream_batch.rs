@@ -33,11 +33,9 @@ impl Batch<'_> {
         Ok(Some(begun))
     }
 
-    /// Takes the last [`Batch::begin_stream`] back, if it opened one.
-    pub(super) fn withdraw_stream(&self, begun: Option<BegunStream>) {
-        if begun.is_some() {
-            self.forget_streams(self.beginning_streams().saturating_sub(1));
-        }
+    /// Takes the last begin back.
+    pub(super) fn withdraw_stream(&self) {
+        self.forget_streams(self.beginning_streams().saturating_sub(1));
     }
 
     /// How many streams begin and end in this transaction so far.

@@ -7,22 +7,29 @@ use super::SharedStreamWriter;
 use super::commands::LoadOutcome;
 use crate::id::Offset;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
+use crate::relay::route::RouteTable;
 use crate::store::outcome::RETRY_MS;
+use crate::store::relay::{answer_data, answer_options, answering_route};
 use crate::stream::{EndFate, StreamBegin, Touched};
 use crate::wire::stream::{BeginStream, BegunStream, Generation, Position, StreamId, StreamMark};
 use ahash::AHashMap;
 
 impl SharedStreamWriter {
     /// Refuses the begins in a batch for which this worker has no memory, or which do not fit into a message.
-    pub(in crate::store::postgres) fn admit(&self, batch: Vec<Waiting>) -> Vec<Waiting> {
-        if batch.iter().all(|waiting| waiting.job.stream.is_none()) {
+    pub(in crate::store::postgres) fn admit(
+        &self,
+        batch: Vec<Waiting>,
+        routes: Option<&RouteTable>,
+    ) -> Vec<Waiting> {
+        if routes.is_none() && batch.iter().all(|waiting| waiting.job.stream.is_none()) {
             return batch;
         }
         let (now, mut beginning) = (self.now(), 0);
         let mut stay = Vec::with_capacity(batch.len());
         for waiting in batch {
-            let admitted = begin_of(&waiting.job, Offset::ZERO)
-                .map_or(Ok(0), |begin| self.ledger.admit(begin, beginning, now));
+            let begin = begin_of(&waiting.job, Offset::ZERO)
+                .or_else(|| answer_of(&waiting.job, routes, Offset::ZERO));
+            let admitted = begin.map_or(Ok(0), |begin| self.ledger.admit(begin, beginning, now));
             match admitted {
                 Ok(bytes) => {
                     beginning += bytes;
@@ -39,6 +46,7 @@ impl SharedStreamWriter {
         &mut self,
         batch: &[Waiting],
         settled: &mut [SettledAppend],
+        routes: Option<&RouteTable>,
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, EndFate)> {
         let (mut ended, now) = (Vec::new(), self.now());
@@ -61,6 +69,9 @@ impl SharedStreamWriter {
             ended.push((id, fate));
         }
         self.begun(batch, settled, connection);
+        if routes.is_some() {
+            self.answers_begun(batch, settled, routes, connection);
+        }
         ended
     }
 
@@ -86,6 +97,47 @@ impl SharedStreamWriter {
         for (at, begin) in repeated {
             if let (Some(settled), Some(waiting)) = (settled.get_mut(at), batch.get(at)) {
                 self.attach(begin, &found, waiting, &mut settled.outcome);
+            }
+        }
+    }
+
+    /// Opens the answers that began together with the questions of a batch. Those of a batch in doubt were never announced either; if they
+    /// cannot be loaded, they are opened as they began, and loaded before anything is written.
+    fn answers_begun(
+        &mut self,
+        batch: &[Waiting],
+        settled: &[SettledAppend],
+        routes: Option<&RouteTable>,
+        connection: &mut StoreConnection,
+    ) {
+        let now = self.now();
+        let mut doubtful = Vec::new();
+        for (waiting, settled) in batch.iter().zip(settled) {
+            let Ok(Appended { offset, time_ms, attempt, answer: Some(_), .. }) = settled.outcome else {
+                continue;
+            };
+            let Some(begin) = answer_of(&waiting.job, routes, offset) else { continue };
+            match attempt {
+                Attempt::First => {
+                    let _ = self.ledger.begun(begin, Touched(time_ms), now);
+                }
+                Attempt::Repeat if waiting.doubtful => doubtful.push((begin, time_ms)),
+                Attempt::Repeat => {}
+            }
+        }
+        if doubtful.is_empty() {
+            return;
+        }
+        let ids: Vec<StreamId> = doubtful.iter().map(|(begin, _)| begin.id.clone()).collect();
+        let found: AHashMap<StreamId, LoadOutcome> = self.refresh(&ids, connection).into_iter().collect();
+        for (begin, time_ms) in doubtful {
+            match found.get(&begin.id) {
+                Some(LoadOutcome::Open | LoadOutcome::Ended(_)) => {}
+                Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None => {
+                    let id = begin.id.clone();
+                    let _ = self.ledger.begun(begin, Touched(time_ms), now);
+                    self.ledger.suspect(&id);
+                }
             }
         }
     }
@@ -124,6 +176,18 @@ impl SharedStreamWriter {
             }
         }
     }
+}
+
+/// The begin of the answer to a question at this offset.
+fn answer_of(job: &Append, routes: Option<&RouteTable>, question: Offset) -> Option<StreamBegin> {
+    let route = answering_route(routes, job)?;
+    Some(StreamBegin {
+        id: StreamId { channel: job.channel.clone(), offset: question.next() },
+        author: route.user.clone(),
+        options: answer_options(route, &job.user, question),
+        begun: answer_data(question),
+        producer: None,
+    })
 }
 
 fn begin_of(job: &Append, offset: Offset) -> Option<StreamBegin> {

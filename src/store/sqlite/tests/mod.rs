@@ -7,6 +7,8 @@ mod model;
 mod opening;
 mod order_support;
 mod orders;
+mod relay;
+mod relay_support;
 mod stream_retention;
 mod stream_support;
 mod stream_threads;

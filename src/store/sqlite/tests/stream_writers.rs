@@ -6,10 +6,10 @@ use super::support::{KEEP_ALL, Shelf};
 use crate::job::callers::Callers;
 use crate::job::stream::StreamWork;
 use crate::metrics::streams::StreamCounters;
-use crate::store::StreamEnds;
 use crate::store::answers::Answers;
 use crate::store::late_share::LOOKS_OF_USER;
 use crate::store::wall_clock::WallClock;
+use crate::store::{RelayEnds, StreamEnds};
 use crate::stream::Flush;
 use crate::wire::stream::StreamEnd;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 fn no_answers() -> Answers {
     let (none, callers) = (Arc::from(Vec::new()), Arc::new(Callers::new(0)));
-    Answers::new(none, callers, None, Arc::default())
+    Answers::new(none, callers, None, RelayEnds::none().watch(), Arc::default())
 }
 
 #[test]

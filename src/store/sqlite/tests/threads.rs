@@ -14,7 +14,7 @@ use crate::limits::APPEND_BATCH_MAX;
 use crate::metrics::store::StoreCounters;
 use crate::metrics::streams::StreamCounters;
 use crate::store::wall_clock::{BROKEN, WallClock};
-use crate::store::{OrderEnds, Retention, StoreEnds, StreamEnds};
+use crate::store::{OrderEnds, RelayEnds, Retention, StoreEnds, StreamEnds};
 use crate::stream::StreamSettings;
 use crossbeam_channel::{Sender, bounded};
 use std::sync::Arc;
@@ -87,6 +87,7 @@ pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now
             callers: Arc::clone(&callers),
             appends,
             reads,
+            relay: RelayEnds::none(),
             streams: StreamEnds { work, queued_bytes, counters: Arc::clone(&of_streams) },
             counters: Arc::clone(&counters),
             orders: OrderEnds::alone(),

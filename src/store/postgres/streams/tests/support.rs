@@ -104,7 +104,7 @@ pub(super) fn commit(
     connection: &mut StoreConnection,
     jobs: &[Append],
 ) -> Result<Vec<SettledAppend>, CallFault> {
-    batch::commit(connection, &jobs.iter().collect::<Vec<_>>(), NOW_MS, BOUNDS)
+    batch::commit(connection, &jobs.iter().collect::<Vec<_>>(), NOW_MS, BOUNDS, None)
 }
 
 pub(super) fn write(connection: &mut StoreConnection, contents: &Flush) -> Result<StoredFlush, CallFault> {

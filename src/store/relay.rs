@@ -1,0 +1,243 @@
+//! The decisions of the relay that both stores share. The stores read rows and write what is decided here.
+//!
+//! A channel's row has the `head`, the newest publication that may be relayed, and the `cursor`, the last one that is done. While the
+//! channel is claimed, the publication that is sent is the one after the cursor.
+
+use crate::id::{ChannelName, Offset, UserName};
+use crate::job::relay::{ClaimOutcome, DeadCause, OpenAnswer};
+use crate::job::{Append, AppendChange};
+use crate::relay::route::{RelayRoute, RouteTable};
+use crate::store::outcome::change_of;
+use crate::wire::claims;
+use crate::wire::publication::{Change, Published, Stored};
+use crate::wire::push;
+use crate::wire::stream::{AnswerOptions, EndCause, EventKeep, StreamMark, StreamOptions};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Requests in one transaction. Their answers have one publication each.
+pub(super) const REQUESTS_AT_ONCE: usize = 64;
+/// Publications that a claim looks at before it lets others go on.
+pub(super) const SCAN_ROWS: u32 = 64;
+/// Slices of [`SCAN_ROWS`] in one claim.
+pub(super) const SCANS: usize = 16;
+/// The time of a channel without a route until it is listed again.
+pub(super) const UNROUTED: Duration = Duration::from_secs(60);
+/// The time until a channel is listed again that waits for an open answer. The end of the answer is also noticed.
+pub(super) const WAITING_LOOK: Duration = Duration::from_secs(1);
+/// Dead letters are deleted after this long.
+pub(super) const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Dead letters that are kept. Above it the oldest go first.
+pub(super) const DEAD_MAX: u64 = 100_000;
+/// Waiting channels that [`Status`](crate::job::relay::RelayWork::Status) looks at.
+pub(super) const STATUS_ROWS: u32 = 4_000;
+/// Channels that the status names.
+pub(super) const STUCK: usize = 20;
+
+/// The route of an append whose publication is to be relayed, unless it turns out to end a stream.
+pub(super) fn route_of<'t>(table: Option<&'t RouteTable>, job: &Append) -> Option<&'t RelayRoute> {
+    if job.stream.is_some() {
+        return None;
+    }
+    let route = table?.of(&job.channel)?;
+    route.relays(job.user.as_str(), change_of(job.change), StreamMark::None).then_some(route)
+}
+
+/// The same of an append that is stored together with the begin of its answer.
+pub(super) fn answering_route<'t>(table: Option<&'t RouteTable>, job: &Append) -> Option<&'t RelayRoute> {
+    if job.stream.is_some() || !matches!(job.change, AppendChange::Original) {
+        return None;
+    }
+    let route = table?.of(&job.channel)?;
+    route.is_answered(job.user.as_str(), Change::None, StreamMark::None).then_some(route)
+}
+
+/// The claims of an append that are stored for its route.
+pub(super) fn claims_of(route: &RelayRoute, job: &Append) -> Option<Arc<str>> {
+    // A session has those of all routes.
+    let claims = job.claims.as_deref().filter(|_| !route.claims.is_empty())?;
+    claims::choose(claims.as_bytes(), &route.claims)
+}
+
+/// The data of the begin of an answer.
+pub(super) fn answer_data(question: Offset) -> Box<str> {
+    format!("{{\"answers\":{}}}", question.0).into()
+}
+
+/// The options of the stream of an answer.
+pub(super) fn answer_options(route: &RelayRoute, asker: &UserName, question: Offset) -> StreamOptions {
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    StreamOptions {
+        asker: Some(asker.clone()),
+        idle_ms: None,
+        events: EventKeep::Drop,
+        answer: Some(AnswerOptions { question, give_up_ms: ms(route.give_up), answer_ms: ms(route.answer) }),
+    }
+}
+
+/// The begin of the answer to `question`, as it is announced.
+pub(super) fn published_answer(
+    channel: &ChannelName,
+    (question, offset): (Offset, Offset),
+    author: &UserName,
+    time_ms: u64,
+) -> Published {
+    let (data, stream, change) = (answer_data(question), StreamMark::Begun, Change::None);
+    let user = author.as_str();
+    let stored = Stored { offset, key: None, user, time_ms, change, stream, deleted_by: None, data: &data };
+    let mut frame = Vec::new();
+    push::publication(&mut frame, channel, &stored);
+    Published { channel: channel.clone(), offset, change, stream, time_ms, frame: Arc::from(frame) }
+}
+
+/// The row of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RelayRow {
+    pub(super) head: Offset,
+    pub(super) cursor: Offset,
+    /// To send the publication after the cursor.
+    pub(super) attempts: u32,
+    /// The time of the next attempt, in Unix milliseconds.
+    pub(super) next_ms: u64,
+}
+
+impl RelayRow {
+    /// Everything up to `cursor` is done.
+    pub(super) fn done(self, cursor: Offset) -> RelayRow {
+        if cursor <= self.cursor { self } else { RelayRow { cursor, attempts: 0, ..self } }
+    }
+
+    /// The publications that retention has removed unsent, the first and the last. `floor`: the oldest one that is retained.
+    pub(super) fn expired(&self, floor: Offset) -> Option<(Offset, Offset)> {
+        let (first, last) = (self.cursor.next(), Offset(floor.0.saturating_sub(1)).min(self.head));
+        (first <= last).then_some((first, last))
+    }
+
+    /// The reason why nothing can be claimed now.
+    pub(super) fn refusal(&self, now_ms: u64) -> Option<ClaimOutcome> {
+        if self.cursor >= self.head {
+            return Some(ClaimOutcome::Nothing);
+        }
+        // Only after an attempt: the time is also that of the first one, and of looks at channels that wait for other reasons.
+        if self.attempts > 0 && self.next_ms > now_ms {
+            return Some(ClaimOutcome::NotYet { delay: Duration::from_millis(self.next_ms - now_ms) });
+        }
+        None
+    }
+}
+
+/// A publication that a claim looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ScannedRow {
+    pub(super) offset: Offset,
+    pub(super) user: Box<str>,
+    pub(super) change: Change,
+    pub(super) mark: StreamMark,
+    /// It was deleted, or its author was erased.
+    pub(super) is_deleted: bool,
+}
+
+impl ScannedRow {
+    /// True if it is to be sent, unless its answer has ended.
+    pub(super) fn is_relayed(&self, route: &RelayRoute) -> bool {
+        !self.is_deleted && route.relays(&self.user, self.change, self.mark)
+    }
+}
+
+/// The answer to a question, as the store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoredAnswer {
+    /// The question has none.
+    None,
+    Open(OpenAnswer),
+    /// It has ended, and the question with it: a user withdrew it, or a backend has it.
+    Ended,
+    /// It has ended because the question was not delivered.
+    Failed(DeadCause),
+}
+
+/// The end of an answer with this data.
+pub(super) fn ended_answer(end: Option<&str>) -> StoredAnswer {
+    #[derive(Deserialize)]
+    struct EndData<'a> {
+        #[serde(default, borrow)]
+        cause: Option<&'a str>,
+    }
+    let cause = end.and_then(|data| serde_json::from_str::<EndData<'_>>(data).ok()?.cause);
+    let is_failed = |word: &str| cause == Some(word);
+    if is_failed(EndCause::NotDelivered.word()) {
+        StoredAnswer::Failed(DeadCause::NotDelivered)
+    } else if is_failed(EndCause::Refused.word()) {
+        StoredAnswer::Failed(DeadCause::Refused)
+    } else {
+        StoredAnswer::Ended
+    }
+}
+
+/// A dead letter that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NewDead {
+    pub(super) offset: Offset,
+    pub(super) through: Offset,
+    pub(super) cause: DeadCause,
+    pub(super) status: Option<u16>,
+}
+
+impl NewDead {
+    pub(super) fn of(offset: Offset, cause: DeadCause, status: Option<u16>) -> NewDead {
+        NewDead { offset, through: offset, cause, status }
+    }
+
+    pub(super) fn expired((offset, through): (Offset, Offset)) -> NewDead {
+        NewDead { offset, through, cause: DeadCause::Expired, status: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cursor: u64, head: u64, attempts: u32, next_ms: u64) -> RelayRow {
+        RelayRow { head: Offset(head), cursor: Offset(cursor), attempts, next_ms }
+    }
+
+    #[test]
+    fn expired_are_the_publications_below_the_floor_that_were_to_be_sent() {
+        let expired = |floor| row(4, 9, 0, 0).expired(Offset(floor));
+        assert_eq!(expired(5), None);
+        assert_eq!(expired(7), Some((Offset(5), Offset(6))));
+        assert_eq!(expired(50), Some((Offset(5), Offset(9))));
+        assert_eq!(row(9, 9, 0, 0).expired(Offset(50)), None);
+    }
+
+    #[test]
+    fn only_an_attempt_delays_the_next_one() {
+        assert!(
+            matches!(row(4, 9, 1, 70).refusal(50), Some(ClaimOutcome::NotYet { delay }) if delay.as_millis() == 20)
+        );
+        assert!(row(4, 9, 1, 70).refusal(70).is_none());
+        assert!(row(4, 9, 0, 70).refusal(50).is_none());
+        assert!(matches!(row(9, 9, 0, 0).refusal(50), Some(ClaimOutcome::Nothing)));
+    }
+
+    #[test]
+    fn answer_that_was_not_delivered_is_known_by_its_end() {
+        let of = |data| ended_answer(Some(data));
+        assert_eq!(
+            of(r#"{"text":"","cause":"not_delivered"}"#),
+            StoredAnswer::Failed(DeadCause::NotDelivered)
+        );
+        assert_eq!(of(r#"{"cause":"refused"}"#), StoredAnswer::Failed(DeadCause::Refused));
+        for data in [r#"{"text":"not_delivered"}"#, r#"{"cause":"idle"}"#, "7", "{"] {
+            assert_eq!(of(data), StoredAnswer::Ended, "{data}");
+        }
+        assert_eq!(ended_answer(None), StoredAnswer::Ended);
+    }
+
+    #[test]
+    fn attempts_belong_to_one_publication() {
+        assert_eq!(row(4, 9, 3, 1).done(Offset(4)), row(4, 9, 3, 1));
+        assert_eq!(row(4, 9, 3, 1).done(Offset(6)), row(6, 9, 0, 1));
+    }
+}

@@ -1,0 +1,142 @@
+//! Publications for the relay in an open transaction, and the begins of their answers.
+
+use super::batch::{Batch, NewRow};
+use super::place::{ChannelNumber, RowKey};
+use super::relay_rows;
+use super::rows::ChannelRow;
+use super::streams::{self, NewStream};
+use crate::id::{ChannelName, Offset};
+use crate::job::{Append, AppendError, Appended};
+use crate::relay::route::{RelayRoute, RouteTable};
+use crate::store::outcome::Outcome;
+use crate::store::relay::{
+    StoredAnswer, answer_data, answer_options, answering_route, claims_of, published_answer, route_of,
+};
+use crate::stream::StreamBegin;
+use crate::wire::publication::{Change, Published};
+use crate::wire::stream::{StreamId, StreamMark};
+
+/// The relay's part of a transaction.
+pub(super) struct BatchRelay<'a> {
+    /// `None`: there are no routes.
+    table: Option<&'a RouteTable>,
+    pub(super) changes: RelayChanges,
+}
+
+/// The publications of a transaction that are to be relayed.
+#[derive(Debug, Default)]
+pub(crate) struct RelayChanges {
+    /// Their channels.
+    pub(crate) channels: Vec<ChannelName>,
+    /// The begins of their answers.
+    pub(crate) answers: Vec<Published>,
+}
+
+/// A place in a transaction.
+#[derive(Clone, Copy)]
+pub(super) struct RelayMark {
+    channels: usize,
+    answers: usize,
+}
+
+impl<'a> BatchRelay<'a> {
+    pub(super) fn new(table: Option<&'a RouteTable>) -> BatchRelay<'a> {
+        BatchRelay { table, changes: RelayChanges::default() }
+    }
+
+    /// True if there are no routes.
+    pub(super) fn is_off(&self) -> bool {
+        self.table.is_none()
+    }
+
+    /// The route of an append whose answer begins in the same transaction.
+    pub(super) fn answering(&self, job: &Append) -> Option<&'a RelayRoute> {
+        answering_route(self.table, job)
+    }
+
+    pub(super) fn mark(&self) -> RelayMark {
+        RelayMark { channels: self.changes.channels.len(), answers: self.changes.answers.len() }
+    }
+
+    /// Goes back to a mark: what came after it is undone.
+    pub(super) fn undo(&mut self, mark: RelayMark) {
+        self.changes.channels.truncate(mark.channels);
+        self.changes.answers.truncate(mark.answers);
+    }
+}
+
+impl Batch<'_> {
+    /// Opens the stream of the answer to a question that will have this offset, or refuses the question.
+    pub(super) fn begin_answer(
+        &mut self,
+        job: &Append,
+        route: &RelayRoute,
+        question: Offset,
+    ) -> Result<(), AppendError> {
+        let begin = StreamBegin {
+            id: StreamId { channel: job.channel.clone(), offset: question.next() },
+            author: route.user.clone(),
+            options: answer_options(route, &job.user, question),
+            begun: answer_data(question),
+            producer: None,
+        };
+        self.streams.open.begin(begin).map_err(AppendError::Stream)?;
+        self.streams.changes.begun = true;
+        Ok(())
+    }
+
+    /// Notes a publication that is stored, if it is to be relayed, and stores the begin of its answer. Returns the channel's row
+    /// after it, and the offset of the answer.
+    pub(super) fn relay(
+        &mut self,
+        stored: ChannelRow,
+        job: &Append,
+        answering: Option<&RelayRoute>,
+        mark: StreamMark,
+    ) -> rusqlite::Result<(ChannelRow, Option<Offset>)> {
+        let route = route_of(self.relay.table, job).filter(|_| mark == StreamMark::None);
+        let Some(route) = route else { return Ok((stored, None)) };
+        let question = stored.head;
+        relay_rows::raise(self.connection, &job.channel, question, self.now_ms)?;
+        if let Some(claims) = claims_of(route, job) {
+            relay_rows::add_claims(self.connection, RowKey::of(stored.id, question), &claims)?;
+        }
+        if self.relay.changes.channels.last() != Some(&job.channel) {
+            self.relay.changes.channels.push(job.channel.clone());
+        }
+        let Some(route) = answering else { return Ok((stored, None)) };
+        let (data, next) = (answer_data(question), stored.advanced(self.now_ms));
+        let (user, change, mark) = (route.user.as_str(), Change::None, StreamMark::Begun);
+        let row = self.store(stored, next, &NewRow { user, key: None, change, mark, data: &data })?;
+        let new = NewStream {
+            place: RowKey::of(row.id, row.head),
+            channel: &job.channel,
+            author: &route.user,
+            options: &answer_options(route, &job.user, question),
+            first_part: self.streams.changes.next_part,
+            since_ms: self.now_ms,
+        };
+        streams::open(self.connection, &new)?;
+        let published = published_answer(&job.channel, (question, row.head), &route.user, row.time_ms);
+        self.relay.changes.answers.push(published);
+        Ok((row, Some(row.head)))
+    }
+
+    /// The outcome of a question that was stored before, with its answer.
+    pub(super) fn repeated(
+        &self,
+        channel: ChannelNumber,
+        outcome: Outcome,
+        answering: Option<&RelayRoute>,
+    ) -> rusqlite::Result<Outcome> {
+        let (Ok(appended), Some(route)) = (&outcome, answering) else { return Ok(outcome) };
+        let question = RowKey::of(channel, appended.offset);
+        let answer = match relay_rows::answer(self.connection, question, route)? {
+            StoredAnswer::None => None,
+            StoredAnswer::Open(_) | StoredAnswer::Ended | StoredAnswer::Failed(_) => {
+                Some(appended.offset.next())
+            }
+        };
+        Ok(Ok(Appended { answer, ..*appended }))
+    }
+}
