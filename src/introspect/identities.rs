@@ -22,6 +22,14 @@ pub(super) fn anonymous() -> Person {
     }
 }
 
+/// The rights that the token of a person grants.
+pub(super) fn of(person: Person) -> Identity {
+    let Person { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp } =
+        person;
+    let identity = Identity::new(user, permissions);
+    Identity { expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp, ..identity }
+}
+
 /// The identity of the canary. It is no user, so nothing counts or registers it.
 pub(super) fn of_canary(pass: &CanaryPass, edition: TrustEdition, as_of: OrderId) -> Identity {
     let identity = Identity::new(pass.user.clone(), Arc::clone(&pass.permissions));

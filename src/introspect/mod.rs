@@ -361,39 +361,24 @@ impl AuthWorker {
         token: Option<Arc<str>>,
         now: Moment,
     ) -> Result<Identity, Denied> {
-        let Person { user, permissions, expires_unix_ms, publishes_per_s, info, forwarded, origin, stamp } =
-            person;
-        let as_of = self.unrestricted(&user, stamp)?;
+        let as_of = self.unrestricted(&person.user, person.stamp)?;
         let counted = match occasion {
-            Occasion::Connect => match self.census.enter_user(&user, now) {
+            Occasion::Connect => match self.census.enter_user(&person.user, now) {
                 UserDecision::Granted => {
-                    self.reports.note(&user);
+                    self.reports.note(&person.user);
                     Counted::Yes
                 }
                 UserDecision::TooMany => return Err(Denied::TooManyOfUser),
             },
-            Occasion::Refresh(same) | Occasion::Recheck(same) if *same == user => Counted::No,
+            Occasion::Refresh(same) | Occasion::Recheck(same) if *same == person.user => Counted::No,
             Occasion::Refresh(_) | Occasion::Recheck(_) => return Err(Denied::OtherUser),
         };
-        let account = self.census.account(&user);
+        let account = self.census.account(&person.user);
         // Only the service can say that a token is no longer good.
-        let is_introspected = matches!(origin, Some(TokenOrigin { source: TokenSource::Service(_), .. }));
+        let is_introspected =
+            matches!(person.origin, Some(TokenOrigin { source: TokenSource::Service(_), .. }));
         let (token, edition) = (token.filter(|_| is_introspected), self.edition);
-        Ok(Identity {
-            user,
-            permissions,
-            expires_unix_ms,
-            publishes_per_s,
-            info,
-            forwarded,
-            counted,
-            account,
-            origin,
-            token,
-            edition,
-            stamp,
-            as_of,
-        })
+        Ok(Identity { counted, account, token, edition, as_of, ..identities::of(person) })
     }
 
     /// Refuses blocked users and revoked tokens. Returns the last order that was considered.

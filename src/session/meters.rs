@@ -6,7 +6,7 @@ use crate::auth::account::{Account, ChannelShare, RosterPlace};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
 use crate::rate::{ByteRate, Meter, Rate, SharedMeter};
-use crate::wire::command::{Command, Publish, RosterUse};
+use crate::wire::command::{Command, EndStream, Publish, RosterUse};
 use crate::wire::push::ReportedLimits;
 use crate::wire::stream::Piece;
 use std::sync::Arc;
@@ -154,9 +154,9 @@ impl Meters {
             | Command::Unsubscribe { .. }
             | Command::Report(_)
             | Command::Restart { .. }
-            | Command::End(_)
             | Command::CancelStream { .. } => self.admit_other(policy, now),
             Command::Append(append) => self.admit_piece(&append.piece, policy, now),
+            Command::End(end) => self.admit_end(end, policy, now),
         }
     }
 
@@ -232,6 +232,31 @@ impl Meters {
         }
     }
 
+    /// Counts an end, and its data as that of a publication. Without data an end has the text, which was counted piece by piece.
+    #[cold]
+    fn admit_end(&mut self, end: &EndStream<'_>, policy: &Policy, now: Moment) -> Result<(), Exceeded> {
+        let data = match &self.account {
+            Owner::User(account) => end.data.map(|data| (Arc::clone(account), data)),
+            Owner::Connection(_) => None,
+        };
+        let Some(((account, data), rate)) = data.zip(self.publish_rates(policy).1) else {
+            return self.admit_other(policy, now);
+        };
+        let too_much = |wait| (ExceededRate::PublishBytes, wait);
+        account.publish_bytes.check_bytes(rate, now).map_err(too_much)?;
+        self.admit_other(policy, now)?;
+        account.publish_bytes.spend_bytes(rate, data.len() + PUBLISH_OVERHEAD_BYTES, now);
+        Ok(())
+    }
+
+    /// The rates of a user's publications, and of their bytes.
+    fn publish_rates(&self, policy: &Policy) -> (Option<Rate>, Option<ByteRate>) {
+        match self.claimed {
+            0 => (policy.publishes, policy.publish_bytes),
+            claimed => lifted_rates(claimed, policy),
+        }
+    }
+
     /// Counts the bytes of a history page or of replayed publications, which were sent already.
     pub(super) fn read(&self, bytes: usize, policy: &Policy, now: Moment) {
         if let Some(rate) = policy.read_bytes {
@@ -244,11 +269,8 @@ impl Meters {
         match (&self.account, policy.publishes) {
             (Owner::Connection(account), Some(rate)) => account.publishes.admit(rate, now).map_err(too_fast),
             (Owner::Connection(_), None) => Ok(()),
-            (Owner::User(account), rate) => {
-                let (rate, bytes_rate) = match self.claimed {
-                    0 => (rate, policy.publish_bytes),
-                    claimed => lifted_rates(claimed, policy),
-                };
+            (Owner::User(account), _) => {
+                let (rate, bytes_rate) = self.publish_rates(policy);
                 let too_much = |wait| (ExceededRate::PublishBytes, wait);
                 // Checked before the rate counts the publish, because a refused publish uses up nothing.
                 if let Some(bytes) = bytes_rate {

@@ -25,3 +25,17 @@ impl From<AnswerColumn> for AnswerOptions {
         AnswerOptions { question: Offset(question), give_up_ms, answer_ms }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_an_answer_are_read_back_and_have_the_names_that_the_database_reads() {
+        let options = AnswerOptions { question: Offset(58), give_up_ms: 3_600_000, answer_ms: 120_000 };
+        let json = serde_json::to_string(&AnswerColumn::from(options)).expect("JSON");
+        assert_eq!(json, r#"{"question":58,"give_up_ms":3600000,"answer_ms":120000}"#);
+        let column: AnswerColumn = serde_json::from_str(&json).expect("its own JSON");
+        assert_eq!(AnswerOptions::from(column), options);
+    }
+}

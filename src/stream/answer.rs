@@ -58,7 +58,7 @@ impl<T: Copy> Ledger<T> {
             stream.waiting.push(ticket, producer, Wish::EndAgain(StreamEnd::Failed));
             return Known::Open;
         }
-        let (end, by) = (StreamEnd::Failed, StreamEnder::Relay(cause));
+        let (end, by) = (StreamEnd::Failed, StreamEnder::Lasting(cause));
         stream.ending = Some(PendingEnd { end, at: None, by });
         stream.waiting.push(ticket, producer, Wish::End);
         self.list(id, FlushUrgency::Early);

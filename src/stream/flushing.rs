@@ -75,7 +75,10 @@ impl<T: Copy> Ledger<T> {
         flush.touches = self.take_touches();
         for id in flush.streams.clone() {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            stream.listed = FlushList::No;
+            // A stream that was closed and opened again is in the list twice.
+            if std::mem::replace(&mut stream.listed, FlushList::No) == FlushList::No {
+                continue;
+            }
             if stream.view != StoreView::Current {
                 continue;
             }

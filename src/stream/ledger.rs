@@ -163,10 +163,7 @@ impl<T: Copy> Ledger<T> {
 
     /// Drops a stream whose begin was not committed.
     pub fn forget(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
-        // The next begin may have the same offset, and a flush must not look at one stream twice.
-        if self.close(id, out).is_some_and(|stream| stream.listed == FlushList::Yes) {
-            self.list.retain(|listed| listed != id);
-        }
+        self.close(id, out);
     }
 
     pub(super) fn open_options(&self, options: StreamOptions) -> OpenOptions {

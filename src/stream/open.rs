@@ -53,6 +53,8 @@ pub(super) struct OpenStream<T> {
     pub(super) cut_at: Option<Moment>,
     pub(super) listed: FlushList,
     pub(super) view: StoreView,
+    /// The end of the stored text, if a part of it cannot be read.
+    pub(super) damaged: Option<Position>,
     pub(super) touched: Touched,
     /// The last sign of life that went, or is to go, to the store in `touched`.
     pub(super) touched_at: Moment,
@@ -112,8 +114,8 @@ pub(super) enum StreamEnder {
     Producer(Option<Box<str>>),
     /// A deadline; `None`: that of a cancel.
     Gateway(Option<EndCause>),
-    /// The relay, because the question of this answer was not taken.
-    Relay(EndCause),
+    /// For a reason that stays: the relay had the question of this answer not taken, or a part cannot be read.
+    Lasting(EndCause),
 }
 
 /// An append that is not refused.
@@ -163,6 +165,7 @@ impl<T: Copy> OpenStream<T> {
             cut_at: None,
             listed: FlushList::No,
             view: StoreView::Current,
+            damaged: None,
             touched: Touched::default(),
             touched_at,
             place: None,
@@ -363,7 +366,7 @@ impl<T: Copy> OpenStream<T> {
             StreamEnder::Producer(Some(data)) => (data.clone(), None),
             StreamEnder::Producer(None) => (self.end_data(None), None),
             StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
-            StreamEnder::Relay(cause) => (self.end_data(Some(*cause)), Some(*cause)),
+            StreamEnder::Lasting(cause) => (self.end_data(Some(*cause)), Some(*cause)),
         };
         // Silence and the lack of a producer are known of this instance only, and the age of a stream of others by the store's clock.
         let touched = match (cause, by) {
@@ -377,7 +380,11 @@ impl<T: Copy> OpenStream<T> {
             id: id.clone(),
             author: self.author.clone(),
             generation: self.head,
-            fence: StreamFence { generation: self.generation, next: self.text.next(), touched },
+            fence: StreamFence {
+                generation: self.generation,
+                next: self.damaged.unwrap_or(self.text.next()),
+                touched,
+            },
             end: *end,
             cause,
             data,

@@ -67,6 +67,31 @@ fn encode(pieces: &Pieces) -> Vec<u8> {
 /// Reads the body of a row. The bytes may be any.
 pub fn decode(at: Position, next: Position, body: &[u8]) -> Result<Pieces, PartFault> {
     let mut pieces = Pieces::empty(at.0 as usize);
+    read_entries(body, &mut pieces)?;
+    if pieces.next() == next.0 as usize { Ok(pieces) } else { Err(PartFault::Body) }
+}
+
+/// Joins rows that adjoin, as far as they can be read.
+pub(super) fn join(parts: &[PartRow]) -> (Pieces, Result<(), PartFault>) {
+    let mut joined = Pieces::empty(0);
+    for row in parts {
+        if joined.next() != row.at.0 as usize {
+            return (joined, Err(PartFault::Gap));
+        }
+        let mut pieces = Pieces::empty(joined.next());
+        let read = read_entries(&row.body, &mut pieces);
+        joined.extend(pieces);
+        match read {
+            Ok(()) if joined.next() == row.next.0 as usize => {}
+            Ok(()) => return (joined, Err(PartFault::Body)),
+            Err(fault) => return (joined, Err(fault)),
+        }
+    }
+    (joined, Ok(()))
+}
+
+/// Adds the entries of a body, up to the first that cannot be read.
+fn read_entries(body: &[u8], pieces: &mut Pieces) -> Result<(), PartFault> {
     let mut rest = body;
     while let Some((kind, after)) = rest.split_first() {
         let (length, after) = after.split_first_chunk::<4>().ok_or(PartFault::Body)?;
@@ -82,7 +107,7 @@ pub fn decode(at: Position, next: Position, body: &[u8]) -> Result<Pieces, PartF
         }
         rest = after;
     }
-    if pieces.next() == next.0 as usize { Ok(pieces) } else { Err(PartFault::Body) }
+    Ok(())
 }
 
 fn event(entry: &[u8]) -> Option<(EventKind, Box<str>)> {

@@ -6,18 +6,20 @@ use super::flush::EndFate;
 use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Ledger, SharedStream};
-use super::open::{FlushList, OpenStream, StreamEnder, StreamOrigin};
+use super::open::{FlushList, OpenStream, PendingEnd, StreamEnder, StreamOrigin};
 use super::order::{StoredStream, StreamAppend, StreamBegin};
 use super::output::StreamOutput;
-use super::part::{PartFault, PartRow, decode};
+use super::part::{PartFault, join};
 use super::pieces::{Pieces, position};
 use super::reconcile::{PiecesWriter, Reconciled};
+use super::settings::RETRY_MS;
 use super::text::StreamText;
-use super::waiting::PiecesLeft;
+use super::waiting::{GivenUp, PiecesLeft};
 use crate::clock::Moment;
 use crate::id::UserName;
 use crate::wire::stream::{
-    BegunStream, Generation, News, Piece, Position, StreamFault, StreamId, StreamNews, StreamState,
+    BegunStream, EndCause, Generation, News, Piece, Position, StreamEnd, StreamFault, StreamId, StreamNews,
+    StreamState,
 };
 
 impl<T: Copy> Ledger<T> {
@@ -41,14 +43,18 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// The store has an open stream so. If it is open here, what is new in it is shown, and what waits is kept if it adjoins; otherwise
-    /// it is opened, without a producer.
+    /// it is opened, without a producer. If a part of it cannot be read, it is opened all the same, and ends with the text before that part.
     pub fn loaded(
         &mut self,
         loaded: LoadedStream,
         now: Moment,
         out: &mut StreamOutput<T>,
     ) -> Result<(), PartFault> {
-        let stored = join(&loaded.parts)?;
+        let (stored, read) = join(&loaded.parts);
+        if let Err(fault) = read {
+            self.end_damaged(loaded, stored, now, out);
+            return Err(fault);
+        }
         match self.has(&loaded.stream.id) {
             true => self.reconcile(loaded, stored, now, out),
             false => self.adopt(loaded, stored, now),
@@ -68,6 +74,27 @@ impl<T: Copy> Ledger<T> {
         stream.reconcile(generation, stored, &self.settings);
         (stream.touched, stream.canceller, stream.restarted) = (touched, canceller, restarted);
         self.open(&id, stream, now);
+    }
+
+    /// Nothing can follow a part that cannot be read. What waits is refused, and producers begin another stream.
+    fn end_damaged(
+        &mut self,
+        loaded: LoadedStream,
+        readable: Pieces,
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) {
+        let id = loaded.stream.id.clone();
+        let stored_next = loaded.parts.last().map_or(Position::ZERO, |row| row.next);
+        let mut waiting = self.close(&id, out).map(|known| known.waiting).unwrap_or_default();
+        waiting.give_up(&id, StreamFault::Overloaded { retry_ms: RETRY_MS }, GivenUp::WithRestarts, out);
+        self.adopt(loaded, readable, now);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        (stream.waiting, stream.damaged) = (waiting, Some(stored_next));
+        let by = StreamEnder::Lasting(EndCause::Damaged);
+        stream.ending = Some(PendingEnd { end: StreamEnd::Failed, at: None, by });
+        self.list(&id, FlushUrgency::Early);
+        self.resume(out);
     }
 
     fn reconcile(&mut self, loaded: LoadedStream, stored: Pieces, now: Moment, out: &mut StreamOutput<T>) {
@@ -212,7 +239,7 @@ impl<T: Copy> OpenStream<T> {
         let Some(ending) = &self.ending else { return };
         let fault = match ending.by {
             StreamEnder::Gateway(_) => None,
-            StreamEnder::Relay(_) => return,
+            StreamEnder::Lasting(_) => return,
             StreamEnder::Producer(_) => match given_up.map_or(self.check_end(ending.at), Err) {
                 Ok(()) => return,
                 Err(fault) => Some(fault),
@@ -230,20 +257,9 @@ impl LoadedStream {
     /// The stream as readers may see it.
     pub fn shared(&self) -> Result<SharedStream, PartFault> {
         let mut text = StreamText::default();
-        text.extend(&join(&self.parts)?);
+        let (pieces, read) = join(&self.parts);
+        read?;
+        text.extend(&pieces);
         Ok(SharedStream { generation: self.stream.generation, state: self.stream.state, text })
     }
-}
-
-/// The pieces of rows that adjoin.
-fn join(parts: &[PartRow]) -> Result<Pieces, PartFault> {
-    let mut joined = Pieces::empty(0);
-    for row in parts {
-        let pieces = decode(row.at, row.next, &row.body)?;
-        if pieces.at() != joined.next() {
-            return Err(PartFault::Gap);
-        }
-        joined.extend(pieces);
-    }
-    Ok(joined)
 }

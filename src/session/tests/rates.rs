@@ -83,6 +83,22 @@ fn published_bytes_of_a_user_are_bounded_on_all_connections_together() {
 }
 
 #[test]
+fn data_of_an_end_counts_as_published_bytes_and_an_end_without_data_does_not() {
+    let limits = Limits { publish_bytes_per_s: 10_000, publish_bytes_burst: 10_000, ..Limits::default() };
+    let mut bench = signed_in(&limits, &Arc::default());
+    let end = |members: &str| {
+        format!(r#"{{"id":2,"end":{{"channel":"c","offset":5,"state":"completed"{members}}}}}"#)
+    };
+    let data = format!(r#","data":"{}""#, "x".repeat(20_000 - 2 - PUBLISH_OVERHEAD_BYTES));
+    assert!(bench.say(&end(&data)).is_empty());
+    let frames = bench.say(&end(&data));
+    assert_eq!((error_code(&frames), &frames[0]["error"]["retry_ms"]), (Some("rate_limited"), &1_000.into()));
+    assert!(bench.say(&end("")).is_empty());
+    bench.now.at = bench.now.at + Duration::from_secs(1);
+    assert!(bench.say(&end(&data)).is_empty(), "a producer that waits is admitted");
+}
+
+#[test]
 fn publish_refused_for_its_bytes_does_not_count_against_the_rate() {
     let limits = Limits {
         publishes_per_s: 1,

@@ -1,6 +1,7 @@
 //! Bounds of what streams leave in the store, and of the time that a start takes from them.
 
 use super::*;
+use crate::wire::stream::EndCause;
 
 #[test]
 fn restart_is_refused_when_too_much_was_given_up() {
@@ -67,4 +68,60 @@ fn stream_that_is_too_old_by_the_wall_clock_has_time_for_its_producer_after_a_st
             ledger.settled(flush, &[], ms(now), &mut out);
         }
     }
+}
+
+#[test]
+fn stream_with_a_part_that_cannot_be_read_ends_with_the_text_before_it() {
+    let part = |at: u32, next: u32, text: &str| {
+        let length = u32::try_from(text.len()).expect("short").to_le_bytes();
+        let body = [&[0], &length[..], text.as_bytes()].concat();
+        let (id, at, next) = (id(1), Position(at), Position(next));
+        PartRow { id, generation: Generation::FIRST, at, next, body }
+    };
+    let StreamBegin { id, author, options, begun, .. } = begin(1);
+    let (generation, state, age) = (Generation::FIRST, StreamState::Streaming, Duration::ZERO);
+    let stream = StoredStream { id, author, options, begun, generation, state, age };
+    let broken = PartRow { body: vec![0, 9], ..part(5, 9, "lost") };
+    let loaded = LoadedStream {
+        stream,
+        touched: Touched(7),
+        canceller: None,
+        parts: vec![part(0, 5, "Hello"), broken, part(9, 10, "!")],
+        restarted: 0,
+    };
+    let mut bench = Bench::with(StreamSettings::default());
+    bench.ledger = Ledger::of_several(StreamSettings::default(), ms(0));
+    let _ = bench.ledger.begun(begin(1), Touched(7), ms(0));
+    bench.append(Some(3), 0, text("waits"));
+    for _ in 0..2 {
+        assert_eq!(bench.ledger.loaded(loaded.clone(), bench.now, &mut bench.out), Err(PartFault::Body));
+        bench.append(Some(4), 10, text("late"));
+        let flush = bench.flush();
+        let [row] = &flush.ends[..] else { panic!("{flush:?}") };
+        assert_eq!((row.end, row.cause), (StreamEnd::Failed, Some(EndCause::Damaged)));
+        assert_eq!(&*row.data, r#"{"text":"Hello","begun":{},"cause":"damaged"}"#);
+        assert_eq!(
+            (row.fence.generation, row.fence.next),
+            (Generation::FIRST, Position(10)),
+            "as the store has it"
+        );
+        let moved = FlushFates { ends: vec![StoredEndFate::Moved], ..FlushFates::default() };
+        bench.ledger.settled_partly(flush, &moved, bench.now, &mut bench.out);
+        assert_eq!(bench.ledger.behind().count(), 1, "it is loaded again");
+    }
+    let _ = bench.ledger.loaded(loaded, bench.now, &mut bench.out);
+    let flush = bench.flush();
+    let fate = EndFate { end: StreamEnd::Failed, edit: Offset(75) };
+    let stored = FlushFates { ends: vec![StoredEndFate::Stored(fate, 1)], ..FlushFates::default() };
+    bench.ledger.settled_partly(flush, &stored, bench.now, &mut bench.out);
+    let refused: Vec<u32> = bench
+        .out
+        .replies
+        .iter()
+        .map(|(ticket, outcome)| {
+            assert!(matches!(outcome, StreamOutcome::Refused(StreamFault::Overloaded { .. })), "{outcome:?}");
+            *ticket
+        })
+        .collect();
+    assert_eq!((refused, bench.ledger.open_streams()), (vec![3, 4, 4], 0));
 }

@@ -56,6 +56,8 @@ pub enum EndCause {
     NotDelivered,
     /// The backend refused the question.
     Refused,
+    /// A part of the text cannot be read from the store.
+    Damaged,
 }
 
 impl StreamState {
@@ -185,6 +187,7 @@ impl EndCause {
             EndCause::Life => "life",
             EndCause::NotDelivered => "not_delivered",
             EndCause::Refused => "refused",
+            EndCause::Damaged => "damaged",
         }
     }
 }

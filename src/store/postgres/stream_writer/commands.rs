@@ -275,14 +275,10 @@ impl SharedStreamWriter {
             Loaded::Open(stream) => {
                 self.doubtful.remove(id);
                 let now = self.now();
-                match self.ledger.loaded(*stream, now, &mut self.out) {
-                    Ok(()) => LoadOutcome::Open,
-                    Err(fault) => {
-                        tracing::error!(channel = %id.channel, begin = id.offset.0, ?fault, "part of a stream not read");
-                        self.ledger.forget(id, &mut self.out);
-                        LoadOutcome::Failed
-                    }
+                if let Err(fault) = self.ledger.loaded(*stream, now, &mut self.out) {
+                    tracing::error!(channel = %id.channel, begin = id.offset.0, ?fault, "part of a stream not read");
                 }
+                LoadOutcome::Open
             }
             Loaded::Ended(fate, time_ms) => {
                 self.found_ended(id, fate, time_ms, connection);
