@@ -39,7 +39,8 @@ test('a token after an escape or cut in half is removed, and a text of any lengt
   assert.deepEqual([long.message, long.context['value']], ['[token]', '[token]']);
   const begin = performance.now();
   for (const part of ['a', 'a.', 'eyJ', '?a', '1', 'a@a.', '“', 'Bearer ']) described(part.repeat(200_000));
-  assert.ok(performance.now() - begin < 1_000, `${performance.now() - begin} ms`);
+  // 30 ms on a quiet machine; with a time that grows with the square of the length, minutes.
+  assert.ok(performance.now() - begin < 10_000, `${performance.now() - begin} ms`);
 });
 
 test('a reporter that closes returns what waits, unless its storage keeps that', async (t) => {
