@@ -3,7 +3,7 @@
 use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
 use crate::support::token::{SECRET, token_of, unix_s};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Setup};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -141,7 +141,7 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
                 let gateway = issuer.introspected().start();
                 let began = Instant::now();
                 let closed = refused(&gateway, name);
-                assert!(began.elapsed() < Duration::from_secs(16), "{name}: {:?}", began.elapsed());
+                assert!(began.elapsed() < Duration::from_secs(16), "{LATE}: {name}: {:?}", began.elapsed());
                 closed.is(1011, "unavailable");
                 assert_eq!(closed.bye.as_ref().unwrap()["dependency"], "auth", "{name}: {closed:?}");
                 let reference = closed.bye.unwrap()["reference"].as_str().unwrap().to_owned();

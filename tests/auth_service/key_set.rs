@@ -4,7 +4,7 @@ use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state}
 use crate::servers::Answer;
 use crate::support::backend::{Backend, is_problem};
 use crate::support::token::{asymmetric, claims, signed};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -178,7 +178,7 @@ fn gateway_starts_without_keys_and_fetches_them_when_they_appear() {
     issuer.server.start_again();
     let restarted = Instant::now();
     until(SOON, "the keys are fetched", || keys_in_use(&gateway) == 1.0);
-    assert!(restarted.elapsed() < Duration::from_secs(20), "{:?}", restarted.elapsed());
+    assert!(restarted.elapsed() < Duration::from_secs(20), "{LATE}: {:?}", restarted.elapsed());
     assert_eq!(connect(&gateway, &token).connected["user"], "ann");
 }
 

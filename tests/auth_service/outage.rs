@@ -3,7 +3,7 @@
 use crate::auth_service::issuer::{INTROSPECT, Issuer, active, connect, logged, refused, state};
 use crate::servers::Answer;
 use crate::support::token::unix_s;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use seawall_fault::Mode;
 use serde_json::{Value, json};
@@ -58,7 +58,12 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
         let calls = gateway.metric("seawall_introspections_total");
         let began = Instant::now();
         refused(&gateway, "unknown").is(1011, "unavailable");
-        assert!(began.elapsed() < Duration::from_millis(4_000), "{}: {:?}", way.name, began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(4_000),
+            "{LATE}: {}: {:?}",
+            way.name,
+            began.elapsed()
+        );
         assert_eq!(gateway.metric("seawall_introspections_total"), calls, "{}: no call is made", way.name);
         (way.repair)(&mut issuer);
         let repaired = Instant::now();
@@ -67,7 +72,12 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
             let id = client.send(json!({"connect": {"token": "other"}}));
             client.try_reply(id).is_some_and(|reply| reply.get("connected").is_some())
         });
-        assert!(repaired.elapsed() < Duration::from_secs(20), "{}: {:?}", way.name, repaired.elapsed());
+        assert!(
+            repaired.elapsed() < Duration::from_secs(20),
+            "{LATE}: {}: {:?}",
+            way.name,
+            repaired.elapsed()
+        );
         refused(&gateway, "unknown").is(4501, "unauthenticated");
         assert!(resident.is_open(), "{}", way.name);
     }
@@ -79,7 +89,7 @@ fn unknown_tokens_are_refused(gateway: &Gateway, way: &str) {
     for turn in 0..3 {
         let began = Instant::now();
         let closed = refused(gateway, "unknown");
-        assert!(began.elapsed() < Duration::from_secs(16), "{way}, {turn}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(16), "{LATE}: {way}, {turn}: {:?}", began.elapsed());
         closed.is(1011, "unavailable");
         let bye = closed.bye.clone().unwrap();
         assert_eq!(bye["dependency"], "auth", "{way}: {closed:?}");

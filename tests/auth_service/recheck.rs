@@ -2,7 +2,7 @@
 
 use crate::auth_service::issuer::{Issuer, active, connect, state};
 use crate::servers::Answer;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn revoked_token_ends_its_sessions_and_no_others() {
         closed.is(4501, "unauthenticated");
         assert!(closed.reason.contains("not active"), "{closed:?}");
     }
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{LATE}: {:?}", began.elapsed());
     let asked = issuer.asked("bob");
     until(SOON, "the other token is asked about again", || issuer.asked("bob") >= asked + 2);
     assert_eq!(stays.publish("c", json!(1)), 1);

@@ -2,7 +2,7 @@
 
 use crate::auth_service::issuer::{Issuer, active, connect, refused};
 use crate::servers::Answer;
-use crate::support::wait::{SOON, in_time, until};
+use crate::support::wait::{LATE, SOON, in_time, until};
 use crate::support::{Client, Gateway, Upgrade};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -85,7 +85,7 @@ fn made_up_tokens_of_one_address_keep_no_newcomer_out() {
     let began = Instant::now();
     assert_eq!(connect(&gateway, "new").connected["user"], "ann");
     let took = began.elapsed();
-    assert!(took < REFUSED_AFTER * 4, "its call is the next but few: {took:?}");
+    assert!(took < REFUSED_AFTER * 4, "{LATE}: its call is the next but few: {took:?}");
     assert!(waiting(&gateway) > 4.0, "the made-up tokens still wait");
 }
 

@@ -4,7 +4,7 @@ use crate::bus::rig::{Rig, delivers};
 use crate::cluster::rig::settled;
 use crate::support::backend::{Backend, with_api};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, in_time, until};
+use crate::support::wait::{LATE, SOON, in_time, until};
 use crate::support::{Client, Gateway, Upgrade, has_named_binary};
 use rustix::process::Signal;
 use seawall_fault::Mode;
@@ -78,7 +78,7 @@ fn order_reaches_all_instances_by_the_bus_and_by_the_store_without_it() {
     for client in &mut bob {
         client.expect_close().is(4503, "forbidden");
     }
-    assert!(begun.elapsed() < BY_STORE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < BY_STORE, "{LATE}: {:?}", begun.elapsed());
     for gateway in &gateways {
         let mut client = Client::open(gateway);
         client.send(json!({"connect": {"token": token_of("bob")}}));
@@ -164,7 +164,7 @@ fn block_crowd(gateways: &[Gateway; 3], user: &str) -> Duration {
 /// Prints a time, and with an optimised binary checks it. The threads of the clients share the machine, so the bar has its slack.
 fn within(most: Duration, took: Duration, what: &str) {
     println!("{what}: {CLIENTS} sessions ended within {took:?}");
-    assert!(!has_named_binary() || took <= most, "{what}: {took:?}, at most {most:?}");
+    assert!(!has_named_binary() || took <= most, "{LATE}: {what}: {took:?}, at most {most:?}");
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn clients_of_a_killed_instance_that_return_within_the_grace_are_not_seen_to_lea
     let _back: Vec<Client> = (0..30)
         .map(|number| present(if number % 2 == 0 { &one } else { &two }, &format!("u{number}")))
         .collect();
-    assert!(killed.elapsed() < GRACE, "back within the grace");
+    assert!(killed.elapsed() < GRACE, "{LATE}: back within the grace");
     let until = killed + GONE + GRACE + Duration::from_secs(3);
     see_no_change(&mut watchers, until, &names(0..30));
 }

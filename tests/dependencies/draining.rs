@@ -31,9 +31,12 @@ fn hanging_store_leaves_publishes_unconfirmed_but_does_not_delay_the_exit() {
     let reply = client.try_reply(id).expect("a reply before the exit");
     assert_eq!(reply["error"]["code"], "unconfirmed", "{reply}");
     client.expect_close().is(1012, "restart");
-    assert!(idle_after < Duration::from_millis(3_800), "the idle client was closed late: {idle_after:?}");
+    assert!(
+        idle_after < Duration::from_millis(3_800),
+        "{LATE}: the idle client was closed late: {idle_after:?}"
+    );
     assert_eq!(gateway.ends_within(SOON), Some(1), "{}", gateway.output());
-    assert!(began.elapsed() < EXIT_MAX, "{:?}", began.elapsed());
+    assert!(began.elapsed() < EXIT_MAX, "{LATE}: {:?}", began.elapsed());
     let said = gateway.output();
     assert!(said.contains("stopped with unfinished work unanswered_publishes=1 unsent_closes=0"), "{said}");
     server.sigcont();
@@ -55,7 +58,7 @@ fn drain_with_store_and_bus_down_closes_clients_and_ends_in_time() {
     gateway.signal(Signal::TERM);
     client.expect_close().is(1012, "restart");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < EXIT_MAX, "{:?}", began.elapsed());
+    assert!(began.elapsed() < EXIT_MAX, "{LATE}: {:?}", began.elapsed());
 }
 
 const LISTENERS: usize = 20;
@@ -162,7 +165,7 @@ fn moving_clients_miss_nothing_while_others_publish() {
             .map(|mut mover| {
                 scope.spawn(move || {
                     while head.get().is_none() {
-                        assert!(began.elapsed() < SOON * 6, "the publishers do not finish");
+                        assert!(began.elapsed() < SOON * 6, "{LATE}: the publishers do not finish");
                         mover.listen();
                     }
                     mover.reach(*head.get().expect("just seen"));

@@ -2,7 +2,7 @@
 
 use crate::dependencies::proxied;
 use crate::servers::{Answer, Http};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -171,7 +171,7 @@ fn live_is_answered_while_the_store_is_frozen_and_its_workers_wait() {
         .collect();
     times.sort();
     // Whatever waits for the store, waits for seconds.
-    assert!(times[25] < Duration::from_millis(1_000), "{times:?}");
+    assert!(times[25] < Duration::from_millis(1_000), "{LATE}: {times:?}");
     until(SOON, "the outage has its cause", || {
         operator.get("/health/dependencies/store").json()["fault"] == "timeout"
     });

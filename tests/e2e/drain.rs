@@ -1,7 +1,7 @@
 //! A drain as clients and load balancers see it: not ready but still accepting; then slots; then `bye`.
 
 use crate::support::admin::Operator;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway, RawClient, Setup, Upgrade};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
     let mut late = Client::connect(&gateway);
     late.subscribe("c");
     late.publish("c", json!("from the late client"));
-    assert!(began.elapsed() < Duration::from_millis(8_000), "too slow a machine for this test");
+    assert!(began.elapsed() < Duration::from_millis(8_000), "{LATE}: too slow a machine for this test");
 
     for client in [&mut early, &mut late] {
         let drain = client.next_push("drain");
@@ -72,7 +72,7 @@ fn drain_goes_through_its_phases_and_all_commands_work_until_the_close() {
     }
     assert!(began.elapsed() >= Duration::from_millis(18_000), "closed too early");
     assert_eq!(gateway.ends_within(SOON), Some(0), "{}", gateway.output());
-    assert!(began.elapsed() < Duration::from_millis(45_000), "exited too late");
+    assert!(began.elapsed() < Duration::from_millis(45_000), "{LATE}: exited too late");
     let said = gateway.output();
     for line in [
         "drain started",

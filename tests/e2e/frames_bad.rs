@@ -1,6 +1,7 @@
 //! Every violation of RFC 6455 is closes_with with its close code, and the close arrives.
 
 use crate::support::frame::{BINARY, CONTINUATION, PING, TEXT};
+use crate::support::wait::LATE;
 use crate::support::{Closed, Frame, Gateway, RawClient, Setup};
 
 /// Bytes sent after a violation: more than one read, less than the gateway discards while it lingers.
@@ -193,7 +194,7 @@ fn frame_sent_byte_by_byte_is_closed_in_time() {
         if !client.is_quiet_for(std::time::Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
             break;
         }
-        assert!(start.elapsed().as_secs() < 20, "single bytes do not extend the deadline");
+        assert!(start.elapsed().as_secs() < 20, "{LATE}: single bytes do not extend the deadline");
     }
     client.expect_close().is(4408, "message_timeout");
 }

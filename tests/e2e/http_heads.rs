@@ -1,6 +1,7 @@
 //! Plain HTTP from good and bad clients: each request is answered, and none costs more than its bound.
 
 use crate::support::raw::{Response, UPGRADE};
+use crate::support::wait::LATE;
 use crate::support::{Frame, Gateway, RawClient, Setup};
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ fn head_sent_byte_by_byte_is_answered_with_408_in_time() {
         if !client.is_quiet_for(Duration::from_millis(20)) || client.try_write(&[byte]).is_err() {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "single bytes do not extend the deadline");
+        assert!(start.elapsed() < Duration::from_secs(20), "{LATE}: single bytes do not extend the deadline");
     }
     assert_eq!(client.response().status, 408);
     client.expect_end();
@@ -130,7 +131,7 @@ fn second_head_has_the_same_deadline_as_the_first() {
     assert_eq!(client.response().status, 200);
     let start = Instant::now();
     while client.is_quiet_for(Duration::from_millis(20)) && client.try_write(b"G").is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(20), "single bytes do not extend the deadline");
+        assert!(start.elapsed() < Duration::from_secs(20), "{LATE}: single bytes do not extend the deadline");
     }
     assert_eq!(client.response().status, 408);
     client.expect_end();

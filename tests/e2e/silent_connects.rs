@@ -1,7 +1,7 @@
 //! Thousands of silent connections are closed in time, and other clients do not notice.
 
 use crate::support::raw::{UPGRADE, dial};
-use crate::support::wait::size;
+use crate::support::wait::{LATE, size};
 use crate::support::{Client, RawClient, SOON, Setup, until};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -38,7 +38,7 @@ fn silent_connections_are_closed_and_others_do_not_notice() {
         assert_eq!(client.next_push("publication")["offset"], offset);
         slowest = slowest.max(start.elapsed());
     }
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "{LATE}: {slowest:?}");
     for (n, mut silent) in silent.into_iter().enumerate() {
         match n % 3 {
             0 => drop(silent.drain()),

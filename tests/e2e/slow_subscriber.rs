@@ -1,5 +1,6 @@
 //! A subscriber that does not read costs bounded memory and delays no client; it gets what it missed from the log.
 
+use crate::support::wait::LATE;
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ fn slow_subscribers_do_not_delay_others_and_memory_is_bounded() {
         assert_eq!(publisher.next_push("publication")["offset"], offset);
         slowest = slowest.max(start.elapsed());
     }
-    assert!(slowest < Duration::from_secs(8), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(8), "{LATE}: {slowest:?}");
     let grown = gateway.rss_bytes().saturating_sub(before);
     // 10 outboxes of 256 KiB, and the tail that keeps recent publications for all subscribers (6 MB here).
     assert!(grown < 40 << 20, "{grown} bytes more");

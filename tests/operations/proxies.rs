@@ -2,7 +2,7 @@
 
 use crate::servers::Postgres;
 use crate::servers::process::{Process, User, command, program};
-use crate::support::wait::left;
+use crate::support::wait::{LATE, left};
 use crate::support::{Client, Gateway, SOON, Setup, Upgrade, until};
 use rustix::process::{Pid, Signal, kill_process};
 use seawall_fault::HeldPort;
@@ -137,7 +137,7 @@ fn chat_passes_and_a_gateway_drains(kind: Kind) {
         let took = began.elapsed();
         client.unwrap_or_else(|error| panic!("newcomer {number}, {took:?} after the signal: {error}"));
         number += 1;
-        assert!(took < 2 * SOON, "the gateway does not exit");
+        assert!(took < 2 * SOON, "{LATE}: the gateway does not exit");
     }
     assert!(number > 1_020, "only {number}");
     assert_ne!(instance(&connect(&proxy, 99)), leaving);
