@@ -14,6 +14,8 @@ import sys
 
 # The most tests of a target that run again: if more are late, it is not the machine.
 AGAIN_MAX = 3
+# The most characters of a message that are printed again.
+MESSAGE_MAX = 160
 # Begins the message of a test whose deadline passed (`support::wait::LATE`), or ends that of a channel whose sender was late.
 LATE = re.compile(r"not in time|: Timeout$")
 # Panics of a test whose thread panicked: the cause has a message of its own.
@@ -57,7 +59,7 @@ def again(text, run):
         if status != 0 or RESULT.findall(output) != [("ok", "1", "0")]:
             print(f"{output}\n{name} was late ({message}), and failed once more alone", flush=True)
             return []
-        lines.append(f"{PREFIX}{name} ({message})")
+        lines.append(f"{PREFIX}{name} ({message[:MESSAGE_MAX]})")
     return lines
 
 

@@ -8,13 +8,6 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-284bcc8b72.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"284bcc8b72443dad712f255a642f7432\"", bytes: include_bytes!("assets/later-284bcc8b72.js") },
-        gzip: Some(FileForm { etag: "\"141f6a3c90b2850a4986a20b3a0bcfef\"", bytes: include_bytes!("assets/later-284bcc8b72.js.gz") }),
-    },
-    File {
         path: "/assets/later-a6208c2ba2.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
@@ -22,11 +15,18 @@
         gzip: Some(FileForm { etag: "\"071deeb4769a7591353b9211e24497c6\"", bytes: include_bytes!("assets/later-a6208c2ba2.css.gz") }),
     },
     File {
-        path: "/assets/page-9a4520acd4.js",
+        path: "/assets/later-f2c3702e24.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"9a4520acd43fd95e0eba13220c0b6d9e\"", bytes: include_bytes!("assets/page-9a4520acd4.js") },
-        gzip: Some(FileForm { etag: "\"363ea0b2c547a411df3787dfb49c79aa\"", bytes: include_bytes!("assets/page-9a4520acd4.js.gz") }),
+        plain: FileForm { etag: "\"f2c3702e2432e941c0ac2248fda6b2eb\"", bytes: include_bytes!("assets/later-f2c3702e24.js") },
+        gzip: Some(FileForm { etag: "\"68a68c02f3705bd5f0450de39f175796\"", bytes: include_bytes!("assets/later-f2c3702e24.js.gz") }),
+    },
+    File {
+        path: "/assets/page-24cdb2b96e.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"24cdb2b96ea35e4940f0184994278dd1\"", bytes: include_bytes!("assets/page-24cdb2b96e.js") },
+        gzip: Some(FileForm { etag: "\"deb4cdb5ce244ac64e3d520e60f0a2bb\"", bytes: include_bytes!("assets/page-24cdb2b96e.js.gz") }),
     },
     File {
         path: "/assets/page-ac9c26ed09.css",
@@ -39,14 +39,14 @@
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"0438c524984c66202caf6a65e7071445\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"e238af0863b417eb6b8d781f2e174597\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"fbdcc0761f5a4265de438aac73dd8fc5\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"9fab35892a9c05162d019ecd3e2784ad\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -102,8 +102,8 @@
         path: "/seawall-client-timeline.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"f628ddaf5630977a47859fec70da40e5\"", bytes: include_bytes!("seawall-client-timeline.js") },
-        gzip: Some(FileForm { etag: "\"3c9fde5e46ab7429d7869ed258c4af84\"", bytes: include_bytes!("seawall-client-timeline.js.gz") }),
+        plain: FileForm { etag: "\"f5a1ef9d27f1b46dba0078db13ae4a66\"", bytes: include_bytes!("seawall-client-timeline.js") },
+        gzip: Some(FileForm { etag: "\"a8836bddc868a609787ba31397da4fc5\"", bytes: include_bytes!("seawall-client-timeline.js.gz") }),
     },
     File {
         path: "/seawall-client.js",

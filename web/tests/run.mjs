@@ -12,6 +12,8 @@ import { basename, resolve } from 'node:path';
 
 /** The most tests that run again: if more are late, it is not the machine. */
 const AGAIN_MAX = 3;
+/** The most characters of a message that are printed again. */
+const MESSAGE_MAX = 160;
 /** The messages of `until`, and of Playwright. */
 const LATE = /^not within \d+ ms: |^\S+: Timeout \d+ms exceeded/;
 
@@ -52,7 +54,7 @@ async function runAll(files, concurrency) {
     console.log(`\n${name}: once more, alone`);
     const again = await tests({ files: [file], concurrency: 1, testNamePatterns: [new RegExp(`^${escaped(name)}$`)] });
     if (again.failed.length > 0 || again.passed === 0 || again.open > 0) return false;
-    lines.push(`late once: ${name} (${basename(file)}: ${message})`);
+    lines.push(`late once: ${name} (${basename(file)}: ${message.slice(0, MESSAGE_MAX)})`);
   }
   console.log(`\n${lines.join('\n')}`);
   return true;

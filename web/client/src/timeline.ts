@@ -51,6 +51,8 @@ class Following<T> extends Cell<TimelineState<T>> implements Timeline<T> {
   #read: Cursor | undefined;
   /** The floor that the last page of history reported. */
   #floor = 1;
+  /** True once all that the subscription began with has arrived: until then there are few messages, and a list would ask for more. */
+  #whole = false;
   /** True from `older` to `newest`: messages over the window are kept. */
   #held = false;
   #loading: Promise<void> | undefined;
@@ -90,6 +92,7 @@ class Following<T> extends Cell<TimelineState<T>> implements Timeline<T> {
     channel.on('synced', (cursor) => {
       items.oldest ??= cursor.offset + 1;
       this.#read ??= cursor;
+      this.#whole = true;
       this.#changed();
     });
     const connected = () => {
@@ -171,7 +174,7 @@ class Following<T> extends Cell<TimelineState<T>> implements Timeline<T> {
       items,
       unread: last === undefined ? 0 : items.filter(isUnread).length,
       moreUnread: last !== undefined && last + 1 < oldest && floor < oldest,
-      hasOlder: oldest > floor && size < window * WINDOWS_MAX,
+      hasOlder: this.#whole && oldest > floor && size < window * WINDOWS_MAX,
       loading: this.#loading !== undefined,
       floor,
     };

@@ -34,6 +34,27 @@ test('the last edit replaces the data, and a delete removes it', () => {
   assert.deepEqual(messages(it.list()).map(({ data, edited, deleted }) => [data, edited, deleted]), [[null, false, true]]);
 });
 
+test('there are earlier messages only once all that the subscription began with has arrived', async (t) => {
+  const server = new Server();
+  const handle = server.handle.bind(server);
+  server.handle = (socket, frame) => {
+    if (frame['subscribe']) socket.deliver({ id: frame['id'], subscribed: { channel: 'c', epoch: 'e', head: 60, floor: 1 } });
+    else handle(socket, frame);
+  };
+  const it = client(t, server);
+  const line = timeline(it, it.channel('c', { last: 2 }));
+  await until('subscribed', () => server.sockets[0]?.sent.some((frame) => 'subscribe' in frame) === true);
+  const shown = async (last: number) => {
+    server.sockets[0]!.deliver({ publication: original(last) });
+    await until('shown', () => messages(line.value.items).at(-1)?.offset === last);
+    return line.value.hasOlder;
+  };
+  // A list that is drawn now is shorter than its place, and would ask for more.
+  assert.deepEqual([await shown(59), await shown(60)], [false, false]);
+  server.sockets[0]!.deliver({ synced: { channel: 'c', offset: 60 } });
+  await until('there are earlier ones', () => line.value.hasOlder);
+});
+
 test('the end of a stream is no edit by a person, and one after it is', () => {
   const it = items();
   const shown = () => messages(it.list()).map(({ data, edited, stream }) => [(data as Data).text, edited, stream]);
