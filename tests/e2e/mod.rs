@@ -48,6 +48,7 @@ mod proxies;
 mod publish_and_receive;
 mod rate_limits;
 mod recovery;
+mod relay;
 mod returns;
 mod running_gateway;
 mod schema;

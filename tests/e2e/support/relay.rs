@@ -1,0 +1,137 @@
+//! A backend of the relay as a process of its own, which writes down each request before it answers.
+
+use super::gateway::Setup;
+use super::stream;
+use super::wait::{SOON, until};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// That of `tests/rig/backend.py`.
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA";
+/// The channels of the route.
+pub const PATTERN: &str = "thread.*";
+/// The author of answers.
+pub const ASSISTANT: &str = "assistant";
+
+/// A backend.
+pub struct RelayBackend {
+    folder: TempDir,
+    port: u16,
+    process: RefCell<Option<Child>>,
+}
+
+impl RelayBackend {
+    /// Starts one that takes all and answers nothing.
+    pub fn start() -> RelayBackend {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let backend = RelayBackend { folder, port: 0, process: RefCell::default() };
+        backend.mode(json!({"mode": "ok"}));
+        backend.spawn(0);
+        let path = backend.path("port");
+        until(SOON, "the backend listens", || path.exists());
+        let port = std::fs::read_to_string(path).expect("readable").parse().expect("a port");
+        RelayBackend { port, ..backend }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn spawn(&self, port: u16) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/backend.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg(self.folder.path()).arg(port.to_string());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("python3 runs");
+        *self.process.borrow_mut() = Some(child);
+    }
+
+    /// Changes how it answers from the next request on.
+    pub fn mode(&self, mode: Value) {
+        let new = self.path("mode.new");
+        std::fs::write(&new, mode.to_string()).expect("written");
+        std::fs::rename(new, self.path("mode")).expect("renamed");
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.process.borrow_mut().take() {
+            child.kill().expect("it is killed");
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// Starts it again at its port.
+    pub fn restart(&self) {
+        std::fs::remove_file(self.path("port")).expect("it has listened");
+        self.spawn(self.port);
+        until(SOON, "the backend listens again", || self.path("port").exists());
+    }
+
+    /// All that it was sent, in order.
+    pub fn ledger(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("ledger")).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// The requests for publications.
+    pub fn requests(&self) -> Vec<Value> {
+        self.ledger().into_iter().filter(|line| line["type"] == "publication").collect()
+    }
+
+    /// Waits until it was sent this many publications, repeats included.
+    #[track_caller]
+    pub fn has_requests(&self, count: usize) -> Vec<Value> {
+        until(SOON, "the backend was sent the publications", || self.requests().len() >= count);
+        self.requests()
+    }
+
+    /// A gateway with a route to it, and these members more.
+    pub fn setup(&self, members: &str) -> Setup {
+        self.with_route(stream::setup(), members)
+    }
+
+    /// Adds a route to it.
+    pub fn with_route(&self, setup: Setup, members: &str) -> Setup {
+        setup.toml(&format!(
+            "[[relay]]\nname = \"assistant\"\npattern = \"{PATTERN}\"\nurl = \"http://127.0.0.1:{}/seawall\"\nsecrets = [\"{SECRET}\"]\n\
+             user = \"{ASSISTANT}\"\n{members}\n",
+            self.port
+        ))
+    }
+
+    /// Checks R1 to R3 and the signatures for the questions of one channel: each was delivered, first in the order of the log, and a
+    /// repeat has the same id. Returns the requests.
+    #[track_caller]
+    pub fn kept_order(&self, channel: &str, offsets: &[u64]) -> Vec<Value> {
+        let requests: Vec<Value> =
+            self.requests().into_iter().filter(|request| request["channel"] == channel).collect();
+        let mut first: Vec<(u64, String)> = Vec::new();
+        for request in &requests {
+            assert_eq!(request["is_signed"], true, "{request}");
+            let offset = request["offset"].as_u64().expect("an offset");
+            let id = request["id"].as_str().expect("an id").to_owned();
+            match first.iter().find(|(known, _)| *known == offset) {
+                Some((_, known)) => assert_eq!(*known, id, "the id of offset {offset}"),
+                None => first.push((offset, id)),
+            }
+        }
+        let order: Vec<u64> = first.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(order, offsets, "first deliveries of {channel}");
+        requests
+    }
+}
+
+impl Drop for RelayBackend {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
