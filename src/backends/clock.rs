@@ -4,6 +4,7 @@ use super::cancelled::AnswerCancel;
 use super::sender::{self, NextStep, SenderJob, SenderReport};
 use super::shared::{Mode, RelayShared};
 use crate::clock::Moment;
+use crate::drain::DrainPhase;
 use crate::health::snapshot::AdmissionMode;
 use crate::id::ChannelName;
 use crate::job::SnapshotReader;
@@ -39,7 +40,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClockOrder {
     Renew,
-    Drain,
     Stop,
 }
 
@@ -113,7 +113,6 @@ impl RelayClock {
             select! {
                 recv(orders) -> order => match order {
                     Ok(ClockOrder::Renew) => self.renew(),
-                    Ok(ClockOrder::Drain) => self.shared.enter(Mode::Draining),
                     Ok(ClockOrder::Stop) | Err(_) => return self.stop(),
                 },
                 recv(reports) -> report => if let Ok(report) = report {
@@ -173,6 +172,9 @@ impl RelayClock {
 
     /// Asks the store what is due, prolongs claims, and ends senders without work.
     fn look(&mut self, now: Moment) {
+        if self.shared.vitals.drain.phase() != DrainPhase::Serving {
+            self.shared.enter(Mode::Draining);
+        }
         if self.table.is_empty() {
             return self.rest(now);
         }

@@ -32,7 +32,7 @@ pub struct RunningRelay {
     thread: JoinHandle<()>,
 }
 
-/// The way to tell the relay of a reload, and to drain it.
+/// The way to notify the relay of a reload.
 #[derive(Clone, Debug)]
 pub struct RelayControl {
     orders: Sender<ClockOrder>,
@@ -66,10 +66,5 @@ impl RelayControl {
     pub fn renew(&self) {
         // The relay is gone when the process ends.
         let _ = self.orders.try_send(ClockOrder::Renew);
-    }
-
-    /// Begins no more requests. Those in progress go on.
-    pub fn drain(&self) {
-        let _ = self.orders.try_send(ClockOrder::Drain);
     }
 }

@@ -7,6 +7,7 @@ use crate::job::mailbox::ThreadMailboxes;
 use crate::job::relay::{Fence, RelayAnswer, RelayNotice, RelayQueue, RelayWork, Routes};
 use crate::job::{Append, EvidenceSender, Outlook};
 use crate::metrics::relay::RelayMeters;
+use crate::metrics::vitals::Vitals;
 use crate::net::http_reading::CallControl;
 use crate::wire::stream::StreamId;
 use ahash::AHashMap;
@@ -39,6 +40,8 @@ pub struct RelayParts {
     pub evidence: Arc<ArcSwap<BackendEvidence>>,
     /// The meters of the routes in force.
     pub meters: Arc<RelayMeters>,
+    /// Says when the process drains.
+    pub vitals: Arc<Vitals>,
     /// The address that calls leave from; `None`: the system chooses.
     pub source: Option<IpAddr>,
     /// `streams.idle_ms`: the silence within a body.
@@ -63,6 +66,7 @@ pub(super) struct RelayShared {
     pub(super) outlook: Arc<Outlook>,
     pub(super) evidence: Arc<ArcSwap<BackendEvidence>>,
     pub(super) meters: Arc<RelayMeters>,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) source: Option<IpAddr>,
     pub(super) idle: Duration,
     pub(super) life: Duration,
@@ -99,6 +103,7 @@ impl RelayShared {
             outlook,
             evidence,
             meters,
+            vitals,
             source,
             idle,
             life,
@@ -110,6 +115,7 @@ impl RelayShared {
             outlook,
             evidence,
             meters,
+            vitals,
             source,
             idle,
             life,

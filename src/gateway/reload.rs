@@ -17,7 +17,7 @@ use super::config::sources::ConfigSources;
 use super::setup::{Fixed, setup as new_setup};
 use super::systemd::Notifier;
 use super::threads::ReloadLinks;
-use super::{alerts, api, auth, presence, relay, tls, watch};
+use super::{alerts, api, auth, presence, tls, watch};
 use crate::api::ApiPolicy;
 use crate::auth::trust::TrustEdition;
 use crate::flag::Flags;
@@ -26,7 +26,6 @@ use crate::health::finding::Evidence;
 use crate::id::InstanceName;
 use crate::introspect::service::AUTH;
 use crate::introspect::{AuthRenewal, EarlierAnswers, TokenTrust};
-use crate::job::relay::Routes;
 use crate::job::wake::wake;
 use crate::job::{EvidenceSender, Mailbox};
 use crate::log;
@@ -67,8 +66,6 @@ pub(super) struct Reloader {
     pub(super) instance: InstanceName,
     /// Reports reloads to the supervisor.
     pub(super) notifier: Notifier,
-    /// Of the relay.
-    pub(super) routes: Arc<Routes>,
 }
 
 /// The flags of a configuration.
@@ -273,7 +270,7 @@ impl Reloader {
             self.threads.alerts.store(Arc::new(plan));
         }
         let setup = self.setups.load();
-        relay::revise(config, &self.routes, &setup.engine.metrics.relay);
+        self.threads.relay.revise(config, &setup.engine.metrics.relay, &watched, &self.evidence);
         setup.engine.vitals.flags.revise(&flags(config));
         setup.engine.vitals.settings.publish(settings(config));
         setup.engine.vitals.bound(bounds.connections, bounds.memory_bytes);

@@ -91,7 +91,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         metrics(reactors, &instance, metric_sources(&watched, bus.as_ref(), &registry, &api), clock);
     let (vitals, evidence) = (vitals(&config, &bounds, reactors, clock), watched.evidence());
     let (outlook, probe_shares) = (Arc::clone(watched.outlook()), watched.shared().clone());
-    let relay = PreparedRelay::new(&config, &metrics.relay);
+    let relay = PreparedRelay::new(&config, &metrics.relay, |name| watched.reporter(name));
     let fixed = Fixed { reactors, clock, outlook: &outlook, vitals: &vitals, metrics: &metrics };
     let setups = first_setups(&config, &fixed, trust.as_ref(), &instance)?;
     // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
@@ -108,13 +108,26 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let _announcement = running::announce(&config, &instance.0, &admin);
     let PreparedThread { registry, cluster, directory: users, segments } =
         registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
-    let parts =
-        ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders };
+    let relay_links = relay.for_operators();
+    let parts = ThreadParts {
+        store,
+        bus,
+        watch,
+        registry,
+        segments,
+        trust,
+        prepared,
+        queues,
+        jobs,
+        api,
+        orders,
+        relay,
+    };
     let threads = Threads::start(&config, &setups, &mailboxes, address, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,
         threads: threads.for_operators(),
-        relay: relay.for_operators(),
+        relay: relay_links,
         outlook: Arc::clone(&outlook),
         vitals: Arc::clone(&vitals),
         metrics: Arc::clone(&metrics),
@@ -142,7 +155,6 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
         threads: threads.for_reloads(),
         instance,
         notifier: notifier.clone(),
-        routes: relay.routes,
     };
     reloader.start(hangups).map_err(cannot_start)?;
     notifier.ready();

@@ -5,8 +5,10 @@ use super::backing::{Backing, RunningStore};
 use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
+use super::relay::{PreparedRelay, RelayReload, RelayWays};
 use super::{alerts, auth, canary, judge, presence, tls};
 use crate::api::RunningApi;
+use crate::backends::RunningRelay;
 use crate::canary::RunningCanary;
 use crate::clients::{self, ClientParts, RunningClients};
 use crate::drain::DrainCause;
@@ -33,7 +35,7 @@ use crate::presence::{PresenceParts, RunningPresence, SharingParts};
 use crate::reactor::{Clock, Prepared, Reactor, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
-use crate::store::{OrderEnds, RelayEnds, StoreEnds, StreamEnds};
+use crate::store::{OrderEnds, StoreEnds, StreamEnds};
 use crate::wire::envelope::Origin;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -53,6 +55,7 @@ pub(super) struct Threads {
     alerts: (AlertRequests, Arc<ArcSwap<AlertPlan>>),
     slo_requests: SloRequests,
     reminder: tls::Reminder,
+    relay: RelayReload,
     workers: Workers,
 }
 
@@ -70,6 +73,7 @@ struct Workers {
     rebalance: RunningRebalance,
     auth: introspect::RunningAuth,
     slo: ObjectiveThreads,
+    relay: RunningRelay,
 }
 
 /// The threads of objectives; `None` for one that is off.
@@ -107,6 +111,7 @@ pub(super) struct ThreadParts {
     pub(super) jobs: Jobs,
     pub(super) api: PreparedApi,
     pub(super) orders: OrderEnds,
+    pub(super) relay: PreparedRelay,
 }
 
 /// The ways of operators to threads.
@@ -127,6 +132,7 @@ pub(super) struct ReloadLinks {
     pub(super) presence: RunningPresence,
     /// Read by the thread `slo`.
     pub(super) alerts: Arc<ArcSwap<AlertPlan>>,
+    pub(super) relay: RelayReload,
 }
 
 impl Threads {
@@ -138,8 +144,20 @@ impl Threads {
         address: SocketAddr,
         parts: ThreadParts,
     ) -> std::io::Result<Threads> {
-        let ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, jobs, api, orders } =
-            parts;
+        let ThreadParts {
+            store,
+            bus,
+            watch,
+            registry,
+            segments,
+            trust,
+            prepared,
+            queues,
+            jobs,
+            api,
+            orders,
+            relay,
+        } = parts;
         let (board, setup) = (Arc::clone(&orders.board), setups.load());
         let (callers, producers) = callers(&api, config, &queues);
         let api_parts = ApiParts {
@@ -160,11 +178,13 @@ impl Threads {
             callers,
             appends: jobs.append,
             reads: jobs.read,
-            relay: RelayEnds::none(),
+            relay: relay.ends(),
             streams: StreamEnds::new(jobs.streams, jobs.stream_bytes, &setup.engine.metrics.streams),
             counters: Arc::clone(&setup.engine.metrics.store),
             orders,
         })?;
+        let ways = RelayWays { producers: Arc::clone(&producers), appends: queues.append.clone() };
+        let (relay, relay_reload) = relay.start(config, &setup.engine, ways, setup.clock)?;
         let sharing = bus.as_ref().zip(segments).map(|(bus, segments)| sharing(bus, &registry, segments));
         let bus = bus
             .map(|prepared| prepared.start(Arc::clone(mailboxes), &queues, Arc::clone(&board)))
@@ -205,9 +225,29 @@ impl Threads {
         let api = ApiSide { api: api.start(config, api_parts, move || clock.read())?, producers };
         let canary = canary::start(config, &setup.engine, address, clock)?;
         let (orders, slo) = (board, ObjectiveThreads { clients, judge, canary });
-        let workers =
-            Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
-        Ok(Threads { notices, waker, alerts: (requests, plan), slo_requests, reminder, workers })
+        let workers = Workers {
+            reactors,
+            api,
+            presence,
+            store,
+            bus,
+            orders,
+            watch,
+            registry,
+            rebalance,
+            auth,
+            slo,
+            relay,
+        };
+        Ok(Threads {
+            notices,
+            waker,
+            alerts: (requests, plan),
+            slo_requests,
+            reminder,
+            relay: relay_reload,
+            workers,
+        })
     }
 
     /// The ways of the admin listener.
@@ -227,13 +267,14 @@ impl Threads {
             api: self.workers.api.api.clone(),
             presence: self.workers.presence.clone(),
             alerts: Arc::clone(&self.alerts.1),
+            relay: self.relay.clone(),
         }
     }
 
     /// Waits for the end of the process and leads it. Another thread joins the workers, so that the main one can observe the
     /// deadline.
     pub(super) fn serve(self, clock: Clock, vitals: &Vitals, mailboxes: &[Mailbox]) -> Result<(), String> {
-        let Threads { notices, waker: _, alerts: _, slo_requests: _, mut reminder, workers } = self;
+        let Threads { notices, waker: _, alerts: _, slo_requests: _, mut reminder, relay: _, workers } = self;
         let mut leader = Leader::new(clock, vitals, mailboxes, notices);
         let replaced = || workers.store.replaced_epoch();
         let fault = leader.lead(|| {
@@ -268,6 +309,7 @@ impl Workers {
             }
         }
         self.slo.stop();
+        self.relay.stop();
         self.api.stop();
         self.rebalance.stop();
         awaits(AwaitedThread::Registry);

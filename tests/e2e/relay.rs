@@ -22,7 +22,8 @@ fn asker(gateway: &Gateway) -> Client {
 /// Asks, and returns the offsets of the question and of its answer.
 #[track_caller]
 fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
-    let published = client.ask(json!({"publish": {"channel": channel, "key": text, "data": text}}), "published");
+    let published =
+        client.ask(json!({"publish": {"channel": channel, "key": text, "data": text}}), "published");
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
     (number(&published["offset"]), number(&published["answer"]))
 }
@@ -187,7 +188,8 @@ fn backend_that_fails_gets_each_question_again_with_its_id_and_the_next_generati
     let mut view = view(answer);
     view.read_to_end(&mut asker, "completed");
     let requests = backend.kept_order(THREAD, &[question]);
-    let attempts: Vec<u64> = requests.iter().map(|request| request["attempt"].as_u64().expect("a number")).collect();
+    let attempts: Vec<u64> =
+        requests.iter().map(|request| request["attempt"].as_u64().expect("a number")).collect();
     assert_eq!(attempts, (1..=requests.len() as u64).collect::<Vec<_>>());
     for request in &requests {
         assert_eq!(request["answer"]["gen"], request["attempt"], "runs cannot mix their text");
@@ -249,7 +251,8 @@ fn outage_of_a_backend_shows_as_lost_replies_and_delays_them() {
     backend.kill();
     let status = asker.next_status("degraded", SOON);
     assert_eq!(status["lost"], json!(["replies"]));
-    let asked: Vec<(u64, u64)> = (0..3).map(|number| ask(&mut asker, THREAD, &format!("meanwhile {number}"))).collect();
+    let asked: Vec<(u64, u64)> =
+        (0..3).map(|number| ask(&mut asker, THREAD, &format!("meanwhile {number}"))).collect();
     backend.restart();
     asker.next_status("ok", SOON);
     for (_, answer) in &asked {
