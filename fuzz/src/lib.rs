@@ -21,6 +21,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod reader;
 pub mod redis;
+pub mod relay;
 pub mod segment;
 pub mod token;
 
@@ -28,7 +29,7 @@ pub mod token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("head", head::check),
     ("proxy", proxy::check),
     ("frames", frames::check),
@@ -41,6 +42,7 @@ pub const TARGETS: [Target; 16] = [
     ("segment", segment::check),
     ("admin", admin::check),
     ("api", api::check),
+    ("relay", relay::check),
     ("permission", permission::check),
     ("introspection", introspection::check),
     ("key_set", key_set::check),

@@ -126,6 +126,11 @@ fn corpus_of_api_bodies_passes() {
 }
 
 #[test]
+fn corpus_of_relay_responses_passes() {
+    replay_target("relay");
+}
+
+#[test]
 fn corpus_of_redis_replies_passes() {
     replay_target("redis");
 }

@@ -27,13 +27,13 @@ impl RelayBackend {
     /// Starts one that takes all and answers nothing.
     pub fn start() -> RelayBackend {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let backend = RelayBackend { folder, port: 0, process: RefCell::default() };
+        let mut backend = RelayBackend { folder, port: 0, process: RefCell::default() };
         backend.mode(json!({"mode": "ok"}));
         backend.spawn(0);
         let path = backend.path("port");
         until(SOON, "the backend listens", || path.exists());
-        let port = std::fs::read_to_string(path).expect("readable").parse().expect("a port");
-        RelayBackend { port, ..backend }
+        backend.port = std::fs::read_to_string(path).expect("readable").parse().expect("a port");
+        backend
     }
 
     pub fn port(&self) -> u16 {
