@@ -64,7 +64,8 @@ fn text_of(order: &ResponseOrder) -> Option<&str> {
 }
 
 fn kept(order: &ResponseOrder) {
-    let is_json = |data: &str| assert!(serde_json::from_str::<&serde_json::value::RawValue>(data).is_ok(), "{data}");
+    let is_json =
+        |data: &str| assert!(serde_json::from_str::<&serde_json::value::RawValue>(data).is_ok(), "{data}");
     match order {
         ResponseOrder::Append { piece: Piece::Event { data, .. }, .. } => is_json(data),
         ResponseOrder::Append { piece: Piece::Text(text), .. } => assert!(!text.is_empty()),

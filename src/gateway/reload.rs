@@ -142,6 +142,7 @@ impl Reloader {
             // A switch of an operator lasts until here.
             let setup = self.setups.load();
             setup.engine.vitals.flags.revise(&flags(&config));
+            setup.engine.metrics.relay.resume();
             // Lines of the file may have moved.
             setup.engine.vitals.settings.publish(settings(&config));
             self.mailboxes.iter().for_each(wake);

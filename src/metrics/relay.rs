@@ -125,10 +125,15 @@ impl RelayMeters {
             known.map_or_else(|| Arc::new(RouteMeter::new(Arc::clone(name))), Arc::clone)
         });
         let routes: Vec<_> = routes.collect();
-        for meter in &routes {
+        self.routes.store(Arc::new(routes));
+        self.resume();
+    }
+
+    /// Ends the pauses of all routes.
+    pub fn resume(&self) {
+        for meter in self.routes.load().iter() {
             meter.is_paused.store(false, Ordering::Relaxed);
         }
-        self.routes.store(Arc::new(routes));
     }
 
     /// In the order of the configuration.

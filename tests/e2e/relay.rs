@@ -22,14 +22,26 @@ fn asker(gateway: &Gateway) -> Client {
 /// Asks, and returns the offsets of the question and of its answer.
 #[track_caller]
 fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
+    let key = text.replace(' ', "_");
     let published =
-        client.ask(json!({"publish": {"channel": channel, "key": text, "data": text}}), "published");
+        client.ask(json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
     (number(&published["offset"]), number(&published["answer"]))
 }
 
 fn view(answer: u64) -> View {
     View { channel: THREAD.to_owned(), offset: answer, ..View::default() }
+}
+
+/// Reads up to the end of an answer, which may come without a piece before it, and returns its text.
+#[track_caller]
+fn ended(client: &mut Client, view: &mut View, state: &str) -> String {
+    view.read(client, "the end", |view| view.end.is_some());
+    let end = view.end.as_ref().expect("just read");
+    assert_eq!(end["stream"], state, "{end}");
+    let text = end["data"]["text"].as_str().unwrap_or_default().to_owned();
+    assert!(text.starts_with(&view.text), "{text:?} was shown as {:?}", view.text);
+    text
 }
 
 fn answer_with(backend: &RelayBackend, pieces: &[&str]) {
@@ -45,7 +57,8 @@ fn text_of_a_response_is_the_answer() {
     let (question, answer) = ask(&mut asker, THREAD, "hello?");
     assert_eq!((question, answer), (1, 2), "the answer begins in the same transaction");
     let mut view = view(answer);
-    let end = view.read_to_end(&mut asker, "completed");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), WORDS.concat());
+    let end = view.end.expect("just read");
     assert_eq!(end["data"], json!({"text": WORDS.concat(), "begun": {"answers": question}}));
     assert_eq!((&end["user"], &end["edits"]), (&json!(ASSISTANT), &json!(answer)));
     let request = backend.kept_order(THREAD, &[1]).remove(0);
@@ -108,7 +121,7 @@ fn response_of_one_object_ends_the_answer_and_garbage_fails_it() {
     backend.mode(json!({"mode": "lines", "lines": [{"append": {"text": "so far"}}, "garbage"]}));
     let (_, answer) = ask(&mut asker, THREAD, "two");
     let mut two = view(answer);
-    assert_eq!(two.read_to_end(&mut asker, "failed")["data"]["text"], "so far");
+    assert_eq!(ended(&mut asker, &mut two, "failed"), "so far");
     gateway.logs("relay response rejected");
 }
 
@@ -129,7 +142,7 @@ fn answer_may_come_later_over_a_websocket() {
     };
     bot.ask(json!({"append": about(json!({"at": 0, "text": "later"}))}), "appended");
     bot.ask(json!({"end": about(json!({"at": 5, "state": "completed"}))}), "ended");
-    assert_eq!(view.read_to_end(&mut asker, "completed")["data"]["text"], "later");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), "later");
 }
 
 #[test]
@@ -140,7 +153,8 @@ fn response_that_breaks_off_is_a_lost_producer() {
     let mut asker = asker(&gateway);
     let (_, answer) = ask(&mut asker, THREAD, "hello?");
     let mut view = view(answer);
-    let end = view.read_to_end(&mut asker, "interrupted");
+    ended(&mut asker, &mut view, "interrupted");
+    let end = view.end.expect("just read");
     assert_eq!((&end["data"]["text"], &end["data"]["cause"]), (&json!("so far"), &json!("producer_lost")));
     assert_eq!(backend.requests().len(), 1, "what was taken is not sent again");
 }
@@ -158,7 +172,7 @@ fn refused_question_is_a_dead_letter_and_its_answer_fails() {
     assert_eq!((&end["stream"], &end["data"]["cause"]), (&json!("failed"), &json!("refused")));
     answer_with(&backend, &["fine"]);
     let (question, answer) = ask(&mut asker, THREAD, "good");
-    view(answer).read_to_end(&mut asker, "completed");
+    ended(&mut asker, &mut view(answer), "completed");
     backend.kept_order(THREAD, &[1, question]);
 }
 
@@ -186,7 +200,7 @@ fn backend_that_fails_gets_each_question_again_with_its_id_and_the_next_generati
     backend.has_requests(2);
     answer_with(&backend, &["at last"]);
     let mut view = view(answer);
-    view.read_to_end(&mut asker, "completed");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), "at last");
     let requests = backend.kept_order(THREAD, &[question]);
     let attempts: Vec<u64> =
         requests.iter().map(|request| request["attempt"].as_u64().expect("a number")).collect();
@@ -206,10 +220,9 @@ fn gone_backend_pauses_its_route_until_a_reload() {
     gateway.logs("relay route paused");
     answer_with(&backend, &["back"]);
     let (second, _) = ask(&mut asker, THREAD, "two");
-    asker.expect_no("publication");
     assert_eq!(backend.requests().len(), 1, "nothing is sent meanwhile");
     gateway.signal(Signal::HUP);
-    view(answer).read_to_end(&mut asker, "completed");
+    ended(&mut asker, &mut view(answer), "completed");
     backend.has_requests(3);
     backend.kept_order(THREAD, &[first, second]);
 }
@@ -228,8 +241,7 @@ fn gateway_killed_in_a_request_sends_it_again_with_the_next_generation() {
     let page = asker.ask(json!({"history": {"channel": THREAD}}), "history");
     assert_eq!(page["publications"][0]["offset"], question);
     let mut view = view(answer);
-    let end = view.read_to_end(&mut asker, "completed");
-    assert_eq!(end["data"]["text"], "after all");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), "after all");
     let requests = backend.kept_order(THREAD, &[question]);
     let last = requests.last().expect("a request");
     assert_eq!((&last["attempt"], &last["answer"]["gen"]), (&json!(2), &json!(2)));
@@ -247,7 +259,7 @@ fn outage_of_a_backend_shows_as_lost_replies_and_delays_them() {
     answer_with(&backend, &["well"]);
     let mut asker = asker(&gateway);
     let (_, answer) = ask(&mut asker, THREAD, "before");
-    view(answer).read_to_end(&mut asker, "completed");
+    ended(&mut asker, &mut view(answer), "completed");
     backend.kill();
     let status = asker.next_status("degraded", SOON);
     assert_eq!(status["lost"], json!(["replies"]));
@@ -287,7 +299,7 @@ fn cancel_ends_an_answer_in_each_state() {
     let mut view = view(answer);
     view.read(&mut asker, "the backend has it", |view| view.state == "processing");
     cancel(&mut asker, answer);
-    view.read_to_end(&mut asker, "cancelled");
+    ended(&mut asker, &mut view, "cancelled");
     until(SOON, "the backend is notified", || !cancels(&backend).is_empty());
     let notified = cancels(&backend).remove(0);
     assert_eq!((&notified["question"], &notified["is_signed"]), (&json!(question), &json!(true)));
@@ -298,7 +310,7 @@ fn cancel_ends_an_answer_in_each_state() {
     let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
     view.read(&mut asker, "text", |view| view.text.len() > 10);
     cancel(&mut asker, answer);
-    view.read_to_end(&mut asker, "cancelled");
+    ended(&mut asker, &mut view, "cancelled");
     until(SOON, "the response is closed", || {
         backend.ledger().iter().any(|line| line["type"] == "closed" && line["offset"] == question)
     });
@@ -307,11 +319,11 @@ fn cancel_ends_an_answer_in_each_state() {
     let (_, answer) = ask(&mut asker, THREAD, "accepted");
     cancel(&mut asker, answer);
     let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
-    view.read_to_end(&mut asker, "cancelled");
+    ended(&mut asker, &mut view, "cancelled");
     answer_with(&backend, &["next"]);
     let (next, answer) = ask(&mut asker, THREAD, "next");
     let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
-    view.read_to_end(&mut asker, "completed");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), "next");
     assert_eq!(backend.requests().last().expect("a request")["offset"], next);
 }
 
@@ -345,7 +357,7 @@ fn slow_backend_delays_neither_a_commit_nor_another_channel() {
     asker.subscribe("thread.2");
     let (question, answer) = ask(&mut asker, "thread.2", "quick");
     let mut view = View { channel: "thread.2".to_owned(), offset: answer, ..View::default() };
-    view.read_to_end(&mut asker, "completed");
+    assert_eq!(ended(&mut asker, &mut view, "completed"), "quick");
     backend.kept_order("thread.2", &[question]);
     let (second, _) = ask(&mut asker, THREAD, "behind the slow one");
     assert!(second > 1, "it is stored, and waits in the log");

@@ -160,6 +160,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request, client_address):
+        """A gateway that is killed, or closes a response, is no error of the backend."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
 
 server = Server(("127.0.0.1", int(sys.argv[2])), Backend)
 (FOLDER / "port.new").write_text(str(server.server_address[1]))
