@@ -9,6 +9,7 @@ mod one_way;
 mod operators;
 mod presence;
 mod rebalance;
+mod relay;
 mod restarts;
 pub mod rig;
 mod segment_keys;

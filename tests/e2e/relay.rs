@@ -1,6 +1,6 @@
 //! The relay with a backend that is a process: each question is delivered, in order, and each answer ends.
 
-use crate::support::relay::{ASSISTANT, RelayBackend};
+use crate::support::relay::{self, ASSISTANT, RelayBackend, ask, ended};
 use crate::support::stream::{self, View};
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway};
@@ -19,29 +19,8 @@ fn asker(gateway: &Gateway) -> Client {
     asker
 }
 
-/// Asks, and returns the offsets of the question and of its answer.
-#[track_caller]
-fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
-    let key = text.replace(' ', "_");
-    let published =
-        client.ask(json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
-    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
-    (number(&published["offset"]), number(&published["answer"]))
-}
-
 fn view(answer: u64) -> View {
-    View { channel: THREAD.to_owned(), offset: answer, ..View::default() }
-}
-
-/// Reads up to the end of an answer, which may come without a piece before it, and returns its text.
-#[track_caller]
-fn ended(client: &mut Client, view: &mut View, state: &str) -> String {
-    view.read(client, "the end", |view| view.end.is_some());
-    let end = view.end.as_ref().expect("just read");
-    assert_eq!(end["stream"], state, "{end}");
-    let text = end["data"]["text"].as_str().unwrap_or_default().to_owned();
-    assert!(text.starts_with(&view.text), "{text:?} was shown as {:?}", view.text);
-    text
+    relay::view(THREAD, answer)
 }
 
 fn answer_with(backend: &RelayBackend, pieces: &[&str]) {
@@ -307,7 +286,7 @@ fn cancel_ends_an_answer_in_each_state() {
     // The response is being read.
     backend.mode(json!({"mode": "endless"}));
     let (question, answer) = ask(&mut asker, THREAD, "streaming");
-    let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
+    let mut view = relay::view(THREAD, answer);
     view.read(&mut asker, "text", |view| view.text.len() > 10);
     cancel(&mut asker, answer);
     ended(&mut asker, &mut view, "cancelled");
@@ -318,11 +297,11 @@ fn cancel_ends_an_answer_in_each_state() {
     backend.mode(json!({"mode": "status", "status": 503}));
     let (_, answer) = ask(&mut asker, THREAD, "accepted");
     cancel(&mut asker, answer);
-    let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
+    let mut view = relay::view(THREAD, answer);
     ended(&mut asker, &mut view, "cancelled");
     answer_with(&backend, &["next"]);
     let (next, answer) = ask(&mut asker, THREAD, "next");
-    let mut view = View { channel: THREAD.to_owned(), offset: answer, ..View::default() };
+    let mut view = relay::view(THREAD, answer);
     assert_eq!(ended(&mut asker, &mut view, "completed"), "next");
     assert_eq!(backend.requests().last().expect("a request")["offset"], next);
 }
@@ -356,7 +335,7 @@ fn slow_backend_delays_neither_a_commit_nor_another_channel() {
     answer_with(&backend, &["quick"]);
     asker.subscribe("thread.2");
     let (question, answer) = ask(&mut asker, "thread.2", "quick");
-    let mut view = View { channel: "thread.2".to_owned(), offset: answer, ..View::default() };
+    let mut view = relay::view("thread.2", answer);
     assert_eq!(ended(&mut asker, &mut view, "completed"), "quick");
     backend.kept_order("thread.2", &[question]);
     let (second, _) = ask(&mut asker, THREAD, "behind the slow one");

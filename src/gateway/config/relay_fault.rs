@@ -5,8 +5,6 @@ use std::fmt;
 /// A fault of a route, or of a route and other settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelayFault {
-    /// The relay is not complete in this version.
-    NotYet,
     TooMany {
         most: usize,
     },
@@ -62,10 +60,6 @@ pub enum RelayFault {
 impl fmt::Display for RelayFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RelayFault::NotYet => f.write_str(
-                "is not available yet: this version checks routes, but relays nothing; remove [[relay]], and let a backend subscribe \
-                 with a token instead",
-            ),
             RelayFault::TooMany { most } => write!(f, "at most {most} routes: remove some"),
             RelayFault::SameName { name } => {
                 write!(f, "another route is already named \"{name}\": give each its own name")

@@ -1,7 +1,8 @@
 //! A backend of the relay as a process of its own, which writes down each request before it answers.
 
+use super::client::Client;
 use super::gateway::Setup;
-use super::stream;
+use super::stream::{self, View};
 use super::wait::{SOON, until};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -134,4 +135,30 @@ impl Drop for RelayBackend {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// An answer as a reader shows it.
+pub fn view(channel: &str, answer: u64) -> View {
+    View { channel: channel.to_owned(), offset: answer, ..View::default() }
+}
+
+/// Asks, and returns the offsets of the question and of its answer.
+#[track_caller]
+pub fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
+    let key = text.replace(' ', "_");
+    let published =
+        client.ask(json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
+    (number(&published["offset"]), number(&published["answer"]))
+}
+
+/// Reads up to the end of an answer, which may come without a piece before it, and returns its text.
+#[track_caller]
+pub fn ended(client: &mut Client, view: &mut View, state: &str) -> String {
+    view.read(client, "the end", |view| view.end.is_some());
+    let end = view.end.as_ref().expect("just read");
+    assert_eq!(end["stream"], state, "{end}");
+    let text = end["data"]["text"].as_str().unwrap_or_default().to_owned();
+    assert!(text.starts_with(&view.text), "{text:?} was shown as {:?}", view.text);
+    text
 }

@@ -1,0 +1,71 @@
+//! The relay of several gateways on one PostgreSQL: each channel has one sender at a time, and another one goes on when it dies.
+
+use crate::cluster::rig::Rig;
+use crate::support::relay::{RelayBackend, ask, ended, view};
+use crate::support::stream;
+use crate::support::wait::{SOON, until};
+use crate::support::{Client, Gateway};
+use serde_json::json;
+use std::time::Duration;
+
+const THREADS: [&str; 3] = ["thread.1", "thread.2", "thread.3"];
+/// Questions in each thread.
+const QUESTIONS: usize = 4;
+/// A claim of an instance that has died ends after thirty seconds. The rest is for a busy machine.
+const TAKEN_OVER: Duration = Duration::from_secs(120);
+
+fn start(rig: &Rig, backend: &RelayBackend, name: &str) -> Gateway {
+    backend.with_route(stream::with_streams(rig.setup(name)).with_slow_store(), "").start()
+}
+
+fn asker(gateway: &Gateway, threads: &[&str]) -> Client {
+    let mut asker = stream::user(gateway, "ann", &["subscribe", "publish"]);
+    for thread in threads {
+        asker.subscribe(thread);
+    }
+    asker
+}
+
+#[test]
+fn questions_at_all_instances_are_delivered_once_in_order_and_answered_everywhere() {
+    let (rig, backend) = (Rig::start(), RelayBackend::start());
+    backend.mode(json!({"mode": "text", "pieces": ["so ", "it is"]}));
+    let gateways = [start(&rig, &backend, "one"), start(&rig, &backend, "two")];
+    let mut askers = gateways.each_ref().map(|gateway| asker(gateway, &THREADS));
+    for thread in THREADS {
+        let mut questions = Vec::new();
+        for number in 0..QUESTIONS {
+            let (question, answer) = ask(&mut askers[number % 2], thread, &format!("question {number}"));
+            questions.push(question);
+            // The reader is at the other instance.
+            assert_eq!(
+                ended(&mut askers[(number + 1) % 2], &mut view(thread, answer), "completed"),
+                "so it is"
+            );
+        }
+        assert_eq!(backend.kept_order(thread, &questions).len(), QUESTIONS, "nothing is sent twice");
+    }
+}
+
+#[test]
+fn question_of_an_instance_that_dies_is_sent_again_by_another_with_the_next_generation() {
+    let (rig, backend) = (Rig::start(), RelayBackend::start());
+    backend.mode(json!({"mode": "never"}));
+    let first = start(&rig, &backend, "one");
+    let thread = THREADS[0];
+    let (question, answer) = ask(&mut asker(&first, &[thread]), thread, "hello?");
+    backend.has_requests(1);
+    let second = start(&rig, &backend, "two");
+    let mut asker = asker(&second, &[thread]);
+    backend.mode(json!({"mode": "text", "pieces": ["after all"]}));
+    drop(first.kill9());
+    until(TAKEN_OVER, "another instance sends it", || backend.requests().len() > 1);
+    assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "after all");
+    let requests = backend.kept_order(thread, &[question]);
+    let last = requests.last().expect("a request");
+    assert_eq!((&last["attempt"], &last["answer"]["gen"]), (&json!(2), &json!(2)));
+    let (next, answer) = ask(&mut asker, thread, "and now?");
+    assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "after all");
+    until(SOON, "the next question is sent", || backend.requests().iter().any(|it| it["offset"] == next));
+    backend.kept_order(thread, &[question, next]);
+}
