@@ -30,6 +30,7 @@ mod order_command;
 mod output;
 mod presence;
 mod presence_command;
+mod reactors;
 mod rebalance_command;
 mod registry;
 mod relay;

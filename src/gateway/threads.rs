@@ -6,14 +6,13 @@ use super::bus::PreparedBus;
 use super::config::Config;
 use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leader};
 use super::relay::{PreparedRelay, RelayReload, RelayWays};
-use super::{alerts, auth, canary, judge, presence, tls};
+use super::{alerts, auth, canary, judge, presence, reactors, tls};
 use crate::api::RunningApi;
 use crate::backends::RunningRelay;
 use crate::canary::RunningCanary;
 use crate::clients::{self, ClientParts, RunningClients};
 use crate::drain::DrainCause;
 use crate::engine::Setup;
-use crate::id::ReactorId;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
@@ -32,7 +31,7 @@ use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE, STREAM_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::objectives::RunningObjectives;
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
-use crate::reactor::{Clock, Prepared, Reactor, Setups};
+use crate::reactor::{Clock, Prepared, Setups};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
 use crate::store::{OrderEnds, StoreEnds, StreamEnds};
@@ -212,7 +211,7 @@ impl Threads {
             clock: move || clock.read(),
         };
         let presence = rosters.start()?;
-        let reactors = start_reactors(config, setups, &queues, &board, prepared, &notices_in)?;
+        let reactors = reactors::start(config, setups, &queues, &board, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
         let reminder = tls::Reminder::new(&setup.engine.metrics, setup.clock);
@@ -413,53 +412,6 @@ pub(super) fn queues(bus: Option<&PreparedBus>, reactors: usize) -> (Queues, Job
     };
     let bus = bus.map(|prepared| prepared.bus.clone());
     (Queues { append, read, streams, bus, admit, presence, clients, reports }, jobs)
-}
-
-fn start_reactors(
-    config: &Config,
-    setups: &Setups,
-    queues: &Queues,
-    board: &Arc<OrderBoard>,
-    prepared: Vec<Prepared>,
-    notices: &Sender<DrainNotice>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let cores = match config.server.pin_reactors {
-        true => core_affinity::get_core_ids().unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let start = |(index, prepared): (usize, Prepared)| {
-        let id = ReactorId(index as u16);
-        let (setups, queues, board) = (setups.clone(), queues.clone(), Arc::clone(board));
-        let notices = notices.clone();
-        let core = cores.get(index % cores.len().max(1)).copied();
-        std::thread::Builder::new().name(format!("reactor-{index}")).spawn(move || {
-            if let Some(core) = core
-                && !core_affinity::set_for_current(core)
-            {
-                tracing::warn!(reactor = index, "reactor not pinned to its core");
-            }
-            let guard = EndGuard { id, notices };
-            let reactor = Reactor::new(id, prepared, &setups, queues, board);
-            if let Err(error) = reactor.run() {
-                tracing::error!(reactor = index, %error, "reactor poll failed");
-            }
-            drop(guard);
-        })
-    };
-    prepared.into_iter().enumerate().map(start).collect()
-}
-
-/// Notifies the main thread when a reactor ends, even by a panic.
-struct EndGuard {
-    id: ReactorId,
-    notices: Sender<DrainNotice>,
-}
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        // The receiver is gone when the process exits.
-        let _ = self.notices.try_send(DrainNotice::ReactorEnded(self.id));
-    }
 }
 
 fn watch_signals(notices: Sender<DrainNotice>) -> std::io::Result<()> {
