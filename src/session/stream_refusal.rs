@@ -72,7 +72,7 @@ impl StreamRefusal {
                 StreamFault::NotAuthor => "the stream is another user's; only that user may write to it",
                 StreamFault::Overloaded { .. } => "there is no room for the stream; retry after retry_ms",
                 StreamFault::ChannelFull { .. } => {
-                    "the channel has streams.open_per_channel open streams, answers included; wait until one has ended, or cancel one"
+                    "too many answers are open in this channel (streams.open_per_channel); wait until one has ended, or stop one"
                 }
                 StreamFault::NoGeneration => {
                     "gen is missing, and the stream is an answer to a question; send the gen that came with the question"
