@@ -1,8 +1,9 @@
 /** The code in docs/moving-agents.md, before and after the move, with the same run of an agent and a connection that is lost in the middle. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -95,4 +96,27 @@ test('after: a gateway that is killed in the middle changes nothing, and every s
   await until('the end', () => shown.at(-1)?.state === 'completed' && out === 'completed\n');
   assert.deepEqual(shown.at(-1), { text: TEXT, doing: 'search', state: 'completed' });
   assert.ok(shown.every(({ text }) => TEXT.startsWith(text)), 'every text is a beginning of the whole');
+});
+
+test('after, with a route: the lines of the response are the answer', { skip: missing }, async (t) => {
+  const { after } = await import(block(t, 'js', 'function after')) as { after: (room: Channel, show: (shown: Shown) => void) => void };
+  const code = `import json, sys\n${readFileSync(block(t, 'python', 'def line'), 'utf8')}\nfor event in json.load(sys.stdin):\n    print(json.dumps(line(event)))\n`;
+  const lines = execFileSync('python3', ['-c', code], { input: JSON.stringify(RUN), encoding: 'utf8' });
+  const service = createServer((request, response) => {
+    request.resume().on('end', () => response.writeHead(200, { 'Content-Type': 'application/x-ndjson' }).end(lines));
+  });
+  await new Promise<void>((done) => { service.listen(0, '127.0.0.1', done); });
+  t.after(() => { service.closeAllConnections(); service.close(); });
+  const route = `[[relay]]\nname = "agents"\npattern = "thread.*"\nurl = "http://127.0.0.1:${(service.address() as AddressInfo).port}/"\nsecrets = ["env:RELAY_SECRET"]\nuser = "agents"\n`;
+  const gateway = new Gateway({ RELAY_SECRET: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' }, route);
+  await gateway.start();
+  t.after(() => gateway.stop());
+  const reader = connect(gateway.url, { WebSocket });
+  t.after(() => reader.close());
+  const shown: Shown[] = [];
+  const room = reader.channel('thread.7');
+  after(room, (one) => shown.push(one));
+  await room.publish({ text: 'Why is the sky blue?' });
+  await until('the end', () => shown.at(-1)?.state === 'completed');
+  assert.equal(shown.at(-1)!.text, TEXT);
 });

@@ -125,7 +125,7 @@ export class Tab {
     if (message === null) return { notice: line.innerText.trim() };
     const state = ['failed', 'waiting'].find((name) => message.classList.contains(name)) ?? 'sent';
     return {
-      text: message.querySelector('.text').innerText,
+      text: message.querySelector('.text, .sw-answer-text').innerText,
       state,
       progress: message.querySelector('.progress')?.textContent ?? '',
       author: message.querySelector('.author').textContent,
