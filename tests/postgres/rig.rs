@@ -6,6 +6,7 @@ use seawall::hub::Contradiction;
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::callers::Callers;
 use seawall::job::orders::OrderBoard;
+use seawall::job::relay::Routes;
 use seawall::job::stream::{ProducerNotice, StreamWork};
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
@@ -13,6 +14,7 @@ use seawall::job::{
 };
 use seawall::metrics::store::StoreCounters;
 use seawall::metrics::streams::StreamCounters;
+use seawall::relay::route::RouteTable;
 pub use seawall::store::postgres::PostgresConfig;
 use seawall::store::postgres::PostgresStore;
 use seawall::store::sqlite::{self as store, SqliteConfig, SqliteRoom, SqliteStore};
@@ -77,8 +79,14 @@ impl Rig {
     }
 
     pub fn postgres_with(config: PostgresConfig) -> Rig {
+        Rig::relaying(config, RouteTable::default())
+    }
+
+    /// The same with these routes, and no relay.
+    pub fn relaying(config: PostgresConfig, routes: RouteTable) -> Rig {
         let store = PostgresStore::open(config).expect("the URL is read");
-        Rig::start(|ends| Running::Postgres(store.start(ends).expect("threads start")))
+        let relay = RelayEnds { routes: Arc::new(Routes::new(routes)), ..RelayEnds::none() };
+        Rig::start(|ends| Running::Postgres(store.start(StoreEnds { relay, ..ends }).expect("threads start")))
     }
 
     fn start(start: impl FnOnce(StoreEnds) -> Running) -> Rig {

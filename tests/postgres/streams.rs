@@ -5,6 +5,7 @@ use crate::postgres::rig::{
 };
 use crate::servers::Postgres;
 use crate::support::wait::{LATE, SOON, comes_true, until};
+use seawall::id::pattern::ChannelPattern;
 use seawall::id::{ChannelName, Offset, ProducerId, ReactorId, UserName};
 use seawall::job::stream::{
     BeginStream, News, ProducerNotice, StreamFault, StreamJob, StreamNews, StreamOrder, StreamOutcome,
@@ -14,10 +15,11 @@ use seawall::job::{
     Append, AppendChange, Appended, Attempt, Authority, Broadcast, CancelAuthority, Completion, Span,
     StreamRequest, Ticket,
 };
+use seawall::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
 use seawall::stream::StreamSettings;
 use seawall::wire::server_frame;
 use seawall::wire::stream::{
-    Generation, Piece, Position, StreamEnd, StreamId, StreamOptions, StreamState, WholeStream,
+    EndCause, Generation, Piece, Position, StreamEnd, StreamId, StreamOptions, StreamState, WholeStream,
 };
 use seawall_fault::{Direction, Mode, Proxy};
 use serde_json::Value;
@@ -509,6 +511,61 @@ fn many_streams_in_opposite_order_do_not_deadlock() {
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'seawall'";
     assert_eq!(server.sql(deadlocks), "0");
+    one.close();
+    two.close();
+}
+
+/// A route that answers in the channels of threads.
+fn assistant() -> RouteTable {
+    RouteTable::new(vec![RelayRoute {
+        name: "assistant".into(),
+        pattern: ChannelPattern::parse("thread.*").expect("a pattern"),
+        url: "http://127.0.0.1:9/".into(),
+        user: user("assistant"),
+        answers: AnswerMode::Stored,
+        kinds: RelayedKinds::NONE.with(RelayedKind::Original),
+        skip_users: Vec::new(),
+        claims: Vec::new(),
+        publish: Vec::new(),
+        dependency: None,
+        secrets: Vec::new(),
+        timeout: Duration::from_secs(10),
+        concurrency: 1,
+        order: ChannelOrder::Taken,
+        give_up: Duration::from_secs(3_600),
+        answer: Duration::from_secs(120),
+    }])
+}
+
+#[test]
+fn answer_is_taken_and_withdrawn_at_any_instance() {
+    let server = Postgres::start();
+    let config = || store(server.url(), StreamSettings::default());
+    let mut one = Rig::relaying(config(), assistant()).ready();
+    let mut two = Rig::relaying(config(), assistant()).ready();
+    let ask = |rig: &mut Rig| {
+        let question = rig.append(append("thread.1", "ann", None, "1")).expect("stored");
+        assert_eq!(question.answer, Some(question.offset.next()));
+        (question.offset, id("thread.1", question.offset.0 + 1))
+    };
+    let delete = |question| {
+        let change = AppendChange::Delete(question, Authority::Author);
+        Append { change, ..append("thread.1", "ann", None, "null") }
+    };
+    let state = |rig: &mut Rig, of: &StreamId| rig.read(of).map(|open| open[0].state);
+
+    let (question, of) = ask(&mut one);
+    assert_eq!(state(&mut two, &of), Ok(StreamState::Accepted));
+    two.append(delete(question)).expect("stored");
+    until(SOON, "the answer is withdrawn", || one.text(&of) == Err(StreamEnd::Cancelled));
+
+    let (question, of) = ask(&mut one);
+    let request = two.order(&of, 9, "assistant", StreamOrder::Take);
+    assert_eq!(two.outcome_of(request), StreamOutcome::Processing { generation: Generation(1) });
+    one.append(delete(question)).expect("stored");
+    assert_eq!(state(&mut one, &of), Ok(StreamState::Processing), "a backend has the question");
+    let request = one.order(&of, 9, "assistant", StreamOrder::Fail { cause: EndCause::Refused });
+    assert!(matches!(one.outcome_of(request), StreamOutcome::Ended { end: StreamEnd::Failed, .. }));
     one.close();
     two.close();
 }

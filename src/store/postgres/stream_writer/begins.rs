@@ -7,7 +7,7 @@ use super::SharedStreamWriter;
 use super::commands::LoadOutcome;
 use crate::id::Offset;
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
-use crate::relay::route::RouteTable;
+use crate::relay::route::{AnswerMode, RouteTable};
 use crate::store::outcome::RETRY_MS;
 use crate::store::relay::{answer_data, answer_options, answering_route};
 use crate::stream::{EndFate, StreamBegin, Touched};
@@ -49,11 +49,8 @@ impl SharedStreamWriter {
         routes: Option<&RouteTable>,
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, EndFate)> {
-        let (mut ended, now) = (Vec::new(), self.now());
+        let mut ended = Vec::new();
         for (waiting, settled) in batch.iter().zip(settled.iter()) {
-            if let (AppendChange::Delete(question, _), Ok(_)) = (&waiting.job.change, &settled.outcome) {
-                self.ledger.withdraw(&waiting.job.channel, *question, &waiting.job.user, now);
-            }
             let (Ok(appended), StreamMark::Ended(end)) = (&settled.outcome, settled.mark) else { continue };
             let (AppendChange::Edit(target, _) | AppendChange::Delete(target, _)) = waiting.job.change else {
                 continue;
@@ -67,6 +64,9 @@ impl SharedStreamWriter {
             self.doubtful.remove(&id);
             let _ = self.ledger.ended(&id, fate, &mut self.out);
             ended.push((id, fate));
+        }
+        if routes.is_some() {
+            self.withdraw(batch, settled, routes, connection);
         }
         self.begun(batch, settled, connection);
         if routes.is_some() {
@@ -98,6 +98,39 @@ impl SharedStreamWriter {
             if let (Some(settled), Some(waiting)) = (settled.get_mut(at), batch.get(at)) {
                 self.attach(begin, &found, waiting, &mut settled.outcome);
             }
+        }
+    }
+
+    /// Withdraws the answers to the questions that a batch has deleted, unless a backend has them. One that is not open here is loaded.
+    fn withdraw(
+        &mut self,
+        batch: &[Waiting],
+        settled: &[SettledAppend],
+        routes: Option<&RouteTable>,
+        connection: &mut StoreConnection,
+    ) {
+        let is_answered = |channel| {
+            routes.and_then(|routes| routes.of(channel)).is_some_and(|it| it.answers == AnswerMode::Stored)
+        };
+        let deletes = batch.iter().zip(settled).filter_map(|(waiting, settled)| match waiting.job.change {
+            AppendChange::Delete(question, _) if settled.outcome.is_ok() => Some((&waiting.job, question)),
+            AppendChange::Delete(..) | AppendChange::Edit(..) | AppendChange::Original => None,
+        });
+        let deleted: Vec<(&Append, Offset)> = deletes.filter(|(job, _)| is_answered(&job.channel)).collect();
+        let answer = |(job, question): &(&Append, Offset)| StreamId {
+            channel: job.channel.clone(),
+            offset: question.next(),
+        };
+        let absent: Vec<StreamId> = deleted.iter().map(answer).filter(|id| !self.ledger.has(id)).collect();
+        if !absent.is_empty() {
+            self.refresh(&absent, connection);
+        }
+        let now = self.now();
+        for (job, question) in deleted {
+            self.ledger.withdraw(&job.channel, question, &job.user, now);
+        }
+        for id in &absent {
+            self.ledger.release(id, &mut self.out);
         }
     }
 
