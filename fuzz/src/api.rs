@@ -8,7 +8,9 @@ use seawall::cluster::{order_body, rebalance_body};
 use seawall::id::UserName;
 use seawall::wire::api::body::{self, ApiBounds, ApiItem};
 use seawall::wire::api::problem::{ApiProblem, ProblemCode};
+use seawall::wire::api::streamed::{BodyFault, BodyLines, BodyProgress, BodyReader, LINE_BYTES_MAX};
 use seawall::wire::api::users;
+use seawall::wire::command::{self, CommandBounds};
 
 const BOUNDS: ApiBounds = ApiBounds { per_request: 4, data_bytes: 64, json_depth: 6 };
 /// 2026-11-30.
@@ -17,6 +19,7 @@ const USERS_MAX: usize = 3;
 
 /// Checks the properties above.
 pub fn check(bytes: &[u8]) {
+    streamed(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let items = [
         body::publish(text, None, BOUNDS).map(|item| vec![item]),
@@ -49,6 +52,49 @@ pub fn check(bytes: &[u8]) {
         assert!((1..=USERS_MAX).contains(&users.len()));
     }
     accepted(rebalance_body::read(text), text);
+}
+
+/// A body that is read while it arrives has the same lines in any cut, and each within its bound. A line that is a command names an author
+/// or none.
+fn streamed(bytes: &[u8]) {
+    let cut = bytes.first().map_or(1, |first| usize::from(*first) % 7 + 1);
+    let whole = lines(bytes, bytes.len().max(1));
+    let cuts = lines(bytes, cut);
+    // A cut moves the moment of a fault, not the fault.
+    assert_eq!(whole.1, cuts.1);
+    assert!(whole.1.is_err() || whole.0 == cuts.0, "{} and {} lines", whole.0.len(), cuts.0.len());
+    for line in &whole.0 {
+        assert!((1..=LINE_BYTES_MAX).contains(&line.len()));
+        let Ok(text) = std::str::from_utf8(line) else { continue };
+        if command::parse(text, CommandBounds { json_depth: 8, subscriptions: 0 }).is_ok() {
+            let _ = command::named_author(text);
+        }
+    }
+}
+
+/// The lines of a chunked body that comes in pieces, and its end.
+fn lines(bytes: &[u8], cut: usize) -> (Vec<Vec<u8>>, Result<BodyProgress, BodyFault>) {
+    let (mut reader, mut body, mut received, mut found) =
+        (BodyReader::chunked(), BodyLines::default(), Vec::new(), Vec::new());
+    let mut progress = BodyProgress::Partial;
+    for piece in bytes.chunks(cut) {
+        received.extend_from_slice(piece);
+        progress = match reader.read(&mut received, &mut body.content) {
+            Ok(progress) => progress,
+            Err(fault) => return (found, Err(fault)),
+        };
+        loop {
+            match body.next(progress) {
+                Ok(Some(line)) => found.push(line),
+                Ok(None) => break,
+                Err(fault) => return (found, Err(fault)),
+            }
+        }
+        if progress == BodyProgress::Complete {
+            break;
+        }
+    }
+    (found, Ok(progress))
 }
 
 /// Checks what was read, and returns it. A body may be absent where all its members are.

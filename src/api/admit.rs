@@ -1,8 +1,9 @@
 //! Admission of requests: from the head alone, before a body is read.
 
+use super::commands;
 use super::exchange::{ApiHead, ContentType, DeclaredBody, Sender};
 use super::publish::BUSY_RETRY_MS;
-use super::route::{self, Routed};
+use super::route::{self, ApiEndpoint, Routed, Unrouted};
 use super::server::{ApiPolicy, ApiServer, STORE, retry_ms};
 use super::tokens::BackendRefusal;
 use crate::admission::places::share;
@@ -48,7 +49,7 @@ enum Revocation {
 pub(super) struct Refused {
     pub(super) endpoint: &'static str,
     pub(super) problem: ApiProblem,
-    pub(super) allow: Option<String>,
+    pub(super) allow: Option<Box<str>>,
 }
 
 impl<C: Fn() -> Now> ApiServer<C> {
@@ -60,7 +61,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
         policy: &ApiPolicy,
         peer: SocketAddr,
     ) -> Result<Admitted, Refused> {
-        let unknown = |(problem, allow)| Refused { endpoint: "unknown", problem, allow };
+        let unknown = |(problem, allow): Unrouted| {
+            let allow = allow.map(String::into_boxed_str);
+            Refused { endpoint: "unknown", problem, allow }
+        };
         if head.sender == Sender::Page {
             let detail = "web pages may not use the server API; let your backend send the request";
             return Err(unknown((ApiProblem::lasting(ProblemCode::Forbidden, detail), None)));
@@ -71,7 +75,11 @@ impl<C: Fn() -> Now> ApiServer<C> {
             [] => None,
             rights => Some(self.caller(seat, head, rights, policy, peer).map_err(refused)?),
         };
-        let length = self.length(head, policy).map_err(refused)?;
+        let length = match routed.endpoint {
+            ApiEndpoint::Commands => commands::accepts(head).map(|()| 0),
+            _ => self.length(head, policy),
+        };
+        let length = length.map_err(refused)?;
         Ok(Admitted { routed, key, length })
     }
 
@@ -104,7 +112,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
     }
 
     /// The key whose secret the request has, or that its token makes.
-    fn authenticated(
+    pub(super) fn authenticated(
         &self,
         head: &ApiHead,
         policy: &ApiPolicy,
@@ -187,7 +195,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                 ProblemCode::Malformed,
                 "a GET takes no body; put names into the path",
             )),
-            (_, DeclaredBody::Unknown) => Err(ApiProblem::lasting(
+            (_, DeclaredBody::Chunked | DeclaredBody::Unknown) => Err(ApiProblem::lasting(
                 ProblemCode::LengthRequired,
                 "send Content-Length; chunked bodies are not taken",
             )),
@@ -197,7 +205,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
                     format!("the body has over {most} bytes (api.body_bytes); send several requests");
                 Err(ApiProblem::lasting(ProblemCode::TooLarge, detail))
             }
-            (_, DeclaredBody::Bytes(_)) if head.content == ContentType::Other => Err(ApiProblem::lasting(
+            (_, DeclaredBody::Bytes(_)) if head.content != ContentType::Json => Err(ApiProblem::lasting(
                 ProblemCode::UnsupportedType,
                 "send the header Content-Type: application/json",
             )),

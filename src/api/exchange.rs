@@ -4,7 +4,7 @@ use crate::clock::{Moment, Now};
 use crate::net::listener::ReadFailure;
 use crate::net::served::ServedStream;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
-use crate::wire::request::{After, Body, Head, HeadLimits, HttpFault, Method, Parsed, parse};
+use crate::wire::request::{After, Body, Head, HeadLimits, HttpFault, Method, Parsed, Version, parse};
 use std::time::Duration;
 
 /// How long a connection may be silent between two requests.
@@ -24,15 +24,18 @@ pub(super) struct ApiHead {
     pub(super) content: ContentType,
     pub(super) sender: Sender,
     pub(super) body: DeclaredBody,
+    pub(super) version: Version,
     /// The state of the connection after the answer, if the body was read.
     pub(super) after: After,
     length: usize,
-    expects: bool,
+    pub(super) expects: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContentType {
     Json,
+    /// `application/x-ndjson`: one JSON text per line.
+    Lines,
     Other,
 }
 
@@ -49,7 +52,9 @@ pub(super) enum Sender {
 pub(super) enum DeclaredBody {
     None,
     Bytes(usize),
-    /// `Transfer-Encoding`.
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// Another `Transfer-Encoding`.
     Unknown,
 }
 
@@ -125,6 +130,25 @@ impl<'a, C: Fn() -> Now> Exchange<'a, C> {
         Ok(request)
     }
 
+    /// Removes the head from the buffer, and returns what was received after it.
+    pub(super) fn take_rest(&mut self, head: &ApiHead) -> Vec<u8> {
+        let mut received = std::mem::take(&mut self.bytes);
+        received.drain(..head.length);
+        received
+    }
+
+    /// Answers `Expect: 100-continue`, for which curl waits.
+    pub(super) fn invite(&mut self, head: &ApiHead) {
+        if head.expects {
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// The connection.
+    pub(super) fn stream(&mut self) -> &mut ServedStream<'a> {
+        &mut self.stream
+    }
+
     /// Sends an answer. False if the peer does not take it in time.
     pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.send(bytes, self.clock)
@@ -144,14 +168,18 @@ impl ApiHead {
     fn of(head: &Head<'_>) -> ApiHead {
         let text = |name| head.values(name).next().and_then(|value| std::str::from_utf8(value).ok());
         let has = |name| head.values(name).next().is_some();
-        let json = text("content-type").is_some_and(|value| {
-            value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        });
+        let kind = text("content-type").and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        let content = match kind {
+            kind if kind.eq_ignore_ascii_case("application/json") => ContentType::Json,
+            kind if kind.eq_ignore_ascii_case("application/x-ndjson") => ContentType::Lines,
+            _ => ContentType::Other,
+        };
         let body = match (head.body, text("content-length")) {
             (Body::None, _) => DeclaredBody::None,
             (Body::Declared, Some(digits)) => {
                 digits.parse().map_or(DeclaredBody::Bytes(usize::MAX), DeclaredBody::Bytes)
             }
+            (Body::Declared, None) if is_chunked(head) => DeclaredBody::Chunked,
             (Body::Declared, None) => DeclaredBody::Unknown,
         };
         ApiHead {
@@ -160,14 +188,22 @@ impl ApiHead {
             query: head.query.unwrap_or_default().to_owned(),
             bearer: head.bearer().map(<[u8]>::to_vec),
             key: idempotency_key(head),
-            content: if json { ContentType::Json } else { ContentType::Other },
+            content,
             sender: if has("origin") { Sender::Page } else { Sender::Backend },
             body,
+            version: head.version,
             after: head.after_body,
             length: head.length,
             expects: has("expect"),
         }
     }
+}
+
+/// True if `chunked` is the only transfer coding. Any other would have to be decoded first.
+fn is_chunked(head: &Head<'_>) -> bool {
+    let mut codings = head.values("transfer-encoding");
+    let only = codings.next().filter(|_| codings.next().is_none());
+    only.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The value of `Idempotency-Key`. Several lines, and bytes that are no text, become a value that is no key: a key must not be ignored.

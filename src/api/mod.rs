@@ -5,6 +5,7 @@
 //! any other publication.
 
 mod admit;
+mod commands;
 mod exchange;
 mod order;
 mod presence;
@@ -105,6 +106,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             in_flight: Places::new(in_flight, Arc::clone(&counters.in_flight)),
             bodies: Places::new(BODIES_BYTES_MAX, Arc::clone(&counters.body_bytes)),
             meters: Mutex::new(ApiMeters::default()),
+            open_bodies: Places::new((connections / 2).max(1), Arc::clone(&counters.open_bodies)),
         });
         shared.revise(policy);
         let server = Arc::new(ApiServer {

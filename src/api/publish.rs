@@ -10,6 +10,7 @@ use crate::job::places::{Places, TakenPlaces};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority, Creation, Queues};
 use crate::metrics::api::ItemOutcome;
 use crate::net::deadline::now;
+use crate::session::StreamRefusal;
 use crate::wire::api::body::{self, ApiItem};
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::command::Content;
@@ -214,14 +215,18 @@ fn permitted(key: &ApiKey, item: ApiItem<'_>, idempotency: Option<Key>) -> Resul
         );
         ApiProblem::lasting(ProblemCode::Forbidden, detail)
     })?;
-    let authority = if key.has(ApiRight::Moderate) { Authority::Moderator } else { Authority::Author };
-    let change = match content {
-        Content::Original(_) => AppendChange::Original,
-        Content::Edit(target, _) => AppendChange::Edit(target, authority),
-        Content::Delete(target, _) => AppendChange::Delete(target, authority),
-    };
-    let data = Box::from(content.data());
+    let (change, data) = (change(key, &content), Box::from(content.data()));
     Ok(PermittedItem { channel, user, key: idempotency, change, data })
+}
+
+/// The change that a publication of the key is.
+pub(super) fn change(key: &ApiKey, content: &Content<'_>) -> AppendChange {
+    let authority = if key.has(ApiRight::Moderate) { Authority::Moderator } else { Authority::Author };
+    match content {
+        Content::Original(_) => AppendChange::Original,
+        Content::Edit(target, _) => AppendChange::Edit(*target, authority),
+        Content::Delete(target, _) => AppendChange::Delete(*target, authority),
+    }
 }
 
 fn busy() -> ApiProblem {
@@ -230,7 +235,7 @@ fn busy() -> ApiProblem {
 }
 
 /// The problem that a failed append is.
-fn problem(error: &AppendError) -> ApiProblem {
+pub(super) fn problem(error: &AppendError) -> ApiProblem {
     let lasting = ApiProblem::lasting;
     match error {
         AppendError::KeyConflict => lasting(
@@ -253,7 +258,11 @@ fn problem(error: &AppendError) -> ApiProblem {
         AppendError::TooManyEdits => {
             lasting(ProblemCode::TooLarge, "limits.edits is reached for this publication; delete it instead")
         }
-        AppendError::Stream(_) => lasting(ProblemCode::Forbidden, "the server API begins no streams"),
+        AppendError::Stream(fault) => {
+            let refusal = StreamRefusal::Fault(*fault);
+            let retry_ms = refusal.retry_ms();
+            ApiProblem { retry_ms, ..lasting(ProblemCode::of(refusal.code()), refusal.message()) }
+        }
         AppendError::NoRoom { retry_ms } => ApiProblem {
             dependency: Some(STORE),
             ..ApiProblem::passing(

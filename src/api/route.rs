@@ -33,6 +33,7 @@ pub(super) enum ApiEndpoint {
     Erase,
     Order,
     OpenApi,
+    Commands,
 }
 
 /// One row of the table.
@@ -47,7 +48,7 @@ pub(super) struct RouteRow {
 }
 
 /// All paths.
-pub(super) const TABLE: [RouteRow; 21] = [
+pub(super) const TABLE: [RouteRow; 22] = [
     row(ApiEndpoint::Publish, Method::Post, "/v1/publish", &[ApiRight::Publish]),
     row(ApiEndpoint::Batch, Method::Post, "/v1/batch", &[ApiRight::Publish]),
     row(ApiEndpoint::Broadcast, Method::Post, "/v1/broadcast", &[ApiRight::Publish]),
@@ -74,6 +75,12 @@ pub(super) const TABLE: [RouteRow; 21] = [
         &[ApiRight::Disconnect, ApiRight::Block, ApiRight::Erase],
     ),
     row(ApiEndpoint::OpenApi, Method::Get, "/v1/openapi.json", &[]),
+    row(
+        ApiEndpoint::Commands,
+        Method::Post,
+        "/v1/commands",
+        &[ApiRight::Stream, ApiRight::Publish, ApiRight::History],
+    ),
 ];
 
 const fn row(
@@ -110,6 +117,7 @@ impl ApiEndpoint {
             ApiEndpoint::Erase => "erase",
             ApiEndpoint::Order => "order",
             ApiEndpoint::OpenApi => "openapi",
+            ApiEndpoint::Commands => "commands",
         }
     }
 }
@@ -250,7 +258,8 @@ fn named(endpoint: ApiEndpoint, name: &str) -> Result<Named, Unrouted> {
         | ApiEndpoint::Cluster
         | ApiEndpoint::Rebalance
         | ApiEndpoint::UsersLookup
-        | ApiEndpoint::OpenApi => {
+        | ApiEndpoint::OpenApi
+        | ApiEndpoint::Commands => {
             let channel = channel_name("the path", &decoded(name)?).map_err(|problem| (problem, None))?;
             Ok(Named::Channel(channel))
         }

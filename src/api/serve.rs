@@ -1,6 +1,7 @@
 //! Connections: a request is admitted by its head, read, carried out and answered.
 
 use super::admit::{Admitted, Refused};
+use super::commands::{CommandsEnd, CommandsRequest};
 use super::exchange::{ApiHead, DeclaredBody, Exchange, NoRequest};
 use super::publish::{HeaderKey, Outcome};
 use super::read::HistoryPart;
@@ -25,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const JSON_TYPE: &str = "application/json";
+const LINES_TYPE: &str = "application/x-ndjson";
 const PROBLEM_TYPE: &str = "application/problem+json";
 /// The description of the API, which is served as it is.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
@@ -126,7 +128,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
             Err(Refused { endpoint, problem, allow }) => {
                 seat.waits();
                 let mut answer = ApiAnswer::problem(&problem);
-                answer.headers.extend(allow.map(|methods| ("Allow", methods)));
+                answer.headers.extend(allow.map(|methods| ("Allow", methods.into_string())));
                 // A body that is not read would be taken for the next request.
                 if unread == After::KeepAlive && exchange.body(head, 0).is_err() {
                     return After::Close;
@@ -138,6 +140,10 @@ impl<C: Fn() -> Now> ApiServer<C> {
         if admitted.key.is_none() {
             // A peer without a key that does not read its answers must not keep a place that a backend needs.
             seat.waits();
+        }
+        if let (ApiEndpoint::Commands, Some(key)) = (admitted.routed.endpoint, admitted.key.clone()) {
+            let request = CommandsRequest { seat, head, key, policy: &policy, peer };
+            return self.exchange_commands(exchange, of(endpoint), request);
         }
         let _bytes = match self.room_for_body(&admitted) {
             Ok(taken) => taken,
@@ -235,7 +241,28 @@ impl<C: Fn() -> Now> ApiServer<C> {
             | ApiEndpoint::Erase
             | ApiEndpoint::Order => self.order(routed, key, text, from.address).map(ApiAnswer::json),
             ApiEndpoint::OpenApi => Ok(ApiAnswer::json(OPENAPI.as_bytes().to_vec())),
+            ApiEndpoint::Commands => Err(no_outcome()),
         }
+    }
+
+    /// Carries out the commands of a body and answers them. Nothing that follows on the connection is read: a proxy
+    /// that takes the body for another length would let a peer hide a request there.
+    fn exchange_commands(
+        &self,
+        exchange: &mut Exchange<'_, C>,
+        of: AnsweredRequest,
+        request: CommandsRequest<'_>,
+    ) -> After {
+        let answer = match self.commands(exchange, request) {
+            Ok(CommandsEnd::Answer(body)) => ApiAnswer { content_type: LINES_TYPE, ..ApiAnswer::json(body) },
+            Ok(CommandsEnd::Sent) => {
+                self.counters.answered(of.endpoint, 200, self.now().since(of.begun));
+                return After::Close;
+            }
+            Err(None) => return After::Close,
+            Err(Some(problem)) => ApiAnswer::problem(&problem),
+        };
+        self.send(exchange, of, answer, After::Close)
     }
 
     /// Begins a round in which the instances spread their connections, or forecasts one.

@@ -12,6 +12,7 @@ use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::metrics::vitals::Vitals;
+use crate::session::StreamsMode;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
 use crate::wire::request::HeadLimits;
@@ -38,6 +39,10 @@ pub struct ApiPolicy {
     pub head_limits: HeadLimits,
     /// From the first byte of a head to its last.
     pub head_timeout: Duration,
+    /// `streams.enabled`
+    pub streams: StreamsMode,
+    /// `streams.idle_ms`: the longest silence of a body of commands.
+    pub idle: Duration,
 }
 
 /// The parts of the server.
@@ -66,6 +71,8 @@ pub(super) struct ApiShared {
     /// Bytes of bodies.
     pub(super) bodies: Arc<Places>,
     pub(super) meters: Mutex<ApiMeters>,
+    /// Bodies of commands that are read while they arrive. Half of the connections stay for other requests.
+    pub(super) open_bodies: Arc<Places>,
 }
 
 impl ApiPolicy {
@@ -81,6 +88,7 @@ impl ApiShared {
     pub(super) fn revise(&self, policy: ApiPolicy) {
         self.in_flight.divide(policy.backends());
         self.bodies.divide(policy.backends());
+        self.open_bodies.divide(policy.backends());
         self.policy.store(Arc::new(policy));
     }
 }
@@ -88,13 +96,7 @@ impl ApiShared {
 impl<C: Fn() -> Now> ApiServer<C> {
     /// The queues of the workers, unless the process ends.
     pub(super) fn queues(&self) -> Result<Arc<Queues>, ApiProblem> {
-        self.shared.queues.load_full().ok_or_else(|| {
-            ApiProblem::passing(
-                ProblemCode::Draining,
-                "this instance ends; repeat the request at another",
-                1_000,
-            )
-        })
+        self.shared.queues.load_full().ok_or_else(draining)
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -131,6 +133,11 @@ impl<C: Fn() -> Now> ApiServer<C> {
             )
         })
     }
+}
+
+/// The problem with a request at a process that ends.
+pub(super) fn draining() -> ApiProblem {
+    ApiProblem::passing(ProblemCode::Draining, "this instance ends; repeat the request at another", 1_000)
 }
 
 /// A wait in whole milliseconds, rounded up.

@@ -38,10 +38,12 @@ pub enum ApiRight {
     Rebalance,
     /// To remove what users wrote.
     Erase,
+    /// To begin, write and end streams.
+    Stream,
 }
 
 impl ApiRight {
-    pub const ALL: [ApiRight; 11] = [
+    pub const ALL: [ApiRight; 12] = [
         ApiRight::Publish,
         ApiRight::Signal,
         ApiRight::History,
@@ -53,6 +55,7 @@ impl ApiRight {
         ApiRight::Block,
         ApiRight::Rebalance,
         ApiRight::Erase,
+        ApiRight::Stream,
     ];
 
     /// The word in `rights`.
@@ -69,6 +72,7 @@ impl ApiRight {
             ApiRight::Block => "block",
             ApiRight::Rebalance => "rebalance",
             ApiRight::Erase => "erase",
+            ApiRight::Stream => "stream",
         }
     }
 

@@ -164,7 +164,10 @@ impl Engine {
         let bytes = work.bytes();
         match work {
             StreamWork::Job(job) if !self.streams.has_room(bytes) => self.refuse_stream_job(job),
-            StreamWork::Job(_) | StreamWork::Detach { .. } | StreamWork::Hint { .. } => {
+            StreamWork::Job(_)
+            | StreamWork::Detach { .. }
+            | StreamWork::Leave { .. }
+            | StreamWork::Hint { .. } => {
                 self.hold_sender(&work);
                 self.streams.waiting_bytes += bytes;
                 self.streams.waiting.push_back(work);

@@ -15,6 +15,7 @@ use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::metrics::vitals::Vitals;
+use crate::session::StreamsMode;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::request::HeadLimits;
 use rustls::ServerConfig;
@@ -146,7 +147,7 @@ pub(super) fn callers(
     queues: &Queues,
 ) -> (Arc<Callers>, Arc<ThreadMailboxes>) {
     let callers = Arc::new(Callers::new(api.seats(config)));
-    callers.producers().start(queues.streams.clone());
+    callers.producers().start(queues.streams.clone(), config.streams.window_bytes as usize);
     let producers = Arc::clone(callers.producers());
     (callers, producers)
 }
@@ -170,6 +171,8 @@ pub(super) fn policy(
         body_bytes: api.body_bytes as usize,
         head_limits: HeadLimits::from(limits),
         head_timeout: Duration::from_millis(limits.head_ms.into()),
+        streams: if config.streams.enabled { StreamsMode::On } else { StreamsMode::Off },
+        idle: config.streams.idle,
     })
 }
 

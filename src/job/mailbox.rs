@@ -19,6 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod pace;
+mod producer;
+
+use pace::TextPace;
+
 /// In the tickets and ids of these threads; no reactor has this number, and the threads that wait for calls have another.
 pub const PRODUCERS: ReactorId = ReactorId(u16::MAX - 1);
 /// Tickets of one producer that are not answered.
@@ -39,11 +44,19 @@ const LOST_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct ThreadMailboxes {
     /// `None` before the threads of the store start, and once the process ends.
-    queue: ArcSwapOption<StreamQueue>,
+    queue: ArcSwapOption<PacedQueue>,
     opened: AtomicU64,
     /// By the number in their tickets.
     boxes: Mutex<AHashMap<u64, Arc<ThreadMailbox>>>,
     dropped: AtomicU64,
+}
+
+/// The queue of the streams, and the text that may be on its way to each.
+#[derive(Debug)]
+struct PacedQueue {
+    queue: StreamQueue,
+    /// `streams.window_bytes`
+    window: usize,
 }
 
 /// Something that came for a thread.
@@ -72,6 +85,16 @@ pub struct ThreadProducer {
     mailboxes: Arc<ThreadMailboxes>,
     number: u64,
     mailbox: Arc<ThreadMailbox>,
+    departure: ThreadEnd,
+}
+
+/// The way in which a producer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ThreadEnd {
+    /// Its streams have lost it.
+    Lost,
+    /// Another will go on with its streams, which have until `streams.idle_ms`.
+    Proper,
 }
 
 #[derive(Debug)]
@@ -86,6 +109,7 @@ struct ThreadMailbox {
 struct Inner {
     items: VecDeque<MailboxItem>,
     window: TextWindow,
+    pace: TextPace,
     tickets: Vec<OpenTicket>,
     last_ticket: u16,
     /// When the thread ended.
@@ -116,9 +140,9 @@ enum TicketOf {
 }
 
 impl ThreadMailboxes {
-    /// Connects the producers with the queue of the streams.
-    pub fn start(&self, queue: StreamQueue) {
-        self.queue.store(Some(Arc::new(queue)));
+    /// Connects the producers with the queue of the streams. `window`: `streams.window_bytes`.
+    pub fn start(&self, queue: StreamQueue, window: usize) {
+        self.queue.store(Some(Arc::new(PacedQueue { queue, window })));
     }
 
     /// Disconnects them, as the process ends.
@@ -155,7 +179,7 @@ impl ThreadMailboxes {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(ThreadMailbox { inner: Mutex::default(), changed: Condvar::new(), waker });
         self.boxes.lock().insert(number, Arc::clone(&mailbox));
-        ThreadProducer { mailboxes: Arc::clone(self), number, mailbox }
+        ThreadProducer { mailboxes: Arc::clone(self), number, mailbox, departure: ThreadEnd::Lost }
     }
 
     fn of(&self, number: u64) -> Option<Arc<ThreadMailbox>> {
@@ -170,6 +194,10 @@ impl ThreadMailboxes {
         let place = inner.tickets.iter().position(|open| open.number == ticket.request as u16);
         let Some(place) = place else { return };
         inner.tickets.swap_remove(place);
+        if inner.pace.answered(ticket.request as u16) {
+            drop(inner);
+            return mailbox.wake();
+        }
         if inner.closed.is_none() {
             inner.items.push_back(match completion {
                 Completion::Stream { ticket, outcome } => MailboxItem::Outcome { ticket, outcome },
@@ -188,7 +216,7 @@ impl ThreadMailboxes {
             && let Some(queue) = self.queue.load_full()
         {
             // The stream began with a producer that had ended. If there is no room, it ends when it is silent for too long.
-            let _ = queue.send(StreamWork::Detach { producer: producer_id(number) });
+            let _ = queue.queue.send(StreamWork::Detach { producer: producer_id(number) });
         }
     }
 
@@ -203,9 +231,9 @@ impl ThreadMailboxes {
             return;
         }
         match inner.take(notice) {
-            NoticeFate::Waits => {}
-            NoticeFate::Merged => return,
-            NoticeFate::Dropped => {
+            MergeFate::Waits => {}
+            MergeFate::Merged => return,
+            MergeFate::Dropped => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -224,14 +252,14 @@ impl ThreadMailboxes {
 }
 
 /// The fate of a notice.
-enum NoticeFate {
+enum MergeFate {
     Waits,
     Merged,
     Dropped,
 }
 
 impl Inner {
-    fn take(&mut self, notice: ProducerNotice) -> NoticeFate {
+    fn take(&mut self, notice: ProducerNotice) -> MergeFate {
         match &notice {
             ProducerNotice::Pause => self.window = TextWindow::Full,
             ProducerNotice::Resume => self.window = TextWindow::Open,
@@ -245,17 +273,17 @@ impl Inner {
                 });
                 match waiting {
                     // The first refusal is the reason for those after it.
-                    Some(ProducerNotice::Refused { .. }) => return NoticeFate::Merged,
+                    Some(ProducerNotice::Refused { .. }) => return MergeFate::Merged,
                     Some(known) => {
                         *known = notice;
-                        return NoticeFate::Merged;
+                        return MergeFate::Merged;
                     }
-                    None if count >= ITEMS_MAX => return NoticeFate::Dropped,
+                    None if count >= ITEMS_MAX => return MergeFate::Dropped,
                     None => self.items.push_back(MailboxItem::Notice(notice)),
                 }
             }
         }
-        NoticeFate::Waits
+        MergeFate::Waits
     }
 }
 
@@ -282,142 +310,6 @@ impl ThreadMailbox {
 
 fn producer_id(number: u64) -> ProducerId {
     ProducerId { reactor: PRODUCERS, connection: number }
-}
-
-impl ThreadProducer {
-    /// The producer of the streams that it begins and appends to.
-    pub fn id(&self) -> ProducerId {
-        producer_id(self.number)
-    }
-
-    /// A ticket for a command about a stream, or for a read. `None` if too many are not answered.
-    pub fn ticket(&self) -> Option<Ticket> {
-        self.take_ticket(TicketOf::Command)
-    }
-
-    /// A ticket for an append, whose places are held until it is answered, even if this thread ends before.
-    pub fn append_ticket(&self, places: Option<TakenPlaces>) -> Option<Ticket> {
-        self.take_ticket(TicketOf::Append(places))
-    }
-
-    fn take_ticket(&self, of: TicketOf) -> Option<Ticket> {
-        let mut inner = self.mailbox.inner.lock();
-        if inner.tickets.len() >= TICKETS_MAX {
-            return None;
-        }
-        loop {
-            inner.last_ticket = inner.last_ticket.wrapping_add(1);
-            let number = inner.last_ticket;
-            if inner.tickets.iter().all(|open| open.number != number) {
-                inner.tickets.push(OpenTicket { number, of });
-                let request = self.number << 16 | u64::from(number);
-                return Some(Ticket { reactor: PRODUCERS, request });
-            }
-        }
-    }
-
-    /// Takes back the ticket of a job that was not sent.
-    pub fn withdraw(&self, ticket: Ticket) {
-        self.mailbox.inner.lock().tickets.retain(|open| open.number != ticket.request as u16);
-    }
-
-    /// Sends work about a stream, unless something is full.
-    #[allow(clippy::result_large_err, reason = "work comes back seldom, and a box would cost each piece")]
-    pub fn try_send(&self, work: StreamWork) -> Result<(), Unsent> {
-        let Some(queue) = self.mailboxes.queue.load_full() else { return Err(Unsent::Ends) };
-        if self.is_held() {
-            return Err(Unsent::Full(work));
-        }
-        queue.send_of_thread(work).map_err(Unsent::Full)
-    }
-
-    /// True while a window of its streams is full, or much waits to be received.
-    pub fn is_held(&self) -> bool {
-        let inner = self.mailbox.inner.lock();
-        inner.window == TextWindow::Full || inner.items.len() >= ITEMS_MANY
-    }
-
-    /// Sends work about a stream. Waits until the deadline while something is full, but not while much waits to be received.
-    #[allow(clippy::result_large_err, reason = "work comes back seldom, and a box would cost each piece")]
-    pub fn send(&self, mut work: StreamWork, deadline: Instant) -> Result<(), Unsent> {
-        loop {
-            work = match self.try_send(work) {
-                Err(Unsent::Full(work)) => work,
-                sent_or_ends => return sent_or_ends,
-            };
-            let mut inner = self.mailbox.inner.lock();
-            let now = now();
-            if self.mailboxes.has_stopped() {
-                return Err(Unsent::Ends);
-            }
-            if now >= deadline || inner.items.len() >= ITEMS_MANY {
-                return Err(Unsent::Full(work));
-            }
-            let until = match inner.window {
-                TextWindow::Full => deadline,
-                TextWindow::Open => deadline.min(now + SEND_AGAIN),
-            };
-            self.mailbox.changed.wait_until(&mut inner, until);
-        }
-    }
-
-    /// True if the process ends, so nothing is answered any more.
-    pub fn has_ended(&self) -> bool {
-        self.mailboxes.has_stopped()
-    }
-
-    /// True if a refusal or a cancel waits: no more is to be sent to a stream.
-    pub fn is_stopped(&self) -> bool {
-        let stops = |item: &MailboxItem| match item {
-            MailboxItem::Notice(ProducerNotice::Refused { .. } | ProducerNotice::Cancel { .. }) => true,
-            MailboxItem::Notice(_) | MailboxItem::Outcome { .. } | MailboxItem::Answer { .. } => false,
-        };
-        self.mailbox.inner.lock().items.iter().any(stops)
-    }
-
-    /// The next item, if there is one.
-    pub fn try_receive(&self) -> Option<MailboxItem> {
-        self.mailbox.inner.lock().items.pop_front()
-    }
-
-    /// The next item; `None` if none comes until the deadline, or the process ends.
-    pub fn receive(&self, deadline: Instant) -> Option<MailboxItem> {
-        let mut inner = self.mailbox.inner.lock();
-        loop {
-            if let Some(item) = inner.items.pop_front() {
-                return Some(item);
-            }
-            if self.mailboxes.has_stopped()
-                || self.mailbox.changed.wait_until(&mut inner, deadline).timed_out()
-            {
-                return inner.items.pop_front();
-            }
-        }
-    }
-}
-
-impl Drop for ThreadProducer {
-    fn drop(&mut self) {
-        let ended = now();
-        let mut inner = self.mailbox.inner.lock();
-        inner.closed = Some(ended);
-        inner.items = VecDeque::new();
-        inner.tickets.retain(|open| matches!(open.of, TicketOf::Append(_)));
-        let is_over = inner.tickets.is_empty();
-        drop(inner);
-        if is_over {
-            self.mailboxes.boxes.lock().remove(&self.number);
-        }
-        self.mailboxes.forget_lost(ended);
-        let mut work = StreamWork::Detach { producer: self.id() };
-        while let Some(queue) = self.mailboxes.queue.load_full()
-            && let Err(unsent) = queue.send(work)
-            && now() < ended + DETACH_TIMEOUT
-        {
-            work = unsent;
-            std::thread::park_timeout(SEND_AGAIN);
-        }
-    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "threads own the time of their own waits")]

@@ -65,6 +65,10 @@ pub enum StreamWork {
     Detach {
         producer: ProducerId,
     },
+    /// A producer is done, and another one will go on with its streams.
+    Leave {
+        producer: ProducerId,
+    },
     /// Another instance changed a stream: one that is known here is compared with the store now. It may be lost, because open
     /// streams are compared each second.
     Hint {
@@ -84,7 +88,10 @@ impl StreamWork {
             StreamWork::Job(StreamJob { order: StreamOrder::End { data, .. }, .. }) => {
                 data.as_ref().map_or(0, |data| data.len())
             }
-            StreamWork::Job(_) | StreamWork::Detach { .. } | StreamWork::Hint { .. } => 0,
+            StreamWork::Job(_)
+            | StreamWork::Detach { .. }
+            | StreamWork::Leave { .. }
+            | StreamWork::Hint { .. } => 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The words of the endpoints, in the order of [`ApiCounters::requests`].
-pub const ENDPOINTS: [&str; 22] = [
+pub const ENDPOINTS: [&str; 23] = [
     "publish",
     "batch",
     "broadcast",
@@ -28,6 +28,7 @@ pub const ENDPOINTS: [&str; 22] = [
     "erase",
     "order",
     "openapi",
+    "commands",
     "unknown",
 ];
 /// The classes of statuses.
@@ -79,6 +80,12 @@ pub struct ApiCounters {
     pub in_flight: Arc<AtomicU64>,
     /// Bytes of the bodies that are received or worked on now.
     pub body_bytes: Arc<AtomicU64>,
+    /// Commands of `POST /v1/commands`.
+    pub commands: AtomicU64,
+    /// The refused ones.
+    pub commands_refused: AtomicU64,
+    /// Bodies of commands that are read while they arrive now.
+    pub open_bodies: Arc<AtomicU64>,
     /// From the last byte of a request to its answer.
     pub latency: DurationHistogram,
 }

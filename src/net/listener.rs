@@ -19,6 +19,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Bytes read at once at first, and at most.
 const READ_BYTES: std::ops::RangeInclusive<usize> = 2 << 10..=64 << 10;
 
+/// Bytes read at once from a socket that does not block.
+const READ_NOW_BYTES: usize = 16 << 10;
+
 /// Accepts for ever, and serves each connection on a thread of its own, as many at once as there are seats. `turned_out` counts
 /// the connections that had to leave for another.
 pub fn accept(
@@ -114,6 +117,37 @@ pub fn send_until(
         }
     }
     true
+}
+
+/// Appends what has arrived on a socket that does not block; 0 if nothing has.
+pub fn read_now(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+    let before = bytes.len();
+    loop {
+        bytes.resize(before + READ_NOW_BYTES, 0);
+        let read = stream.read(bytes.get_mut(before..).unwrap_or_default());
+        bytes.truncate(before + *read.as_ref().unwrap_or(&0));
+        match read {
+            Ok(0) => return Err(ReadFailure::Ended),
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_passing(&error) => return Ok(0),
+            Err(_) => return Err(ReadFailure::Ended),
+        }
+    }
+}
+
+/// Sends what a socket takes that does not block. `None` if the peer is gone.
+pub fn send_now(mut stream: &TcpStream, bytes: &[u8]) -> Option<usize> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match stream.write(rest) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_passing(&error) => break,
+            Err(_) => return None,
+        }
+    }
+    Some(sent)
 }
 
 /// Signals that nothing follows, and waits for the peer to close the connection.

@@ -6,7 +6,7 @@
 use super::listener::{self, ReadFailure};
 use crate::clock::{Moment, Now};
 use rustls::{ServerConfig, ServerConnection};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -67,6 +67,64 @@ impl<'a> SecuredStream<'a> {
             bytes = bytes.get(count..).unwrap_or_default();
             if !self.flush(deadline, clock) {
                 return false;
+            }
+        }
+        true
+    }
+
+    /// Appends plain bytes that have arrived, on a socket that does not block. Returns the number of bytes read from it.
+    pub fn read_now(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+        let before = bytes.len();
+        if !self.early.is_empty() {
+            bytes.append(&mut self.early);
+            return Ok(bytes.len() - before);
+        }
+        let mut received = Vec::new();
+        let count = listener::read_now(self.socket, &mut received)?;
+        let mut rest = received.as_slice();
+        while !rest.is_empty() {
+            if !matches!(self.session.read_tls(&mut rest), Ok(1..)) {
+                return Err(ReadFailure::Ended);
+            }
+            let state = self.session.process_new_packets();
+            // An alert about a fault is sent as well.
+            let is_sent = self.send_pending();
+            let ended = !is_sent || state.map_err(|_| ReadFailure::Ended)?.peer_has_closed();
+            self.take(bytes);
+            // A peer may end its side with its last bytes.
+            if ended {
+                return if bytes.len() > before { Ok(count) } else { Err(ReadFailure::Ended) };
+            }
+        }
+        Ok(count)
+    }
+
+    /// Sends plain bytes that a socket takes that does not block. Returns their number; `None` if the peer is gone.
+    pub fn send_now(&mut self, bytes: &[u8]) -> Option<usize> {
+        if !self.send_pending() {
+            return None;
+        }
+        let mut sent = 0;
+        // Encrypted bytes that the socket has not taken wait in the session, which takes no more meanwhile.
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty())
+            && !self.session.wants_write()
+        {
+            sent += self.session.writer().write(rest).ok().filter(|count| *count > 0)?;
+            if !self.send_pending() {
+                return None;
+            }
+        }
+        Some(sent)
+    }
+
+    /// Sends what TLS has to send and the socket takes. False if the peer is gone.
+    fn send_pending(&mut self) -> bool {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut &*self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
             }
         }
         true

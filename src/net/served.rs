@@ -34,6 +34,23 @@ impl ServedStream<'_> {
         }
     }
 
+    /// Appends what has arrived, on a socket that does not block. Returns the number of bytes that were read from the socket: 0 if none
+    /// has arrived.
+    pub fn read_now(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+        match self {
+            ServedStream::Plain(socket) => listener::read_now(socket, bytes),
+            ServedStream::Secured(stream, _) => stream.read_now(bytes),
+        }
+    }
+
+    /// Sends what a socket takes that does not block. Returns the number of bytes that were taken; `None` if the peer is gone.
+    pub fn send_now(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            ServedStream::Plain(socket) => listener::send_now(socket, bytes),
+            ServedStream::Secured(stream, _) => stream.send_now(bytes),
+        }
+    }
+
     /// Signals that nothing follows, and waits for the peer to close the connection.
     pub fn linger(self, clock: &impl Fn() -> Now) {
         match self {

@@ -15,7 +15,7 @@ pub enum StreamRefusal {
 }
 
 impl StreamRefusal {
-    pub(super) fn code(self) -> ErrorCode {
+    pub fn code(self) -> ErrorCode {
         match self {
             StreamRefusal::Off => ErrorCode::Forbidden,
             StreamRefusal::Unconfirmed { .. } => ErrorCode::Unconfirmed,
@@ -33,7 +33,7 @@ impl StreamRefusal {
         }
     }
 
-    pub(super) fn retry_ms(self) -> Option<u32> {
+    pub fn retry_ms(self) -> Option<u32> {
         match self {
             StreamRefusal::Unconfirmed { retry_ms }
             | StreamRefusal::Fault(
@@ -43,14 +43,14 @@ impl StreamRefusal {
         }
     }
 
-    pub(super) fn dependency(self) -> Option<&'static str> {
+    pub fn dependency(self) -> Option<&'static str> {
         match self {
             StreamRefusal::Unconfirmed { .. } => Some("store"),
             StreamRefusal::Off | StreamRefusal::Fault(_) => None,
         }
     }
 
-    pub(super) fn message(self) -> &'static str {
+    pub fn message(self) -> &'static str {
         match self {
             StreamRefusal::Off => {
                 "streams.enabled is false here; publish without stream, or ask the operator"

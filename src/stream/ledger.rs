@@ -336,6 +336,15 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
+    /// A producer is done, and another one will go on with its streams: none of them has lost its producer.
+    pub fn leave(&mut self, producer: ProducerId) {
+        for id in self.producers.forget(producer) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.producers.retain(|known| *known != producer);
+            stream.waiting.forget(producer);
+        }
+    }
+
     /// A stream as readers may see it; `None` if it is not open.
     pub fn shared(&self, id: &StreamId) -> Option<SharedStream> {
         let stream = self.streams.get(id)?;

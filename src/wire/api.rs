@@ -3,4 +3,5 @@
 pub mod answer;
 pub mod body;
 pub mod problem;
+pub mod streamed;
 pub mod users;

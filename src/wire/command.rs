@@ -4,6 +4,7 @@
 //! copies only the channel's name and the key.
 
 mod arguments;
+mod author;
 mod parse;
 mod previous;
 mod rejected;
@@ -15,6 +16,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use author::named_author;
 pub use parse::{CLIENT_BYTES_MAX, CommandBounds, HISTORY_LIMIT_DEFAULT, TOKEN_BYTES_MAX, parse};
 pub use previous::{
     FailedAttempt, FailedAttempts, PREVIOUS_ATTEMPTS_MAX, PREVIOUS_BYTES_MAX, PREVIOUS_MS_MAX, Previous,

@@ -12,7 +12,7 @@ mod tests;
 
 pub use error_code::{CommandError, ErrorCode, error};
 pub use flags::flags;
-pub use stream::{appended, cancel, stream_answered, stream_error, stream_read};
+pub use stream::{appended, cancel, stream_answered, stream_error, stream_of_error, stream_read};
 
 use super::json;
 use super::publication::{Change, Stored};

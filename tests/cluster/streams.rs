@@ -1,6 +1,8 @@
 //! Streams of several gateways on one PostgreSQL: producers, readers and gateways come and go, and every stream ends once with its text.
 
 use crate::cluster::rig::Rig;
+use crate::support::backend::with_api;
+use crate::support::commands::CommandBody;
 use crate::support::stream::{self, CHANNEL, Producer, View};
 use crate::support::wait::{LATE, SOON, comes_true, until};
 use crate::support::{Client, Gateway};
@@ -264,4 +266,35 @@ fn text_is_whole_when_connections_to_the_store_end_while_it_is_written() {
     assert!(ended, "the end is never stored");
     assert_eq!(view.read_to_end(&mut reader, "completed")["data"]["text"], *text);
     assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+}
+
+#[test]
+fn commands_over_http_go_on_at_another_gateway_after_the_first_was_killed() {
+    let rig = Rig::start();
+    let api = |name| with_api(stream::with_streams(rig.setup(name)).with_slow_store()).start();
+    let (one, two) = (api("gw-1"), api("gw-2"));
+    let mut reader = reader(&two);
+    let begin =
+        json!({"id": 1, "publish": {"channel": CHANNEL, "key": "run", "data": {}, "stream": {"for": "ann"}}});
+    let append = |at: u64, text: &str| json!({"id": 2, "append": {"channel": CHANNEL, "offset": 1, "at": at, "text": text}});
+    let mut body = CommandBody::open(&one);
+    body.send(std::slice::from_ref(&begin));
+    assert_eq!(body.head().status, 200);
+    assert_eq!(body.reply("published")["offset"], 1);
+    body.send(&[append(0, "before ")]);
+    assert_eq!(body.reply("appended")["next"], 7);
+    let _killed = one.kill9();
+    let mut body = CommandBody::open(&two);
+    body.send(&[begin]);
+    assert_eq!(body.head().status, 200);
+    let published = body.reply("published");
+    assert_eq!((&published["duplicate"], &published["stream"]["next"]), (&json!(true), &json!(7)));
+    body.send(&[append(0, "before "), append(7, "after")]);
+    while body.reply("appended")["next"] != 12 {}
+    body.send(&[json!({"id": 3, "end": {"channel": CHANNEL, "offset": 1, "at": 12, "state": "completed"}})]);
+    assert_eq!(body.reply("ended")["state"], "completed");
+    body.end();
+    body.rest();
+    let end = View::of(1).read_to_end(&mut reader, "completed");
+    assert_eq!((&end["data"]["text"], ends(&mut reader, 1).len()), (&json!("before after"), 1));
 }

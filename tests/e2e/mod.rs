@@ -7,6 +7,7 @@
 
 mod admin;
 mod alerts;
+mod api_commands;
 mod audit;
 mod backup_and_restore;
 mod beat_and_ping;

@@ -180,6 +180,7 @@ impl StreamStore {
                 StoreJob::Read(read) => self.read(read),
                 StoreJob::Stream(StreamWork::Job(job)) => self.order(job, now),
                 StoreJob::Stream(StreamWork::Detach { producer }) => self.ledger.detach(producer, now.at),
+                StoreJob::Stream(StreamWork::Leave { producer }) => self.ledger.leave(producer),
                 // There is no other instance that could have changed a stream.
                 StoreJob::Stream(StreamWork::Hint { .. }) => {}
             }

@@ -24,7 +24,7 @@ pub const FIELDS: [(&str, &str); 8] = [
     ),
     (
         "rights",
-        "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `users`, `disconnect`, `block`, `rebalance`, `erase`. Required.",
+        "`publish`, `signal`, `history`, `moderate`, `presence`, `cluster`, `users`, `disconnect`, `block`, `rebalance`, `erase`, `stream`. Required.",
     ),
     (
         "channels",

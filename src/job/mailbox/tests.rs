@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 fn mailboxes(places: usize) -> (Arc<ThreadMailboxes>, Receiver<StreamWork>, StreamQueue) {
     let (work, sent) = bounded(places);
     let (mailboxes, queue) = (Arc::<ThreadMailboxes>::default(), StreamQueue { work, bytes: Arc::default() });
-    mailboxes.start(queue.clone());
+    mailboxes.start(queue.clone(), 4_096);
     (mailboxes, sent, queue)
 }
 
@@ -171,6 +171,44 @@ fn end_of_the_thread_detaches_it_and_again_when_a_late_begin_is_answered() {
     assert_eq!((places.in_use(), mailboxes.boxes.lock().len()), (0, 0));
     mailboxes.answer(lost, super::tests::outcome(lost));
     assert!(sent.try_recv().is_err());
+}
+
+#[test]
+fn thread_that_sends_a_window_of_text_waits_for_its_commit() {
+    let (mailboxes, sent, _queue) = mailboxes(64);
+    let producer = mailboxes.open();
+    let text = "x".repeat(1_500);
+    let full = |sent| matches!(sent, Err(Unsent::Full(StreamWork::Job(_))));
+    for _ in 0..2 {
+        producer.try_send(append(&producer, &text)).expect("the window has room");
+    }
+    for _ in 0..2 {
+        assert!(full(producer.try_send(append(&producer, &text))) && producer.is_held());
+    }
+    let mut work = sent.try_iter().skip(2);
+    let Some(StreamWork::Job(StreamJob { ticket: Some(ticket), .. })) = work.next() else {
+        panic!("a question")
+    };
+    assert!(work.next().is_none(), "it asks once");
+    let waiting = spawn(move || {
+        producer.send(append(&producer, &text), now() + SOON).map_err(|_| "it was not sent").expect("room");
+        producer
+    });
+    let outcome = StreamOutcome::Appended { generation: Generation(1), next: Position(3_000) };
+    mailboxes.answer(ticket, Completion::Stream { ticket, outcome });
+    let producer = waiting.join().expect("no panic");
+    assert!(producer.try_receive().is_none(), "the answer is no item");
+    assert!(!producer.is_held() && sent.try_recv().is_ok());
+}
+
+#[test]
+fn producer_that_leaves_properly_is_not_lost() {
+    let (mailboxes, sent, _queue) = mailboxes(8);
+    let producer = mailboxes.open();
+    let me = producer.id();
+    producer.leave();
+    let Ok(StreamWork::Leave { producer }) = sent.try_recv() else { panic!("it leaves") };
+    assert!(producer == me && mailboxes.boxes.lock().is_empty());
 }
 
 #[test]

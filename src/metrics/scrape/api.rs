@@ -44,6 +44,17 @@ pub(super) fn encode(api: &ApiCounters, sheet: &mut Sheet<'_>) -> fmt::Result {
         "Bytes of API bodies that are received or worked on",
         read(&api.body_bytes),
     )?;
+    sheet.counter("api_commands", "Commands of POST /v1/commands", read(&api.commands))?;
+    sheet.counter(
+        "api_commands_refused",
+        "Commands of POST /v1/commands that were refused",
+        read(&api.commands_refused),
+    )?;
+    sheet.gauge(
+        "api_open_bodies",
+        "Bodies of commands that are read while they arrive",
+        read(&api.open_bodies),
+    )?;
     sheet.histogram(
         "api_seconds",
         "Time from the last byte of an API request to its answer, in seconds",

@@ -18,6 +18,12 @@ pub(super) fn run(work: &Receiver<StreamWork>, workers: &[Sender<StreamWork>]) {
                 }
                 continue;
             }
+            StreamWork::Leave { producer } => {
+                for worker in workers {
+                    let _ = worker.send(StreamWork::Leave { producer: *producer });
+                }
+                continue;
+            }
         };
         if let Some(worker) = workers.get(turns.of_channel(channel)) {
             // A worker ends only after this thread.

@@ -102,6 +102,7 @@ impl StreamWriter {
                         late.extend(order(ledger, job, now, out));
                     }
                     StreamWork::Detach { producer } => ledger.detach(producer, now),
+                    StreamWork::Leave { producer } => ledger.leave(producer),
                     // No other instance writes to this file.
                     StreamWork::Hint { .. } => {}
                 }

@@ -1,6 +1,8 @@
 //! The problem with a request of the server API, as problem details (RFC 9457), or with one item of a batch.
 
 use crate::wire::json;
+use crate::wire::push::{self, ErrorCode};
+use crate::wire::stream::{StreamFault, StreamId};
 use std::borrow::Cow;
 
 /// The kinds of problems. A code implies its status.
@@ -21,10 +23,16 @@ pub enum ProblemCode {
     Overloaded,
     Draining,
     Unconfirmed,
+    UnknownCommand,
+    RequestTimeout,
+    Stale,
+    Gap,
+    Diverged,
+    Ended,
 }
 
 impl ProblemCode {
-    pub const ALL: [ProblemCode; 15] = [
+    pub const ALL: [ProblemCode; 21] = [
         ProblemCode::Malformed,
         ProblemCode::Unauthorized,
         ProblemCode::Forbidden,
@@ -40,6 +48,12 @@ impl ProblemCode {
         ProblemCode::Overloaded,
         ProblemCode::Draining,
         ProblemCode::Unconfirmed,
+        ProblemCode::UnknownCommand,
+        ProblemCode::RequestTimeout,
+        ProblemCode::Stale,
+        ProblemCode::Gap,
+        ProblemCode::Diverged,
+        ProblemCode::Ended,
     ];
 
     /// The word in `code`: where the wire protocol has the same error, it is the same word.
@@ -60,24 +74,58 @@ impl ProblemCode {
             ProblemCode::Overloaded => "overloaded",
             ProblemCode::Draining => "draining",
             ProblemCode::Unconfirmed => "unconfirmed",
+            ProblemCode::UnknownCommand => "unknown_command",
+            ProblemCode::RequestTimeout => "request_timeout",
+            ProblemCode::Stale => "stale",
+            ProblemCode::Gap => "gap",
+            ProblemCode::Diverged => "diverged",
+            ProblemCode::Ended => "ended",
         }
     }
 
     /// The status of an answer with this problem (RFC 9110, section 15).
     pub const fn status(self) -> u16 {
         match self {
-            ProblemCode::Malformed => 400,
+            ProblemCode::Malformed | ProblemCode::UnknownCommand => 400,
             ProblemCode::Unauthorized => 401,
             ProblemCode::Forbidden => 403,
             ProblemCode::NotFound => 404,
             ProblemCode::MethodNotAllowed => 405,
-            ProblemCode::KeyConflict | ProblemCode::TooMany => 409,
+            ProblemCode::RequestTimeout => 408,
+            ProblemCode::KeyConflict
+            | ProblemCode::TooMany
+            | ProblemCode::Stale
+            | ProblemCode::Gap
+            | ProblemCode::Diverged
+            | ProblemCode::Ended => 409,
             ProblemCode::LengthRequired => 411,
             ProblemCode::TooLarge => 413,
             ProblemCode::UnsupportedType => 415,
             ProblemCode::RateLimited => 429,
             ProblemCode::Unavailable | ProblemCode::Overloaded | ProblemCode::Draining => 503,
             ProblemCode::Unconfirmed => 504,
+        }
+    }
+
+    /// The code of an error that clients get as well.
+    pub const fn of(code: ErrorCode) -> ProblemCode {
+        match code {
+            ErrorCode::Malformed => ProblemCode::Malformed,
+            ErrorCode::UnknownCommand => ProblemCode::UnknownCommand,
+            ErrorCode::Unauthorized => ProblemCode::Unauthorized,
+            ErrorCode::Forbidden | ErrorCode::NotSubscribed => ProblemCode::Forbidden,
+            ErrorCode::TooLarge => ProblemCode::TooLarge,
+            ErrorCode::RateLimited => ProblemCode::RateLimited,
+            ErrorCode::NotFound => ProblemCode::NotFound,
+            ErrorCode::KeyConflict => ProblemCode::KeyConflict,
+            ErrorCode::Unavailable => ProblemCode::Unavailable,
+            ErrorCode::Overloaded => ProblemCode::Overloaded,
+            ErrorCode::Draining => ProblemCode::Draining,
+            ErrorCode::Unconfirmed => ProblemCode::Unconfirmed,
+            ErrorCode::Stale => ProblemCode::Stale,
+            ErrorCode::Gap => ProblemCode::Gap,
+            ErrorCode::Diverged => ProblemCode::Diverged,
+            ErrorCode::Ended => ProblemCode::Ended,
         }
     }
 
@@ -98,6 +146,12 @@ impl ProblemCode {
             ProblemCode::Overloaded => "Busy",
             ProblemCode::Draining => "About to restart",
             ProblemCode::Unconfirmed => "Outcome unknown",
+            ProblemCode::UnknownCommand => "No such command",
+            ProblemCode::RequestTimeout => "Too slow",
+            ProblemCode::Stale => "A later generation has begun",
+            ProblemCode::Gap => "Above the end of the text",
+            ProblemCode::Diverged => "Other than the text",
+            ProblemCode::Ended => "The stream has ended",
         }
     }
 }
@@ -114,17 +168,38 @@ pub struct ApiProblem {
     pub dependency: Option<&'static str>,
     /// The outage, as in the log.
     pub reference: Option<String>,
+    /// The stream that a command was about.
+    pub stream: Option<Box<ProblemStream>>,
+}
+
+/// The stream of a problem, and the reason, which says how to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProblemStream {
+    pub id: StreamId,
+    pub fault: Option<StreamFault>,
 }
 
 impl ApiProblem {
     /// A problem that time does not solve.
     pub fn lasting(code: ProblemCode, detail: impl Into<Cow<'static, str>>) -> ApiProblem {
-        ApiProblem { code, detail: detail.into(), retry_ms: None, dependency: None, reference: None }
+        ApiProblem {
+            code,
+            detail: detail.into(),
+            retry_ms: None,
+            dependency: None,
+            reference: None,
+            stream: None,
+        }
     }
 
     /// A problem that may have passed after this time, in milliseconds.
     pub fn passing(code: ProblemCode, detail: impl Into<Cow<'static, str>>, retry_ms: u32) -> ApiProblem {
         ApiProblem { retry_ms: Some(retry_ms), ..ApiProblem::lasting(code, detail) }
+    }
+
+    /// The same problem, with the stream that the command was about.
+    pub fn of_stream(self, id: StreamId, fault: Option<StreamFault>) -> ApiProblem {
+        ApiProblem { stream: Some(Box::new(ProblemStream { id, fault })), ..self }
     }
 
     /// Appends the problem as the body of an answer (`application/problem+json`).
@@ -164,6 +239,9 @@ impl ApiProblem {
         }
         if let Some(dependency) = self.dependency {
             json::text(out, "dependency", dependency);
+        }
+        if let Some(stream) = &self.stream {
+            push::stream_of_error(out, &stream.id, stream.fault.as_ref());
         }
     }
 }

@@ -100,6 +100,14 @@ pub fn stream_error(
     });
 }
 
+/// Appends the members of an error that name the stream and say how to go on.
+pub fn stream_of_error(out: &mut Vec<u8>, stream: &StreamId, fault: Option<&StreamFault>) {
+    name(out, stream);
+    if let Some(fault) = fault {
+        remedy(out, fault);
+    }
+}
+
 /// Appends what a producer needs to go on.
 fn remedy(out: &mut Vec<u8>, fault: &StreamFault) {
     match fault {

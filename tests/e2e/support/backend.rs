@@ -16,7 +16,7 @@ fn keys() -> String {
             "[[api.keys]]\nname = \"{name}\"\nsecret = \"{secret}\"\nrights = {rights}\nchannels = {channels}\nas_user = {as_user}\n"
         )
     };
-    let all = r#"["publish", "signal", "history", "moderate", "presence", "cluster", "users", "disconnect", "block", "rebalance", "erase"]"#;
+    let all = r#"["publish", "signal", "history", "moderate", "presence", "cluster", "users", "disconnect", "block", "rebalance", "erase", "stream"]"#;
     key("shop", KEY, all, r#"["*", "$user:*"]"#, "true")
         + &key("reader", READER, r#"["history"]"#, r#"["room.*"]"#, "false")
         + &key("personal", PERSONAL, r#"["publish"]"#, r#"["$user:*"]"#, "false")

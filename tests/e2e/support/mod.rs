@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backend;
 pub mod client;
+pub mod commands;
 pub mod frame;
 pub mod gateway;
 pub mod line;

@@ -36,6 +36,8 @@ enum UnsureWork {
     Job(StreamJob),
     /// The end of a connection, after its commands: each of them makes the connection a producer.
     Detach(ProducerId),
+    /// The same for a producer that is done.
+    Leave(ProducerId),
 }
 
 /// The outcome of a load.
@@ -83,6 +85,8 @@ impl SharedStreamWriter {
                     self.ledger.detach(producer, self.now());
                 }
                 StreamWork::Detach { producer } => unsure.work.push(UnsureWork::Detach(producer)),
+                StreamWork::Leave { producer } if unsure.work.is_empty() => self.ledger.leave(producer),
+                StreamWork::Leave { producer } => unsure.work.push(UnsureWork::Leave(producer)),
                 StreamWork::Hint { id } => self.ledger.suspect(&id),
             }
         }
@@ -151,6 +155,7 @@ impl SharedStreamWriter {
                     self.carry_out(job, outcome);
                 }
                 UnsureWork::Detach(producer) => self.ledger.detach(producer, self.now()),
+                UnsureWork::Leave(producer) => self.ledger.leave(producer),
             }
         }
         for id in outcomes.keys() {

@@ -21,7 +21,7 @@ fn soon() -> Instant {
 
 fn open(rig: &Rig) -> ThreadProducer {
     let queue = StreamQueue { work: rig.streams.clone(), bytes: Arc::clone(&rig.stream_bytes) };
-    rig.callers.producers().start(queue);
+    rig.callers.producers().start(queue, 64 << 10);
     rig.callers.producers().open()
 }
 
@@ -67,15 +67,23 @@ fn thread_appends_is_acknowledged_cancelled_and_ends_its_stream() {
     let cancelling = rig.callers.producers().open();
     let ticket = cancelling.ticket();
     send(&cancelling, &id, ticket, StreamOrder::Cancel { authority: CancelAuthority::Moderator });
-    assert!(matches!(
-        cancelling.receive(soon()),
-        Some(MailboxItem::Outcome { outcome: StreamOutcome::Cancelling, .. })
-    ));
-    match producer.receive(soon()) {
-        Some(MailboxItem::Notice(ProducerNotice::Cancel { id: of, generation, .. })) => {
-            assert_eq!((of, generation), (id.clone(), Generation(1)));
-        }
+    match cancelling.receive(soon()) {
+        // On a slow machine the gateway may have ended it by then.
+        Some(MailboxItem::Outcome {
+            outcome: StreamOutcome::Cancelling | StreamOutcome::Ended { .. },
+            ..
+        }) => {}
         other => panic!("{other:?}"),
+    }
+    loop {
+        match producer.receive(soon()) {
+            Some(MailboxItem::Notice(ProducerNotice::Cancel { id: of, generation, .. })) => {
+                assert_eq!((of, generation), (id.clone(), Generation(1)));
+                break;
+            }
+            Some(MailboxItem::Notice(_)) => {}
+            other => panic!("{other:?}"),
+        }
     }
     let ticket = producer.ticket();
     send(&producer, &id, ticket, end());
