@@ -6,7 +6,7 @@ use super::reading::ResponseBody;
 use super::shared::RelayShared;
 use crate::alert::retry::retry_after_ms;
 use crate::job::mailbox::ThreadProducer;
-use crate::job::relay::{AttemptOutcome, Claimed, DeadCause, LEASE};
+use crate::job::relay::{Claimed, DeadCause, LEASE, RelayOutcome};
 use crate::job::stream::{StreamFault, StreamOrder, StreamOutcome};
 use crate::metrics::relay::{RequestOutcome, RouteMeter};
 use crate::net::deadline::now;
@@ -27,7 +27,7 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(LEASE.as_secs() - 10);
 
 /// An attempt that was made.
 pub(super) struct Attempted {
-    pub(super) outcome: AttemptOutcome,
+    pub(super) outcome: RelayOutcome,
     /// The body of a response, to be read after the outcome is settled.
     pub(super) body: Option<ResponseBody>,
     pub(super) next: NextClaim,
@@ -98,7 +98,7 @@ impl RelayAttempt<'_> {
 
     /// The generation of the answer for this attempt. An earlier one may have arrived, and its run may still write, so each gets
     /// its own.
-    fn generation(&self) -> Result<Option<Generation>, (AttemptOutcome, NextClaim)> {
+    fn generation(&self) -> Result<Option<Generation>, (RelayOutcome, NextClaim)> {
         let (Some(open), Some(id)) = (self.claimed.answer, self.answer()) else { return Ok(None) };
         if self.claimed.attempt == 1 {
             return Ok(Some(open.generation));
@@ -110,7 +110,7 @@ impl RelayAttempt<'_> {
                 StreamOutcome::Refused(StreamFault::AlreadyEnded { .. } | StreamFault::NotFound)
                 | StreamOutcome::Ended { .. }
                 | StreamOutcome::Cancelling,
-            ) => Err((AttemptOutcome::Release, NextClaim::After(STORE_AGAIN))),
+            ) => Err((RelayOutcome::Release, NextClaim::After(STORE_AGAIN))),
             Some(
                 StreamOutcome::Refused(_)
                 | StreamOutcome::Appended { .. }
@@ -118,7 +118,7 @@ impl RelayAttempt<'_> {
                 | StreamOutcome::Unavailable { .. }
                 | StreamOutcome::Unconfirmed { .. },
             )
-            | None => Err((AttemptOutcome::Later { delay: STORE_AGAIN }, NextClaim::After(STORE_AGAIN))),
+            | None => Err((RelayOutcome::Later { delay: STORE_AGAIN }, NextClaim::After(STORE_AGAIN))),
         }
     }
 
@@ -199,7 +199,7 @@ impl RelayAttempt<'_> {
                 if !self.meter.is_paused.swap(true, Ordering::AcqRel) {
                     tracing::warn!(route = &*self.route.name, status, "relay route paused");
                 }
-                Attempted { outcome: AttemptOutcome::Release, body: None, next: NextClaim::Resumed }
+                Attempted { outcome: RelayOutcome::Release, body: None, next: NextClaim::Resumed }
             }
         }
     }
@@ -224,16 +224,16 @@ impl RelayAttempt<'_> {
             },
         };
         let body = if is_open { body } else { ResponseBody { form: BodyForm::Nothing, ..body } };
-        Attempted { outcome: AttemptOutcome::Done, body: Some(body), next: NextClaim::Now }
+        Attempted { outcome: RelayOutcome::Done, body: Some(body), next: NextClaim::Now }
     }
 
     fn later(&self, asked: Option<Duration>) -> Attempted {
         let delay = retry::wait(self.claimed.attempt, asked, self.random);
-        Attempted { outcome: AttemptOutcome::Later { delay }, body: None, next: NextClaim::After(delay) }
+        Attempted { outcome: RelayOutcome::Later { delay }, body: None, next: NextClaim::After(delay) }
     }
 
     fn store_again() -> Attempted {
-        let outcome = AttemptOutcome::Later { delay: STORE_AGAIN };
+        let outcome = RelayOutcome::Later { delay: STORE_AGAIN };
         Attempted { outcome, body: None, next: NextClaim::After(STORE_AGAIN) }
     }
 
@@ -248,6 +248,6 @@ impl RelayAttempt<'_> {
                 Some(_) => {}
             }
         }
-        Attempted { outcome: AttemptOutcome::Dead { cause, status }, body: None, next: NextClaim::Now }
+        Attempted { outcome: RelayOutcome::Dead { cause, status }, body: None, next: NextClaim::Now }
     }
 }

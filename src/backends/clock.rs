@@ -9,7 +9,7 @@ use crate::health::snapshot::AdmissionMode;
 use crate::id::ChannelName;
 use crate::job::SnapshotReader;
 use crate::job::relay::{
-    AttemptOutcome, Claimed, DueChannels, RELAY_ROWS_MAX, RelayAnswer, RelayNotice, RelayStatus, RelayWork,
+    Claimed, RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayNotice, RelayOutcome, RelayStatus, RelayWork,
 };
 use crate::metrics::relay::RouteMeter;
 use crate::relay::route::{RelayRoute, RouteTable};
@@ -295,7 +295,7 @@ impl RelayClock {
         }
     }
 
-    fn found(&mut self, due: DueChannels) {
+    fn found(&mut self, due: RelayDue) {
         let now = self.now();
         if let Some(next) = due.next {
             self.polls = self.polls.min(now + next);
@@ -340,7 +340,7 @@ impl RelayClock {
         let work = RelayWork::Settle {
             channel: channel.clone(),
             fence: claimed.fence,
-            outcome: AttemptOutcome::Release,
+            outcome: RelayOutcome::Release,
         };
         if let Some(links) = self.shared.links.load_full() {
             // If it is lost, the claim ends by itself.

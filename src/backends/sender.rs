@@ -6,7 +6,7 @@ use super::shared::{Mode, RelayShared};
 use crate::id::ChannelName;
 use crate::job::mailbox::ThreadProducer;
 use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, Claimed, Fence, LEASE, RelayAnswer, RelayWork, SettleOutcome,
+    ClaimOutcome, Claimed, Fence, LEASE, RelayAnswer, RelayOutcome, RelayWork, SettleOutcome,
 };
 use crate::metrics::relay::RouteMeter;
 use crate::net::deadline::now;
@@ -107,7 +107,7 @@ impl RelaySender {
             };
             streak += 1;
             if streak > STREAK_MAX || self.shared.is(Mode::Draining) || claimed.route != route.name {
-                self.settle(&channel, claimed.fence, AttemptOutcome::Release);
+                self.settle(&channel, claimed.fence, RelayOutcome::Release);
                 break NextStep::Ready;
             }
             let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed);
@@ -159,7 +159,7 @@ impl RelaySender {
         &self,
         channel: &ChannelName,
         fence: Fence,
-        outcome: AttemptOutcome,
+        outcome: RelayOutcome,
         wish: NextClaim,
     ) -> AfterAttempt {
         let settled = self.settle(channel, fence, outcome);
@@ -178,7 +178,7 @@ impl RelaySender {
     }
 
     /// `None`: the store did not answer, and the claim has ended meanwhile.
-    fn settle(&self, channel: &ChannelName, fence: Fence, outcome: AttemptOutcome) -> Option<SettleOutcome> {
+    fn settle(&self, channel: &ChannelName, fence: Fence, outcome: RelayOutcome) -> Option<SettleOutcome> {
         let until = now() + LEASE;
         loop {
             let work = RelayWork::Settle { channel: channel.clone(), fence, outcome };

@@ -76,11 +76,11 @@ pub enum RelayWork {
         /// At most [`RELAY_ROWS_MAX`].
         limit: u32,
     },
-    /// Claims the next publication of a channel. Whoever holds the channel in this process must not ask for it, because a claim replaces
-    /// one of the same process.
+    /// Claims the next publication of a channel. A claim of the same process is replaced, so its holder must not ask
+    /// for another.
     Claim { channel: ChannelName },
     /// The outcome of an attempt.
-    Settle { channel: ChannelName, fence: Fence, outcome: AttemptOutcome },
+    Settle { channel: ChannelName, fence: Fence, outcome: RelayOutcome },
     /// Prolongs claims by [`LEASE`].
     Renew { claims: Vec<(ChannelName, Fence)> },
     /// The state of all routes.
@@ -103,12 +103,12 @@ pub enum RelayWork {
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptOutcome {
+pub enum RelayOutcome {
     /// The backend has it. The cursor moves, and the next publication of the channel is claimed in the same commit.
     Done,
     /// To be sent again after the delay.
     Later { delay: Duration },
-    /// It will never be sent. Then as [`AttemptOutcome::Done`].
+    /// It will never be sent. Then as [`RelayOutcome::Done`].
     Dead {
         cause: DeadCause,
         /// The status of the response that refused it.
@@ -163,7 +163,7 @@ impl DeadCause {
 /// The answer to a request of the same name.
 #[derive(Debug)]
 pub enum RelayAnswer {
-    Due(DueChannels),
+    Due(RelayDue),
     Claim(ClaimOutcome),
     Settle(SettleOutcome),
     /// The claims among them that are lost.
@@ -179,7 +179,7 @@ pub enum RelayAnswer {
 
 /// The channels that may be claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DueChannels {
+pub struct RelayDue {
     pub channels: Vec<DueChannel>,
     /// The time until another one becomes due by itself; `None`: none waits.
     pub next: Option<Duration>,
@@ -223,7 +223,7 @@ pub struct Claimed {
     pub attempt: u32,
     /// Of the log.
     pub epoch: Epoch,
-    pub question: Question,
+    pub question: RelayedQuestion,
     /// A JSON object; `None`: no claims are forwarded.
     pub claims: Option<Arc<str>>,
     /// The answer that waits for the question.
@@ -232,7 +232,7 @@ pub struct Claimed {
 
 /// A publication to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct RelayedQuestion {
     pub offset: Offset,
     pub key: Option<Key>,
     pub user: UserName,
@@ -254,7 +254,7 @@ pub struct OpenAnswer {
 /// The outcome of [`RelayWork::Settle`].
 #[derive(Debug)]
 pub enum SettleOutcome {
-    /// Stored. After [`AttemptOutcome::Done`] and [`AttemptOutcome::Dead`] with the next claim of the channel, else
+    /// Stored. After [`RelayOutcome::Done`] and [`RelayOutcome::Dead`] with the next claim of the channel, else
     /// [`ClaimOutcome::Nothing`].
     Settled(ClaimOutcome),
     /// Nothing was stored: the claim is not the newest one.
@@ -268,7 +268,7 @@ pub struct RelayStatus {
     pub routes: Vec<RouteStatus>,
     /// Channels that wait and have no route.
     pub unrouted: u64,
-    /// The channels with most attempts among those that wait, at most 20.
+    /// The channels with most attempts that wait, at most 20.
     pub stuck: Vec<StuckChannel>,
     /// False if more channels wait than were read.
     pub is_complete: bool,

@@ -13,6 +13,7 @@ mod instances;
 mod odd_servers;
 mod orders;
 mod pooler;
+mod relay;
 mod retention;
 mod rig;
 mod security;

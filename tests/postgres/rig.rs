@@ -1,12 +1,12 @@
 //! A running store, SQLite or PostgreSQL, as reactors see it: jobs in, completions out.
 
 use crate::servers::Postgres;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use seawall::hub::Contradiction;
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
 use seawall::job::callers::Callers;
 use seawall::job::orders::OrderBoard;
-use seawall::job::relay::Routes;
+use seawall::job::relay::{RelayNotice, RelayNotices, RelayQueue, Routes};
 use seawall::job::stream::{ProducerNotice, StreamWork};
 use seawall::job::{
     Append, AppendChange, AppendError, Appended, Authority, Completion, Creation, Form, Inbox, Page,
@@ -45,6 +45,10 @@ pub struct Rig {
     pub inbox: Inbox,
     requests: u64,
     early: HashMap<u64, Completion>,
+    /// The relay of the process, without a route.
+    pub relay: RelayQueue,
+    pub relayed: Receiver<RelayNotice>,
+    pub routes: Arc<Routes>,
     /// The orders of the process.
     pub orders: Arc<OrderBoard>,
     running: Running,
@@ -82,11 +86,12 @@ impl Rig {
         Rig::relaying(config, RouteTable::default())
     }
 
-    /// The same with these routes, and no relay.
+    /// The same with these routes.
     pub fn relaying(config: PostgresConfig, routes: RouteTable) -> Rig {
         let store = PostgresStore::open(config).expect("the URL is read");
-        let relay = RelayEnds { routes: Arc::new(Routes::new(routes)), ..RelayEnds::none() };
-        Rig::start(|ends| Running::Postgres(store.start(StoreEnds { relay, ..ends }).expect("threads start")))
+        let rig = Rig::start(|ends| Running::Postgres(store.start(ends).expect("threads start")));
+        rig.routes.replace(routes);
+        rig
     }
 
     fn start(start: impl FnOnce(StoreEnds) -> Running) -> Rig {
@@ -99,13 +104,15 @@ impl Rig {
         let counters = Arc::new(StoreCounters::default());
         let ends = OrderEnds::alone();
         let orders = Arc::clone(&ends.board);
+        let ((relay, requests), (sender, relayed)) = (RelayQueue::new(), RelayNotices::new());
+        let routes = Arc::new(Routes::default());
         let running = start(StoreEnds {
             shared_counts: None,
             mailboxes: Arc::from([mailbox]),
             callers: Arc::new(Callers::new(0)),
             appends,
             reads,
-            relay: RelayEnds::none(),
+            relay: RelayEnds { requests, notices: sender, routes: Arc::clone(&routes) },
             streams: StreamEnds::new(work, Arc::default(), &of_streams),
             counters: Arc::clone(&counters),
             orders: ends,
@@ -120,6 +127,9 @@ impl Rig {
             inbox,
             requests: 0,
             early: HashMap::new(),
+            relay,
+            relayed,
+            routes,
             orders,
             running,
             _poll: poll,

@@ -32,7 +32,7 @@ pub(super) const APPEND_RELAYED: &str =
 
 /// Says if the rows of an answer have the offsets of answers to questions.
 #[derive(Clone, Copy)]
-enum AnswerColumn {
+enum AnswerOffsets {
     Absent,
     Last,
 }
@@ -108,7 +108,7 @@ pub(super) fn commit(
         (&streams_max, Type::INT8),
     ];
     let (rows, answers) = match RelayColumns::of(jobs, routes) {
-        None => (connection.query(APPEND, &common)?, AnswerColumn::Absent),
+        None => (connection.query(APPEND, &common)?, AnswerOffsets::Absent),
         Some(relay) => {
             let claims: Vec<Option<&str>> = relay.claims.iter().map(Option::as_deref).collect();
             let of_relay: [Param<'_>; 5] = [
@@ -119,7 +119,7 @@ pub(super) fn commit(
                 (&claims, Type::TEXT_ARRAY),
             ];
             let params: Vec<Param<'_>> = common.into_iter().chain(of_relay).collect();
-            (connection.query(APPEND_RELAYED, &params)?, AnswerColumn::Last)
+            (connection.query(APPEND_RELAYED, &params)?, AnswerOffsets::Last)
         }
     };
     rows.iter()
@@ -195,7 +195,7 @@ fn moderates(change: AppendChange) -> bool {
     }
 }
 
-fn settled(row: &Row, answers: AnswerColumn) -> Result<SettledAppend, Trouble> {
+fn settled(row: &Row, answers: AnswerOffsets) -> Result<SettledAppend, Trouble> {
     let status: i16 = row.try_get(0)?;
     let attempt = match status {
         0 => Attempt::First,
@@ -210,8 +210,8 @@ fn settled(row: &Row, answers: AnswerColumn) -> Result<SettledAppend, Trouble> {
     let (offset, time, floor): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let epoch = Epoch(row.try_get::<i64>(4)? as u32);
     let answer = match answers {
-        AnswerColumn::Absent => None,
-        AnswerColumn::Last => row.try_get::<Option<i64>>(6)?.map(|answer| Offset(natural(answer))),
+        AnswerOffsets::Absent => None,
+        AnswerOffsets::Last => row.try_get::<Option<i64>>(6)?.map(|answer| Offset(natural(answer))),
     };
     let appended = Appended {
         epoch,

@@ -1,7 +1,7 @@
 //! One attempt to commit a batch: how its appends share the transaction, and the reasons to stop.
 
 use super::batch::Batch;
-use super::log::BatchFault;
+use super::batch_fault::BatchFault;
 use crate::job::{Append, AppendError};
 use crate::store::outcome::{Outcome, RETRY_MS};
 use rusqlite::{Connection, ErrorCode};

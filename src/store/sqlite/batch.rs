@@ -3,11 +3,11 @@
 //! Channel rows read or changed in the batch stay in the batch until its commit. A refused append has changed nothing, because
 //! every check comes before the first write.
 
+use super::batch_relay::BatchRelay;
 use super::batch_streams::{BatchStreams, StreamLedger};
 use super::erasures;
 use super::keys::{self, Claim, Owned};
 use super::place::{ChannelNumber, RowKey};
-use super::relay_batch::BatchRelay;
 use super::rows::{self, ChannelRow, RowMemory};
 use crate::auth::account::ChannelCharge;
 use crate::id::{ChannelName, Epoch, Offset};

@@ -10,6 +10,8 @@
 //!   connection is reopened, because its view of the file is in doubt.
 
 use super::attempt::{Isolation, Stop, append_apart, is_of_one_append, stop};
+pub(crate) use super::batch_fault::BatchFault;
+
 use super::batch::{Batch, ChannelRoom, HeadState};
 use super::connection::{self, Checkpoint, WalSize};
 use super::keys::SweepCursor;
@@ -44,27 +46,6 @@ pub(crate) struct LogBounds {
     pub(crate) edits_max: u32,
     /// Bytes in use in the file above which the oldest publications are deleted; 0: no bound.
     pub(crate) bytes_max: u64,
-}
-
-/// The reason why a batch has no outcomes.
-#[derive(Debug)]
-pub(crate) enum BatchFault {
-    /// Nothing of the batch is stored.
-    NotStored(rusqlite::Error),
-    /// All or nothing of the batch is stored; which one is unknown.
-    Unknown(rusqlite::Error),
-}
-
-impl BatchFault {
-    pub(super) fn into_cause(self) -> rusqlite::Error {
-        let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = self;
-        error
-    }
-
-    pub(super) fn cause(&self) -> &rusqlite::Error {
-        let (BatchFault::NotStored(error) | BatchFault::Unknown(error)) = self;
-        error
-    }
 }
 
 /// The log and its only writing connection.

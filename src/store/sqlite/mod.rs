@@ -11,6 +11,8 @@ pub(crate) mod append;
 mod attempt;
 mod backup;
 mod batch;
+mod batch_fault;
+mod batch_relay;
 mod batch_streams;
 mod checkpoint;
 mod checkpoints;

@@ -1,9 +1,9 @@
 //! The relay in the thread that writes: takes its requests into the next transaction, and answers after the commit.
 
+use super::batch_relay::RelayChanges;
 use super::log::{BatchFault, Log};
-use super::relay_batch::RelayChanges;
 use super::relay_sweep::RelaySweep;
-use super::relay_turn::{Lease, RelayAtCommit, RelayDone, RelayTurn};
+use super::relay_turn::{ChannelLease, RelayAtCommit, RelayDone, RelayTurn};
 use crate::id::ChannelName;
 use crate::job::relay::{RelayAnswer, RelayNotice, RelayRequest, RelayWork};
 use crate::relay::route::RouteTable;
@@ -18,7 +18,7 @@ use std::time::Instant;
 /// The requests of the relay, and the claims of this process: no other one writes to the file. They end with the process.
 pub(super) struct RelayDesk {
     ends: RelayEnds,
-    leases: AHashMap<ChannelName, Lease>,
+    leases: AHashMap<ChannelName, ChannelLease>,
     last_fence: u64,
     /// Requests for the next transaction.
     works: Vec<RelayWork>,
@@ -115,7 +115,7 @@ impl RelayDesk {
         }
     }
 
-    /// It is not known what of the requests is done.
+    /// The fate of the requests is not known.
     pub(super) fn failed(&mut self) {
         self.works.clear();
         self.answers.clear();

@@ -2,7 +2,7 @@
 
 use super::place::{ChannelNumber, RowKey};
 use crate::id::{ChannelName, Key, Offset, UserName};
-use crate::job::relay::{DeadCause, DeadLetter, OpenAnswer, Question};
+use crate::job::relay::{DeadCause, DeadLetter, OpenAnswer, RelayedQuestion};
 use crate::relay::route::{AnswerMode, RelayRoute};
 use crate::store::columns::{self, integer, natural};
 use crate::store::relay::{NewDead, RelayRow, ScannedRow, StoredAnswer, answer_data, ended_answer};
@@ -134,7 +134,7 @@ fn change(row: &Row<'_>, at: usize) -> rusqlite::Result<Change> {
 }
 
 /// A publication to send; `None` if it has no text any more.
-pub(super) fn question(connection: &Connection, place: RowKey) -> rusqlite::Result<Option<Question>> {
+pub(super) fn question(connection: &Connection, place: RowKey) -> rusqlite::Result<Option<RelayedQuestion>> {
     connection
         .prepare_cached("SELECT user, key, time, kind, target, data FROM publications WHERE place = ?1")?
         .query_row([place.0], |row| {
@@ -142,7 +142,7 @@ pub(super) fn question(connection: &Connection, place: RowKey) -> rusqlite::Resu
             let key = row.get_ref(1)?.as_str_or_null()?.and_then(|key| Key::parse(key).ok());
             let data = row.get_ref(5)?.as_str_or_null()?;
             let (time_ms, change) = (natural(row.get(2)?), change(row, 3)?);
-            Ok(user.zip(data).map(|(user, data)| Question {
+            Ok(user.zip(data).map(|(user, data)| RelayedQuestion {
                 offset: place.offset(),
                 key,
                 user,

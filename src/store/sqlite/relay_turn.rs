@@ -1,13 +1,13 @@
 //! The requests of the relay in one transaction. Claims change in memory only after its commit.
 
+use super::batch_relay::RelayChanges;
 use super::place::{ChannelNumber, RowKey};
-use super::relay_batch::RelayChanges;
 use super::relay_rows::{self, WaitingRow};
 use super::rows;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, Claimed, DeadCause, DueChannel, DueChannels, Fence, LEASE, OpenAnswer,
-    Question, RELAY_ROWS_MAX, RelayAnswer, RelayStatus, RelayWork, RouteStatus, SettleOutcome, Skipped,
+    ClaimOutcome, Claimed, DeadCause, DueChannel, Fence, LEASE, OpenAnswer, RELAY_ROWS_MAX, RelayAnswer,
+    RelayDue, RelayOutcome, RelayStatus, RelayWork, RelayedQuestion, RouteStatus, SettleOutcome, Skipped,
     StuckChannel,
 };
 use crate::relay::route::{ChannelOrder, RelayRoute, RouteTable};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// A channel that this process has claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lease {
+pub(super) struct ChannelLease {
     pub(super) fence: Fence,
     /// Of the publication that is sent.
     offset: Offset,
@@ -31,7 +31,7 @@ pub(super) struct Lease {
 /// The requests of one transaction.
 pub(super) struct RelayTurn<'a> {
     pub(super) table: RouteTable,
-    pub(super) leases: &'a AHashMap<ChannelName, Lease>,
+    pub(super) leases: &'a AHashMap<ChannelName, ChannelLease>,
     /// The number of the last claim.
     pub(super) last_fence: u64,
     pub(super) now: Instant,
@@ -44,7 +44,7 @@ pub(crate) struct RelayDone {
     /// In the order of the requests.
     pub(super) answers: Vec<RelayAnswer>,
     /// The claims that changed; `None`: it has ended.
-    pub(super) leases: AHashMap<ChannelName, Option<Lease>>,
+    pub(super) leases: AHashMap<ChannelName, Option<ChannelLease>>,
     pub(super) last_fence: u64,
 }
 
@@ -75,9 +75,9 @@ struct Running<'a> {
 }
 
 /// The publication that a claim found.
-struct Found {
+struct FoundQuestion {
     place: RowKey,
-    question: Question,
+    question: RelayedQuestion,
     answer: Option<OpenAnswer>,
 }
 
@@ -118,7 +118,7 @@ impl Running<'_> {
         })
     }
 
-    fn lease(&self, channel: &ChannelName) -> Option<Lease> {
+    fn lease(&self, channel: &ChannelName) -> Option<ChannelLease> {
         match self.done.leases.get(channel) {
             Some(changed) => *changed,
             None => self.turn.leases.get(channel).copied(),
@@ -133,9 +133,9 @@ impl Running<'_> {
         self.done.leases.insert(channel.clone(), None);
     }
 
-    fn due(&mut self, limit: u32) -> rusqlite::Result<DueChannels> {
+    fn due(&mut self, limit: u32) -> rusqlite::Result<RelayDue> {
         let limit = limit.min(RELAY_ROWS_MAX);
-        let mut due = DueChannels::default();
+        let mut due = RelayDue::default();
         let (mut after_ms, mut after): (i64, Box<str>) = (i64::MIN, "".into());
         for _ in 0..SCANS {
             let page = relay_rows::waiting(self.connection, (after_ms, &after), self.now_ms, RELAY_ROWS_MAX)?;
@@ -209,7 +209,7 @@ impl Running<'_> {
         self.write(channel, number, stored, row)?;
         self.done.last_fence += 1;
         let (fence, attempt) = (Fence(self.done.last_fence), row.attempts);
-        let lease = Lease { fence, offset: found.question.offset, attempt, until: turn.now + LEASE };
+        let lease = ChannelLease { fence, offset: found.question.offset, attempt, until: turn.now + LEASE };
         self.done.leases.insert(channel.clone(), Some(lease));
         Ok(ClaimOutcome::Claimed(Box::new(Claimed {
             channel: channel.clone(),
@@ -229,7 +229,7 @@ impl Running<'_> {
         (channel, number): (&ChannelName, ChannelNumber),
         route: &RelayRoute,
         row: &mut RelayRow,
-    ) -> rusqlite::Result<Option<Found>> {
+    ) -> rusqlite::Result<Option<FoundQuestion>> {
         for _ in 0..SCANS {
             let scanned = relay_rows::scan(self.connection, number, (row.cursor, row.head), SCAN_ROWS)?;
             let Some(last) = scanned.last().map(|last| last.offset) else {
@@ -250,7 +250,7 @@ impl Running<'_> {
                 };
                 if let Some(question) = relay_rows::question(self.connection, place)? {
                     *row = row.done(Offset(scanned.offset.0 - 1));
-                    return Ok(Some(Found { place, question, answer }));
+                    return Ok(Some(FoundQuestion { place, question, answer }));
                 }
             }
             *row = row.done(last);
@@ -280,7 +280,7 @@ impl Running<'_> {
         &mut self,
         channel: &ChannelName,
         fence: Fence,
-        outcome: AttemptOutcome,
+        outcome: RelayOutcome,
     ) -> rusqlite::Result<SettleOutcome> {
         let Some(lease) = self.lease(channel).filter(|lease| lease.fence == fence) else {
             return Ok(SettleOutcome::Lost);
@@ -298,8 +298,8 @@ impl Running<'_> {
         let later =
             |attempts, next_ms| if is_done { stored } else { RelayRow { attempts, next_ms, ..stored } };
         let row = match outcome {
-            AttemptOutcome::Done => done,
-            AttemptOutcome::Dead { cause, status } => {
+            RelayOutcome::Done => done,
+            RelayOutcome::Dead { cause, status } => {
                 if !is_done {
                     let route = self.turn.table.of(channel).map_or("", |route| &*route.name);
                     let dead = NewDead::of(lease.offset, cause, status);
@@ -307,17 +307,17 @@ impl Running<'_> {
                 }
                 done
             }
-            AttemptOutcome::Later { delay } => {
+            RelayOutcome::Later { delay } => {
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                 later(lease.attempt, self.now_ms.saturating_add(delay_ms))
             }
-            AttemptOutcome::Release => later(lease.attempt.saturating_sub(1), self.now_ms),
+            RelayOutcome::Release => later(lease.attempt.saturating_sub(1), self.now_ms),
         };
         match outcome {
-            AttemptOutcome::Done | AttemptOutcome::Dead { .. } => {
+            RelayOutcome::Done | RelayOutcome::Dead { .. } => {
                 self.claim_next(channel, stored, row).map(SettleOutcome::Settled)
             }
-            AttemptOutcome::Later { .. } | AttemptOutcome::Release => {
+            RelayOutcome::Later { .. } | RelayOutcome::Release => {
                 self.release(channel);
                 relay_rows::write(self.connection, channel, &row)?;
                 Ok(SettleOutcome::Settled(ClaimOutcome::Nothing))
@@ -330,7 +330,7 @@ impl Running<'_> {
         for (channel, fence) in claims {
             match self.lease(channel).filter(|lease| lease.fence == *fence) {
                 Some(lease) => {
-                    let renewed = Lease { until: self.turn.now + LEASE, ..lease };
+                    let renewed = ChannelLease { until: self.turn.now + LEASE, ..lease };
                     self.done.leases.insert(channel.clone(), Some(renewed));
                 }
                 None => lost.push((channel.clone(), *fence)),

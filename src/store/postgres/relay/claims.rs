@@ -1,10 +1,8 @@
 //! The decisions about one channel, between what was read and what is written.
 
-use super::reads::{Fetched, Hold, Looked, Written};
+use super::reads::{ClaimHold, Fetched, Looked, WrittenRow};
 use crate::id::{ChannelName, Offset};
-use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, Claimed, Fence, OpenAnswer, RelayAnswer, SettleOutcome,
-};
+use crate::job::relay::{ClaimOutcome, Claimed, Fence, OpenAnswer, RelayAnswer, RelayOutcome, SettleOutcome};
 use crate::relay::route::{ChannelOrder, RelayRoute};
 use crate::store::relay::{NewDead, RelayRow, ScannedRow, StoredAnswer, WAITING_LOOK};
 use std::sync::Arc;
@@ -12,32 +10,32 @@ use std::time::Duration;
 
 /// The request that a plan answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ClaimAsked {
     Claim,
     Settle,
 }
 
-impl Asked {
+impl ClaimAsked {
     pub(super) fn answer(self, outcome: ClaimOutcome) -> RelayAnswer {
         match self {
-            Asked::Claim => RelayAnswer::Claim(outcome),
-            Asked::Settle => RelayAnswer::Settle(SettleOutcome::Settled(outcome)),
+            ClaimAsked::Claim => RelayAnswer::Claim(outcome),
+            ClaimAsked::Settle => RelayAnswer::Settle(SettleOutcome::Settled(outcome)),
         }
     }
 }
 
 /// The first decision about a request.
-pub(super) enum Decision {
+pub(super) enum ClaimDecision {
     /// Nothing is written.
     Answer(RelayAnswer),
-    Plan(Box<Plan>),
+    ClaimPlan(Box<ClaimPlan>),
 }
 
 /// A channel whose row is about to be written.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) asked: Asked,
-    pub(super) written: Written,
+pub(super) struct ClaimPlan {
+    pub(super) asked: ClaimAsked,
+    pub(super) written: WrittenRow,
     pub(super) row: RelayRow,
     /// `None`: the next publication is still to be found.
     pub(super) outcome: Option<ClaimOutcome>,
@@ -45,26 +43,26 @@ pub(super) struct Plan {
 
 /// Decides about a claim. `by`: this process.
 pub(super) fn claim(
-    asked: Asked,
+    asked: ClaimAsked,
     name: &ChannelName,
     looked: Option<Looked>,
     route: Option<&RelayRoute>,
     by: i64,
-) -> Decision {
-    let Some(looked) = looked else { return Decision::Answer(asked.answer(ClaimOutcome::Nothing)) };
+) -> ClaimDecision {
+    let Some(looked) = looked else { return ClaimDecision::Answer(asked.answer(ClaimOutcome::Nothing)) };
     let is_own = looked.taken_by == Some(by);
     if looked.taken_by.is_some() && !is_own && looked.taken_until_ms >= looked.now_ms {
-        return Decision::Answer(asked.answer(ClaimOutcome::Taken));
+        return ClaimDecision::Answer(asked.answer(ClaimOutcome::Taken));
     }
     let row = looked.row;
-    let plan = Plan::new(asked, name, looked, route, row);
+    let plan = ClaimPlan::new(asked, name, looked, route, row);
     let refusal = match route {
         None => Some(ClaimOutcome::Unrouted),
         Some(_) => row.refusal(plan.written.looked.now_ms),
     };
     match refusal {
-        Some(refusal) if !is_own => Decision::Answer(asked.answer(refusal)),
-        outcome => Decision::Plan(Box::new(Plan { outcome, ..plan })),
+        Some(refusal) if !is_own => ClaimDecision::Answer(asked.answer(refusal)),
+        outcome => ClaimDecision::ClaimPlan(Box::new(ClaimPlan { outcome, ..plan })),
     }
 }
 
@@ -74,38 +72,38 @@ pub(super) fn settle(
     looked: Option<Looked>,
     route: Option<&RelayRoute>,
     by: i64,
-    (fence, outcome): (Fence, AttemptOutcome),
-) -> Decision {
-    let lost = || Decision::Answer(RelayAnswer::Settle(SettleOutcome::Lost));
+    (fence, outcome): (Fence, RelayOutcome),
+) -> ClaimDecision {
+    let lost = || ClaimDecision::Answer(RelayAnswer::Settle(SettleOutcome::Lost));
     let Some(looked) = looked else { return lost() };
-    let goes_on = matches!(outcome, AttemptOutcome::Done | AttemptOutcome::Dead { .. });
+    let goes_on = matches!(outcome, RelayOutcome::Done | RelayOutcome::Dead { .. });
     let is_own = looked.taken_by == Some(by);
     if looked.fence == Fence(fence.0 + 1) && is_own && goes_on {
         // It is stored already, with the next claim, which was not answered: it was no attempt.
         let row = RelayRow { attempts: looked.row.attempts.saturating_sub(1), ..looked.row };
         let looked = Looked { row, ..looked };
-        return claim(Asked::Settle, name, Some(looked), route, by);
+        return claim(ClaimAsked::Settle, name, Some(looked), route, by);
     }
     match (looked.fence == fence, looked.taken_by) {
         (true, Some(_)) if is_own => {}
         // It is stored already.
-        (true, None) if goes_on => return claim(Asked::Settle, name, Some(looked), route, by),
-        (true, None) => return Decision::Answer(Asked::Settle.answer(ClaimOutcome::Nothing)),
+        (true, None) if goes_on => return claim(ClaimAsked::Settle, name, Some(looked), route, by),
+        (true, None) => return ClaimDecision::Answer(ClaimAsked::Settle.answer(ClaimOutcome::Nothing)),
         (true, Some(_)) | (false, _) => return lost(),
     }
     let (row, sent) = (looked.row, looked.row.cursor.next());
-    let mut plan = Plan::new(Asked::Settle, name, looked, route, row);
+    let mut plan = ClaimPlan::new(ClaimAsked::Settle, name, looked, route, row);
     match outcome {
-        AttemptOutcome::Done => plan.row = row.done(sent),
-        AttemptOutcome::Dead { cause, status } => {
+        RelayOutcome::Done => plan.row = row.done(sent),
+        RelayOutcome::Dead { cause, status } => {
             plan.written.dead.push(NewDead::of(sent, cause, status));
             plan.row = row.done(sent);
         }
-        AttemptOutcome::Later { delay } => {
+        RelayOutcome::Later { delay } => {
             plan.written.wait_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             plan.outcome = Some(ClaimOutcome::Nothing);
         }
-        AttemptOutcome::Release => {
+        RelayOutcome::Release => {
             plan.row.attempts = row.attempts.saturating_sub(1);
             plan.written.wait_ms = Some(0);
             plan.outcome = Some(ClaimOutcome::Nothing);
@@ -114,30 +112,30 @@ pub(super) fn settle(
     if goes_on && route.is_none() {
         plan.outcome = Some(ClaimOutcome::Unrouted);
     }
-    Decision::Plan(Box::new(plan))
+    ClaimDecision::ClaimPlan(Box::new(plan))
 }
 
-impl Plan {
+impl ClaimPlan {
     fn new(
-        asked: Asked,
+        asked: ClaimAsked,
         name: &ChannelName,
         looked: Looked,
         route: Option<&RelayRoute>,
         row: RelayRow,
-    ) -> Plan {
+    ) -> ClaimPlan {
         let RelayRow { cursor, attempts, .. } = row;
         let route: Arc<str> = route.map_or_else(|| "".into(), |route| route.name.clone());
         let (name, dead) = (name.clone(), Vec::new());
         let written =
-            Written { name, looked, cursor, attempts, wait_ms: None, hold: Hold::Leave, route, dead };
-        Plan { asked, written, row, outcome: None }
+            WrittenRow { name, looked, cursor, attempts, wait_ms: None, hold: ClaimHold::Leave, route, dead };
+        ClaimPlan { asked, written, row, outcome: None }
     }
 
     /// A plan that moves the cursor by hand.
-    pub(super) fn skip(name: &ChannelName, looked: Looked, route: Option<&RelayRoute>) -> Plan {
+    pub(super) fn skip(name: &ChannelName, looked: Looked, route: Option<&RelayRoute>) -> ClaimPlan {
         let row = looked.row;
-        let mut plan = Plan::new(Asked::Claim, name, looked, route, row);
-        plan.written.hold = Hold::Break;
+        let mut plan = ClaimPlan::new(ClaimAsked::Claim, name, looked, route, row);
+        plan.written.hold = ClaimHold::Break;
         plan
     }
 
@@ -194,7 +192,7 @@ impl Plan {
             return;
         }
         self.row.attempts = self.row.attempts.saturating_add(1);
-        self.written.hold = Hold::Take;
+        self.written.hold = ClaimHold::Take;
         let looked = &self.written.looked;
         self.outcome = Some(ClaimOutcome::Claimed(Box::new(Claimed {
             channel: self.written.name.clone(),
@@ -216,15 +214,15 @@ impl Plan {
     }
 
     /// The row to write; `None`: nothing has changed.
-    pub(super) fn to_write(&self, by: i64) -> Option<Written> {
-        let Plan { written, row, .. } = self;
-        let is_same = written.hold == Hold::Leave
+    pub(super) fn to_write(&self, by: i64) -> Option<WrittenRow> {
+        let ClaimPlan { written, row, .. } = self;
+        let is_same = written.hold == ClaimHold::Leave
             && written.looked.taken_by != Some(by)
             && written.wait_ms.is_none()
             && written.dead.is_empty()
             && *row == written.looked.row;
         let RelayRow { cursor, attempts, .. } = *row;
-        (!is_same).then(|| Written { cursor, attempts, ..written.clone() })
+        (!is_same).then(|| WrittenRow { cursor, attempts, ..written.clone() })
     }
 
     pub(super) fn answer(self) -> RelayAnswer {

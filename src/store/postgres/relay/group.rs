@@ -2,11 +2,11 @@
 
 use super::super::connection::StoreConnection;
 use super::super::fault::{CallFault, Fate};
-use super::claims::{self, Asked, Decision, Plan};
-use super::reads::{self, Candidate, Fetched, Stretch, WaitingRow, Written};
+use super::claims::{self, ClaimAsked, ClaimDecision, ClaimPlan};
+use super::reads::{self, Candidate, DueRow, Fetched, Stretch, WrittenRow};
 use crate::id::{ChannelName, Offset};
 use crate::job::relay::{
-    ClaimOutcome, DeadCause, DueChannel, DueChannels, Fence, LEASE, RELAY_ROWS_MAX, RelayAnswer, RelayStatus,
+    ClaimOutcome, DeadCause, DueChannel, Fence, LEASE, RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayStatus,
     RelayWork, RouteStatus, Skipped, StuckChannel,
 };
 use crate::relay::route::RouteTable;
@@ -90,7 +90,7 @@ impl Group<'_> {
         let turn: Vec<(usize, &RelayWork, &ChannelName)> = turn.iter().filter_map(of).collect();
         let names: Vec<&str> = turn.iter().map(|(.., channel)| channel.as_str()).collect();
         let looked = reads::look(self.connection, &names)?;
-        let mut plans: Vec<(usize, Plan)> = Vec::new();
+        let mut plans: Vec<(usize, ClaimPlan)> = Vec::new();
         let mut skips: AHashMap<usize, Skipped> = AHashMap::new();
         for ((place, work, channel), looked) in turn.into_iter().zip(looked) {
             let route = self.table.of(channel);
@@ -99,22 +99,22 @@ impl Group<'_> {
                     claims::settle(channel, looked, route, self.by, (*fence, *outcome))
                 }
                 RelayWork::Skip { to, .. } => match looked {
-                    None => Decision::Answer(RelayAnswer::Skip(Skipped::default())),
+                    None => ClaimDecision::Answer(RelayAnswer::Skip(Skipped::default())),
                     Some(looked) => {
-                        let mut plan = Plan::skip(channel, looked, route);
+                        let mut plan = ClaimPlan::skip(channel, looked, route);
                         skips.insert(place, self.skip(&mut plan, *to)?);
-                        Decision::Plan(Box::new(plan))
+                        ClaimDecision::ClaimPlan(Box::new(plan))
                     }
                 },
-                _ => claims::claim(Asked::Claim, channel, looked, route, self.by),
+                _ => claims::claim(ClaimAsked::Claim, channel, looked, route, self.by),
             };
             match decision {
-                Decision::Answer(answer) => put(answers, place, answer),
-                Decision::Plan(plan) => plans.push((place, *plan)),
+                ClaimDecision::Answer(answer) => put(answers, place, answer),
+                ClaimDecision::ClaimPlan(plan) => plans.push((place, *plan)),
             }
         }
         self.search(&mut plans)?;
-        let written: Vec<Written> = plans.iter().filter_map(|(_, plan)| plan.to_write(self.by)).collect();
+        let written: Vec<WrittenRow> = plans.iter().filter_map(|(_, plan)| plan.to_write(self.by)).collect();
         let stored: AHashSet<i64> = if written.is_empty() {
             AHashSet::new()
         } else {
@@ -134,13 +134,13 @@ impl Group<'_> {
     }
 
     /// Finds the next publication of each channel.
-    fn search(&mut self, plans: &mut [(usize, Plan)]) -> Result<(), CallFault> {
+    fn search(&mut self, plans: &mut [(usize, ClaimPlan)]) -> Result<(), CallFault> {
         for (_, plan) in plans.iter_mut().filter(|(_, plan)| plan.outcome.is_none()) {
             plan.expire(Offset(u64::MAX));
         }
         let table = self.table;
         for _ in 0..SCANS {
-            let mut searching: Vec<&mut Plan> = plans
+            let mut searching: Vec<&mut ClaimPlan> = plans
                 .iter_mut()
                 .map(|(_, plan)| plan)
                 .filter_map(|plan| plan.searches().then_some(plan))
@@ -188,7 +188,7 @@ impl Group<'_> {
     }
 
     /// Moves the cursor of a plan to `to`.
-    fn skip(&mut self, plan: &mut Plan, to: Offset) -> Result<Skipped, CallFault> {
+    fn skip(&mut self, plan: &mut ClaimPlan, to: Offset) -> Result<Skipped, CallFault> {
         let (to, mut skipped) = (to.min(plan.row.head), Skipped::default());
         let (channel, route) = (plan.written.looked.channel, self.table.of(&plan.written.name));
         plan.expire(to);
@@ -252,14 +252,14 @@ impl Group<'_> {
         })
     }
 
-    fn due(&mut self, limit: u32) -> Result<DueChannels, CallFault> {
+    fn due(&mut self, limit: u32) -> Result<RelayDue, CallFault> {
         let limit = limit.min(RELAY_ROWS_MAX);
-        let mut due = DueChannels::default();
+        let mut due = RelayDue::default();
         let (mut after, mut unrouted) = ((i64::MIN, i64::MIN), Vec::new());
         for _ in 0..SCANS {
             let page = reads::due(self.connection, after, RELAY_ROWS_MAX)?;
             let is_last = page.len() < RELAY_ROWS_MAX as usize;
-            for WaitingRow { channel, name, attempts, next_ms, oldest_ms } in page {
+            for DueRow { channel, name, attempts, next_ms, oldest_ms } in page {
                 after = (next_ms, channel);
                 match name.filter(|name| self.table.of(name).is_some()) {
                     None => unrouted.push(channel),

@@ -53,7 +53,7 @@ pub(super) struct Relayed {
 }
 
 impl Relayed {
-    /// Those that this batch has stored, or an earlier attempt of it that was never answered.
+    /// The ones that this batch has stored, or an earlier attempt of it that was never answered.
     pub(super) fn of(batch: &[Waiting], settled: &[SettledAppend], routes: Option<&RouteTable>) -> Relayed {
         let mut relayed = Relayed::default();
         if routes.is_none() {

@@ -3,7 +3,7 @@
 use super::super::connection::StoreConnection;
 use super::super::fault::CallFault;
 use crate::id::{ChannelName, Epoch, Key, Offset, UserName};
-use crate::job::relay::{DeadCause, DeadLetter, Fence, OpenAnswer, Question};
+use crate::job::relay::{DeadCause, DeadLetter, Fence, OpenAnswer, RelayedQuestion};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::columns::{change, integer, natural};
@@ -134,7 +134,7 @@ pub(super) struct Candidate<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Fetched {
     /// `None`: it has no text any more.
-    pub(super) question: Option<Question>,
+    pub(super) question: Option<RelayedQuestion>,
     pub(super) claims: Option<Arc<str>>,
     pub(super) answer: StoredAnswer,
     /// An earlier answer is open.
@@ -177,7 +177,7 @@ fn fetched_row(row: &Row, offset: Offset) -> Result<Fetched, Trouble> {
     let (time_ms, data) = (natural(row.try_get(3)?), row.try_get::<Option<String>>(6)?);
     let question = user.zip(data).map(|(user, data)| {
         let data = data.into();
-        Question { offset, key, user, time_ms, change, data }
+        RelayedQuestion { offset, key, user, time_ms, change, data }
     });
     let (generation, state) = (row.try_get::<Option<i32>>(9)?, row.try_get::<Option<i16>>(10)?);
     let answer = match (row.try_get::<bool>(8)?, generation, state) {
@@ -195,21 +195,21 @@ fn fetched_row(row: &Row, offset: Offset) -> Result<Fetched, Trouble> {
 
 /// A row to be written, if it is still as it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(super) struct WrittenRow {
     pub(super) name: ChannelName,
     pub(super) looked: Looked,
     pub(super) cursor: Offset,
     pub(super) attempts: u32,
     /// The time until the next attempt in milliseconds; `None`: as it is.
     pub(super) wait_ms: Option<u64>,
-    pub(super) hold: Hold,
+    pub(super) hold: ClaimHold,
     pub(super) route: Arc<str>,
     pub(super) dead: Vec<NewDead>,
 }
 
 /// The fate of a channel's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(super) enum ClaimHold {
     /// This process has it.
     Take,
     /// This process has it no more.
@@ -222,18 +222,18 @@ pub(super) enum Hold {
 pub(super) fn write(
     connection: &mut StoreConnection,
     (by, lease_ms): (i64, i64),
-    rows: &[Written],
+    rows: &[WrittenRow],
 ) -> Result<Vec<i64>, CallFault> {
-    let numbers = |of: &dyn Fn(&Written) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
+    let numbers = |of: &dyn Fn(&WrittenRow) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
     let channels = numbers(&|row| row.looked.channel);
     let fences = numbers(&|row| integer(row.looked.fence.0));
     let known = numbers(&|row| integer(row.looked.row.cursor.0));
     let cursors = numbers(&|row| integer(row.cursor.0));
     let attempts: Vec<i32> = rows.iter().map(|row| i32::try_from(row.attempts).unwrap_or(i32::MAX)).collect();
     let waits: Vec<Option<i64>> = rows.iter().map(|row| row.wait_ms.map(integer)).collect();
-    let takes: Vec<bool> = rows.iter().map(|row| row.hold == Hold::Take).collect();
-    let bumps: Vec<bool> = rows.iter().map(|row| row.hold == Hold::Break).collect();
-    let dead: Vec<(&Written, &NewDead)> =
+    let takes: Vec<bool> = rows.iter().map(|row| row.hold == ClaimHold::Take).collect();
+    let bumps: Vec<bool> = rows.iter().map(|row| row.hold == ClaimHold::Break).collect();
+    let dead: Vec<(&WrittenRow, &NewDead)> =
         rows.iter().flat_map(|row| row.dead.iter().map(move |dead| (row, dead))).collect();
     let dead_channels: Vec<i64> = dead.iter().map(|(row, _)| row.looked.channel).collect();
     let dead_names: Vec<&str> = dead.iter().map(|(row, _)| row.name.as_str()).collect();
@@ -268,7 +268,7 @@ pub(super) fn write(
 }
 
 /// A channel that waits.
-pub(super) struct WaitingRow {
+pub(super) struct DueRow {
     /// The number of the channel.
     pub(super) channel: i64,
     /// `None`: the channel does not exist.
@@ -283,14 +283,14 @@ pub(super) fn due(
     connection: &mut StoreConnection,
     after: (i64, i64),
     most: u32,
-) -> Result<Vec<WaitingRow>, CallFault> {
+) -> Result<Vec<DueRow>, CallFault> {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let rows = connection.query(
         "SELECT channel, name, attempts, next, oldest FROM seawall.relay_due($1, $2, $3)",
         &[(&after.0, Type::INT8), (&after.1, Type::INT8), (&most, Type::INT4)],
     )?;
     garbled(&rows, |row| {
-        Ok(WaitingRow {
+        Ok(DueRow {
             channel: row.try_get(0)?,
             name: row.try_get::<Option<String>>(1)?.and_then(|name| ChannelName::parse_any(&name).ok()),
             attempts: u32::try_from(row.try_get::<i32>(2)?).unwrap_or(0),
@@ -317,7 +317,7 @@ pub(super) fn defer(
     connection.query("SELECT seawall.relay_defer($1, $2)", &params).map(drop)
 }
 
-/// Prolongs claims, and returns the places of those that are lost.
+/// Prolongs claims, and returns the places of the lost ones.
 pub(super) fn renew(
     connection: &mut StoreConnection,
     (by, lease_ms): (i64, i64),

@@ -2,8 +2,10 @@
 
 use super::super::connection::{self, Checkpoint};
 use super::super::retention::{Duty, SliceRows};
+use super::relay_support::{Desk, route};
 use super::support::{KEEP_ALL, Shelf, append, changing, delete, edit, plain};
 use crate::job::Append;
+use crate::job::relay::{ClaimOutcome, Claimed, RelayAnswer, RelayOutcome, RelayWork, SettleOutcome};
 use crate::store::idempotency::digest;
 use crate::store::retention::Rest;
 use crate::wire::publication::Change;
@@ -115,4 +117,36 @@ fn write_ahead_log_of_streams() {
         let ratio = bytes as f64 / (FLUSHES * streams * 8) as f64;
         println!("{streams} streams: {ratio:.1} bytes a byte, p50 {:?}, p99 {:?}", took[50], took[99]);
     }
+}
+
+/// Questions per second that 32 channels in flight get through: `cargo test --release -- --ignored claims_per_second`.
+#[test]
+#[ignore = "a measurement, to be read and not to pass"]
+#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
+fn claims_per_second() {
+    let mut desk = Desk::new(vec![route()]);
+    for _ in 0..10 {
+        for channel in 0..32 {
+            desk.ask(plain(&format!("t{channel}"), "\"why is the sky blue\""));
+        }
+    }
+    let (begun, mut done) = (std::time::Instant::now(), 0);
+    let mut held: Vec<_> = (0..32).map(|channel| desk.claimed(&format!("t{channel}"))).collect();
+    while !held.is_empty() {
+        let settle = |claimed: &Claimed| RelayWork::Settle {
+            channel: claimed.channel.clone(),
+            fence: claimed.fence,
+            outcome: RelayOutcome::Done,
+        };
+        done += held.len();
+        let answers = desk.calls(held.iter().map(settle));
+        held = answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RelayAnswer::Settle(SettleOutcome::Settled(ClaimOutcome::Claimed(next))) => Some(*next),
+                _ => None,
+            })
+            .collect();
+    }
+    println!("{done} questions, {:.0}/s", f64::from(done as u32) / begun.elapsed().as_secs_f64());
 }

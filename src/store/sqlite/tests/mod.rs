@@ -8,6 +8,7 @@ mod opening;
 mod order_support;
 mod orders;
 mod relay;
+mod relay_model;
 mod relay_support;
 mod stream_retention;
 mod stream_support;

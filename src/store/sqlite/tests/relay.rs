@@ -5,7 +5,7 @@ use super::stream_support::{id, user};
 use super::support::{KEEP_ALL, Shelf, append, changing, delete, edit, name, plain};
 use crate::id::Offset;
 use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, DeadCause, Fence, LEASE, RelayAnswer, RelayNotice, RelayWork, SettleOutcome,
+    ClaimOutcome, DeadCause, Fence, LEASE, RelayAnswer, RelayNotice, RelayOutcome, RelayWork, SettleOutcome,
 };
 use crate::job::{Append, AppendError, Appended, Attempt};
 use crate::relay::route::{ChannelOrder, RelayRoute, RelayedKind, RouteTable};
@@ -17,7 +17,7 @@ use crate::wire::stream::{StreamFault, StreamState};
 use serde_json::json;
 use std::time::Duration;
 
-const DONE: AttemptOutcome = AttemptOutcome::Done;
+const DONE: RelayOutcome = RelayOutcome::Done;
 
 fn cancel(desk: &Desk, channel: &str, answer: u64) {
     let (ann, mut out) = (user("ann"), Output::default());
@@ -116,10 +116,10 @@ fn attempts_are_counted_unless_nothing_was_sent_and_survive_the_process() {
     let mut desk = Desk::new(vec![silent()]);
     desk.ask(plain("t1", "1"));
     let first = desk.claimed("t1");
-    assert!(matches!(desk.settled("t1", first.fence, AttemptOutcome::Release), ClaimOutcome::Nothing));
+    assert!(matches!(desk.settled("t1", first.fence, RelayOutcome::Release), ClaimOutcome::Nothing));
     let again = desk.claimed("t1");
     assert_eq!(again.attempt, 1);
-    let later = AttemptOutcome::Later { delay: Duration::from_millis(500) };
+    let later = RelayOutcome::Later { delay: Duration::from_millis(500) };
     assert!(matches!(desk.settled("t1", again.fence, later), ClaimOutcome::Nothing));
     let ClaimOutcome::NotYet { delay } = desk.claim("t1") else { panic!("too early") };
     assert_eq!(delay, Duration::from_millis(500));
@@ -141,12 +141,12 @@ fn outcome_that_is_repeated_after_an_unknown_commit_counts_once() {
     desk.lose(settle(first.fence, DONE));
     let second = claimed(desk.settled("t1", first.fence, DONE));
     assert_eq!(second.question.offset, Offset(2));
-    let dead = AttemptOutcome::Dead { cause: DeadCause::Refused, status: Some(400) };
+    let dead = RelayOutcome::Dead { cause: DeadCause::Refused, status: Some(400) };
     desk.lose(settle(second.fence, dead));
     let third = claimed(desk.settled("t1", second.fence, dead));
     assert_eq!((third.question.offset, desk.dead().len()), (Offset(3), 1));
-    desk.lose(settle(third.fence, AttemptOutcome::Release));
-    assert!(matches!(desk.settled("t1", third.fence, AttemptOutcome::Release), ClaimOutcome::Nothing));
+    desk.lose(settle(third.fence, RelayOutcome::Release));
+    assert!(matches!(desk.settled("t1", third.fence, RelayOutcome::Release), ClaimOutcome::Nothing));
     assert_eq!(desk.claimed("t1").attempt, 1);
     desk.lose(RelayWork::Claim { channel: name("t1") });
     let last = desk.claimed("t1");
@@ -160,7 +160,7 @@ fn publication_that_is_refused_is_a_dead_letter_and_the_next_one_follows() {
     desk.ask(plain("t1", "1"));
     desk.ask(plain("t1", "2"));
     let first = desk.claimed("t1");
-    let dead = AttemptOutcome::Dead { cause: DeadCause::Refused, status: Some(422) };
+    let dead = RelayOutcome::Dead { cause: DeadCause::Refused, status: Some(422) };
     let second = claimed(desk.settled("t1", first.fence, dead));
     assert_eq!(second.question.offset, Offset(2));
     let letters = desk.dead();
@@ -318,7 +318,7 @@ fn due_are_the_channels_that_wait_longest_and_are_not_claimed() {
         RelayAnswer::Due(due) => due,
         other => panic!("{other:?}"),
     };
-    let names = |due: &crate::job::relay::DueChannels| {
+    let names = |due: &crate::job::relay::RelayDue| {
         due.channels.iter().map(|due| due.channel.as_str().to_owned()).collect::<Vec<_>>()
     };
     let all = due(&mut desk, 10);
@@ -327,7 +327,7 @@ fn due_are_the_channels_that_wait_longest_and_are_not_claimed() {
     assert_eq!(names(&due(&mut desk, 2)), ["t3", "t1"]);
     desk.claimed("t3");
     let first = desk.claimed("t1");
-    desk.settled("t1", first.fence, AttemptOutcome::Later { delay: Duration::from_secs(5) });
+    desk.settled("t1", first.fence, RelayOutcome::Later { delay: Duration::from_secs(5) });
     let rest = due(&mut desk, 10);
     assert_eq!(
         (names(&rest), rest.next),
@@ -387,9 +387,9 @@ fn status_counts_what_waits_and_what_is_dead() {
         desk.ask(plain(channel, "1"));
     }
     let first = desk.claimed("t1");
-    desk.settled("t1", first.fence, AttemptOutcome::Later { delay: Duration::from_secs(5) });
+    desk.settled("t1", first.fence, RelayOutcome::Later { delay: Duration::from_secs(5) });
     let second = desk.claimed("t2");
-    desk.settled("t2", second.fence, AttemptOutcome::Dead { cause: DeadCause::NotDelivered, status: None });
+    desk.settled("t2", second.fence, RelayOutcome::Dead { cause: DeadCause::NotDelivered, status: None });
     desk.claimed("t3");
     let RelayAnswer::Status(status) = desk.call(RelayWork::Status) else { panic!("no answer") };
     let of = &status.routes[0];
@@ -402,7 +402,7 @@ fn dropped_channel_leaves_nothing() {
     let mut desk = Desk::new(vec![RelayRoute { claims: vec!["tenant".into()], ..silent() }]);
     desk.ask(Append { claims: Some("{\"tenant\":1}".into()), ..plain("t1", "1") });
     let first = desk.claimed("t1");
-    desk.settled("t1", first.fence, AttemptOutcome::Dead { cause: DeadCause::Refused, status: None });
+    desk.settled("t1", first.fence, RelayOutcome::Dead { cause: DeadCause::Refused, status: None });
     desk.ask(Append { claims: Some("{\"tenant\":1}".into()), ..plain("t1", "2") });
     desk.shelf.log.close();
     let selection = crate::store::Selection::Channel(name("t1"));
@@ -418,36 +418,4 @@ fn fence_of_nothing_is_lost() {
     let mut desk = Desk::new(vec![silent()]);
     assert!(matches!(desk.settle("t1", Fence(0), DONE), SettleOutcome::Lost));
     assert!(Desk::offset_of(&desk.claim("t1")).is_none());
-}
-
-/// Questions per second that 32 channels in flight get through: `cargo test --release -- --ignored claims_per_second`.
-#[test]
-#[ignore = "a measurement, to be read and not to pass"]
-#[allow(clippy::disallowed_methods, reason = "a measurement needs the clock")]
-fn claims_per_second() {
-    let mut desk = Desk::new(vec![route()]);
-    for _ in 0..10 {
-        for channel in 0..32 {
-            desk.ask(plain(&format!("t{channel}"), "\"why is the sky blue\""));
-        }
-    }
-    let (begun, mut done) = (std::time::Instant::now(), 0);
-    let mut held: Vec<_> = (0..32).map(|channel| desk.claimed(&format!("t{channel}"))).collect();
-    while !held.is_empty() {
-        let settle = |claimed: &crate::job::relay::Claimed| RelayWork::Settle {
-            channel: claimed.channel.clone(),
-            fence: claimed.fence,
-            outcome: DONE,
-        };
-        done += held.len();
-        let answers = desk.calls(held.iter().map(settle));
-        held = answers
-            .into_iter()
-            .filter_map(|answer| match answer {
-                RelayAnswer::Settle(SettleOutcome::Settled(ClaimOutcome::Claimed(next))) => Some(*next),
-                _ => None,
-            })
-            .collect();
-    }
-    println!("{done} questions, {:.0}/s", f64::from(done as u32) / begun.elapsed().as_secs_f64());
 }

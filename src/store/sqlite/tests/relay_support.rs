@@ -7,7 +7,7 @@ use crate::id::pattern::ChannelPattern;
 use crate::id::{Offset, UserName};
 use crate::job::Append;
 use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, Claimed, DeadLetter, Fence, RelayAnswer, RelayNotice, RelayNotices,
+    ClaimOutcome, Claimed, DeadLetter, Fence, RelayAnswer, RelayNotice, RelayNotices, RelayOutcome,
     RelayQueue, RelayWork, Routes, SettleOutcome,
 };
 use crate::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
@@ -142,7 +142,7 @@ impl Desk {
         claimed(self.claim(channel))
     }
 
-    pub(super) fn settle(&mut self, channel: &str, fence: Fence, outcome: AttemptOutcome) -> SettleOutcome {
+    pub(super) fn settle(&mut self, channel: &str, fence: Fence, outcome: RelayOutcome) -> SettleOutcome {
         match self.call(RelayWork::Settle { channel: name(channel), fence, outcome }) {
             RelayAnswer::Settle(outcome) => outcome,
             other => panic!("{other:?}"),
@@ -150,7 +150,7 @@ impl Desk {
     }
 
     /// Settles a claim, and returns what is next.
-    pub(super) fn settled(&mut self, channel: &str, fence: Fence, outcome: AttemptOutcome) -> ClaimOutcome {
+    pub(super) fn settled(&mut self, channel: &str, fence: Fence, outcome: RelayOutcome) -> ClaimOutcome {
         match self.settle(channel, fence, outcome) {
             SettleOutcome::Settled(next) => next,
             SettleOutcome::Lost => panic!("lost"),

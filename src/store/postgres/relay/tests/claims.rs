@@ -4,11 +4,11 @@ use super::super::reap::reap;
 use super::support::{Store, claimed, delete, name, question, route, silent};
 use crate::id::Offset;
 use crate::job::Append;
-use crate::job::relay::{AttemptOutcome, ClaimOutcome, DeadCause, RelayAnswer, RelayWork, SettleOutcome};
+use crate::job::relay::{ClaimOutcome, DeadCause, RelayAnswer, RelayOutcome, RelayWork, SettleOutcome};
 use crate::relay::route::{ChannelOrder, RelayRoute, RouteTable};
 use std::time::Duration;
 
-const DONE: AttemptOutcome = AttemptOutcome::Done;
+const DONE: RelayOutcome = RelayOutcome::Done;
 
 #[test]
 fn publications_are_claimed_one_after_the_other_with_their_claims_and_answers() {
@@ -44,9 +44,9 @@ fn lost_fence_changes_nothing() {
     assert_eq!((second.attempt, second.question.offset), (2, Offset(1)));
     for outcome in [
         DONE,
-        AttemptOutcome::Release,
-        AttemptOutcome::Later { delay: Duration::from_secs(9) },
-        AttemptOutcome::Dead { cause: DeadCause::Refused, status: None },
+        RelayOutcome::Release,
+        RelayOutcome::Later { delay: Duration::from_secs(9) },
+        RelayOutcome::Dead { cause: DeadCause::Refused, status: None },
     ] {
         assert!(matches!(one.settle("t1", first.fence, outcome), SettleOutcome::Lost), "{outcome:?}");
     }
@@ -89,12 +89,12 @@ fn outcome_that_is_repeated_after_an_unknown_commit_counts_once() {
     let second = claimed(one.settled("t1", first.fence, DONE));
     assert_eq!((second.question.offset, second.attempt), (Offset(2), 1));
     assert!(second.fence > lost.fence);
-    let dead = AttemptOutcome::Dead { cause: DeadCause::Refused, status: Some(400) };
+    let dead = RelayOutcome::Dead { cause: DeadCause::Refused, status: Some(400) };
     claimed(one.settled("t1", second.fence, dead));
     let third = claimed(one.settled("t1", second.fence, dead));
     assert_eq!((third.question.offset, third.attempt, one.dead().len()), (Offset(3), 1, 1));
     for _ in 0..2 {
-        assert!(matches!(one.settled("t1", third.fence, AttemptOutcome::Release), ClaimOutcome::Nothing));
+        assert!(matches!(one.settled("t1", third.fence, RelayOutcome::Release), ClaimOutcome::Nothing));
     }
     let last = one.claimed("t1");
     assert_eq!(last.attempt, 1);
@@ -109,7 +109,7 @@ fn attempts_are_counted_and_delayed_for_all_instances() {
     let (mut one, mut two) = (store.instance(1), store.instance(2));
     store.ask(question("t1", None, "1"));
     let first = one.claimed("t1");
-    one.settled("t1", first.fence, AttemptOutcome::Later { delay: Duration::from_secs(100) });
+    one.settled("t1", first.fence, RelayOutcome::Later { delay: Duration::from_secs(100) });
     let ClaimOutcome::NotYet { delay } = two.claim("t1") else { panic!("too early") };
     assert!(delay > Duration::from_secs(50));
     let due = two.due();

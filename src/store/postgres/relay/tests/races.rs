@@ -2,7 +2,7 @@
 //! every question is delivered, in order, and no outcome of a lost claim counts.
 
 use super::support::{Store, commit, name, question, silent};
-use crate::job::relay::{AttemptOutcome, ClaimOutcome, DeadCause, RelayAnswer, RelayWork, SettleOutcome};
+use crate::job::relay::{ClaimOutcome, DeadCause, RelayAnswer, RelayOutcome, RelayWork, SettleOutcome};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,15 +45,15 @@ fn deliver(mut one: super::support::Instance, number: u64, clock: &AtomicU64) ->
             let at = (clock.fetch_add(1, Ordering::SeqCst), channel, claimed.question.offset.0);
             sent.push(at);
             let outcome = match random.u64() % 10 {
-                0 => AttemptOutcome::Later { delay: Duration::ZERO },
-                1 => AttemptOutcome::Dead { cause: DeadCause::Refused, status: Some(400) },
-                _ => AttemptOutcome::Done,
+                0 => RelayOutcome::Later { delay: Duration::ZERO },
+                1 => RelayOutcome::Dead { cause: DeadCause::Refused, status: Some(400) },
+                _ => RelayOutcome::Done,
             };
             let settle = RelayWork::Settle { channel: own.clone(), fence: claimed.fence, outcome };
             next = loop {
                 match one.call(settle.clone()) {
                     RelayAnswer::Settle(SettleOutcome::Settled(next)) => {
-                        if let AttemptOutcome::Dead { .. } = outcome {
+                        if let RelayOutcome::Dead { .. } = outcome {
                             dead.push(at);
                         }
                         break next;

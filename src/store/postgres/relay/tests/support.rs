@@ -8,8 +8,7 @@ use super::wait::{SOON, until};
 use crate::id::pattern::ChannelPattern;
 use crate::id::{ChannelName, Key, ReactorId, UserName};
 use crate::job::relay::{
-    AttemptOutcome, ClaimOutcome, Claimed, DeadLetter, DueChannels, Fence, RelayAnswer, RelayWork,
-    SettleOutcome,
+    ClaimOutcome, Claimed, DeadLetter, Fence, RelayAnswer, RelayDue, RelayOutcome, RelayWork, SettleOutcome,
 };
 use crate::job::{Append, AppendChange, Appended, Authority, Creation, Ticket};
 use crate::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
@@ -152,7 +151,7 @@ impl Instance {
         claimed(self.claim(channel))
     }
 
-    pub(super) fn settle(&mut self, channel: &str, fence: Fence, outcome: AttemptOutcome) -> SettleOutcome {
+    pub(super) fn settle(&mut self, channel: &str, fence: Fence, outcome: RelayOutcome) -> SettleOutcome {
         match self.call(RelayWork::Settle { channel: name(channel), fence, outcome }) {
             RelayAnswer::Settle(outcome) => outcome,
             other => panic!("{other:?}"),
@@ -160,7 +159,7 @@ impl Instance {
     }
 
     /// Settles a claim, and returns what is next.
-    pub(super) fn settled(&mut self, channel: &str, fence: Fence, outcome: AttemptOutcome) -> ClaimOutcome {
+    pub(super) fn settled(&mut self, channel: &str, fence: Fence, outcome: RelayOutcome) -> ClaimOutcome {
         match self.settle(channel, fence, outcome) {
             SettleOutcome::Settled(next) => next,
             SettleOutcome::Lost => panic!("lost"),
@@ -174,7 +173,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn due(&mut self) -> DueChannels {
+    pub(super) fn due(&mut self) -> RelayDue {
         match self.call(RelayWork::Due { limit: 100 }) {
             RelayAnswer::Due(due) => due,
             other => panic!("{other:?}"),
