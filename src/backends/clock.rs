@@ -64,9 +64,9 @@ pub(super) struct RelayClock {
     table: RouteTable,
     seats: Vec<RouteSeat>,
     schedule: RelaySchedule,
-    /// The answer that is awaited.
-    due: Receiver<RelayAnswer>,
-    counts: Receiver<RelayAnswer>,
+    /// The answers that are awaited. Nothing is asked twice, so a store that is slow does not get more to do.
+    due: Option<Receiver<RelayAnswer>>,
+    counts: Option<Receiver<RelayAnswer>>,
     polls: Moment,
     renews: Moment,
     counts_again: Moment,
@@ -90,8 +90,8 @@ impl RelayClock {
             table: RouteTable::default(),
             seats: Vec::new(),
             schedule: RelaySchedule::default(),
-            due: never(),
-            counts: never(),
+            due: None,
+            counts: None,
             polls: Moment::ZERO,
             renews: Moment::ZERO,
             counts_again: Moment::ZERO,
@@ -109,7 +109,8 @@ impl RelayClock {
             // Copies, so that the arms may change `self`.
             let (notices, orders, reports) =
                 (self.notices.clone(), self.orders.clone(), self.reports.1.clone());
-            let (due, counts) = (self.due.clone(), self.counts.clone());
+            let awaited = |answer: &Option<Receiver<RelayAnswer>>| answer.clone().unwrap_or_else(never);
+            let (due, counts) = (awaited(&self.due), awaited(&self.counts));
             select! {
                 recv(orders) -> order => match order {
                     Ok(ClockOrder::Renew) => self.renew(),
@@ -124,13 +125,13 @@ impl RelayClock {
                     Err(_) => self.notices = never(),
                 },
                 recv(due) -> answer => {
-                    self.due = never();
+                    self.due = None;
                     if let Ok(RelayAnswer::Due(due)) = answer {
                         self.found(due);
                     }
                 },
                 recv(counts) -> answer => {
-                    self.counts = never();
+                    self.counts = None;
                     if let Ok(RelayAnswer::Status(status)) = answer {
                         self.counted(&status);
                     }
@@ -166,7 +167,8 @@ impl RelayClock {
         if self.table.is_empty() && self.seats.iter().all(|seat| seat.senders == 0) {
             return Duration::from_secs(60);
         }
-        let next = self.schedule.wakes().map_or(self.polls, |wakes| wakes.min(self.polls));
+        let wakes = self.schedule.wakes().filter(|_| !self.shared.is(Mode::Draining));
+        let next = wakes.map_or(self.polls, |wakes| wakes.min(self.polls));
         next.since(now).clamp(Duration::from_millis(1), POLL)
     }
 
@@ -182,10 +184,8 @@ impl RelayClock {
         let Some(queue) = links.as_ref().map(|links| &links.queue) else { return };
         if now >= self.polls {
             self.polls = now + POLL;
-            if !self.shared.is(Mode::Draining)
-                && let Some(answer) = queue.ask(RelayWork::Due { limit: RELAY_ROWS_MAX })
-            {
-                self.due = answer;
+            if !self.shared.is(Mode::Draining) && self.due.is_none() {
+                self.due = queue.ask(RelayWork::Due { limit: RELAY_ROWS_MAX });
             }
         }
         if now >= self.renews {
@@ -199,8 +199,8 @@ impl RelayClock {
         }
         if now >= self.counts_again {
             self.counts_again = now + COUNT;
-            if let Some(answer) = queue.ask(RelayWork::Status) {
-                self.counts = answer;
+            if self.counts.is_none() {
+                self.counts = queue.ask(RelayWork::Status);
             }
         }
         self.rest(now);

@@ -14,6 +14,7 @@ use crate::relay::route::RelayRoute;
 use crate::relay::schedule::RoutePlace;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
@@ -68,7 +69,7 @@ pub(super) fn start(
         let orders = shared.mailboxes.open();
         let sender = RelaySender { shared, orders, reports };
         while let Ok(Some(job)) = jobs.recv() {
-            sender.work(job);
+            sender.guarded(job);
         }
     };
     let name = format!("relay-{}", route.chars().take(8).collect::<String>());
@@ -92,9 +93,20 @@ enum AfterAttempt {
 }
 
 impl RelaySender {
+    /// A defect in the work must not take a seat for ever. The claim ends by itself, and the channel is found by the poll.
+    fn guarded(&self, job: SenderJob) {
+        let (place, channel, meter) = (job.place, job.channel.clone(), Arc::clone(&job.meter));
+        meter.inflight.fetch_add(1, Ordering::Relaxed);
+        if catch_unwind(AssertUnwindSafe(|| self.work(job))).is_err() {
+            self.shared.claims.lock().remove(&channel);
+            self.report(SenderReport::Settled { channel, next: NextStep::Rest });
+        }
+        meter.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.report(SenderReport::Freed { place });
+    }
+
     fn work(&self, job: SenderJob) {
         let SenderJob { place, route, meter, channel, claimed } = job;
-        meter.inflight.fetch_add(1, Ordering::Relaxed);
         let mut next = match claimed {
             Some(claimed) => Ok(claimed),
             None => self.claim(&channel),
@@ -116,13 +128,11 @@ impl RelaySender {
             next = match (after, body) {
                 (AfterAttempt::Next(claimed), Some(body)) if !body.is_quick() => {
                     self.report(SenderReport::Next { claimed, place });
-                    body.read(&self.shared, &route, &meter);
-                    return self.free(place, &meter);
+                    return body.read(&self.shared, &route, &meter);
                 }
                 (AfterAttempt::Step(step), Some(body)) if !body.is_quick() => {
                     self.report(SenderReport::Settled { channel, next: step });
-                    body.read(&self.shared, &route, &meter);
-                    return self.free(place, &meter);
+                    return body.read(&self.shared, &route, &meter);
                 }
                 (after, body) => {
                     if let Some(body) = body {
@@ -137,7 +147,6 @@ impl RelaySender {
             };
         };
         self.report(SenderReport::Settled { channel, next: step });
-        self.free(place, &meter);
     }
 
     fn attempt(&self, route: &RelayRoute, meter: &RouteMeter, claimed: &Claimed) -> Attempted {
@@ -190,11 +199,6 @@ impl RelaySender {
             }
             self.shared.pause(STORE_AGAIN);
         }
-    }
-
-    fn free(&self, place: RoutePlace, meter: &RouteMeter) {
-        meter.inflight.fetch_sub(1, Ordering::Relaxed);
-        self.report(SenderReport::Freed { place });
     }
 
     fn report(&self, report: SenderReport) {
