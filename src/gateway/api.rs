@@ -5,6 +5,7 @@ use super::config::prepare::{backend_verifier, key_set_mark};
 use super::watch::ProbeShares;
 use crate::api::{Api, ApiPolicy, BackendKeySet, RunningApi, TokenCheck};
 use crate::auth::api_key::ApiKeys;
+use crate::backends::RunningRelay;
 use crate::clock::Now;
 use crate::job::callers::Callers;
 use crate::job::directory::UserDirectory;
@@ -128,11 +129,14 @@ pub(super) struct ApiSide {
     pub(super) api: Option<RunningApi>,
     /// Producers of streams.
     pub(super) producers: Arc<ThreadMailboxes>,
+    pub(super) relay: RunningRelay,
 }
 
 impl ApiSide {
     /// Takes no more work. Requests in progress keep the store until they are answered.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(self) {
+        // It ends what it reads through the producers.
+        self.relay.stop();
         if let Some(api) = &self.api {
             api.stop();
         }

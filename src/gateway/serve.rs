@@ -97,7 +97,7 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     // Clients may wait in the kernel as soon as the listeners exist, and a start that fails would reset them.
     let Reactors { mailboxes, prepared, address } = prepare_reactors(&config, reactors)?;
 
-    let epoch = store.epoch().map(|epoch| epoch.to_string());
+    let (epoch, relay_links) = (store.epoch().map(|epoch| epoch.to_string()), relay.for_operators());
     let (queues, jobs) = threads::queues(bus.as_ref(), reactors);
     let (orders, board) = orders(&instance, &mailboxes, &queues, &metrics, clock);
     let own = own_sources(&vitals, &metrics, &queues, &mailboxes);
@@ -108,21 +108,9 @@ fn serve(config: Config, sources: ConfigSources, instance: InstanceName) -> Resu
     let _announcement = running::announce(&config, &instance.0, &admin);
     let PreparedThread { registry, cluster, directory: users, segments } =
         registry.parts(bus.as_ref(), &queues.admit, &metrics, &vitals, &outlook);
-    let relay_links = relay.for_operators();
-    let parts = ThreadParts {
-        store,
-        bus,
-        watch,
-        registry,
-        segments,
-        trust,
-        prepared,
-        queues,
-        jobs,
-        api,
-        orders,
-        relay,
-    };
+    let queues = (queues, jobs);
+    let parts =
+        ThreadParts { store, bus, watch, registry, segments, trust, prepared, queues, api, orders, relay };
     let threads = Threads::start(&config, &setups, &mailboxes, address, parts).map_err(cannot_start)?;
     let shared = AdminShared {
         requests,

@@ -8,7 +8,6 @@ use super::drain::{self, AwaitedThread, DrainNotice, FatalFault, JoinStep, Leade
 use super::relay::{PreparedRelay, RelayReload, RelayWays};
 use super::{alerts, auth, canary, judge, presence, reactors, tls};
 use crate::api::RunningApi;
-use crate::backends::RunningRelay;
 use crate::canary::RunningCanary;
 use crate::clients::{self, ClientParts, RunningClients};
 use crate::drain::DrainCause;
@@ -16,6 +15,7 @@ use crate::engine::Setup;
 use crate::introspect::{self, AuthEnds, AuthRenewal, TokenTrust};
 use crate::job;
 use crate::job::alerts::{AlertLinks, AlertPlan, AlertRequests};
+use crate::job::callers::Callers;
 use crate::job::client_errors::ReportJob;
 use crate::job::clients::ClientEvent;
 use crate::job::directory::UserDirectory;
@@ -31,7 +31,7 @@ use crate::limits::{APPEND_QUEUE, AUTH_QUEUE, READ_QUEUE, STREAM_QUEUE};
 use crate::metrics::vitals::Vitals;
 use crate::objectives::RunningObjectives;
 use crate::presence::{PresenceParts, RunningPresence, SharingParts};
-use crate::reactor::{Clock, Prepared, Setups};
+use crate::reactor::{Clock, Prepared, Setups, ShellSetup};
 use crate::rebalance::{self, RebalanceParts, RunningRebalance};
 use crate::registry::{self, RegistryParts, RegistryRedis, RunningRegistry};
 use crate::store::{OrderEnds, StoreEnds, StreamEnds};
@@ -72,7 +72,6 @@ struct Workers {
     rebalance: RunningRebalance,
     auth: introspect::RunningAuth,
     slo: ObjectiveThreads,
-    relay: RunningRelay,
 }
 
 /// The threads of objectives; `None` for one that is off.
@@ -106,8 +105,7 @@ pub(super) struct ThreadParts {
     pub(super) segments: Option<SegmentQueue>,
     pub(super) trust: Option<TokenTrust>,
     pub(super) prepared: Vec<Prepared>,
-    pub(super) queues: Queues,
-    pub(super) jobs: Jobs,
+    pub(super) queues: (Queues, Jobs),
     pub(super) api: PreparedApi,
     pub(super) orders: OrderEnds,
     pub(super) relay: PreparedRelay,
@@ -152,24 +150,14 @@ impl Threads {
             trust,
             prepared,
             queues,
-            jobs,
             api,
             orders,
             relay,
         } = parts;
+        let (queues, jobs) = queues;
         let (board, setup) = (Arc::clone(&orders.board), setups.load());
         let (callers, producers) = callers(&api, config, &queues);
-        let api_parts = ApiParts {
-            queues: queues.clone(),
-            callers: Arc::clone(&callers),
-            mailboxes: Arc::clone(mailboxes),
-            outlook: Arc::clone(&setup.engine.outlook),
-            secured: setup.tls.clone(),
-            cluster: Arc::clone(&registry.board),
-            users: UserDirectory::new(registry.sender.clone()),
-            orders: Arc::clone(&board),
-            vitals: Arc::clone(&setup.engine.vitals),
-        };
+        let api_parts = api_parts(&setup, &queues, &callers, mailboxes, &registry, &board);
         let (shared, shared_counts) = ways_to_share(config);
         let store = store.start(StoreEnds {
             shared_counts,
@@ -189,7 +177,6 @@ impl Threads {
             .map(|prepared| prepared.start(Arc::clone(mailboxes), &queues, Arc::clone(&board)))
             .transpose()?;
         let clock = setup.clock;
-        let (census, clock) = (auth::census(config), Arc::new(move || clock.read()));
         let ends = AuthEnds {
             mailboxes: Arc::clone(mailboxes),
             jobs: jobs.admit,
@@ -198,8 +185,7 @@ impl Threads {
             registry: registry.reports(),
             canary: setup.engine.policy.canary.clone(),
         };
-        let auth = introspect::start(trust, census, clock, ends)?;
-        let clock = setup.clock;
+        let auth = introspect::start(trust, auth::census(config), Arc::new(move || clock.read()), ends)?;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
         let rosters = PresenceParts {
             rules: presence::rules(config),
@@ -221,23 +207,11 @@ impl Threads {
         let (slo_requests, asks) = job::slo::questions();
         let judge = judge::start(config, &setup.engine, &registry, (ends, threads, shared, asks), clock)?;
         let registry = registry::start(registry, move || clock.read())?;
-        let api = ApiSide { api: api.start(config, api_parts, move || clock.read())?, producers };
+        let api = ApiSide { api: api.start(config, api_parts, move || clock.read())?, producers, relay };
         let canary = canary::start(config, &setup.engine, address, clock)?;
         let (orders, slo) = (board, ObjectiveThreads { clients, judge, canary });
-        let workers = Workers {
-            reactors,
-            api,
-            presence,
-            store,
-            bus,
-            orders,
-            watch,
-            registry,
-            rebalance,
-            auth,
-            slo,
-            relay,
-        };
+        let workers =
+            Workers { reactors, api, presence, store, bus, orders, watch, registry, rebalance, auth, slo };
         Ok(Threads {
             notices,
             waker,
@@ -308,7 +282,6 @@ impl Workers {
             }
         }
         self.slo.stop();
-        self.relay.stop();
         self.api.stop();
         self.rebalance.stop();
         awaits(AwaitedThread::Registry);
@@ -332,6 +305,28 @@ impl Workers {
             failed.get_or_insert_with(|| "the auth worker panicked: see the log".into());
         }
         failed
+    }
+}
+
+/// The links of the server API.
+fn api_parts(
+    setup: &ShellSetup,
+    queues: &Queues,
+    callers: &Arc<Callers>,
+    mailboxes: &Arc<[Mailbox]>,
+    registry: &RegistryParts,
+    orders: &Arc<OrderBoard>,
+) -> ApiParts {
+    ApiParts {
+        queues: queues.clone(),
+        callers: Arc::clone(callers),
+        mailboxes: Arc::clone(mailboxes),
+        outlook: Arc::clone(&setup.engine.outlook),
+        secured: setup.tls.clone(),
+        cluster: Arc::clone(&registry.board),
+        users: UserDirectory::new(registry.sender.clone()),
+        orders: Arc::clone(orders),
+        vitals: Arc::clone(&setup.engine.vitals),
     }
 }
 
