@@ -22,6 +22,7 @@ use crate::job::directory::UserDirectory;
 use crate::job::mailbox::ThreadMailboxes;
 use crate::job::orders::OrderBoard;
 use crate::job::presence::PresenceInbox;
+use crate::job::registry::RegistrySender;
 use crate::job::segments::SegmentQueue;
 use crate::job::shared_counts::{CountsEnds, SharedWays, shared_counts};
 use crate::job::slo::SloRequests;
@@ -177,26 +178,11 @@ impl Threads {
             .map(|prepared| prepared.start(Arc::clone(mailboxes), &queues, Arc::clone(&board)))
             .transpose()?;
         let clock = setup.clock;
-        let ends = AuthEnds {
-            mailboxes: Arc::clone(mailboxes),
-            jobs: jobs.admit,
-            counters: Arc::clone(&setup.engine.metrics.auth),
-            orders: Arc::clone(&board),
-            registry: registry.reports(),
-            canary: setup.engine.policy.canary.clone(),
-        };
-        let auth = introspect::start(trust, auth::census(config), Arc::new(move || clock.read()), ends)?;
+        let auth_jobs = (jobs.admit, registry.reports());
+        let auth = start_auth(config, &setup.engine, trust, auth_jobs, (mailboxes, &board), clock)?;
         let (notices_in, notices) = bounded(setup.engine.reactors + 8);
-        let rosters = PresenceParts {
-            rules: presence::rules(config),
-            sharing,
-            cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
-            inbox: jobs.presence,
-            mailboxes: Arc::clone(mailboxes),
-            counters: Arc::clone(&setup.engine.metrics.presence),
-            clock: move || clock.read(),
-        };
-        let presence = rosters.start()?;
+        let presence =
+            start_rosters(config, &setup.engine, (sharing, &registry), jobs.presence, mailboxes, clock)?;
         let reactors = reactors::start(config, setups, &queues, &board, prepared, &notices_in)?;
         let waker = drain::waker(&notices_in);
         watch_signals(notices_in)?;
@@ -328,6 +314,45 @@ fn api_parts(
         orders: Arc::clone(orders),
         vitals: Arc::clone(&setup.engine.vitals),
     }
+}
+
+fn start_auth(
+    config: &Config,
+    setup: &Setup,
+    trust: Option<TokenTrust>,
+    (jobs, registry): (Receiver<AuthJob>, Option<RegistrySender>),
+    (mailboxes, orders): (&Arc<[Mailbox]>, &Arc<OrderBoard>),
+    clock: Clock,
+) -> std::io::Result<introspect::RunningAuth> {
+    let ends = AuthEnds {
+        mailboxes: Arc::clone(mailboxes),
+        jobs,
+        counters: Arc::clone(&setup.metrics.auth),
+        orders: Arc::clone(orders),
+        registry,
+        canary: setup.policy.canary.clone(),
+    };
+    introspect::start(trust, auth::census(config), Arc::new(move || clock.read()), ends)
+}
+
+fn start_rosters(
+    config: &Config,
+    setup: &Setup,
+    (sharing, registry): (Option<SharingParts>, &RegistryParts),
+    inbox: PresenceInbox,
+    mailboxes: &Arc<[Mailbox]>,
+    clock: Clock,
+) -> std::io::Result<RunningPresence> {
+    let rosters = PresenceParts {
+        rules: presence::rules(config),
+        sharing,
+        cluster: config.store.postgres().map(|_| Arc::clone(&registry.board)),
+        inbox,
+        mailboxes: Arc::clone(mailboxes),
+        counters: Arc::clone(&setup.metrics.presence),
+        clock: move || clock.read(),
+    };
+    rosters.start()
 }
 
 fn start_rebalance(
