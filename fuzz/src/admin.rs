@@ -80,9 +80,12 @@ fn check_task(method: Method, task: &AdminTask) {
         AdminTask::Drain | AdminTask::Rebalance(_) | AdminTask::Orders(OrderQuestion::Give(_)) => true,
         AdminTask::Alerts(AlertQuestion::Order(_)) | AdminTask::Flags(FlagQuestion::Switch(..)) => true,
         AdminTask::ClientErrors(ErrorQuestion::Forget(_) | ErrorQuestion::Mute(..)) => true,
-        AdminTask::Relay(RelayQuestion::Skip { .. } | RelayQuestion::Try(_) | RelayQuestion::Resume(_)) => {
-            true
-        }
+        AdminTask::Relay(
+            RelayQuestion::Skip { .. }
+            | RelayQuestion::Try(_)
+            | RelayQuestion::Resume(_)
+            | RelayQuestion::Replay { .. },
+        ) => true,
         AdminTask::Ask(AdminQuestion::Act(_)) => true,
         AdminTask::Ask(
             AdminQuestion::Dependencies

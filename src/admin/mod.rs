@@ -24,6 +24,7 @@ pub mod refusal;
 mod relay;
 pub mod relay_links;
 pub mod relay_path;
+mod relay_replay;
 mod relay_try;
 pub mod request;
 pub mod route;

@@ -106,6 +106,13 @@ impl AdminRefusal {
         AdminRefusal::new(404, "not_found", message)
     }
 
+    pub(super) fn not_of_route(channel: &str, route: &str) -> AdminRefusal {
+        let message = format!(
+            "{channel} is not a channel of the route {route}: the first [[relay]] whose pattern matches a channel has it"
+        );
+        AdminRefusal::new(409, "not_of_route", message)
+    }
+
     pub(super) fn unknown_relayed_channel() -> AdminRefusal {
         let message =
             "the relay knows no such channel: GET /relay lists the channels that have waited longest";

@@ -32,6 +32,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             RelayQuestion::Skip { channel, to } => self.skip(channel, to, peer),
             RelayQuestion::Try(name) => self.try_route(&name, peer),
             RelayQuestion::Resume(name) => self.resume(&name, peer),
+            RelayQuestion::Replay { route, channel, from, to } => {
+                self.replay(&route, &channel, (from, to), peer)
+            }
         };
         match answer {
             Ok(body) => tell(out, method, 200, "application/json", &format!("{body}\n")),
@@ -52,6 +55,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     }
 
     fn dead_letters(&self, route: Option<&str>, after: u64) -> Result<Value, AdminRefusal> {
+        if self.relay.routes.is_empty() {
+            return Err(AdminRefusal::unknown_route(&[]));
+        }
         let route = route.map(|name| self.route(name)).transpose()?.map(|route| route.name);
         match self.relay.store.call(RelayWork::Dead { route, after, limit: DEAD_PAGE }, STORE_TIMEOUT) {
             RelayAnswer::Dead(letters) => {
@@ -64,6 +70,9 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     }
 
     fn skip(&self, channel: ChannelName, to: Offset, peer: SocketAddr) -> Result<Value, AdminRefusal> {
+        if self.relay.routes.is_empty() {
+            return Err(AdminRefusal::unknown_route(&[]));
+        }
         let work = RelayWork::Skip { channel: channel.clone(), to };
         let RelayAnswer::Skip(skipped) = self.relay.store.call(work, STORE_TIMEOUT) else {
             return Err(AdminRefusal::relay_skip_silent());
@@ -114,7 +123,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         Ok(json!({"route": &*route.name, "was_paused": was_paused}))
     }
 
-    fn route(&self, name: &str) -> Result<RelayRoute, AdminRefusal> {
+    pub(super) fn route(&self, name: &str) -> Result<RelayRoute, AdminRefusal> {
         let table = self.relay.routes.current();
         table.named(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = table.iter().map(|route| &*route.name).collect();

@@ -11,7 +11,7 @@ pub struct RelayLinks {
     /// The routes in force.
     pub routes: Arc<Routes>,
     pub store: RelayQueue,
-    /// Ends the answers to questions that are skipped.
+    /// Reads what is sent again, and ends the answers to questions that are skipped.
     pub producers: Arc<ThreadMailboxes>,
     /// Requests leave from this address; `None`: the system chooses.
     pub source: Option<IpAddr>,

@@ -6,6 +6,7 @@ use crate::id::{ChannelName, INTEGER_MAX, Offset};
 use crate::wire::request::Method;
 use serde_json::{Map, Value};
 
+const REPLAY: &str = r#"{"channel":"thread.7","from":41,"to":58}"#;
 const SKIP: &str = r#"{"channel":"thread.7","to":58}"#;
 
 /// A question about the relay, or an order to it.
@@ -26,6 +27,13 @@ pub enum RelayQuestion {
     Try(String),
     /// Ends the pause of the route with this name.
     Resume(String),
+    /// Sends the publications of a channel from one offset through another again, for the route with this name.
+    Replay {
+        route: String,
+        channel: ChannelName,
+        from: Offset,
+        to: Offset,
+    },
 }
 
 /// A path of the relay.
@@ -36,6 +44,7 @@ pub(super) enum RelayPath<'a> {
     Skip,
     Try(&'a str),
     Resume(&'a str),
+    Replay(&'a str),
 }
 
 impl RelayPath<'_> {
@@ -48,6 +57,7 @@ impl RelayPath<'_> {
             rest => match rest.strip_prefix("/routes/")?.split_once('/')? {
                 (name, "try") => RelayPath::Try(name),
                 (name, "resume") => RelayPath::Resume(name),
+                (name, "replay") => RelayPath::Replay(name),
                 _ => return None,
             },
         })
@@ -66,8 +76,9 @@ impl RelayPath<'_> {
             (RelayPath::Skip, Method::Post) => skip(body),
             (RelayPath::Try(name), Method::Post) => Ok(RelayQuestion::Try(name.to_owned())),
             (RelayPath::Resume(name), Method::Post) => Ok(RelayQuestion::Resume(name.to_owned())),
+            (RelayPath::Replay(name), Method::Post) => replay(name, body),
             (RelayPath::Status | RelayPath::Dead, _) => Err(AdminRefusal::method("GET, HEAD")),
-            (RelayPath::Skip | RelayPath::Try(_) | RelayPath::Resume(_), _) => {
+            (RelayPath::Skip | RelayPath::Try(_) | RelayPath::Resume(_) | RelayPath::Replay(_), _) => {
                 Err(AdminRefusal::method("POST"))
             }
         }
@@ -95,6 +106,16 @@ fn dead(query: &str) -> Result<RelayQuestion, AdminRefusal> {
 fn skip(body: &[u8]) -> Result<RelayQuestion, AdminRefusal> {
     let members = members(body, &["channel", "to"], SKIP)?;
     Ok(RelayQuestion::Skip { channel: channel(&members, SKIP)?, to: offset(&members, "to", SKIP)? })
+}
+
+fn replay(route: &str, body: &[u8]) -> Result<RelayQuestion, AdminRefusal> {
+    let members = members(body, &["channel", "from", "to"], REPLAY)?;
+    let (from, to) = (offset(&members, "from", REPLAY)?, offset(&members, "to", REPLAY)?);
+    if from > to {
+        return Err(AdminRefusal::body_wrong("from must not be above to", REPLAY));
+    }
+    let channel = channel(&members, REPLAY)?;
+    Ok(RelayQuestion::Replay { route: route.to_owned(), channel, from, to })
 }
 
 fn channel(members: &Map<String, Value>, form: &'static str) -> Result<ChannelName, AdminRefusal> {
@@ -127,9 +148,16 @@ mod tests {
         assert_eq!(read(Method::Get, "/relay", ""), Ok(RelayQuestion::Status));
         let dead = RelayQuestion::Dead { route: Some("assistant".into()), after: 7 };
         assert_eq!(read(Method::Get, "/relay/dead?route=assistant&after=7", ""), Ok(dead));
+        let path = "/relay/routes/assistant/replay";
+        let body = r#"{"channel":"thread.7","from":41,"to":58}"#;
+        let (route, from, to) = ("assistant".into(), Offset(41), Offset(58));
+        let wanted = RelayQuestion::Replay { route, channel: channel.clone(), from, to };
+        assert_eq!(read(Method::Post, path, body), Ok(wanted));
         let skip = RelayQuestion::Skip { channel, to: Offset(58) };
         assert_eq!(read(Method::Post, "/relay/skip", r#"{"channel":"thread.7","to":58}"#), Ok(skip));
         for (path, body, part) in [
+            (path, r#"{"channel":"thread.7","from":59,"to":58}"#, "from must not be above to"),
+            (path, r#"{"channel":"thread.7","from":1}"#, "to must be an offset"),
             ("/relay/skip", r#"{"channel":"a b","to":1}"#, "channel must be 1 to 128"),
             ("/relay/skip", r#"{"channel":"a","to":0}"#, "to must be an offset"),
             ("/relay/skip", r#"{"channel":"a","through":1}"#, "unknown member"),

@@ -30,22 +30,22 @@ pub(super) fn send(route: &RelayRoute, source: Option<IpAddr>, clock: impl Fn() 
     let begun = clock();
     let id = id();
     let body = webhook::test(&timestamp(begun.unix_ms), &route.name);
-    let body = String::from_utf8_lossy(&body);
-    let answered = post(route, source, &id, &body, begun.unix_ms / 1_000);
+    let client = BackendClient::new(source);
+    let answered = client.post(route, &id, &String::from_utf8_lossy(&body), begun.unix_ms);
     let took = u64::try_from(clock().at.since(begun.at).as_millis()).unwrap_or(u64::MAX);
-    let outcome = match answered {
-        Ok(answer) => response(&answer),
-        Err(text) => json!({"outcome": "later", "error": text}),
-    };
-    let mut report = json!({"route": &*route.name, "id": id, "took_ms": took});
-    if let (Value::Object(report), Value::Object(outcome)) = (&mut report, outcome) {
-        report.extend(outcome);
-    }
+    let mut report = outcome(answered);
+    report["route"] = json!(&*route.name);
+    report["id"] = json!(id);
+    report["took_ms"] = json!(took);
     report
 }
 
-/// The status, its meaning and the begin of the body.
-fn response(answer: &HttpAnswer) -> Value {
+/// The status, its meaning and the begin of the body; or why there is no response.
+pub(super) fn outcome(answered: Result<HttpAnswer, String>) -> Value {
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(text) => return json!({"outcome": "later", "error": text}),
+    };
     let outcome = match meaning(answer.status, None) {
         Meaning::Taken(_) => "taken",
         Meaning::Later(_) => "later",
@@ -57,27 +57,35 @@ fn response(answer: &HttpAnswer) -> Value {
     json!({"outcome": outcome, "status": answer.status, "body": shown, "cut": shown.len() < text.len()})
 }
 
-fn post(
-    route: &RelayRoute,
-    source: Option<IpAddr>,
-    id: &str,
-    body: &str,
-    unix_s: u64,
-) -> Result<HttpAnswer, String> {
-    let (target, _) = address::http(&route.url).map_err(|error| error.to_string())?;
-    let dialer = Dialer::new(source, TlsTrust::new(None)).with_rule(AddressRule::NotLinkLocal);
-    let client = HttpClient::new(Arc::new(Mutex::new(dialer)));
-    let signatures = webhook::signatures(&route.secrets, id, unix_s, body.as_bytes());
-    let headers = [
-        ("seawall-route", Zeroizing::new(route.name.to_string())),
-        ("webhook-id", Zeroizing::new(id.to_owned())),
-        ("webhook-timestamp", Zeroizing::new(unix_s.to_string())),
-        ("webhook-signature", Zeroizing::new(signatures)),
-    ];
-    let deadline = now() + route.timeout.min(TIMEOUT_MAX);
-    client
-        .post_json(target.url.as_str(), &headers, body, &target.peer, deadline)
-        .map_err(|trouble| trouble.text)
+/// Posts signed requests over one connection, and reads whole responses.
+pub(super) struct BackendClient(HttpClient);
+
+impl BackendClient {
+    pub(super) fn new(source: Option<IpAddr>) -> BackendClient {
+        let dialer = Dialer::new(source, TlsTrust::new(None)).with_rule(AddressRule::NotLinkLocal);
+        BackendClient(HttpClient::new(Arc::new(Mutex::new(dialer))))
+    }
+
+    pub(super) fn post(
+        &self,
+        route: &RelayRoute,
+        id: &str,
+        body: &str,
+        unix_ms: u64,
+    ) -> Result<HttpAnswer, String> {
+        let (target, _) = address::http(&route.url).map_err(|error| error.to_string())?;
+        let unix_s = unix_ms / 1_000;
+        let signatures = webhook::signatures(&route.secrets, id, unix_s, body.as_bytes());
+        let headers = [
+            ("seawall-route", Zeroizing::new(route.name.to_string())),
+            ("webhook-id", Zeroizing::new(id.to_owned())),
+            ("webhook-timestamp", Zeroizing::new(unix_s.to_string())),
+            ("webhook-signature", Zeroizing::new(signatures)),
+        ];
+        let deadline = now() + route.timeout.min(TIMEOUT_MAX);
+        let answered = self.0.post_json(target.url.as_str(), &headers, body, &target.peer, deadline);
+        answered.map_err(|trouble| trouble.text)
+    }
 }
 
 /// A random id of the form that publications have.
@@ -89,7 +97,7 @@ fn id() -> String {
 }
 
 /// A time in UTC, as in `2026-11-28T21:04:13.115Z`.
-fn timestamp(unix_ms: u64) -> String {
+pub(super) fn timestamp(unix_ms: u64) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }

@@ -283,6 +283,7 @@ pub(super) mod tests {
         ("/relay/skip", "POST"),
         ("/relay/routes/assistant/try", "POST"),
         ("/relay/routes/assistant/resume", "POST"),
+        ("/relay/routes/assistant/replay", "POST"),
     ];
 
     fn refused(method: Method, path: &str, body: &str) -> AdminRefusal {

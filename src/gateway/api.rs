@@ -153,6 +153,7 @@ pub(super) fn callers(
     let callers = Arc::new(Callers::new(api.seats(config)));
     callers.producers().start(queues.streams.clone(), config.streams.window_bytes as usize);
     let producers = Arc::clone(callers.producers());
+    producers.read_from(queues.read.clone());
     (callers, producers)
 }
 

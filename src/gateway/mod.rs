@@ -35,6 +35,7 @@ mod rebalance_command;
 mod registry;
 mod relay;
 mod relay_command;
+mod relay_text;
 mod reload;
 mod remote;
 mod running;

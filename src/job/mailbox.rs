@@ -5,7 +5,9 @@
 //! merge into the newest, as do refusals into the first, and a thread with much to receive can send nothing more. Dropping the
 //! [`ThreadProducer`] is the end of the connection: its streams have lost their producer.
 
-use super::message::{Completion, Ticket};
+mod log_reads;
+
+use super::message::{Completion, Read, Ticket};
 use super::places::TakenPlaces;
 use super::stream::{ProducerNotice, StreamQueue, StreamWork};
 use crate::id::{ProducerId, ReactorId};
@@ -13,6 +15,7 @@ use crate::job::stream::StreamOutcome;
 use crate::wire::stream::StreamId;
 use ahash::AHashMap;
 use arc_swap::ArcSwapOption;
+use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,6 +48,8 @@ const LOST_AFTER: Duration = Duration::from_secs(60);
 pub struct ThreadMailboxes {
     /// `None` before the threads of the store start, and once the process ends.
     queue: ArcSwapOption<PacedQueue>,
+    /// The same for reads of logs.
+    reads: ArcSwapOption<Sender<Read>>,
     opened: AtomicU64,
     /// By the number in their tickets.
     boxes: Mutex<AHashMap<u64, Arc<ThreadMailbox>>>,
@@ -148,6 +153,7 @@ impl ThreadMailboxes {
     /// Disconnects them, as the process ends.
     pub fn stop(&self) {
         self.queue.store(None);
+        self.reads.store(None);
         for mailbox in self.boxes.lock().values() {
             // A thread that has found the queue waits by now.
             drop(mailbox.inner.lock());

@@ -98,13 +98,25 @@ pub struct RelayedPublication<'a> {
 }
 
 impl RelayedPublication<'_> {
+    /// The body of a request that an operator wants to be sent again.
+    pub fn replay(&self) -> Vec<u8> {
+        self.object(|out| {
+            self.members(out);
+            json::truth(out, "replay", true);
+        })
+    }
+
     pub fn body(&self) -> Vec<u8> {
+        self.object(|out| self.members(out))
+    }
+
+    fn object(&self, data: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + self.data.len());
         json::object(&mut out, |out| {
             json::text(out, "type", "publication");
             json::text(out, "timestamp", self.timestamp);
             json::key(out, "data");
-            json::object(out, |out| self.members(out));
+            json::object(out, data);
         });
         out
     }

@@ -29,6 +29,7 @@ pub(super) fn text(method: Method, path: &str, status: u16) -> Option<String> {
         (_, ["alerts", number, "ack"]) => format!("incident {number} acknowledged"),
         (_, ["relay", "skip"]) => "a channel of the relay skipped".into(),
         (_, ["relay", "routes", name, "try"]) => format!("route {name} tried"),
+        (_, ["relay", "routes", name, "replay"]) => format!("messages of route {name} sent again"),
         (_, ["relay", "routes", name, "resume"]) => format!("route {name} resumed"),
         (Method::Delete, ["slo", "exclusions", _]) => "exclusion ended".into(),
         (_, ["slo", "exclusions"]) => "period excluded from objectives".into(),
