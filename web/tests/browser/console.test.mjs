@@ -112,6 +112,30 @@ test('a dependency goes down and comes back on the page, and a session that may 
   assert.equal(await reader.page.getByRole('button', { name: /Probe|Hold|Release/ }).count(), 0);
 });
 
+test('a route that its backend ended is resumed on the page, and a test shows what the backend answers', async (t) => {
+  let status = 410;
+  const backend = http.createServer((request, answer) => {
+    request.resume().on('end', () => answer.writeHead(status, { 'content-type': 'application/json' }).end());
+  });
+  await new Promise((ready) => backend.listen(0, '127.0.0.1', ready));
+  t.after(() => backend.close());
+  const route = `[[relay]]\nname = "assistant"\npattern = "thread.*"\nurl = "http://127.0.0.1:${backend.address().port}/"\nsecrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]\nuser = "assistant"\n`;
+  const { gateway, ask, code } = await started(t, route);
+  const peer = await Peer.connect(t, gateway);
+  await peer.ask('publish', { channel: 'thread.7', key: 'question-1', data: { text: 'Hello?' } });
+  const tab = await Tab.open(t, await person(t), consoleOf(gateway), `#code=${await code('operate')}`);
+  await tab.page.getByRole('link', { name: 'Relay' }).click();
+  await tab.sees('the pause', tab.shown, (text) => text.includes('paused by 410') && text.includes('gone 1'), 20_000);
+  status = 204;
+  await tab.page.getByRole('button', { name: 'Try…' }).click();
+  await tab.page.locator('dialog').getByRole('button', { name: 'Send' }).click();
+  await tab.sees('the response to the test', tab.shown, (text) => /assistant 204 in \d+ ms: taken/.test(text));
+  await tab.page.getByRole('button', { name: 'Resume…' }).click();
+  await tab.page.locator('dialog').getByRole('button', { name: 'Resume' }).click();
+  await tab.sees('that it sends', tab.shown, (text) => text.includes('sends') && text.includes('taken 1'), 20_000);
+  assert.equal((await ask('GET', '/relay')).routes[0].paused, false);
+});
+
 test('what is shown says how old it is while the gateway is gone', async (t) => {
   const { gateway, code } = await started(t);
   const tab = await Tab.open(t, await person(t), consoleOf(gateway), `#code=${await code('operate')}`);
