@@ -332,7 +332,8 @@ impl AnswerWriter<'_> {
 
 fn stop_of(outcome: &StreamOutcome) -> ReadingStop {
     match outcome {
-        StreamOutcome::Refused(StreamFault::TooLarge) => ReadingStop::TooLarge,
+        // A gap is one of this response: a piece before was refused, and its notice has not been received.
+        StreamOutcome::Refused(StreamFault::TooLarge | StreamFault::Gap { .. }) => ReadingStop::TooLarge,
         StreamOutcome::Cancelling => ReadingStop::Cancelled,
         StreamOutcome::Refused(_)
         | StreamOutcome::Ended { .. }

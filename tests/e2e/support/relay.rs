@@ -157,8 +157,8 @@ pub fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
 pub fn ended(client: &mut Client, view: &mut View, state: &str) -> String {
     view.read(client, "the end", |view| view.end.is_some());
     let end = view.end.as_ref().expect("just read");
-    assert_eq!(end["stream"], state, "{end}");
+    assert_eq!(end["stream"], state, "cause {}", end["data"]["cause"]);
     let text = end["data"]["text"].as_str().unwrap_or_default().to_owned();
-    assert!(text.starts_with(&view.text), "{text:?} was shown as {:?}", view.text);
+    assert!(text.starts_with(&view.text), "{} bytes were shown of {}", view.text.len(), text.len());
     text
 }
