@@ -4,14 +4,14 @@
 //! channel is claimed, the publication that is sent is the one after the cursor.
 
 use crate::id::{ChannelName, Offset, UserName};
-use crate::job::relay::{ClaimOutcome, DeadCause, OpenAnswer};
+use crate::job::relay::{ClaimOutcome, DeadCause, OpenAnswer, RELAY_ROWS_MAX};
 use crate::job::{Append, AppendChange};
 use crate::relay::route::{RelayRoute, RouteTable};
 use crate::store::outcome::change_of;
 use crate::wire::claims;
 use crate::wire::publication::{Change, Published, Stored};
 use crate::wire::push;
-use crate::wire::stream::{AnswerOptions, EndCause, EventKeep, StreamMark, StreamOptions};
+use crate::wire::stream::{AnswerOptions, EndCause, EventKeep, StreamEnd, StreamMark, StreamOptions};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) const REQUESTS_AT_ONCE: usize = 64;
 pub(super) const SCAN_ROWS: u32 = 64;
 /// Slices of [`SCAN_ROWS`] in one claim.
 pub(super) const SCANS: usize = 16;
+/// The same of one that moves the cursor by hand.
+pub(super) const SKIP_SCANS: usize = 128;
 /// The time of a channel without a route until it is listed again.
 pub(super) const UNROUTED: Duration = Duration::from_secs(60);
 /// The time until a channel is listed again that waits for an open answer. The end of the answer is also noticed.
@@ -108,6 +110,11 @@ impl RelayRow {
         if cursor <= self.cursor { self } else { RelayRow { cursor, attempts: 0, ..self } }
     }
 
+    /// The attempts to send a publication.
+    pub(super) fn attempts_of(&self, offset: Offset) -> u32 {
+        if self.cursor.next() == offset { self.attempts } else { 0 }
+    }
+
     /// The publications that retention has removed unsent, the first and the last. `floor`: the oldest one that is retained.
     pub(super) fn expired(&self, floor: Offset) -> Option<(Offset, Offset)> {
         let (first, last) = (self.cursor.next(), Offset(floor.0.saturating_sub(1)).min(self.head));
@@ -124,6 +131,35 @@ impl RelayRow {
             return Some(ClaimOutcome::NotYet { delay: Duration::from_millis(self.next_ms - now_ms) });
         }
         None
+    }
+}
+
+/// The shares of the routes in the channels that are listed: one that is down must not hide the others.
+pub(super) struct DueShares {
+    left: Vec<(Arc<str>, u32)>,
+}
+
+impl DueShares {
+    pub(super) fn new(limit: u32, table: &RouteTable) -> DueShares {
+        let routes = u32::try_from(table.iter().count()).unwrap_or(u32::MAX).max(1);
+        let share = (limit.min(RELAY_ROWS_MAX) / routes).max(1);
+        DueShares { left: table.iter().map(|route| (route.name.clone(), share)).collect() }
+    }
+
+    /// Takes a place for a channel of the route. False if there is none left.
+    pub(super) fn take(&mut self, route: &RelayRoute) -> bool {
+        match self.left.iter_mut().find(|(name, left)| *name == route.name && *left > 0) {
+            Some((_, left)) => {
+                *left -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// True if no route has a place left.
+    pub(super) fn are_used(&self) -> bool {
+        self.left.iter().all(|(_, left)| *left == 0)
     }
 }
 
@@ -153,16 +189,32 @@ pub(super) enum StoredAnswer {
     Open(OpenAnswer),
     /// It has ended, and the question with it: a user withdrew it, or a backend has it.
     Ended,
+    /// It was interrupted, which says nothing of the question.
+    Interrupted,
     /// It has ended because the question was not delivered.
     Failed(DeadCause),
 }
 
-/// The end of an answer with this data.
-pub(super) fn ended_answer(end: Option<&str>) -> StoredAnswer {
+impl StoredAnswer {
+    /// The same after this many attempts to send the question. An answer that was interrupted before the first one, by a program of the
+    /// release before, has lost its question.
+    pub(super) fn after(self, attempts: u32) -> StoredAnswer {
+        match (self, attempts) {
+            (StoredAnswer::Interrupted, 0) => StoredAnswer::Failed(DeadCause::NotDelivered),
+            (answer, _) => answer,
+        }
+    }
+}
+
+/// The end of an answer with this mark and data.
+pub(super) fn ended_answer(mark: Option<StreamMark>, end: Option<&str>) -> StoredAnswer {
     #[derive(Deserialize)]
     struct EndData<'a> {
         #[serde(default, borrow)]
         cause: Option<&'a str>,
+    }
+    if mark == Some(StreamMark::Ended(StreamEnd::Interrupted)) {
+        return StoredAnswer::Interrupted;
     }
     let cause = end.and_then(|data| serde_json::from_str::<EndData<'_>>(data).ok()?.cause);
     let is_failed = |word: &str| cause == Some(word);
@@ -223,7 +275,7 @@ mod tests {
 
     #[test]
     fn answer_that_was_not_delivered_is_known_by_its_end() {
-        let of = |data| ended_answer(Some(data));
+        let of = |data| ended_answer(Some(StreamMark::Ended(StreamEnd::Failed)), Some(data));
         assert_eq!(
             of(r#"{"text":"","cause":"not_delivered"}"#),
             StoredAnswer::Failed(DeadCause::NotDelivered)
@@ -232,7 +284,10 @@ mod tests {
         for data in [r#"{"text":"not_delivered"}"#, r#"{"cause":"idle"}"#, "7", "{"] {
             assert_eq!(of(data), StoredAnswer::Ended, "{data}");
         }
-        assert_eq!(ended_answer(None), StoredAnswer::Ended);
+        assert_eq!(ended_answer(None, None), StoredAnswer::Ended);
+        let interrupted = ended_answer(Some(StreamMark::Ended(StreamEnd::Interrupted)), Some("{}"));
+        assert_eq!(interrupted.after(0), StoredAnswer::Failed(DeadCause::NotDelivered));
+        assert_eq!(interrupted.after(1), StoredAnswer::Interrupted);
     }
 
     #[test]

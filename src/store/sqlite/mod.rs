@@ -36,6 +36,7 @@ mod relay_desk;
 mod relay_rows;
 mod relay_sweep;
 mod relay_turn;
+mod relay_views;
 mod removal;
 mod restore;
 mod retention;

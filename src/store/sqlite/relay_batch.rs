@@ -82,9 +82,10 @@ impl Batch<'_> {
         let question = RowKey::of(channel, appended.offset);
         let answer = match relay_rows::answer(self.connection, question, route)? {
             StoredAnswer::None => None,
-            StoredAnswer::Open(_) | StoredAnswer::Ended | StoredAnswer::Failed(_) => {
-                Some(appended.offset.next())
-            }
+            StoredAnswer::Open(_)
+            | StoredAnswer::Ended
+            | StoredAnswer::Interrupted
+            | StoredAnswer::Failed(_) => Some(appended.offset.next()),
         };
         Ok(Ok(Appended { answer, ..*appended }))
     }

@@ -193,14 +193,15 @@ pub(super) fn answer(
 fn end_of(connection: &Connection, begin: RowKey) -> rusqlite::Result<StoredAnswer> {
     let end = connection
         .prepare_cached(
-            "SELECT data FROM publications WHERE target = ?1 AND stream = 3 ORDER BY place LIMIT 1",
+            "SELECT stream, data FROM publications WHERE target = ?1 AND stream IN (3, 5) ORDER BY place LIMIT 1",
         )?
-        .query_row([begin.0], |row| Ok(ended_answer(row.get_ref(0)?.as_str_or_null()?)))
+        .query_row([begin.0], |row| Ok(ended_answer(StreamMark::of_code(row.get(0)?), row.get_ref(1)?.as_str_or_null()?)))
         .optional()?;
     Ok(end.unwrap_or(StoredAnswer::Ended))
 }
 
-/// True if a stream that this user has begun before an offset is open in the channel.
+/// True if a stream that this user has begun before an offset is open in the channel, and can still end: no backend will take a question that
+/// is deleted or not retained.
 pub(super) fn has_open_before(
     connection: &Connection,
     number: ChannelNumber,
@@ -208,7 +209,11 @@ pub(super) fn has_open_before(
     author: &UserName,
 ) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("SELECT 1 FROM streams WHERE place > ?1 AND place < ?2 AND author = ?3 LIMIT 1")?
+        .prepare_cached(
+            "SELECT 1 FROM streams AS s WHERE s.place > ?1 AND s.place < ?2 AND s.author = ?3
+                 AND (s.state <> 4 OR EXISTS (SELECT 1 FROM publications AS q
+                     WHERE q.place = s.place - 1 AND q.deleted_by IS NULL)) LIMIT 1",
+        )?
         .exists(params![RowKey::of(number, Offset::ZERO).0, RowKey::of(number, before).0, author.as_str()])
 }
 

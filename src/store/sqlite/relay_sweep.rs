@@ -14,12 +14,18 @@ use rusqlite::{Connection, params};
 const ROWS: usize = 512;
 
 /// The progress of the sweep.
-#[derive(Debug, Default)]
-pub(super) struct RelaySweep {
-    /// The last channel looked at.
-    channel: String,
-    /// The last claims looked at.
-    place: i64,
+#[derive(Debug)]
+pub(super) enum RelaySweep {
+    /// Claims after this place; then channels.
+    Claims(i64),
+    /// Channels after this one.
+    Channels(String),
+}
+
+impl Default for RelaySweep {
+    fn default() -> RelaySweep {
+        RelaySweep::Claims(0)
+    }
 }
 
 impl Log {
@@ -32,9 +38,18 @@ impl Log {
     ) -> Result<Rest, BatchFault> {
         let swept = self.transaction(|connection| {
             let dead = delete_dead(connection, now_ms)?;
-            let claims = delete_claims(connection, &mut sweep.place)?;
-            let channels = expire(connection, &mut sweep.channel, table, now_ms)?;
-            Ok(dead.or(claims).or(channels))
+            let (next, rest) = match sweep {
+                RelaySweep::Claims(after) => match delete_claims(connection, *after)? {
+                    Some(place) => (RelaySweep::Claims(place), Rest::Some),
+                    None => (RelaySweep::Channels(String::new()), Rest::Some),
+                },
+                RelaySweep::Channels(after) => match expire(connection, after, table, now_ms)? {
+                    Some(channel) => (RelaySweep::Channels(channel), Rest::Some),
+                    None => (RelaySweep::default(), Rest::None),
+                },
+            };
+            *sweep = next;
+            Ok(dead.or(rest))
         });
         swept.inspect_err(|fault| {
             *sweep = RelaySweep::default();
@@ -55,40 +70,37 @@ fn delete_dead(connection: &Connection, now_ms: u64) -> rusqlite::Result<Rest> {
     Ok(if deleted >= ROWS { Rest::Some } else { Rest::None })
 }
 
-/// Deletes the claims of publications that are gone.
-fn delete_claims(connection: &Connection, reached: &mut i64) -> rusqlite::Result<Rest> {
+/// Deletes the claims of publications that are gone. Returns the place to go on after; `None` at the end.
+fn delete_claims(connection: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     let last: Option<i64> = connection
         .prepare_cached(
             "SELECT max(place) FROM (SELECT place FROM relay_claims WHERE place > ?1 ORDER BY place LIMIT ?2)",
         )?
-        .query_row(params![*reached, ROWS as i64], |row| row.get(0))?;
-    let Some(last) = last else {
-        *reached = 0;
-        return Ok(Rest::None);
-    };
+        .query_row(params![after, ROWS as i64], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(None) };
     connection
         .prepare_cached(
             "DELETE FROM relay_claims WHERE place > ?1 AND place <= ?2 AND NOT EXISTS
                  (SELECT 1 FROM publications AS p WHERE p.place = relay_claims.place AND p.deleted_by IS NULL)",
         )?
-        .execute([*reached, last])?;
-    *reached = last;
-    Ok(Rest::Some)
+        .execute([after, last])?;
+    Ok(Some(last))
 }
 
-/// Forgets channels that do not exist, and notes the publications of others that retention removed unsent.
+/// Forgets channels that do not exist, and notes the publications of others that retention removed unsent. Returns the channel to go on after;
+/// `None` at the end.
 fn expire(
     connection: &Connection,
-    reached: &mut String,
+    after: &str,
     table: &RouteTable,
     now_ms: u64,
-) -> rusqlite::Result<Rest> {
+) -> rusqlite::Result<Option<String>> {
     let mut statement = connection.prepare_cached(
         "SELECT r.channel, r.head, r.cursor, r.attempts, r.next, c.id, c.floor
          FROM relays AS r LEFT JOIN channels AS c ON c.name = r.channel
          WHERE r.channel > ?1 ORDER BY r.channel LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![*reached, ROWS as i64], |row| {
+    let rows = statement.query_map(params![after, ROWS as i64], |row| {
         let relay = RelayRow {
             head: Offset(natural(row.get(1)?)),
             cursor: Offset(natural(row.get(2)?)),
@@ -99,8 +111,7 @@ fn expire(
         Ok((row.get::<_, String>(0)?, relay, of_channel))
     })?;
     let found: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-    let rest = if found.len() < ROWS { Rest::None } else { Rest::Some };
-    *reached = found.last().filter(|_| rest == Rest::Some).map(|(name, ..)| name.clone()).unwrap_or_default();
+    let next = found.last().filter(|_| found.len() >= ROWS).map(|(name, ..)| name.clone());
     for (name, row, of_channel) in found {
         let Ok(channel) = ChannelName::parse_any(&name) else { continue };
         let (Some(number), Some(floor)) = of_channel else {
@@ -115,5 +126,5 @@ fn expire(
         relay_rows::delete_claims(connection, after, through)?;
         relay_rows::write(connection, &channel, &row.done(expired.1))?;
     }
-    Ok(rest)
+    Ok(next)
 }

@@ -2,18 +2,18 @@
 
 use super::batch_relay::RelayChanges;
 use super::place::{ChannelNumber, RowKey};
-use super::relay_rows::{self, WaitingRow};
+use super::relay_rows;
 use super::rows;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::relay::{
-    ClaimOutcome, Claimed, DeadCause, DueChannel, Fence, LEASE, OpenAnswer, RELAY_ROWS_MAX, RelayAnswer,
-    RelayDue, RelayOutcome, RelayStatus, RelayWork, RelayedQuestion, RouteStatus, SettleOutcome, Skipped,
-    StuckChannel,
+    ClaimOutcome, Claimed, DeadCause, Fence, LEASE, OpenAnswer, RELAY_ROWS_MAX, RelayAnswer, RelayOutcome,
+    RelayWork, RelayedQuestion, SettleOutcome, Skipped,
 };
 use crate::relay::route::{ChannelOrder, RelayRoute, RouteTable};
 use crate::store::relay::{
-    NewDead, RelayRow, SCAN_ROWS, SCANS, STATUS_ROWS, STUCK, ScannedRow, StoredAnswer, UNROUTED, WAITING_LOOK,
+    NewDead, RelayRow, SCAN_ROWS, SCANS, SKIP_SCANS, ScannedRow, StoredAnswer, WAITING_LOOK,
 };
+use crate::wire::publication::Change;
 use ahash::AHashMap;
 use rusqlite::Connection;
 use std::time::{Duration, Instant};
@@ -66,11 +66,11 @@ pub(crate) struct RelayPart<'a> {
 }
 
 /// A turn in an open transaction.
-struct Running<'a> {
-    turn: &'a RelayTurn<'a>,
-    connection: &'a Connection,
+pub(super) struct Running<'a> {
+    pub(super) turn: &'a RelayTurn<'a>,
+    pub(super) connection: &'a Connection,
     epoch: Epoch,
-    now_ms: u64,
+    pub(super) now_ms: u64,
     done: RelayDone,
 }
 
@@ -125,41 +125,12 @@ impl Running<'_> {
         }
     }
 
-    fn is_held(&self, channel: &ChannelName) -> bool {
+    pub(super) fn is_held(&self, channel: &ChannelName) -> bool {
         self.lease(channel).is_some_and(|lease| lease.until > self.turn.now)
     }
 
     fn release(&mut self, channel: &ChannelName) {
         self.done.leases.insert(channel.clone(), None);
-    }
-
-    fn due(&mut self, limit: u32) -> rusqlite::Result<RelayDue> {
-        let limit = limit.min(RELAY_ROWS_MAX);
-        let mut due = RelayDue::default();
-        let (mut after_ms, mut after): (i64, Box<str>) = (i64::MIN, "".into());
-        for _ in 0..SCANS {
-            let page = relay_rows::waiting(self.connection, (after_ms, &after), self.now_ms, RELAY_ROWS_MAX)?;
-            let is_last = page.len() < RELAY_ROWS_MAX as usize;
-            if let Some(last) = page.last() {
-                (after_ms, after) =
-                    (i64::try_from(last.row.next_ms).unwrap_or(i64::MAX), last.channel.clone());
-            }
-            for WaitingRow { channel, row, oldest_ms } in page {
-                let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
-                if self.turn.table.of(&channel).is_none() {
-                    let next_ms = self.now_ms + UNROUTED.as_millis() as u64;
-                    relay_rows::write(self.connection, &channel, &RelayRow { next_ms, ..row })?;
-                } else if due.channels.len() < limit as usize && !self.is_held(&channel) {
-                    due.channels.push(DueChannel { channel, attempts: row.attempts, oldest_ms });
-                }
-            }
-            if is_last || due.channels.len() >= limit as usize {
-                break;
-            }
-        }
-        let next_ms = relay_rows::next_after(self.connection, self.now_ms)?;
-        due.next = next_ms.map(|next_ms| Duration::from_millis(next_ms.saturating_sub(self.now_ms)));
-        Ok(due)
     }
 
     fn claim(&mut self, channel: &ChannelName) -> rusqlite::Result<ClaimOutcome> {
@@ -223,6 +194,19 @@ impl Running<'_> {
         })))
     }
 
+    /// The answer to a publication: only an original has one.
+    fn answer(
+        &self,
+        place: RowKey,
+        scanned: &ScannedRow,
+        route: &RelayRoute,
+    ) -> rusqlite::Result<StoredAnswer> {
+        match scanned.change {
+            Change::None => relay_rows::answer(self.connection, place, route),
+            Change::Edits(_) | Change::Deletes(_) => Ok(StoredAnswer::None),
+        }
+    }
+
     /// Looks for the next publication to send, and moves the cursor over what is not sent.
     fn search(
         &self,
@@ -238,10 +222,11 @@ impl Running<'_> {
             };
             for scanned in scanned.iter().filter(|scanned| scanned.is_relayed(route)) {
                 let place = RowKey::of(number, scanned.offset);
-                let answer = match relay_rows::answer(self.connection, place, route)? {
+                let attempts = row.attempts_of(scanned.offset);
+                let answer = match self.answer(place, scanned, route)?.after(attempts) {
                     StoredAnswer::None => None,
                     StoredAnswer::Open(answer) => Some(answer),
-                    StoredAnswer::Ended => continue,
+                    StoredAnswer::Ended | StoredAnswer::Interrupted => continue,
                     StoredAnswer::Failed(cause) => {
                         let dead = NewDead::of(scanned.offset, cause, None);
                         relay_rows::add_dead(self.connection, channel, &route.name, &dead, self.now_ms)?;
@@ -366,7 +351,10 @@ impl Running<'_> {
             relay_rows::add_dead(connection, channel, name, &NewDead::expired(expired), now_ms)?;
             row = row.done(expired.1);
         }
-        while row.cursor < to && skipped.dead < RELAY_ROWS_MAX {
+        for _ in 0..SKIP_SCANS {
+            if row.cursor >= to || skipped.dead >= RELAY_ROWS_MAX {
+                break;
+            }
             let scanned = relay_rows::scan(connection, number, (row.cursor, to), SCAN_ROWS)?;
             let Some(last) = scanned.last().map(|last| last.offset) else {
                 row = row.done(to);
@@ -377,11 +365,11 @@ impl Running<'_> {
             for scanned in scanned.iter().filter(is_relayed) {
                 let place = RowKey::of(number, scanned.offset);
                 let answer = match route {
-                    Some(route) => relay_rows::answer(connection, place, route)?,
+                    Some(route) => self.answer(place, scanned, route)?,
                     None => StoredAnswer::None,
                 };
                 let cause = match answer {
-                    StoredAnswer::Ended => continue,
+                    StoredAnswer::Ended | StoredAnswer::Interrupted => continue,
                     StoredAnswer::Failed(cause) => cause,
                     StoredAnswer::None => DeadCause::Skipped,
                     StoredAnswer::Open(answer) => {
@@ -401,37 +389,5 @@ impl Running<'_> {
         }
         skipped.cursor = Some(row.cursor);
         Ok(skipped)
-    }
-
-    fn status(&self) -> rusqlite::Result<RelayStatus> {
-        let (table, dead) = (&self.turn.table, relay_rows::count_dead(self.connection)?);
-        let dead_of =
-            |name: &str| dead.iter().find(|(route, _)| route == name).map_or(0, |(_, count)| *count);
-        let mut status = RelayStatus::default();
-        for route in table.iter() {
-            let (name, dead) = (route.name.clone(), dead_of(&route.name));
-            let new = RouteStatus { route: name, waiting: 0, oldest_ms: None, attempts: 0, claims: 0, dead };
-            status.routes.push(new);
-        }
-        let waiting = relay_rows::waiting(self.connection, (i64::MIN, ""), i64::MAX as u64, STATUS_ROWS)?;
-        status.is_complete = waiting.len() < STATUS_ROWS as usize;
-        for WaitingRow { channel, row, oldest_ms } in waiting {
-            let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
-            let route = table.of(&channel).map(|route| &route.name);
-            let of_route = status.routes.iter_mut().find(|known| Some(&known.route) == route);
-            let Some(of_route) = of_route else {
-                status.unrouted += 1;
-                continue;
-            };
-            of_route.waiting += 1;
-            of_route.oldest_ms = of_route.oldest_ms.into_iter().chain(oldest_ms).min();
-            of_route.attempts = of_route.attempts.max(row.attempts);
-            of_route.claims += u64::from(self.is_held(&channel));
-            let RelayRow { head, cursor, attempts, .. } = row;
-            status.stuck.push(StuckChannel { channel, cursor, head, attempts, oldest_ms });
-        }
-        status.stuck.sort_by_key(|stuck| (std::cmp::Reverse(stuck.attempts), stuck.oldest_ms));
-        status.stuck.truncate(STUCK);
-        Ok(status)
     }
 }

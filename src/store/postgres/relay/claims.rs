@@ -158,6 +158,12 @@ impl ClaimPlan {
 
     /// Takes publications after the cursor. Returns the first one to be sent.
     pub(super) fn scanned(&mut self, rows: &[ScannedRow], route: &RelayRoute) -> Option<Offset> {
+        // Offsets have no gaps, so retention has removed what is missing, perhaps since the row was read.
+        let first = rows.first().map_or(self.row.head.next(), |first| first.offset);
+        if let Some(expired) = self.row.expired(first) {
+            self.written.dead.push(NewDead::expired(expired));
+            self.row = self.row.done(expired.1);
+        }
         let candidate = rows.iter().find(|row| row.is_relayed(route)).map(|row| row.offset);
         if candidate.is_none() {
             let last = rows.last().map_or(self.row.head, |last| last.offset);
@@ -168,14 +174,20 @@ impl ClaimPlan {
 
     /// Takes the content of that publication.
     pub(super) fn fetched(&mut self, offset: Offset, fetched: Option<Fetched>, route: &RelayRoute) {
-        let Some(Fetched { question: Some(question), claims, answer, waits }) = fetched else {
+        let Some(Fetched { question, claims, answer, waits }) = fetched else {
+            self.written.dead.push(NewDead::expired((offset, offset)));
             self.row = self.row.done(offset);
             return;
         };
+        let Some(question) = question else {
+            self.row = self.row.done(offset);
+            return;
+        };
+        let answer = answer.after(self.row.attempts_of(offset));
         let answer: Option<OpenAnswer> = match answer {
             StoredAnswer::None => None,
             StoredAnswer::Open(answer) => Some(answer),
-            StoredAnswer::Ended => {
+            StoredAnswer::Ended | StoredAnswer::Interrupted => {
                 self.row = self.row.done(offset);
                 return;
             }

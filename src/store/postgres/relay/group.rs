@@ -10,7 +10,9 @@ use crate::job::relay::{
     RelayWork, RouteStatus, Skipped, StuckChannel,
 };
 use crate::relay::route::RouteTable;
-use crate::store::relay::{NewDead, RelayRow, SCAN_ROWS, SCANS, STATUS_ROWS, STUCK, StoredAnswer, UNROUTED};
+use crate::store::relay::{
+    DueShares, NewDead, RelayRow, SCAN_ROWS, SCANS, SKIP_SCANS, STATUS_ROWS, STUCK, StoredAnswer, UNROUTED,
+};
 use ahash::{AHashMap, AHashSet};
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ impl Group<'_> {
     pub(super) fn run(&mut self, works: &[RelayWork]) -> Vec<RelayAnswer> {
         let mut answers: Vec<Option<RelayAnswer>> = works.iter().map(|_| None).collect();
         for (work, answer) in works.iter().zip(&mut answers) {
-            if channel_of(work).is_none() {
+            if channel_of(work).is_none() && !matches!(work, RelayWork::ReleaseAll) {
                 *answer = self.read(work).ok();
             }
         }
@@ -74,6 +76,12 @@ impl Group<'_> {
                     }
                     break;
                 }
+            }
+        }
+        // Last, so that it ends the claims of this group, too.
+        for (work, answer) in works.iter().zip(&mut answers) {
+            if matches!(work, RelayWork::ReleaseAll) {
+                *answer = self.read(work).ok();
             }
         }
         answers.into_iter().map(|answer| answer.unwrap_or(RelayAnswer::Unavailable)).collect()
@@ -175,7 +183,7 @@ impl Group<'_> {
                 .map(|(plan, offset, route)| Candidate {
                     channel: plan.written.looked.channel,
                     offset: *offset,
-                    answerer: &route.user,
+                    route,
                 })
                 .collect();
             let fetched = reads::fetch(self.connection, &candidates)?;
@@ -192,7 +200,10 @@ impl Group<'_> {
         let (to, mut skipped) = (to.min(plan.row.head), Skipped::default());
         let (channel, route) = (plan.written.looked.channel, self.table.of(&plan.written.name));
         plan.expire(to);
-        while plan.row.cursor < to && skipped.dead < RELAY_ROWS_MAX {
+        for _ in 0..SKIP_SCANS {
+            if plan.row.cursor >= to || skipped.dead >= RELAY_ROWS_MAX {
+                break;
+            }
             let stretch = Stretch { channel, after: plan.row.cursor, through: to };
             let rows = reads::scan(self.connection, &[stretch], SCAN_ROWS)?.pop().unwrap_or_default();
             let last = rows.last().map_or(to, |last| last.offset);
@@ -204,7 +215,7 @@ impl Group<'_> {
                 .collect();
             let stored: Vec<Option<Fetched>> = match route {
                 Some(route) => {
-                    let of = |offset: &Offset| Candidate { channel, offset: *offset, answerer: &route.user };
+                    let of = |offset: &Offset| Candidate { channel, offset: *offset, route };
                     let candidates: Vec<Candidate<'_>> = relayed.iter().map(of).collect();
                     reads::fetch(self.connection, &candidates)?
                 }
@@ -212,7 +223,7 @@ impl Group<'_> {
             };
             for (offset, stored) in relayed.into_iter().zip(stored) {
                 let cause = match stored.map_or(StoredAnswer::None, |stored| stored.answer) {
-                    StoredAnswer::Ended => continue,
+                    StoredAnswer::Ended | StoredAnswer::Interrupted => continue,
                     StoredAnswer::Failed(cause) => cause,
                     StoredAnswer::None => DeadCause::Skipped,
                     StoredAnswer::Open(answer) => {
@@ -253,7 +264,7 @@ impl Group<'_> {
     }
 
     fn due(&mut self, limit: u32) -> Result<RelayDue, CallFault> {
-        let limit = limit.min(RELAY_ROWS_MAX);
+        let mut shares = DueShares::new(limit, self.table);
         let mut due = RelayDue::default();
         let (mut after, mut unrouted) = ((i64::MIN, i64::MIN), Vec::new());
         for _ in 0..SCANS {
@@ -261,15 +272,17 @@ impl Group<'_> {
             let is_last = page.len() < RELAY_ROWS_MAX as usize;
             for DueRow { channel, name, attempts, next_ms, oldest_ms } in page {
                 after = (next_ms, channel);
-                match name.filter(|name| self.table.of(name).is_some()) {
-                    None => unrouted.push(channel),
-                    Some(channel) if due.channels.len() < limit as usize => {
-                        due.channels.push(DueChannel { channel, attempts, oldest_ms });
+                let route = name.as_ref().and_then(|name| self.table.of(name));
+                match (name, route) {
+                    (Some(channel), Some(route)) => {
+                        if shares.take(route) {
+                            due.channels.push(DueChannel { channel, attempts, oldest_ms });
+                        }
                     }
-                    Some(_) => {}
+                    _ => unrouted.push(channel),
                 }
             }
-            if is_last || due.channels.len() >= limit as usize {
+            if is_last || shares.are_used() {
                 break;
             }
         }

@@ -6,6 +6,7 @@ use crate::id::{ChannelName, Epoch, Key, Offset, UserName};
 use crate::job::relay::{DeadCause, DeadLetter, Fence, OpenAnswer, RelayedQuestion};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
+use crate::relay::route::{AnswerMode, RelayRoute};
 use crate::store::columns::{change, integer, natural};
 use crate::store::relay::{NewDead, RelayRow, ScannedRow, StoredAnswer, ended_answer};
 use crate::wire::stream::{Generation, StreamMark, StreamState};
@@ -126,8 +127,8 @@ fn place(row: &Row) -> Result<usize, Trouble> {
 pub(super) struct Candidate<'a> {
     pub(super) channel: i64,
     pub(super) offset: Offset,
-    /// The author of its answer.
-    pub(super) answerer: &'a UserName,
+    /// The route that it goes by.
+    pub(super) route: &'a RelayRoute,
 }
 
 /// A candidate with its content.
@@ -148,11 +149,19 @@ pub(super) fn fetch(
 ) -> Result<Vec<Option<Fetched>>, CallFault> {
     let channels: Vec<i64> = candidates.iter().map(|candidate| candidate.channel).collect();
     let offsets: Vec<i64> = candidates.iter().map(|candidate| integer(candidate.offset.0)).collect();
-    let answerers: Vec<&str> = candidates.iter().map(|candidate| candidate.answerer.as_str()).collect();
+    let answerers: Vec<&str> = candidates.iter().map(|candidate| candidate.route.user.as_str()).collect();
+    let is_answered = |candidate: &Candidate<'_>| candidate.route.answers == AnswerMode::Stored;
+    let answered: Vec<bool> = candidates.iter().map(is_answered).collect();
     let rows = connection.query(
-        "SELECT ord, author, key, stamp, kind, target, data, claims, has_answer, gen, state, failed, waits
-         FROM seawall.relay_fetch($1, $2, $3)",
-        &[(&channels, Type::INT8_ARRAY), (&offsets, Type::INT8_ARRAY), (&answerers, Type::TEXT_ARRAY)],
+        "SELECT ord, author, key, stamp, kind, target, data, claims, has_answer, gen, state, end_mark,
+             failed, waits
+         FROM seawall.relay_fetch($1, $2, $3, $4)",
+        &[
+            (&channels, Type::INT8_ARRAY),
+            (&offsets, Type::INT8_ARRAY),
+            (&answerers, Type::TEXT_ARRAY),
+            (&answered, Type::BOOL_ARRAY),
+        ],
     )?;
     let mut fetched: Vec<Option<Fetched>> = vec![None; candidates.len()];
     let found = garbled(&rows, |row| {
@@ -187,10 +196,13 @@ fn fetched_row(row: &Row, offset: Offset) -> Result<Fetched, Trouble> {
             generation: Generation(u32::try_from(generation).unwrap_or(0)),
             state: StreamState::of_code(state.into()).unwrap_or(StreamState::Paused),
         }),
-        (true, ..) => ended_answer(row.try_get::<Option<String>>(11)?.as_deref()),
+        (true, ..) => {
+            let mark = row.try_get::<Option<i16>>(11)?.and_then(|code| StreamMark::of_code(code.into()));
+            ended_answer(mark, row.try_get::<Option<String>>(12)?.as_deref())
+        }
     };
     let claims = row.try_get::<Option<String>>(7)?.map(Arc::from);
-    Ok(Fetched { question, claims, answer, waits: row.try_get(12)? })
+    Ok(Fetched { question, claims, answer, waits: row.try_get(13)? })
 }
 
 /// A row to be written, if it is still as it was read.

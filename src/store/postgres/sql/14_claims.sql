@@ -133,11 +133,13 @@ BEGIN
 END
 $relay_scan$;
 
--- Publications to send, each with its answer by `in_answerers`. has_answer: it has one, and then gen and state are null if that has ended,
--- and failed is the data of its end if it failed. waits: an earlier stream of that user is open.
-CREATE FUNCTION seawall.relay_fetch(in_channels bigint[], in_offsets bigint[], in_answerers text[])
+-- Publications to send, each with its answer by `in_answerers`. in_answered: their routes have answers, so a begin after a question is one
+-- though its data was deleted. has_answer: it has one, and then gen and state are null if that has ended; "end" and failed are the mark and
+-- the data of its end if it failed (3) or was interrupted (5). waits: an earlier stream of that user is open, which can still end: no backend
+-- will take a question that is deleted or not retained.
+CREATE FUNCTION seawall.relay_fetch(in_channels bigint[], in_offsets bigint[], in_answerers text[], in_answered boolean[])
 RETURNS TABLE (ord bigint, author text, key text, stamp bigint, kind smallint, target bigint, data text, claims text,
-    has_answer boolean, gen integer, state smallint, failed text, waits boolean)
+    has_answer boolean, gen integer, state smallint, end_mark smallint, failed text, waits boolean)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -148,23 +150,29 @@ AS $relay_fetch$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT i.ord, p.author, p.key, p.time, p.kind, p.target, p.data, k.claims,
-            a.channel IS NOT NULL, s.gen, s.state,
-            (SELECT e.data FROM seawall.publications e
-             WHERE e.channel = a.channel AND e.target = a."offset" AND e.stream = 3 ORDER BY e."offset" LIMIT 1),
+            a.channel IS NOT NULL, s.gen, s.state, e.stream, e.data,
             EXISTS (SELECT FROM seawall.streams o WHERE o.channel = i.channel AND o."offset" < i."offset"
-                    AND o.kept_until IS NULL AND o.author = i.answerer)
-        FROM unnest(in_channels, in_offsets, in_answerers) WITH ORDINALITY AS i (channel, "offset", answerer, ord)
+                    AND o.kept_until IS NULL AND o.author = i.answerer
+                    AND (o.state <> 4 OR EXISTS (SELECT FROM seawall.publications q
+                         WHERE q.channel = o.channel AND q."offset" = o."offset" - 1 AND q.deleted_by IS NULL)))
+        FROM unnest(in_channels, in_offsets, in_answerers, in_answered) WITH ORDINALITY
+            AS i (channel, "offset", answerer, answered, ord)
         JOIN seawall.publications p ON p.channel = i.channel AND p."offset" = i."offset"
         LEFT JOIN seawall.relay_claims k ON k.channel = i.channel AND k."offset" = i."offset"
         LEFT JOIN seawall.publications a ON a.channel = i.channel AND a."offset" = i."offset" + 1 AND a.stream = 1
-            AND a.author = i.answerer AND (a.deleted_by IS NOT NULL OR a.data = seawall.answer_data(i."offset"))
+            AND p.kind = 0 AND a.author = i.answerer
+            AND (a.data = seawall.answer_data(i."offset") OR (a.deleted_by IS NOT NULL AND i.answered))
         LEFT JOIN seawall.streams s ON s.channel = a.channel AND s."offset" = a."offset" AND s.kept_until IS NULL
+        LEFT JOIN LATERAL (
+            SELECT n.stream, n.data FROM seawall.publications n
+            WHERE n.channel = a.channel AND n.target = a."offset" AND n.stream IN (3, 5) ORDER BY n."offset" LIMIT 1
+        ) e ON true
         ORDER BY i.ord;
 END
 $relay_fetch$;
 
 -- Writes rows whose fence and cursor are as they were read. take: claims the channel for `in_by`, unless another process has it. bump: ends
--- the claim of whoever has it. wait: until the next attempt; null leaves it. Answers the channels that are written.
+-- the claim of any process. A claim of another one that is over ends with each write. wait: until the next attempt; null leaves it. Answers the channels that are written.
 CREATE FUNCTION seawall.relay_write(in_by bigint, lease bigint,
     in_channels bigint[], in_fences bigint[], in_cursors bigint[],
     new_cursors bigint[], new_attempts integer[], new_waits bigint[], new_takes boolean[], new_bumps boolean[],
@@ -186,7 +194,7 @@ BEGIN
     WITH written AS (
         UPDATE seawall.relays AS r SET "cursor" = n."cursor", attempts = n.attempts, next = coalesce(clock + n.wait, r.next),
                 taken_by = CASE WHEN n.take THEN in_by END, taken_until = CASE WHEN n.take THEN clock + lease ELSE 0 END,
-                fence = r.fence + CASE WHEN n.take OR n.bump THEN 1 ELSE 0 END
+                fence = r.fence + CASE WHEN n.take OR n.bump OR coalesce(r.taken_by <> in_by, false) THEN 1 ELSE 0 END
             FROM unnest(in_channels, in_fences, in_cursors, new_cursors, new_attempts, new_waits, new_takes, new_bumps)
                 AS n (channel, fence, known, "cursor", attempts, wait, take, bump)
             WHERE r.channel = n.channel AND r.fence = n.fence AND r."cursor" = n.known
@@ -273,10 +281,30 @@ BEGIN
 END
 $relay_status$;
 
--- Deletes dead letters that are older than `age` or of which there are more than `most`, claims whose publication is gone, and rows of
--- channels that do not exist. Notes what retention removed unsent where nothing looks at the channel for an hour. Waits for no lock.
--- Answers the channel to go on after; null at the end.
-CREATE FUNCTION seawall.relay_reap(age bigint, most bigint, from_channel bigint, rows integer) RETURNS bigint
+-- Deletes dead letters that are older than `age` or of which there are more than `most`, the oldest first. Answers how many.
+CREATE FUNCTION seawall.relay_reap_dead(age bigint, most bigint, rows integer) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $relay_reap_dead$
+DECLARE
+    clock bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
+    deleted bigint;
+BEGIN
+    DELETE FROM seawall.relay_dead d
+        WHERE d.number IN (SELECT o.number FROM seawall.relay_dead o ORDER BY o.number LIMIT rows)
+            AND (d.time < clock - age OR d.number <= (SELECT max(o.number) FROM seawall.relay_dead o) - most);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$relay_reap_dead$;
+
+-- Deletes rows of channels that do not exist, and claims whose publication is gone. Notes what retention removed unsent where nothing
+-- looks at the channel for an hour. Waits for no lock. Answers the channel to go on after; null at the end.
+CREATE FUNCTION seawall.relay_reap(from_channel bigint, rows integer) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -289,17 +317,17 @@ DECLARE
     looked bigint[];
     idle bigint[];
 BEGIN
-    DELETE FROM seawall.relay_dead d
-        WHERE d.number IN (SELECT o.number FROM seawall.relay_dead o ORDER BY o.number LIMIT rows)
-            AND (d.time < clock - age OR d.number <= (SELECT max(o.number) FROM seawall.relay_dead o) - most);
     looked := ARRAY(SELECT r.channel FROM seawall.relays r WHERE r.channel > from_channel ORDER BY r.channel LIMIT rows);
     idle := ARRAY(SELECT r.channel FROM seawall.relays r WHERE r.channel = ANY (looked)
             AND (r."cursor" >= r.head OR r.next < clock - 3600000) AND r.taken_until < clock
         ORDER BY r.channel FOR NO KEY UPDATE SKIP LOCKED);
     PERFORM seawall.relay_expire(idle);
-    DELETE FROM seawall.relay_claims k WHERE k.channel = ANY (looked)
-        AND NOT EXISTS (SELECT FROM seawall.publications p
-                        WHERE p.channel = k.channel AND p."offset" = k."offset" AND p.deleted_by IS NULL);
+    DELETE FROM seawall.relay_claims k USING (
+            SELECT c.channel, c."offset" FROM seawall.relay_claims c WHERE c.channel = ANY (idle)
+                AND NOT EXISTS (SELECT FROM seawall.publications p
+                                WHERE p.channel = c.channel AND p."offset" = c."offset" AND p.deleted_by IS NULL)
+            ORDER BY c.channel, c."offset" LIMIT rows
+        ) few WHERE k.channel = few.channel AND k."offset" = few."offset";
     RETURN CASE WHEN cardinality(looked) >= rows THEN looked[cardinality(looked)] END;
 END
 $relay_reap$;

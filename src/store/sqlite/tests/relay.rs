@@ -199,12 +199,12 @@ fn sweep_notes_what_is_gone_and_forgets_channels_that_do_not_exist() {
     }
     let sql = "UPDATE channels SET floor = 2, oldest = NULL WHERE name = 't1'; DELETE FROM channels WHERE name = 't2'";
     desk.shelf.log.raw().execute_batch(sql).expect("SQL");
-    desk.desk.sweep(&mut desk.shelf.log, 1_000).expect("swept");
+    desk.sweep(1_000);
     let letters = desk.dead();
     assert_eq!((letters.len(), letters[0].cause, letters[0].channel.as_str()), (1, DeadCause::Expired, "t1"));
     assert_eq!(desk.shelf.count("SELECT count(*) FROM relays"), 1);
     let month_ms = crate::store::relay::DEAD_AGE.as_millis() as u64;
-    desk.desk.sweep(&mut desk.shelf.log, month_ms + 2_000).expect("swept");
+    desk.sweep(month_ms + 2_000);
     assert_eq!(desk.dead(), []);
 }
 

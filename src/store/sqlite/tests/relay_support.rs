@@ -13,6 +13,7 @@ use crate::job::relay::{
 use crate::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
 use crate::store::RelayEnds;
 use crate::store::outcome::Outcome;
+use crate::store::retention::Rest;
 use crate::stream::Flush;
 use crate::wire::publication::Published;
 use crossbeam_channel::Receiver;
@@ -162,6 +163,11 @@ impl Desk {
             RelayAnswer::Dead(letters) => letters,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Sweeps once through all tables.
+    pub(super) fn sweep(&mut self, now_ms: u64) {
+        while self.desk.sweep(&mut self.shelf.log, now_ms).expect("swept") == Rest::Some {}
     }
 
     /// Commits what the streams have, and settles it.

@@ -1,6 +1,6 @@
 //! Claims of one instance and of several.
 
-use super::super::reap::reap;
+use super::super::reap::{reap, reap_dead};
 use super::support::{Store, claimed, delete, name, question, route, silent};
 use crate::id::Offset;
 use crate::job::Append;
@@ -162,8 +162,16 @@ fn serial_route_waits_until_the_answer_has_ended() {
     store.ask(question("t1", None, "2"));
     let first = one.claimed("t1");
     assert!(matches!(one.settled("t1", first.fence, DONE), ClaimOutcome::Waits));
+    store.sql("UPDATE seawall.relays SET next = 1");
     assert!(matches!(one.claim("t1"), ClaimOutcome::Waits));
-    assert!(one.due().channels.is_empty(), "it is looked at again after a second");
+    assert_eq!(store.sql("SELECT next > 1 FROM seawall.relays"), "t", "it is listed again later");
+    // An answer whose question is deleted holds up nothing.
+    store.sql("UPDATE seawall.publications SET deleted_by = 9 WHERE \"offset\" = 1");
+    let second = one.claimed("t1");
+    assert_eq!(second.question.offset, Offset(3));
+    one.settled("t1", second.fence, RelayOutcome::Release);
+    store.sql("UPDATE seawall.publications SET deleted_by = NULL WHERE \"offset\" = 1");
+    assert!(matches!(one.claim("t1"), ClaimOutcome::Waits));
     store.sql("UPDATE seawall.streams SET kept_until = 1 WHERE \"offset\" = 2");
     assert_eq!(one.claimed("t1").question.offset, Offset(3));
 }
@@ -244,7 +252,7 @@ fn sweep_deletes_what_is_over() {
     assert_eq!(store.sql("SELECT count(*) FROM seawall.relays"), "2");
     assert_eq!(store.sql("SELECT count(*) FROM seawall.relay_claims"), "1");
     store.sql("UPDATE seawall.relay_dead SET time = 1");
-    reap(&mut store.appends, 0).expect("swept");
+    assert_eq!(reap_dead(&mut store.appends).expect("swept"), 1);
     assert!(one.dead().is_empty());
 }
 
@@ -264,6 +272,67 @@ fn requests_for_one_channel_in_one_group_see_each_other() {
     assert!(matches!(answers[0], RelayAnswer::Settle(SettleOutcome::Settled(ClaimOutcome::Nothing))));
     assert!(matches!(answers[1], RelayAnswer::Claim(ClaimOutcome::Nothing)));
     assert!(matches!(answers[2], RelayAnswer::Claim(ClaimOutcome::Claimed(_))));
+}
+
+#[test]
+fn answer_that_was_interrupted_before_an_attempt_leaves_a_dead_letter() {
+    let mut store = Store::start(vec![route()]);
+    let mut one = store.instance(1);
+    for channel in ["t1", "t2"] {
+        store.ask(question(channel, None, "1"));
+    }
+    let second = one.claimed("t2");
+    one.settled("t2", second.fence, RelayOutcome::Later { delay: Duration::ZERO });
+    store.sql(
+        "UPDATE seawall.streams SET kept_until = 1;
+         INSERT INTO seawall.publications (channel, \"offset\", author, time, kind, target, data, stream)
+         SELECT id, 3, 'assistant', 1, 1, 2, '{\"cause\":\"producer_lost\"}', 5 FROM seawall.channels",
+    );
+    for channel in ["t1", "t2"] {
+        assert!(matches!(one.claim(channel), ClaimOutcome::Nothing), "{channel}");
+    }
+    let letters: Vec<_> =
+        one.dead().into_iter().map(|it| (it.channel.as_str().to_owned(), it.cause)).collect();
+    assert_eq!(letters, [("t1".to_owned(), DeadCause::NotDelivered)], "the backend may have that of t2");
+}
+
+#[test]
+fn write_over_a_claim_that_is_over_ends_it() {
+    let mut store = Store::start(vec![route()]);
+    let (mut one, mut two) = (store.instance(1), store.instance(2));
+    store.ask(question("t1", None, "1"));
+    let first = one.claimed("t1");
+    store.expire_claims();
+    store.sql("UPDATE seawall.streams SET kept_until = 1");
+    assert!(matches!(two.claim("t1"), ClaimOutcome::Nothing), "it was withdrawn");
+    assert!(matches!(one.settle("t1", first.fence, DONE), SettleOutcome::Lost));
+}
+
+#[test]
+fn deleted_stream_of_the_bot_is_no_answer_where_the_route_has_none() {
+    let mut store = Store::start(vec![silent()]);
+    let mut one = store.instance(1);
+    store.ask(question("t1", None, "1"));
+    store.sql(
+        "INSERT INTO seawall.publications (channel, \"offset\", author, time, kind, deleted_by, stream)
+         SELECT id, 2, 'assistant', 1, 0, 3, 1 FROM seawall.channels WHERE name = 't1'",
+    );
+    let first = one.claimed("t1");
+    assert_eq!((first.question.offset, first.answer), (Offset(1), None));
+}
+
+#[test]
+fn route_that_is_down_hides_no_other() {
+    let pattern = |text| crate::id::pattern::ChannelPattern::parse(text).expect("a pattern");
+    let other = RelayRoute { name: "other".into(), pattern: pattern("u*"), ..silent() };
+    let mut store = Store::start(vec![silent(), other]);
+    let mut one = store.instance(1);
+    let jobs: Vec<_> = (0..6).map(|number| question(&format!("t{number}"), None, "1")).collect();
+    store.commit(&jobs);
+    store.ask(question("u1", None, "1"));
+    let RelayAnswer::Due(due) = one.call(RelayWork::Due { limit: 4 }) else { panic!("no answer") };
+    let names: Vec<_> = due.channels.iter().map(|due| due.channel.as_str().chars().next()).collect();
+    assert_eq!(names, [Some('t'), Some('t'), Some('u')]);
 }
 
 /// Questions per second that 32 channels in flight get through: `cargo test --release -- --ignored claims_per_second`.

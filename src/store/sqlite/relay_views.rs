@@ -1,0 +1,76 @@
+//! Looks at the channels that wait.
+
+use super::relay_rows::{self, WaitingRow};
+use super::relay_turn::Running;
+use crate::id::ChannelName;
+use crate::job::relay::{DueChannel, RelayDue, RelayStatus, RouteStatus, StuckChannel};
+use crate::store::relay::{DueShares, RelayRow, SCANS, STATUS_ROWS, STUCK, UNROUTED};
+use std::time::Duration;
+
+/// Channels that wait, looked at by one statement. Appends wait meanwhile.
+const DUE_ROWS: u32 = 256;
+
+impl Running<'_> {
+    pub(super) fn due(&mut self, limit: u32) -> rusqlite::Result<RelayDue> {
+        let mut shares = DueShares::new(limit, &self.turn.table);
+        let mut due = RelayDue::default();
+        let (mut after_ms, mut after): (i64, Box<str>) = (i64::MIN, "".into());
+        for _ in 0..SCANS {
+            let page = relay_rows::waiting(self.connection, (after_ms, &after), self.now_ms, DUE_ROWS)?;
+            let is_last = page.len() < DUE_ROWS as usize;
+            if let Some(last) = page.last() {
+                (after_ms, after) =
+                    (i64::try_from(last.row.next_ms).unwrap_or(i64::MAX), last.channel.clone());
+            }
+            for WaitingRow { channel, row, oldest_ms } in page {
+                let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
+                let Some(route) = self.turn.table.of(&channel) else {
+                    let next_ms = self.now_ms + UNROUTED.as_millis() as u64;
+                    relay_rows::write(self.connection, &channel, &RelayRow { next_ms, ..row })?;
+                    continue;
+                };
+                if !self.is_held(&channel) && shares.take(route) {
+                    due.channels.push(DueChannel { channel, attempts: row.attempts, oldest_ms });
+                }
+            }
+            if is_last || shares.are_used() {
+                break;
+            }
+        }
+        let next_ms = relay_rows::next_after(self.connection, self.now_ms)?;
+        due.next = next_ms.map(|next_ms| Duration::from_millis(next_ms.saturating_sub(self.now_ms)));
+        Ok(due)
+    }
+
+    pub(super) fn status(&self) -> rusqlite::Result<RelayStatus> {
+        let (table, dead) = (&self.turn.table, relay_rows::count_dead(self.connection)?);
+        let dead_of =
+            |name: &str| dead.iter().find(|(route, _)| route == name).map_or(0, |(_, count)| *count);
+        let mut status = RelayStatus::default();
+        for route in table.iter() {
+            let (name, dead) = (route.name.clone(), dead_of(&route.name));
+            let new = RouteStatus { route: name, waiting: 0, oldest_ms: None, attempts: 0, claims: 0, dead };
+            status.routes.push(new);
+        }
+        let waiting = relay_rows::waiting(self.connection, (i64::MIN, ""), i64::MAX as u64, STATUS_ROWS)?;
+        status.is_complete = waiting.len() < STATUS_ROWS as usize;
+        for WaitingRow { channel, row, oldest_ms } in waiting {
+            let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
+            let route = table.of(&channel).map(|route| &route.name);
+            let of_route = status.routes.iter_mut().find(|known| Some(&known.route) == route);
+            let Some(of_route) = of_route else {
+                status.unrouted += 1;
+                continue;
+            };
+            of_route.waiting += 1;
+            of_route.oldest_ms = of_route.oldest_ms.into_iter().chain(oldest_ms).min();
+            of_route.attempts = of_route.attempts.max(row.attempts);
+            of_route.claims += u64::from(self.is_held(&channel));
+            let RelayRow { head, cursor, attempts, .. } = row;
+            status.stuck.push(StuckChannel { channel, cursor, head, attempts, oldest_ms });
+        }
+        status.stuck.sort_by_key(|stuck| (std::cmp::Reverse(stuck.attempts), stuck.oldest_ms));
+        status.stuck.truncate(STUCK);
+        Ok(status)
+    }
+}
