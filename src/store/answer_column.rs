@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 /// The options of an answer. The SQL of PostgreSQL reads it, so its members keep their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct AnswerColumn {
+pub(super) struct AnswerJson {
     question: u64,
     give_up_ms: u32,
     answer_ms: u32,
 }
 
-impl From<AnswerOptions> for AnswerColumn {
-    fn from(options: AnswerOptions) -> AnswerColumn {
+impl From<AnswerOptions> for AnswerJson {
+    fn from(options: AnswerOptions) -> AnswerJson {
         let AnswerOptions { question, give_up_ms, answer_ms } = options;
-        AnswerColumn { question: question.0, give_up_ms, answer_ms }
+        AnswerJson { question: question.0, give_up_ms, answer_ms }
     }
 }
 
-impl From<AnswerColumn> for AnswerOptions {
-    fn from(column: AnswerColumn) -> AnswerOptions {
-        let AnswerColumn { question, give_up_ms, answer_ms } = column;
+impl From<AnswerJson> for AnswerOptions {
+    fn from(column: AnswerJson) -> AnswerOptions {
+        let AnswerJson { question, give_up_ms, answer_ms } = column;
         AnswerOptions { question: Offset(question), give_up_ms, answer_ms }
     }
 }
@@ -33,9 +33,9 @@ mod tests {
     #[test]
     fn options_of_an_answer_are_read_back_and_have_the_names_that_the_database_reads() {
         let options = AnswerOptions { question: Offset(58), give_up_ms: 3_600_000, answer_ms: 120_000 };
-        let json = serde_json::to_string(&AnswerColumn::from(options)).expect("JSON");
+        let json = serde_json::to_string(&AnswerJson::from(options)).expect("JSON");
         assert_eq!(json, r#"{"question":58,"give_up_ms":3600000,"answer_ms":120000}"#);
-        let column: AnswerColumn = serde_json::from_str(&json).expect("its own JSON");
+        let column: AnswerJson = serde_json::from_str(&json).expect("its own JSON");
         assert_eq!(AnswerOptions::from(column), options);
     }
 }

@@ -155,9 +155,6 @@ impl<T: Copy> OpenStream<T> {
 
     /// The user whose share of memory the stream takes. Answers are all of one author, so theirs is the asker's.
     pub(super) fn payer(&self) -> &UserName {
-        match (&self.options.answer, &self.options.asker) {
-            (Some(_), Some(asker)) => asker,
-            (Some(_) | None, _) => &self.author,
-        }
+        self.options.answers().unwrap_or(&self.author)
     }
 }

@@ -394,11 +394,17 @@ fn collect<T: Copy>(id: &StreamId, stream: &mut OpenStream<T>, flush: &mut Flush
 fn collect_state<T>(id: &StreamId, stream: &OpenStream<T>, flush: &mut Flush) {
     if stream.state != stream.committed_state {
         let canceller = stream.canceller.clone().filter(|_| stream.state == StreamState::Cancelling);
-        // Only this instance has lost its producer: another one may have it by now.
-        let fence = (stream.state == StreamState::Paused).then(|| StreamFence {
+        let touched = match stream.state {
+            // Only this instance has lost its producer: another one may have it by now.
+            StreamState::Paused => Some(Some(stream.touched)),
+            // Another instance may have text by now, and so a later state.
+            StreamState::Processing => Some(None),
+            StreamState::Accepted | StreamState::Streaming | StreamState::Cancelling => None,
+        };
+        let fence = touched.map(|touched| StreamFence {
             generation: stream.flight.as_ref().map_or(stream.generation, |flight| flight.generation),
             next: stream.flight.as_ref().map_or(stream.text.next(), |flight| position(flight.pieces.next())),
-            touched: Some(stream.touched),
+            touched,
         });
         flush.states.push(StateRow { id: id.clone(), state: stream.state, canceller, fence });
     }

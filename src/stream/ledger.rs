@@ -1,5 +1,6 @@
 //! The ledger: its contents, its orders, and the producers of its streams.
 
+use super::channel_share::ChannelShares;
 use super::deadline::{Clocks, Deadlines};
 use super::grid::{FlushUrgency, Grid};
 use super::open::{FirstNews, FlushList, OpenStream, StreamOrigin};
@@ -10,7 +11,7 @@ use super::settings::{GIVE_UP_MARGIN, PRODUCERS_MAX, RETRY_MS, StreamSettings};
 use super::share::StreamShares;
 use super::text::StreamText;
 use crate::clock::Moment;
-use crate::id::{ChannelName, ProducerId};
+use crate::id::ProducerId;
 use crate::wire::stream::{
     BegunStream, Generation, Position, ProducerNotice, StreamFault, StreamId, StreamOptions, StreamState,
 };
@@ -48,7 +49,7 @@ pub struct Ledger<T> {
     pub(super) settings: StreamSettings,
     pub(super) writers: StoreWriters,
     pub(super) streams: AHashMap<StreamId, OpenStream<T>>,
-    per_channel: AHashMap<ChannelName, usize>,
+    per_channel: ChannelShares,
     pub(super) producers: Producers,
     pub(super) shares: StreamShares,
     pub(super) deadlines: Deadlines,
@@ -84,7 +85,7 @@ impl<T: Copy> Ledger<T> {
             settings,
             writers,
             streams: AHashMap::new(),
-            per_channel: AHashMap::new(),
+            per_channel: ChannelShares::default(),
             producers: Producers::default(),
             shares: StreamShares::default(),
             deadlines: Deadlines::default(),
@@ -101,8 +102,8 @@ impl<T: Copy> Ledger<T> {
     /// Opens a stream whose begin is being committed. If it is refused, the begin must not be committed; if the commit fails, call
     /// [`forget`](Ledger::forget).
     pub fn begin(&mut self, begin: StreamBegin, now: Moment) -> Result<BegunStream, StreamFault> {
-        let open = self.per_channel.get(&begin.id.channel).copied().unwrap_or_default();
-        if open >= self.settings.open_per_channel {
+        let asker = begin.options.asker.as_ref().filter(|_| begin.options.answer.is_some());
+        if !self.per_channel.admits(&begin.id.channel, asker, self.settings.open_per_channel) {
             return Err(StreamFault::ChannelFull { retry_ms: RETRY_MS });
         }
         if self.streams.contains_key(&begin.id) {
@@ -201,7 +202,7 @@ impl<T: Copy> Ledger<T> {
     }
 
     pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
-        *self.per_channel.entry(id.channel.clone()).or_default() += 1;
+        self.per_channel.open(&id.channel, stream.options.answers());
         self.shares.open(stream.payer(), stream.counted);
         self.streams.insert(id.clone(), stream);
         self.recount(id);
@@ -221,12 +222,7 @@ impl<T: Copy> Ledger<T> {
                 out.notices.push((*producer, ProducerNotice::Resume));
             }
         }
-        if let Some(open) = self.per_channel.get_mut(&id.channel) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                self.per_channel.remove(&id.channel);
-            }
-        }
+        self.per_channel.close(&id.channel, stream.options.answers());
         Some(stream)
     }
 

@@ -20,6 +20,7 @@
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
 mod answer;
+mod channel_share;
 mod deadline;
 mod divide;
 mod elsewhere;

@@ -87,3 +87,10 @@ pub(super) struct OpenOptions {
     pub(super) keep: EventKeep,
     pub(super) answer: Option<AnswerOptions>,
 }
+
+impl OpenOptions {
+    /// The user whose question the stream answers.
+    pub(super) fn answers(&self) -> Option<&UserName> {
+        self.asker.as_ref().filter(|_| self.answer.is_some())
+    }
+}

@@ -146,7 +146,7 @@ impl<T: Copy> Ledger<T> {
         stream.waiting.refuse_stale(id, newest, producer, out);
         stream.waiting.push(ticket, producer, Wish::Restart(newest));
         // The relay does so before it repeats a request, and writes nothing.
-        if stream.state != StreamState::Accepted {
+        if !matches!(stream.state, StreamState::Accepted | StreamState::Processing) {
             self.greet(id, producer, now, out);
         }
         self.recount(id);

@@ -8,7 +8,7 @@ use super::place::{ChannelNumber, RowKey};
 use super::rows;
 use super::stream_end::WrittenEnd;
 use crate::id::{ChannelName, Offset, UserName};
-use crate::store::answer_column::AnswerColumn;
+use crate::store::answer_column::AnswerJson;
 use crate::store::columns::{integer, natural};
 use crate::stream::{EndFate, PartRow, StoredStream};
 use crate::wire::stream::{
@@ -27,7 +27,7 @@ struct OptionsColumn {
     #[serde(default)]
     keep_events: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    answer: Option<AnswerColumn>,
+    answer: Option<AnswerJson>,
     /// The channel. A program of the release before removes channels without looking at streams, and another one may get the number.
     #[serde(default)]
     channel: String,
@@ -47,7 +47,7 @@ pub(super) fn open(connection: &Connection, stream: &NewStream<'_>) -> rusqlite:
     let StreamOptions { asker, idle_ms, events, answer } = stream.options;
     let (channel, keep_events) = (stream.channel.as_str().to_string(), *events == EventKeep::Keep);
     let options =
-        OptionsColumn { idle_ms: *idle_ms, keep_events, answer: answer.map(AnswerColumn::from), channel };
+        OptionsColumn { idle_ms: *idle_ms, keep_events, answer: answer.map(AnswerJson::from), channel };
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO streams (place, author, asker, gen, state, options, first_part, since)

@@ -245,6 +245,18 @@ fn repeated_request_raises_the_generation_and_has_no_producer() {
     bench.write(2, Some(1), text("of the first run"));
     let stale = StreamOutcome::Refused(StreamFault::Stale { generation: Generation(2) });
     assert_eq!(replies(&bench.out), [(2, stale)]);
+    bench.relay(5, RelayOrder::Process).settle();
+    bench.relay(6, RelayOrder::Restart).settle();
+    bench.ledger.detach(RELAY, bench.now);
+    bench.wait(30_000).relay(7, RelayOrder::Restart).settle();
+    assert_eq!(
+        bench.ledger.shared(&id(59)).map(|it| it.state),
+        Some(StreamState::Processing),
+        "nothing is lost"
+    );
+
+    let mut bench = self::bench();
+    bench.relay(1, RelayOrder::Restart).settle();
     bench.ledger.detach(RELAY, bench.now);
     bench.wait(60_000).stop(3);
     assert!(
@@ -278,7 +290,19 @@ fn channel_with_too_many_open_streams_refuses_a_question_and_its_asker_pays_for_
     ledger.begin(begin(4), ms(0)).expect("there is room");
     assert!(matches!(ledger.begin(answer(6), ms(0)), Err(StreamFault::ChannelFull { .. })));
 
-    let settings = StreamSettings { memory_bytes: 16 << 10, ..StreamSettings::default() };
+    let settings = StreamSettings { open_per_channel: 5, ..StreamSettings::default() };
+    let mut ledger: Ledger<u32> = Ledger::new(settings, ms(0));
+    for offset in [2, 4, 6] {
+        ledger.begin(answer(offset), ms(0)).expect("a share of three");
+    }
+    assert!(matches!(ledger.begin(answer(8), ms(0)), Err(StreamFault::ChannelFull { .. })));
+    let options = StreamOptions { asker: Some(user("bob")), ..answer(8).options };
+    ledger.begin(StreamBegin { options, ..answer(8) }, ms(0)).expect("another user may ask");
+    ledger.forget(&id(2), &mut Output::default());
+    ledger.begin(answer(10), ms(0)).expect("one of hers has ended");
+
+    let settings =
+        StreamSettings { memory_bytes: 16 << 10, open_per_channel: 256, ..StreamSettings::default() };
     let mut ledger: Ledger<u32> = Ledger::new(settings, ms(0));
     let asked = |offset: u64, asker: &str| {
         let begin = answer(offset);
@@ -310,4 +334,35 @@ fn answers_go_on_after_a_start_with_their_own_deadlines() {
         let after = bench.now.since(ms(0)).as_millis();
         assert!((after_ms..after_ms + 100).contains(&after), "{state:?} ended after {after} ms");
     }
+}
+
+#[test]
+fn taken_question_takes_no_text_of_another_instance_back() {
+    let mut bench = Bench {
+        ledger: Ledger::of_several(StreamSettings::default(), ms(0)),
+        now: ms(0),
+        out: Output::default(),
+    };
+    let _ = bench.ledger.begun(answer(59), Touched(7), ms(0));
+    bench.settle();
+    bench.relay(1, RelayOrder::Process);
+    let flush = bench.flush();
+    let blank = StreamFence { generation: Generation::FIRST, next: Position::ZERO, touched: None };
+    assert_eq!(
+        flush.states.iter().map(|row| (row.state, row.fence)).collect::<Vec<_>>(),
+        [(StreamState::Processing, Some(blank))]
+    );
+    let moved = FlushFates { states: vec![StateFate::Moved], ..FlushFates::default() };
+    bench.ledger.settled_partly(flush, &moved, bench.now, &mut bench.out);
+    assert!(bench.out.replies.is_empty());
+    let StreamBegin { id, author, options, begun, .. } = answer(59);
+    let (generation, state, age) = (Generation::FIRST, StreamState::Streaming, Duration::ZERO);
+    let stream = StoredStream { id: id.clone(), author, options, begun, generation, state, age };
+    let body = [&[0, 2, 0, 0, 0], &b"Hi"[..]].concat();
+    let parts = vec![PartRow { id, generation, at: Position::ZERO, next: Position(2), body }];
+    let loaded = LoadedStream { stream, touched: Touched(7), canceller: None, parts, restarted: 0 };
+    bench.ledger.loaded(loaded, bench.now, &mut bench.out).expect("readable");
+    assert_eq!(replies(&bench.out), [(1, processing())]);
+    let flush = bench.flush();
+    assert!(flush.states.is_empty(), "{flush:?}");
 }

@@ -59,6 +59,7 @@ DECLARE
     clock bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
     channel record;
     known record;
+    is_full boolean;
 BEGIN
     SELECT c.* INTO channel FROM seawall.channels c WHERE c.name = in_name FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
@@ -79,13 +80,18 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    IF in_answerer IS NOT NULL AND open_max <= (
-        SELECT count(*) FROM (
-            SELECT FROM seawall.streams s WHERE s.channel = channel.id AND s.kept_until IS NULL LIMIT open_max
-        ) o
-    ) THEN
-        status := 7;
-        RETURN;
+    IF in_answerer IS NOT NULL THEN
+        -- The answers to one user are at most half, so that one user with a backend that is down does not keep others from asking.
+        SELECT count(*) >= open_max
+                OR count(*) FILTER (WHERE o.author = in_answerer AND o.asker = in_author) >= (open_max + 1) / 2
+            INTO is_full FROM (
+                SELECT s.author, s.asker FROM seawall.streams s
+                WHERE s.channel = channel.id AND s.kept_until IS NULL LIMIT open_max
+            ) o;
+        IF is_full THEN
+            status := 7;
+            RETURN;
+        END IF;
     END IF;
     status := 0;
     out_offset := channel.head + 1;

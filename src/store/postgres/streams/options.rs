@@ -1,6 +1,6 @@
 //! The column `options`: what a begin asked for, except the user that it is for.
 
-use crate::store::answer_column::AnswerColumn;
+use crate::store::answer_column::AnswerJson;
 use crate::wire::stream::{AnswerOptions, EventKeep, StreamOptions};
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ struct BeginOptions {
     keep_events: bool,
     /// The database reads it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    answer: Option<AnswerColumn>,
+    answer: Option<AnswerJson>,
 }
 
 /// The value of the column.
 pub(in crate::store::postgres) fn options_column(options: &StreamOptions) -> String {
     let keep_events = options.events == EventKeep::Keep;
-    let answer = options.answer.map(AnswerColumn::from);
+    let answer = options.answer.map(AnswerJson::from);
     serde_json::to_string(&BeginOptions { idle_ms: options.idle_ms, keep_events, answer }).unwrap_or_default()
 }
 

@@ -1,7 +1,7 @@
 //! Questions and the begins of their answers.
 
 use super::support::{Store, delete, question, route, silent};
-use crate::id::Offset;
+use crate::id::{Offset, UserName};
 use crate::job::{Append, AppendError, Appended, Attempt};
 use crate::wire::stream::StreamFault;
 
@@ -59,17 +59,29 @@ fn repeat_of_a_question_stores_nothing_and_names_its_answer() {
 #[test]
 fn question_is_refused_while_too_many_answers_are_open_in_its_channel() {
     let mut store = Store::start(vec![route()]);
+    let of = |asker: &str| {
+        let user = UserName::parse(asker).expect("a user name");
+        Append { user, ..question("t1", None, "1") }
+    };
     for _ in 0..4 {
-        store.ask(question("t1", None, "1"));
+        store.ask(of("ann"));
     }
-    let settled = store.commit(&[question("t1", None, "1"), question("t2", None, "1")]);
+    let fifth = store.commit(&[of("ann")]).remove(0).outcome;
+    assert!(
+        matches!(fifth, Err(AppendError::Stream(StreamFault::ChannelFull { .. }))),
+        "more than half: {fifth:?}"
+    );
+    for _ in 0..4 {
+        store.ask(of("bob"));
+    }
+    let settled = store.commit(&[of("eve"), question("t2", None, "1")]);
     assert!(
         matches!(settled[0].outcome, Err(AppendError::Stream(StreamFault::ChannelFull { .. }))),
         "{settled:?}"
     );
     assert_eq!(settled[1].outcome.as_ref().expect("stored").answer, Some(Offset(2)));
-    assert_eq!(store.sql("SELECT count(*) FROM seawall.publications"), "10");
-    assert_eq!(store.sql("SELECT max(head) FROM seawall.relays"), "7");
+    assert_eq!(store.sql("SELECT count(*) FROM seawall.publications"), "18");
+    assert_eq!(store.sql("SELECT max(head) FROM seawall.relays"), "15");
     // Without an answer there is no such bound.
     store.table = crate::relay::route::RouteTable::new(vec![silent()]);
     assert_eq!(store.ask(question("t1", None, "1")).answer, None);

@@ -15,7 +15,7 @@ use crate::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, Rel
 use std::sync::Arc;
 use std::time::Duration;
 
-const BOUNDS: AppendBounds = AppendBounds { channels_max: 1_000, edits_max: 100, streams_max: 4 };
+const BOUNDS: AppendBounds = AppendBounds { channels_max: 1_000, edits_max: 100, streams_max: 8 };
 
 /// The time of all publications.
 pub(super) const NOW_MS: u64 = 1_000_000;
