@@ -139,3 +139,17 @@ pub enum StreamOrder {
     /// The gateway ends an answer as failed, because its question was not taken.
     Fail { cause: EndCause },
 }
+
+impl StreamOrder {
+    /// The generation that it names; `None` for the newest, and for orders that name none.
+    pub fn generation(&self) -> Option<Generation> {
+        match *self {
+            StreamOrder::Append { generation, .. } | StreamOrder::End { generation, .. } => generation,
+            StreamOrder::Restart
+            | StreamOrder::Cancel { .. }
+            | StreamOrder::Attach
+            | StreamOrder::Take
+            | StreamOrder::Fail { .. } => None,
+        }
+    }
+}

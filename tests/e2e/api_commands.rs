@@ -345,7 +345,7 @@ fn peer_that_reads_no_replies_is_not_read_and_loses_nothing() {
 
 #[test]
 fn open_bodies_leave_connections_to_other_requests_and_silent_ones_end() {
-    let gateway = setup().env("SEAWALL_API_CONNECTIONS", "8").env("SEAWALL_STREAMS_IDLE_MS", "2000").start();
+    let gateway = setup().env("SEAWALL_API_CONNECTIONS", "8").env("SEAWALL_STREAMS_IDLE_MS", "8000").start();
     // With three keys, each has half of the half.
     let mut bodies = [CommandBody::open(&gateway), CommandBody::open(&gateway)];
     until(SOON, "they are open", || gateway.metric("seawall_api_open_bodies") == 2.0);

@@ -1,5 +1,7 @@
 //! The relay with a backend that is a process: each question is delivered, in order, and each answer ends.
 
+use crate::support::backend::{KEY, with_api};
+use crate::support::commands::CommandBody;
 use crate::support::relay::{self, ASSISTANT, RelayBackend, ask, ended};
 use crate::support::stream::{self, View};
 use crate::support::wait::{SOON, until};
@@ -122,6 +124,41 @@ fn answer_may_come_later_over_a_websocket() {
     bot.ask(json!({"append": about(json!({"at": 0, "text": "later"}))}), "appended");
     bot.ask(json!({"end": about(json!({"at": 5, "state": "completed"}))}), "ended");
     assert_eq!(ended(&mut asker, &mut view, "completed"), "later");
+}
+
+#[test]
+fn answer_may_come_later_over_the_server_api() {
+    let backend = RelayBackend::start();
+    let gateway = with_api(backend.setup("")).start();
+    backend.mode(json!({"mode": "accepted"}));
+    let mut asker = asker(&gateway);
+    let about = |answer: u64, more: Value| {
+        let mut members = json!({"channel": THREAD, "offset": answer, "gen": 1, "user": ASSISTANT});
+        members.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        members
+    };
+    for replies in ["", "?replies=errors"] {
+        let (_, answer) = ask(&mut asker, THREAD, &format!("hello{replies}"));
+        let mut view = view(answer);
+        view.read(&mut asker, "the backend has it", |view| view.state == "processing");
+        let mut body = CommandBody::open_with(&gateway, replies, KEY);
+        body.send(&["la", "ter"].map(|text| json!({"append": about(answer, json!({"text": text}))})));
+        body.end();
+        body.head();
+        let lines = body.rest();
+        assert!(lines.iter().all(|line| line.get("error").is_none()), "{lines:?}");
+        assert_eq!(lines.last().expect("a line")["appended"]["next"], 5, "{lines:?}");
+        let mut body = CommandBody::open_with(&gateway, replies, KEY);
+        body.send(&[
+            json!({"append": about(answer, json!({"text": "!"}))}),
+            json!({"id": 1, "end": about(answer, json!({"at": 6, "state": "completed"}))}),
+        ]);
+        body.end();
+        body.head();
+        let lines = body.rest();
+        assert!(lines.iter().all(|line| line.get("error").is_none()), "{lines:?}");
+        assert_eq!(ended(&mut asker, &mut view, "completed"), "later!");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::net::deadline::now;
 use crate::session::StreamsMode;
 use crate::wire::api::body::ApiBounds;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
-use crate::wire::stream::{Piece, StreamId};
+use crate::wire::stream::{Generation, Piece, StreamId};
 use crossbeam_channel::TrySendError;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -44,8 +44,16 @@ pub(super) struct CommandSender<'a, C> {
     pub(super) pending: VecDeque<PendingCommand>,
     /// Streams that a repeated begin found: this request becomes their producer.
     pub(super) owed: VecDeque<StreamWork>,
-    /// The streams, each with its author, of appends without an id after which no answer was asked for.
-    pub(super) unanswered: BTreeMap<StreamId, UserName>,
+    /// The streams of appends without an id after which no answer was asked for.
+    pub(super) unanswered: BTreeMap<StreamId, UnansweredAppends>,
+}
+
+/// The appends to a stream of which no answer was asked for.
+pub(super) struct UnansweredAppends {
+    /// The author of the stream.
+    user: UserName,
+    /// The newest that they named, because an answer takes nothing without one.
+    generation: Option<Generation>,
 }
 
 /// A command that is not answered.
@@ -95,8 +103,8 @@ impl<'a, C: Fn() -> Now> CommandSender<'a, C> {
 
     /// A command that is answered when everything of one stream is committed; `None` if all were asked for.
     pub(super) fn confirmation(&mut self) -> Option<LineOrder> {
-        let (id, user) = self.unanswered.pop_first()?;
-        let order = StreamOrder::Append { generation: None, at: None, piece: Piece::Alive };
+        let (id, UnansweredAppends { user, generation }) = self.unanswered.pop_first()?;
+        let order = StreamOrder::Append { generation, at: None, piece: Piece::Alive };
         let (asked, producer) = (AskedObject::Write(id.clone()), self.producer.id());
         let job = StreamJob { producer, ticket: None, id, user, order };
         Some(LineOrder {
@@ -209,7 +217,7 @@ impl<'a, C: Fn() -> Now> CommandSender<'a, C> {
             },
         };
         job.ticket = ticket;
-        let (stream, user) = (job.id.clone(), job.user.clone());
+        let (stream, user, generation) = (job.id.clone(), job.user.clone(), job.order.generation());
         let is_cancel = matches!(job.order, StreamOrder::Cancel { .. });
         let sent = self.producer.try_send(StreamWork::Job(*job)).map_err(|unsent| match unsent {
             Unsent::Full(StreamWork::Job(job)) => NotSent::Full(OrderJob::Stream(Box::new(job))),
@@ -218,7 +226,8 @@ impl<'a, C: Fn() -> Now> CommandSender<'a, C> {
         });
         match (&sent, ticket) {
             (Ok(()), None) => {
-                self.unanswered.insert(stream, user);
+                let appends = self.unanswered.entry(stream).or_insert(UnansweredAppends { user, generation });
+                appends.generation = appends.generation.max(generation);
             }
             // Its answer is one for everything before it.
             (Ok(()), Some(_)) if !is_cancel => {

@@ -9,7 +9,7 @@ use crate::id::{ProducerId, UserName};
 use crate::job::Ticket;
 use crate::job::places::TakenPlaces;
 use crate::job::stream::{ProducerNotice, StreamJob, StreamOrder, StreamQueue, StreamWork};
-use crate::wire::stream::{Piece, StreamId};
+use crate::wire::stream::{Generation, Piece, StreamId};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -61,13 +61,15 @@ impl ThreadProducer {
         let Some(paced) = self.mailboxes.queue.load_full() else { return Err(Unsent::Ends) };
         let bytes = work.bytes();
         let stream = match &work {
-            StreamWork::Job(job) if bytes > 0 => Some((job.id.clone(), job.user.clone())),
+            StreamWork::Job(job) if bytes > 0 => {
+                Some((job.id.clone(), job.user.clone(), job.order.generation()))
+            }
             StreamWork::Job(_)
             | StreamWork::Detach { .. }
             | StreamWork::Leave { .. }
             | StreamWork::Hint { .. } => None,
         };
-        let Some((id, user)) = stream else {
+        let Some((id, user, generation)) = stream else {
             return match self.is_full() {
                 true => Err(Unsent::Full(work)),
                 false => paced.queue.send_of_thread(work).map_err(Unsent::Full),
@@ -81,7 +83,7 @@ impl ThreadProducer {
             PaceVerdict::Wait => return Err(Unsent::Full(work)),
             PaceVerdict::Send => paced.queue.send_of_thread(work).map_err(Unsent::Full)?,
             PaceVerdict::Ask => {
-                self.ask(&paced.queue, &id, user);
+                self.ask(&paced.queue, &id, user, generation);
                 return Err(Unsent::Full(work));
             }
         }
@@ -90,9 +92,10 @@ impl ThreadProducer {
     }
 
     /// Asks if everything that was sent to a stream is committed: a sign of life with a ticket is answered then.
-    fn ask(&self, queue: &StreamQueue, id: &StreamId, user: UserName) {
+    /// It names the generation of the piece that waits, because an answer takes nothing without one.
+    fn ask(&self, queue: &StreamQueue, id: &StreamId, user: UserName, generation: Option<Generation>) {
         let Some(ticket) = self.ticket() else { return };
-        let order = StreamOrder::Append { generation: None, at: None, piece: Piece::Alive };
+        let order = StreamOrder::Append { generation, at: None, piece: Piece::Alive };
         let job = StreamJob { producer: self.id(), ticket: Some(ticket), id: id.clone(), user, order };
         // Before it is sent, because the answer may come at once.
         self.mailbox.inner.lock().pace.asked(id, ticket.request as u16);

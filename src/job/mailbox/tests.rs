@@ -32,8 +32,8 @@ fn gap(next: u32) -> ProducerNotice {
 }
 
 fn append(producer: &ThreadProducer, text: &str) -> StreamWork {
-    let order =
-        StreamOrder::Append { generation: None, at: None, piece: Piece::Text(text.to_owned().into()) };
+    let (generation, piece) = (Some(Generation(2)), Piece::Text(text.to_owned().into()));
+    let order = StreamOrder::Append { generation, at: None, piece };
     let user = UserName::parse("bot").expect("valid");
     StreamWork::Job(StreamJob { producer: producer.id(), ticket: None, id: id(1), user, order })
 }
@@ -186,15 +186,16 @@ fn thread_that_sends_a_window_of_text_waits_for_its_commit() {
         assert!(full(producer.try_send(append(&producer, &text))) && producer.is_held());
     }
     let mut work = sent.try_iter().skip(2);
-    let Some(StreamWork::Job(StreamJob { ticket: Some(ticket), .. })) = work.next() else {
+    let Some(StreamWork::Job(StreamJob { ticket: Some(ticket), order, .. })) = work.next() else {
         panic!("a question")
     };
+    assert_eq!(order.generation(), Some(Generation(2)), "an answer takes nothing without it");
     assert!(work.next().is_none(), "it asks once");
     let waiting = spawn(move || {
         producer.send(append(&producer, &text), now() + SOON).map_err(|_| "it was not sent").expect("room");
         producer
     });
-    let outcome = StreamOutcome::Appended { generation: Generation(1), next: Position(3_000) };
+    let outcome = StreamOutcome::Appended { generation: Generation(2), next: Position(3_000) };
     mailboxes.answer(ticket, Completion::Stream { ticket, outcome });
     let producer = waiting.join().expect("no panic");
     assert!(producer.try_receive().is_none(), "the answer is no item");
