@@ -104,7 +104,12 @@ fn question_whose_commit_is_not_known_is_found_with_its_answer_and_announced() {
         (appended.offset, appended.answer, appended.attempt),
         (Offset(1), Some(Offset(2)), Attempt::First)
     );
-    assert_eq!(rig.announced(&channel), [1, 2]);
+    let mut announced = Vec::new();
+    until(SOON, "both are announced", || {
+        announced.extend(rig.announced(&channel));
+        announced.len() >= 2
+    });
+    assert_eq!(announced, [1, 2]);
     let waiting = RelayNotice::Waiting { channel: name(&channel) };
     assert_eq!(rig.relayed.recv_timeout(PATIENCE), Ok(waiting));
     let claimed = rig.claimed(&channel);

@@ -101,7 +101,7 @@ impl SharedStreamWriter {
         }
     }
 
-    /// Withdraws the answers to the questions that a batch has deleted, unless a backend has them. One that is not open here is loaded.
+    /// Withdraws the answers to the questions that a batch has deleted, unless a backend has them, by a look at the store.
     fn withdraw(
         &mut self,
         batch: &[Waiting],
@@ -121,10 +121,13 @@ impl SharedStreamWriter {
             channel: job.channel.clone(),
             offset: question.next(),
         };
-        let absent: Vec<StreamId> = deleted.iter().map(answer).filter(|id| !self.ledger.has(id)).collect();
-        if !absent.is_empty() {
-            self.refresh(&absent, connection);
+        if deleted.is_empty() {
+            return;
         }
+        let ids: Vec<StreamId> = deleted.iter().map(answer).collect();
+        let absent: Vec<StreamId> = ids.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
+        // Also the ones that are open here: another instance may have taken one since the last look.
+        self.refresh(&ids, connection);
         let now = self.now();
         for (job, question) in deleted {
             self.ledger.withdraw(&job.channel, question, &job.user, now);
