@@ -78,7 +78,7 @@ pub struct Claims {
     pub publishes_per_s: u32,
     /// From `info`, as JSON; `None` without the claim or if it is over [`INFO_BYTES_MAX`](crate::limits::INFO_BYTES_MAX).
     pub info: Option<Arc<str>>,
-    /// The [claims](crate::wire::claims) that routes forward, as a JSON object; `None` if the token has none of them.
+    /// The [claims] that routes forward, as a JSON object; `None` if the token has none of them.
     pub forwarded: Option<Arc<str>>,
     pub origin: TokenOrigin,
     pub stamp: TokenStamp,
