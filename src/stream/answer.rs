@@ -33,7 +33,7 @@ impl<T: Copy> Ledger<T> {
         stream.waiting.push(ticket, producer, Wish::Process);
         if stream.ending.is_none() && stream.state == StreamState::Accepted {
             stream.enter(StreamState::Processing, now, life);
-            self.schedule(id, now);
+            self.schedule(id);
             self.touch(id, now);
         }
         self.list(id, FlushUrgency::Early);
@@ -89,7 +89,7 @@ impl<T: Copy> Ledger<T> {
         stream.enter(StreamState::Cancelling, now, life);
         stream.canceller = Some(by.clone());
         stream.clocks.cancel_end = Some(if has_backend { now + cancel } else { now });
-        self.schedule(id, now);
+        self.schedule(id);
         self.list(id, FlushUrgency::Early);
     }
 
@@ -99,7 +99,7 @@ impl<T: Copy> Ledger<T> {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if matches!(stream.state, StreamState::Accepted | StreamState::Processing) {
             stream.enter(StreamState::Streaming, now, life);
-            self.schedule(id, now);
+            self.schedule(id);
         }
     }
 

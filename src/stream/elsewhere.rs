@@ -60,7 +60,7 @@ impl<T: Copy> Ledger<T> {
         let is_longer = generation != stream.generation || next != stream.text.next();
         if is_longer || touched != stream.touched {
             stream.note_life_elsewhere(touched, now);
-            self.schedule(id, now);
+            self.schedule(id);
             if self.streams.get(id).is_some_and(OpenStream::is_useless) {
                 self.close(id, out);
                 return;
@@ -92,7 +92,7 @@ impl<T: Copy> Ledger<T> {
         if stream.state == StreamState::Paused {
             clocks.orphaned = Some(now);
         }
-        self.schedule(id, now);
+        self.schedule(id);
     }
 
     /// Has a sign of life go to the store: at once if the last one is a while ago, else before the store has had none for too long.
@@ -110,7 +110,7 @@ impl<T: Copy> Ledger<T> {
         }
         let at = stream.touched_at + period * 2;
         stream.clocks.touch.get_or_insert(at);
-        self.schedule(id, now);
+        self.schedule(id);
     }
 
     /// Has a sign of life go to the store with the next flush.

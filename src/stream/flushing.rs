@@ -31,7 +31,7 @@ impl<T: Copy> Ledger<T> {
         }
         let most = match self.commits {
             Commits::WorkSince(_) => FlushUrgency::Early,
-            Commits::Fail => FlushUrgency::Window,
+            Commits::Fail(_) => FlushUrgency::Window,
         };
         let deadline = self.deadlines.first().map(|at| self.grid.next(most).map_or(at, |next| at.max(next)));
         let later = self.later.first().map(|(at, _)| *at);
@@ -104,7 +104,7 @@ impl<T: Copy> Ledger<T> {
                 && stream.listed == FlushList::Later
             {
                 stream.listed = FlushList::Yes;
-                self.schedule(&id, now);
+                self.schedule(&id);
                 taken.push(id);
             }
         }
@@ -113,7 +113,7 @@ impl<T: Copy> Ledger<T> {
 
     /// Decides on the streams whose deadline has come. If many end, the last of them stay due.
     fn expire(&mut self, now: Moment) {
-        let spared = self.spared(now);
+        let spared = self.spared();
         let mut ends = 0;
         while ends < ENDS_AT_ONCE
             && let Some(id) = self.deadlines.pop(now)
@@ -130,12 +130,12 @@ impl<T: Copy> Ledger<T> {
             match stream.clocks.next(stream.state, &self.settings, spared) {
                 (at, Due::Touch) if at <= now => {
                     self.touch(&id, now);
-                    self.schedule(&id, now);
+                    self.schedule(&id);
                 }
                 (at, Due::Pause) if at <= now => {
                     stream.state = StreamState::Paused;
                     self.list(&id, FlushUrgency::Early);
-                    self.schedule(&id, now);
+                    self.schedule(&id);
                 }
                 (at, Due::End(end, cause)) if at <= now => {
                     ends += 1;
@@ -169,7 +169,7 @@ impl<T: Copy> Ledger<T> {
         self.in_flight = false;
         let took = self.grid.since_cut(now);
         self.grid.settled(took);
-        if matches!(self.commits, Commits::Fail) || took > PAUSED_AFTER {
+        if matches!(self.commits, Commits::Fail(_)) || took > PAUSED_AFTER {
             self.commits = Commits::WorkSince(now);
         }
         debug_assert!(fates.are_of(&flush), "there is a fate for each part of the flush");
@@ -314,7 +314,7 @@ impl<T: Copy> Ledger<T> {
         if flush.streams.is_empty() {
             return;
         }
-        self.give_back(&flush);
+        self.give_back(&flush, now);
         for id in &flush.streams {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             // The producer may be back before the store is.
@@ -322,7 +322,7 @@ impl<T: Copy> Ledger<T> {
                 stream.waiting.refuse_after_end(id, stream.state, out);
             }
             self.recount(id);
-            self.schedule(id, now);
+            self.schedule(id);
             self.list(id, FlushUrgency::Window);
         }
     }
@@ -342,7 +342,7 @@ impl<T: Copy> Ledger<T> {
                 stream.listed = FlushList::Later;
                 self.later.insert((until, id.clone()));
             } else {
-                self.schedule(&id, until);
+                self.schedule(&id);
             }
             self.recount(&id);
         }
@@ -354,17 +354,18 @@ impl<T: Copy> Ledger<T> {
         if flush.streams.is_empty() {
             return;
         }
-        self.give_back(flush);
+        self.give_back(flush, self.grid.last_cut());
         for id in &flush.streams {
             self.recount(id);
             self.fall_behind(id, StoreView::Behind);
         }
     }
 
-    fn give_back(&mut self, flush: &Flush) {
+    /// A flush failed at about this time.
+    fn give_back(&mut self, flush: &Flush, at: Moment) {
         self.in_flight = false;
         self.grid.stretch();
-        self.commits = Commits::Fail;
+        self.commits = Commits::Fail(at);
         for id in &flush.streams {
             if let Some(stream) = self.streams.get_mut(id) {
                 stream.turn_back();

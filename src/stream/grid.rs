@@ -49,6 +49,11 @@ impl Grid {
         Some(self.cut_at.map_or(Moment::ZERO, |cut_at| cut_at + pause))
     }
 
+    /// The time of the last flush.
+    pub(super) fn last_cut(&self) -> Moment {
+        self.cut_at.unwrap_or(Moment::ZERO)
+    }
+
     pub(super) fn cut(&mut self, now: Moment) {
         self.cut_at = Some(now);
         self.before = self.window;

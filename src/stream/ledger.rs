@@ -40,7 +40,8 @@ pub(super) enum StoreWriters {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Commits {
     WorkSince(Moment),
-    Fail,
+    /// The last one failed, at this time. Without anything to commit there is no other.
+    Fail(Moment),
 }
 
 /// All open streams of a store. `T` identifies a command that waits for its reply.
@@ -112,7 +113,7 @@ impl<T: Copy> Ledger<T> {
         let (id, producer) = (begin.id.clone(), begin.producer);
         let stream = self.beginning(begin, now);
         self.check_begin(&stream, 0)?;
-        self.open_first(&id, stream, producer, now);
+        self.open_first(&id, stream, producer);
         Ok(BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None })
     }
 
@@ -136,13 +137,12 @@ impl<T: Copy> Ledger<T> {
         id: &StreamId,
         mut stream: OpenStream<T>,
         producer: Option<ProducerId>,
-        now: Moment,
     ) {
         let is_answer = stream.options.answer.is_some();
         if is_answer {
             stream.first_news = FirstNews::Due;
         }
-        self.open(id, stream, now);
+        self.open(id, stream);
         if let Some(producer) = producer {
             self.add_producer(id, producer);
         }
@@ -201,12 +201,12 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>, now: Moment) {
+    pub(super) fn open(&mut self, id: &StreamId, stream: OpenStream<T>) {
         self.per_channel.open(&id.channel, stream.options.answers());
         self.shares.open(stream.payer(), stream.counted);
         self.streams.insert(id.clone(), stream);
         self.recount(id);
-        self.schedule(id, now);
+        self.schedule(id);
     }
 
     /// Removes a stream, and returns it.
@@ -236,15 +236,15 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// The time before which streams are not ended for silence or the lack of a producer: commits may have failed meanwhile.
-    pub(super) fn spared(&self, now: Moment) -> Moment {
+    pub(super) fn spared(&self) -> Moment {
         match self.commits {
             Commits::WorkSince(since) => since + self.settings.orphan,
-            Commits::Fail => now + self.settings.orphan,
+            Commits::Fail(last) => last + self.settings.orphan,
         }
     }
 
-    pub(super) fn schedule(&mut self, id: &StreamId, now: Moment) {
-        let spared = self.spared(now);
+    pub(super) fn schedule(&mut self, id: &StreamId) {
+        let spared = self.spared();
         if let Some(stream) = self.streams.get_mut(id) {
             let (at, _) = stream.clocks.next(stream.state, &self.settings, spared);
             self.deadlines.bring_forward(id, &mut stream.place, at);
@@ -327,7 +327,7 @@ impl<T: Copy> Ledger<T> {
             if stream.producers.is_empty() {
                 stream.clocks.orphaned = Some(now);
                 stream.clocks.touch = None;
-                self.schedule(&id, now);
+                self.schedule(&id);
             }
         }
     }

@@ -37,7 +37,7 @@ impl<T: Copy> Ledger<T> {
         if !self.has(&id) {
             let mut stream = self.beginning(begin, now);
             stream.touched = touched;
-            self.open_first(&id, stream, producer, now);
+            self.open_first(&id, stream, producer);
         }
         BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None }
     }
@@ -73,7 +73,7 @@ impl<T: Copy> Ledger<T> {
         let mut stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
         stream.reconcile(generation, stored, &self.settings);
         (stream.touched, stream.canceller, stream.restarted) = (touched, canceller, restarted);
-        self.open(&id, stream, now);
+        self.open(&id, stream);
     }
 
     /// Nothing can follow a part that cannot be read. What waits is refused, and producers begin another stream.
@@ -134,7 +134,7 @@ impl<T: Copy> Ledger<T> {
         if wanted != found.state {
             out.note_heard(first);
         }
-        self.go_on(&id, now, out);
+        self.go_on(&id, out);
     }
 
     /// Takes over the state that the store has.
@@ -169,7 +169,7 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// Goes on with a stream that is as the store has it.
-    fn go_on(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
+    fn go_on(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let (reached, is_empty) = (stream.reached(), stream.pending.is_empty());
         let left = if is_empty { PiecesLeft::None } else { PiecesLeft::Some };
@@ -180,7 +180,7 @@ impl<T: Copy> Ledger<T> {
             stream.listed = FlushList::No;
         }
         self.recount(id);
-        self.schedule(id, now);
+        self.schedule(id);
         if is_due {
             self.list(id, FlushUrgency::Early);
         }

@@ -23,7 +23,7 @@ impl<T: Copy> Ledger<T> {
         }
         let options = self.open_options(options);
         let stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
-        self.open(&id, stream, now);
+        self.open(&id, stream);
     }
 
     /// The clocks of a stream that the store has. A clock has its age that may be wrong, and its producer needs the time to come back.

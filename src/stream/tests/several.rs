@@ -85,6 +85,28 @@ fn stream_whose_producer_lives_is_not_ended_by_another_instance() {
     }
 }
 
+/// Of three instances that let go of a stream, the one that finds it had its last commit fail, and has nothing else to commit.
+#[test]
+fn instance_whose_last_commit_failed_ends_the_streams_that_it_finds() {
+    run(&[
+        (0, 0, 0, 0),
+        (17, 0, 52, 0),
+        (1, 0, 0, 0),
+        (1, 0, 0, 0),
+        (1, 2, 234, 0),
+        (25, 0, 0, 10_560),
+        (28, 2, 0, 0),
+        (21, 0, 0, 10),
+        (1, 2, 657, 18_776),
+        (1, 1, 408, 222),
+        (25, 0, 868, 2_254),
+        (25, 2, 661, 50_223),
+        (28, 1, 534, 58_923),
+        (4, 2, 720, 9_005),
+        (31, 2, 840, 40_062),
+    ]);
+}
+
 proptest! {
     #[test]
     fn every_promise_holds_with_several_instances(
