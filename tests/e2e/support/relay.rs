@@ -4,8 +4,11 @@ use super::client::Client;
 use super::gateway::Setup;
 use super::stream::{self, View};
 use super::wait::{SOON, until};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -20,7 +23,7 @@ pub const ASSISTANT: &str = "assistant";
 /// A backend.
 pub struct RelayBackend {
     folder: TempDir,
-    port: u16,
+    port: HeldPort,
     process: RefCell<Option<Child>>,
 }
 
@@ -28,29 +31,28 @@ impl RelayBackend {
     /// Starts one that takes all and answers nothing.
     pub fn start() -> RelayBackend {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut backend = RelayBackend { folder, port: 0, process: RefCell::default() };
+        let backend = RelayBackend { folder, port: HeldPort::new(), process: RefCell::default() };
         backend.mode(json!({"mode": "ok"}));
-        backend.spawn(0);
-        let path = backend.path("port");
-        until(SOON, "the backend listens", || path.exists());
-        backend.port = std::fs::read_to_string(path).expect("readable").parse().expect("a port");
+        backend.spawn();
         backend
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn spawn(&self, port: u16) {
+    /// Returns once it listens.
+    fn spawn(&self) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/backend.py");
         let mut command = Command::new("python3");
-        command.arg(script).arg(self.folder.path()).arg(port.to_string());
+        command.arg(script).arg(self.folder.path()).arg(self.port().to_string());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("python3 runs");
         *self.process.borrow_mut() = Some(child);
+        until(SOON, "the backend listens", || self.path("port").exists());
     }
 
     /// Changes how it answers from the next request on.
@@ -71,8 +73,7 @@ impl RelayBackend {
     /// Starts it again at its port.
     pub fn restart(&self) {
         std::fs::remove_file(self.path("port")).expect("it has listened");
-        self.spawn(self.port);
-        until(SOON, "the backend listens again", || self.path("port").exists());
+        self.spawn();
     }
 
     /// All that it was sent, in order.
@@ -100,12 +101,12 @@ impl RelayBackend {
         self.with_route(stream::setup(), members)
     }
 
-    /// Adds a route to it.
+    /// Adds a route to it. A request waits as long as it may, because a repeat that a busy machine causes would be counted as one of the test.
     pub fn with_route(&self, setup: Setup, members: &str) -> Setup {
         setup.toml(&format!(
             "[[relay]]\nname = \"assistant\"\npattern = \"{PATTERN}\"\nurl = \"http://127.0.0.1:{}/seawall\"\nsecrets = [\"{SECRET}\"]\n\
-             user = \"{ASSISTANT}\"\n{members}\n",
-            self.port
+             user = \"{ASSISTANT}\"\ntimeout_ms = 60000\n{members}\n",
+            self.port()
         ))
     }
 
@@ -131,6 +132,23 @@ impl RelayBackend {
     }
 }
 
+/// A port that a backend may listen at, now and again, and no other process is given meanwhile.
+struct HeldPort {
+    number: u16,
+    _socket: OwnedFd,
+}
+
+impl HeldPort {
+    /// Binds without listening: connections are refused, and a listener that sets `SO_REUSEADDR` may have the port.
+    fn new() -> HeldPort {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_reuseaddr(&socket, true).expect("an option");
+        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let address = SocketAddr::try_from(getsockname(&socket).expect("an address")).expect("of IPv4");
+        HeldPort { number: address.port(), _socket: socket }
+    }
+}
+
 impl Drop for RelayBackend {
     fn drop(&mut self) {
         self.kill();
@@ -150,6 +168,19 @@ pub fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
         client.ask(json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
     (number(&published["offset"]), number(&published["answer"]))
+}
+
+/// Waits until the log has the end of an answer, for a reader that may have come after it. Returns the end.
+#[track_caller]
+pub fn ended_in_log(client: &mut Client, channel: &str, answer: u64) -> Value {
+    let mut end = None;
+    until(SOON, "the answer ends", || {
+        let page = client.ask(json!({"history": {"channel": channel}}), "history");
+        let publications = page["publications"].as_array().expect("a page");
+        end = publications.iter().find(|it| it["edits"] == answer && it.get("stream").is_some()).cloned();
+        end.is_some()
+    });
+    end.expect("just found")
 }
 
 /// Reads up to the end of an answer, which may come without a piece before it, and returns its text.
