@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { close, open, person, SOON_MS, Tab } from './support/browser.mjs';
@@ -14,14 +15,24 @@ const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 before(open);
 after(close);
 
-/** Starts the backend. Returns its port, and a function that kills it. */
+/** Starts the backend. Returns its port. */
 async function agent(t, port = 0) {
   const child = spawn('python3', [AGENT, String(port)], { env: { ...process.env, RELAY_SECRET: SECRET, PYTHONDONTWRITEBYTECODE: '1' }, stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   let out = '';
   child.stdout.on('data', (text) => { out += text; });
   await until('the backend listens', SOON_MS, () => out.includes('/seawall\n'));
-  return { port: Number(/127\.0\.0\.1:(\d+)/.exec(out)[1]), kill: () => child.kill('SIGKILL') };
+  return Number(/127\.0\.0\.1:(\d+)/.exec(out)[1]);
+}
+
+/** A port that refuses connections until an agent listens there, and that no other process is given meanwhile. */
+async function heldPort(t) {
+  const script = 'import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); '
+    + 's.bind(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True); time.sleep(3600)';
+  const child = spawn('python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  const [port] = await once(child.stdout, 'data');
+  return Number(port);
 }
 
 const gateway = (t, port, more = '') => Gateway.start(t, {
@@ -39,7 +50,7 @@ const shown = (tab) => tab.page.evaluate(() => {
 const says = (tab, state) => tab.sees(`the answer is ${state}`, () => shown(tab), (one) => one.state === state, 2 * SOON_MS);
 
 test('a page that is reloaded at ten moments of an answer shows beginnings of it, and then the whole', async (t) => {
-  const it = await gateway(t, (await agent(t)).port);
+  const it = await gateway(t, await agent(t));
   const tab = await Tab.open(t, await person(t), it);
   const question = Array.from({ length: 180 }, (_, word) => `wörd${word}`).join(' ');
   const whole = `You said: ${question}`;
@@ -56,9 +67,8 @@ test('a page that is reloaded at ten moments of an answer shows beginnings of it
 });
 
 test('a question waits for its backend in words, is refused with a reason if too many wait, and is answered', async (t) => {
-  const before = await agent(t);
-  before.kill();
-  const it = await gateway(t, before.port, '[streams]\nopen_per_channel = 1\n');
+  const port = await heldPort(t);
+  const it = await gateway(t, port, '[streams]\nopen_per_channel = 1\n');
   const tab = await Tab.open(t, await person(t), it);
   await tab.say('Why?');
   await tab.sees('it waits', () => shown(tab), (one) => one.state === 'accepted' && one.note === 'Sent. Waiting: answers are late…', 2 * SOON_MS);
@@ -67,13 +77,13 @@ test('a question waits for its backend in words, is refused with a reason if too
   await tab.say('And?');
   await tab.line('And?', ({ state, progress }) => state === 'waiting' && /answers/.test(progress));
   await tab.picture('relay-overloaded');
-  await agent(t, before.port);
+  await agent(t, port);
   await tab.sees('both answers', () => tab.page.locator('.sw-answer[data-state=completed]').count(), (count) => count === 2, 3 * SOON_MS);
   assert.equal((await shown(tab)).text, 'You said: And?');
 });
 
 test('Stop ends an answer, and one whose gateway was killed is interrupted and can be asked for again', async (t) => {
-  const it = await gateway(t, (await agent(t)).port, '[streams]\norphan_ms = 2000\n');
+  const it = await gateway(t, await agent(t), '[streams]\norphan_ms = 2000\n');
   const tab = await Tab.open(t, await person(t), it);
   const long = 'again and '.repeat(400);
   await tab.say(long);
