@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// How often the store is asked which channels wait: it finds what notices have lost.
 const POLL: Duration = Duration::from_secs(1);
+/// The least time from an answer of the store to the next question, however soon the next channel is due: a backend that fails at
+/// once makes one due all the time.
+const POLL_LEAST: Duration = Duration::from_millis(250);
 /// How often claims are prolonged.
 const RENEW: Duration = Duration::from_secs(10);
 /// How often the store is asked for its counts.
@@ -29,10 +32,12 @@ const COUNT: Duration = Duration::from_secs(10);
 const BATCH: usize = 1_024;
 /// The bound on reports that wait for this thread: senders wait, and they are few.
 const REPORTS: usize = 1_024;
-/// Jobs that wait for the senders of one route: at most one for each seat.
-const JOBS: usize = 1 << 16;
+/// Jobs that wait for the senders of one route: at most one for each seat, so as many as the greatest `concurrency`.
+const JOBS: usize = 512;
 /// Senders of a route without work end after this time.
 const IDLE: Duration = Duration::from_secs(30);
+/// The wait of a relay without routes and senders.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long the end waits for requests in progress. A request that ends later may have arrived, and is sent again.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -164,8 +169,10 @@ impl RelayClock {
 
     /// The time until there is something to do without news.
     fn wait(&self, now: Moment) -> Duration {
-        if self.table.is_empty() && self.seats.iter().all(|seat| seat.senders == 0) {
-            return Duration::from_secs(60);
+        if self.table.is_empty() {
+            // Nothing is asked, and senders that are left have their time to end.
+            let is_quiet = self.seats.iter().all(|seat| seat.senders == 0);
+            return if is_quiet { QUIET } else { POLL };
         }
         let wakes = self.schedule.wakes().filter(|_| !self.shared.is(Mode::Draining));
         let next = wakes.map_or(self.polls, |wakes| wakes.min(self.polls));
@@ -244,7 +251,7 @@ impl RelayClock {
         let taken = self.schedule.taken(place);
         let Some(seat) = self.seats.get_mut(place.0) else { return };
         let Some(route) = seat.route.clone() else {
-            self.schedule.settled(&channel, AfterSettling::Rest);
+            self.settled(&channel, AfterSettling::Rest);
             return self.schedule.freed(place);
         };
         if seat.senders < taken {
@@ -252,7 +259,7 @@ impl RelayClock {
                 Ok(()) => seat.senders += 1,
                 Err(error) if seat.senders == 0 => {
                     tracing::error!(%error, "relay thread not started");
-                    self.schedule.settled(&channel, later(self.shared.now().at, POLL));
+                    self.settled(&channel, later(self.now(), POLL));
                     return self.schedule.freed(place);
                 }
                 // The channel waits for a sender that is busy.
@@ -263,7 +270,7 @@ impl RelayClock {
         if let Err(TrySendError::Full(Some(job)) | TrySendError::Disconnected(Some(job))) =
             seat.jobs.0.try_send(Some(job))
         {
-            self.schedule.settled(&job.channel, AfterSettling::Rest);
+            self.settled(&job.channel, AfterSettling::Rest);
             self.schedule.freed(place);
         }
     }
@@ -271,6 +278,12 @@ impl RelayClock {
     fn place_of(&self, channel: &ChannelName) -> Option<RoutePlace> {
         let name = &self.table.of(channel)?.name;
         self.seats.iter().position(|seat| seat.name == *name).map(RoutePlace)
+    }
+
+    /// The channel is with no sender any more. It waits under the route that it has now.
+    fn settled(&mut self, channel: &ChannelName, after: AfterSettling) {
+        let route = self.place_of(channel);
+        self.schedule.settled(channel, after, route);
     }
 
     fn noticed(&mut self, notice: RelayNotice) {
@@ -298,7 +311,7 @@ impl RelayClock {
     fn found(&mut self, due: RelayDue) {
         let now = self.now();
         if let Some(next) = due.next {
-            self.polls = self.polls.min(now + next);
+            self.polls = self.polls.min(now + next.max(POLL_LEAST));
         }
         for row in due.channels {
             if let Some(place) = self.place_of(&row.channel) {
@@ -324,7 +337,7 @@ impl RelayClock {
                     NextStep::Ready => AfterSettling::Ready,
                     NextStep::After(delay) => later(self.now(), delay),
                 };
-                self.schedule.settled(&channel, after);
+                self.settled(&channel, after);
             }
             SenderReport::Freed { place } => self.schedule.freed(place),
             SenderReport::Next { claimed, place } => self.take_over(claimed, place),
@@ -346,7 +359,7 @@ impl RelayClock {
             // If it is lost, the claim ends by itself.
             let _ = links.queue.ask(work);
         }
-        self.schedule.settled(&channel, AfterSettling::Ready);
+        self.settled(&channel, AfterSettling::Ready);
     }
 
     /// Takes the routes in force. Channels that wait are found again by the poll, under the routes that they have now.
@@ -356,6 +369,10 @@ impl RelayClock {
         for (place, seat) in self.seats.iter_mut().enumerate() {
             seat.route = self.table.named(&seat.name).cloned().map(Arc::new);
             let all = seat.route.as_ref().map_or(0, |route| route.concurrency);
+            // A route that was gone for a while has a meter of its own again.
+            if let Some(meter) = self.shared.meters.of(&seat.name) {
+                seat.meter = meter;
+            }
             self.schedule.seat(RoutePlace(place), all);
             self.schedule.forget(RoutePlace(place));
         }

@@ -30,6 +30,7 @@ const ORDERS: usize = 4;
 pub struct RunningRelay {
     orders: Sender<ClockOrder>,
     thread: JoinHandle<()>,
+    shared: Arc<RelayShared>,
 }
 
 /// The way to notify the relay of a reload.
@@ -43,9 +44,9 @@ pub fn start(parts: RelayParts, clock: impl Fn() -> Now + Send + Sync + 'static)
     let (orders, received) = bounded(ORDERS);
     let (shared, notices) = RelayShared::new(parts, Arc::new(clock));
     let cancelled = cancelled::start(&shared)?;
-    let relay = RelayClock::new(shared, notices, received, cancelled);
+    let relay = RelayClock::new(Arc::clone(&shared), notices, received, cancelled);
     let thread = Builder::new().name("relay".into()).spawn(move || relay.run())?;
-    Ok(RunningRelay { orders, thread })
+    Ok(RunningRelay { orders, thread, shared })
 }
 
 impl RunningRelay {
@@ -55,8 +56,12 @@ impl RunningRelay {
 
     /// Ends requests and responses in progress, releases the claims, and waits for it, but not for ever.
     pub fn stop(self) {
-        if self.orders.send(ClockOrder::Stop).is_ok() && self.thread.join().is_err() {
+        // Without the thread the send fails, and the join says why it has ended.
+        let _ = self.orders.send(ClockOrder::Stop);
+        if self.thread.join().is_err() {
             tracing::error!("the relay panicked");
+            // The store ends only without ways to it.
+            self.shared.links.store(None);
         }
     }
 }

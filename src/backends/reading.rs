@@ -2,7 +2,7 @@
 
 use super::call::{CallClient, SKIPPED_BYTES_MAX};
 use super::orders::carried_out;
-use super::shared::RelayShared;
+use super::shared::{Mode, RelayShared};
 use crate::id::{ChannelName, Key};
 use crate::job::mailbox::{MailboxItem, ThreadProducer, Unsent};
 use crate::job::stream::{ProducerNotice, StreamFault, StreamJob, StreamOrder, StreamOutcome, StreamWork};
@@ -26,6 +26,8 @@ const SKIP_TIMEOUT: Duration = Duration::from_millis(500);
 const STORE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The wait for one publication to be stored.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// The least and the longest pause before a publication is repeated.
+const APPEND_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// A body of a response, and the question that it is for.
 pub(super) struct ResponseBody {
@@ -103,6 +105,7 @@ impl ResponseBody {
             channel: &channel,
             life_end,
             has_begun: false,
+            has_warned: false,
         };
         let stop = writer.copy(&client, &mut response, &mut reader).err();
         client.control.watch(None);
@@ -130,6 +133,8 @@ struct AnswerWriter<'a> {
     life_end: Instant,
     /// A piece was sent, so a break of the response is that of a producer.
     has_begun: bool,
+    /// A refused publication was logged. A backend that sends many of them does not fill the log.
+    has_warned: bool,
 }
 
 impl AnswerWriter<'_> {
@@ -244,18 +249,34 @@ impl AnswerWriter<'_> {
         }
         let deadline = now() + STORE_TIMEOUT;
         loop {
-            match self.append(&channel, key, data) {
+            let wait = match self.append(&channel, key, data) {
                 Some(Ok(())) => return Ok(()),
-                Some(Err(AppendError::Unavailable { .. } | AppendError::Unconfirmed { .. })) | None => {}
+                Some(Err(
+                    AppendError::Unavailable { retry_ms }
+                    | AppendError::Unconfirmed { retry_ms }
+                    | AppendError::NoRoom { retry_ms }
+                    | AppendError::ChannelShareUsed { retry_ms },
+                )) => Duration::from_millis(u64::from(retry_ms)),
+                None => Duration::ZERO,
                 Some(Err(error)) => {
                     let route = &*self.route.name;
-                    tracing::warn!(route, channel = channel.as_str(), ?error, "relay publication refused");
+                    if !std::mem::replace(&mut self.has_warned, true) {
+                        tracing::warn!(
+                            route,
+                            channel = channel.as_str(),
+                            ?error,
+                            "relay publication refused"
+                        );
+                    }
                     return Ok(());
                 }
-            }
-            if now() >= deadline || self.producer.has_ended() {
+            };
+            let wait = wait.clamp(APPEND_AGAIN.0, APPEND_AGAIN.1);
+            let is_over = self.producer.has_ended() || self.shared.is(Mode::Stopping);
+            if is_over || now() + wait >= deadline {
                 return Err(ReadingStop::Broken);
             }
+            self.shared.pause(wait);
         }
     }
 

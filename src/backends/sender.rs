@@ -83,15 +83,6 @@ struct RelaySender {
     reports: Sender<SenderReport>,
 }
 
-/// The state of a channel after an attempt was settled.
-enum AfterAttempt {
-    /// The channel's next publication.
-    Next(Box<Claimed>),
-    Step(NextStep),
-    /// Another instance has the channel.
-    Lost,
-}
-
 impl RelaySender {
     /// A defect in the work must not take a seat for ever. The claim ends by itself, and the channel is found by the poll.
     fn guarded(&self, job: SenderJob) {
@@ -123,28 +114,17 @@ impl RelaySender {
                 break NextStep::Ready;
             }
             let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed);
-            let after = self.settled(&channel, claimed.fence, outcome, wish);
-            let body = body.filter(|_| !matches!(after, AfterAttempt::Lost));
-            next = match (after, body) {
-                (AfterAttempt::Next(claimed), Some(body)) if !body.is_quick() => {
-                    self.report(SenderReport::Next { claimed, place });
-                    return body.read(&self.shared, &route, &meter);
-                }
-                (AfterAttempt::Step(step), Some(body)) if !body.is_quick() => {
-                    self.report(SenderReport::Settled { channel, next: step });
-                    return body.read(&self.shared, &route, &meter);
-                }
-                (after, body) => {
-                    if let Some(body) = body {
-                        body.read(&self.shared, &route, &meter);
-                    }
-                    match after {
-                        AfterAttempt::Next(claimed) => Ok(claimed),
-                        AfterAttempt::Step(step) => Err(step),
-                        AfterAttempt::Lost => Err(NextStep::Rest),
-                    }
-                }
-            };
+            next = self.settled(&channel, claimed.fence, outcome, wish);
+            let Some(body) = body else { continue };
+            if body.is_quick() {
+                body.read(&self.shared, &route, &meter);
+                continue;
+            }
+            self.report(match next {
+                Ok(claimed) => SenderReport::Next { claimed, place },
+                Err(next) => SenderReport::Settled { channel, next },
+            });
+            return body.read(&self.shared, &route, &meter);
         };
         self.report(SenderReport::Settled { channel, next: step });
     }
@@ -163,26 +143,25 @@ impl RelaySender {
         }
     }
 
-    /// Settles an attempt, and says what is next.
+    /// Settles an attempt, and returns what is next for the channel.
+    ///
+    /// The response is read also if the claim was lost meanwhile: if another attempt was made, its generation of the answer keeps
+    /// this one's pieces out, and its keys are those of this one's publications. If none was made, there is no other response.
     fn settled(
         &self,
         channel: &ChannelName,
         fence: Fence,
         outcome: RelayOutcome,
         wish: NextClaim,
-    ) -> AfterAttempt {
+    ) -> Result<Box<Claimed>, NextStep> {
         let settled = self.settle(channel, fence, outcome);
         self.shared.claims.lock().remove(channel);
         match (settled, wish) {
-            (Some(SettleOutcome::Settled(next)), NextClaim::Now) => match claimed(next) {
-                Ok(claimed) => AfterAttempt::Next(claimed),
-                Err(step) => AfterAttempt::Step(step),
-            },
-            (Some(SettleOutcome::Settled(_)), NextClaim::After(delay)) => {
-                AfterAttempt::Step(NextStep::After(delay))
+            (Some(SettleOutcome::Settled(next)), NextClaim::Now) => claimed(next),
+            (Some(SettleOutcome::Settled(_)), NextClaim::After(delay)) => Err(NextStep::After(delay)),
+            (Some(SettleOutcome::Settled(_)), NextClaim::Resumed) | (Some(SettleOutcome::Lost) | None, _) => {
+                Err(NextStep::Rest)
             }
-            (Some(SettleOutcome::Settled(_)), NextClaim::Resumed) => AfterAttempt::Step(NextStep::Rest),
-            (Some(SettleOutcome::Lost) | None, _) => AfterAttempt::Lost,
         }
     }
 

@@ -77,20 +77,24 @@ impl RelaySchedule {
         }
     }
 
-    /// A publication of the channel was committed. One that waits for a time goes on waiting, because its backend is to be left alone.
+    /// A publication of the channel was committed. One that waits for a time goes on waiting, because its backend is to be left alone;
+    /// under another route it has another backend.
     pub fn noticed(&mut self, channel: ChannelName, route: RoutePlace) {
         match self.channels.get_mut(&channel) {
             Some(ChannelPlace::Sent { is_due, .. }) => *is_due = true,
-            Some(ChannelPlace::Ready(_) | ChannelPlace::Later(..)) => {}
+            Some(ChannelPlace::Ready(of) | ChannelPlace::Later(of, _)) if *of == route => {}
+            Some(ChannelPlace::Ready(_) | ChannelPlace::Later(..)) => {
+                self.withdraw(&channel);
+                self.ready(channel, route);
+            }
             None => self.ready(channel, route),
         }
     }
 
     /// The store says that the channel may be claimed now.
     pub fn due(&mut self, channel: ChannelName, route: RoutePlace) {
-        if let Some(ChannelPlace::Later(_, at)) = self.channels.get(&channel) {
-            self.later.remove(&(*at, channel.clone()));
-            self.channels.remove(&channel);
+        if let Some(ChannelPlace::Later(..)) = self.channels.get(&channel) {
+            self.withdraw(&channel);
         }
         self.noticed(channel, route);
     }
@@ -127,10 +131,12 @@ impl RelaySchedule {
         has_room
     }
 
-    /// The publication of a channel was settled, or nothing was claimed.
-    pub fn settled(&mut self, channel: &ChannelName, after: AfterSettling) {
-        let Some(ChannelPlace::Sent { route, is_due }) = self.channels.get(channel).copied() else { return };
+    /// The publication of a channel was settled, or nothing was claimed. `route` is the one that the channel has now, because a reload
+    /// may have given it another than it was sent under; `None`: it has none.
+    pub fn settled(&mut self, channel: &ChannelName, after: AfterSettling, route: Option<RoutePlace>) {
+        let Some(ChannelPlace::Sent { is_due, .. }) = self.channels.get(channel).copied() else { return };
         self.channels.remove(channel);
+        let Some(route) = route else { return };
         match after {
             AfterSettling::Rest if !is_due => {}
             AfterSettling::Rest | AfterSettling::Ready => self.ready(channel.clone(), route),
@@ -174,6 +180,19 @@ impl RelaySchedule {
     /// When a channel has waited long enough.
     pub fn wakes(&self) -> Option<Moment> {
         self.later.first().map(|(at, _)| *at)
+    }
+
+    /// Removes a channel that waits.
+    fn withdraw(&mut self, channel: &ChannelName) {
+        match self.channels.remove(channel) {
+            Some(ChannelPlace::Ready(of)) => {
+                if let Some(seats) = self.routes.get_mut(of.0) {
+                    seats.ready.retain(|waiting| waiting != channel);
+                }
+            }
+            Some(ChannelPlace::Later(_, at)) => drop(self.later.remove(&(at, channel.clone()))),
+            Some(ChannelPlace::Sent { .. }) | None => {}
+        }
     }
 
     fn wake(&mut self, now: Moment) {

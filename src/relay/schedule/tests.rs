@@ -29,9 +29,9 @@ fn channel_is_with_one_sender_and_comes_back_if_more_came_meanwhile() {
     schedule.noticed(one.clone(), ROUTE);
     schedule.due(one.clone(), ROUTE);
     assert_eq!(schedule.next(at(0), open), None, "it is with a sender");
-    schedule.settled(&one, AfterSettling::Rest);
+    schedule.settled(&one, AfterSettling::Rest, Some(ROUTE));
     assert_eq!(schedule.next(at(0), open), Some((ROUTE, one.clone())), "something came meanwhile");
-    schedule.settled(&one, AfterSettling::Rest);
+    schedule.settled(&one, AfterSettling::Rest, Some(ROUTE));
     schedule.freed(ROUTE);
     schedule.freed(ROUTE);
     assert_eq!((schedule.next(at(0), open), schedule.sent(), schedule.taken(ROUTE)), (None, 0, 0));
@@ -43,12 +43,12 @@ fn channel_that_waits_for_a_time_is_not_hurried_by_a_notice() {
     let one = channel("one");
     schedule.noticed(one.clone(), ROUTE);
     schedule.next(at(0), open).expect("ready");
-    schedule.settled(&one, AfterSettling::Later(at(500)));
+    schedule.settled(&one, AfterSettling::Later(at(500)), Some(ROUTE));
     schedule.freed(ROUTE);
     schedule.noticed(one.clone(), ROUTE);
     assert_eq!((schedule.next(at(499), open), schedule.wakes()), (None, Some(at(500))));
     assert!(schedule.next(at(500), open).is_some());
-    schedule.settled(&one, AfterSettling::Later(at(900)));
+    schedule.settled(&one, AfterSettling::Later(at(900)), Some(ROUTE));
     schedule.freed(ROUTE);
     schedule.due(one.clone(), ROUTE);
     assert_eq!(schedule.next(at(501), open), Some((ROUTE, one)), "the store says that it is due");
@@ -68,7 +68,7 @@ fn route_that_is_closed_or_full_leaves_the_others_alone() {
     assert_eq!(schedule.next(at(0), |route| route == quick), Some((quick, channel("b1"))));
     assert_eq!(schedule.next(at(0), |route| route == quick), None, "its seat is taken");
     assert_eq!(schedule.next(at(0), open), Some((slow, channel("a1"))));
-    schedule.settled(&channel("b1"), AfterSettling::Rest);
+    schedule.settled(&channel("b1"), AfterSettling::Rest, Some(quick));
     assert_eq!(schedule.next(at(0), open), None, "a response may still be read");
     schedule.freed(quick);
     assert_eq!(schedule.next(at(0), open), Some((quick, channel("b2"))));
@@ -96,6 +96,42 @@ fn more_channels_than_the_bound_are_left_to_the_poll() {
         schedule.noticed(channel(&format!("c{number}")), ROUTE);
     }
     assert_eq!(schedule.channels.len(), WAITING_MAX);
+}
+
+#[test]
+fn channel_that_a_reload_gives_to_another_route_waits_there_after_its_request() {
+    let (one, old, new) = (channel("one"), RoutePlace(0), RoutePlace(1));
+    for after in [AfterSettling::Rest, AfterSettling::Ready, AfterSettling::Later(at(500))] {
+        let mut schedule = RelaySchedule::new([1, 1]);
+        schedule.noticed(one.clone(), old);
+        assert_eq!(schedule.next(at(0), open), Some((old, one.clone())));
+        // The reload: no seat of the old route, and something more to send.
+        schedule.seat(old, 0);
+        schedule.forget(old);
+        schedule.due(one.clone(), new);
+        schedule.settled(&one, after, Some(new));
+        schedule.freed(old);
+        assert_eq!(schedule.next(at(500), open), Some((new, one.clone())), "after {after:?}");
+        schedule.settled(&one, AfterSettling::Ready, None);
+        assert!(schedule.channels.is_empty(), "without a route there is nothing to send");
+    }
+}
+
+#[test]
+fn channel_that_waits_under_a_route_that_it_has_no_more_moves_to_its_new_one() {
+    let (one, old, new) = (channel("one"), RoutePlace(0), RoutePlace(1));
+    for notice in [RelaySchedule::noticed, RelaySchedule::due] {
+        let mut schedule = RelaySchedule::new([1, 1]);
+        schedule.noticed(one.clone(), old);
+        notice(&mut schedule, one.clone(), new);
+        assert_eq!(schedule.next(at(0), open), Some((new, one.clone())), "it was ready");
+        assert_eq!(schedule.next(at(0), open), None, "and waits in one place");
+        schedule.settled(&one, AfterSettling::Later(at(500)), Some(old));
+        schedule.freed(new);
+        notice(&mut schedule, one.clone(), new);
+        assert_eq!(schedule.next(at(0), open), Some((new, one.clone())), "it waited for a time");
+        assert_eq!(schedule.wakes(), None);
+    }
 }
 
 /// A channel's row, and what its backend got.
@@ -198,7 +234,7 @@ impl World {
         let row = self.rows.entry(name.clone()).or_default();
         if row.cursor >= row.head || row.taken_until > now || row.next_ms > now {
             let process = &mut self.processes[which];
-            process.schedule.settled(&name, AfterSettling::Rest);
+            process.schedule.settled(&name, AfterSettling::Rest, Some(ROUTE));
             return process.schedule.freed(ROUTE);
         }
         row.fence += 1;
@@ -217,16 +253,16 @@ impl World {
         process.schedule.freed(ROUTE);
         let row = self.rows.get_mut(&request.channel).expect("a row");
         if row.fence != request.fence {
-            return process.schedule.settled(&request.channel, AfterSettling::Rest);
+            return process.schedule.settled(&request.channel, AfterSettling::Rest, Some(ROUTE));
         }
         row.taken_until = 0;
         if is_taken {
             assert_eq!(row.cursor + 1, request.offset, "the cursor moves by one");
             row.cursor = request.offset;
-            return process.schedule.settled(&request.channel, AfterSettling::Ready);
+            return process.schedule.settled(&request.channel, AfterSettling::Ready, Some(ROUTE));
         }
         row.next_ms = now + wait;
-        process.schedule.settled(&request.channel, later(at(now), Duration::from_millis(wait)));
+        process.schedule.settled(&request.channel, later(at(now), Duration::from_millis(wait)), Some(ROUTE));
     }
 }
 
