@@ -55,7 +55,7 @@ fn question_of_an_instance_that_dies_is_sent_again_by_another_with_the_next_gene
     let thread = THREADS[0];
     let (question, answer) = ask(&mut asker(&first, &[thread]), thread, "hello?");
     backend.has_requests(1);
-    // From here on each further request is answered; the first one is held until its gateway is killed.
+    // Each further request is answered. The first one is held until its gateway is killed.
     backend.mode(json!({"mode": "text", "pieces": ["after all"]}));
     let second = start(&rig, &backend, "two");
     let mut asker = asker(&second, &[thread]);

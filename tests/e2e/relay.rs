@@ -265,7 +265,7 @@ fn gone_backend_pauses_its_route_until_a_reload() {
     gateway.logs("relay route paused");
     answer_with(&backend, &["back"]);
     let (second, _) = ask(&mut asker, THREAD, "two");
-    // What another route sends comes after all that this one would have sent.
+    // A request of another route comes after all that this one would have sent.
     let (_, others) = ask(&mut asker, "other.1", "three");
     ended_in_log(&mut asker, "other.1", others);
     assert_eq!(backend.kept_order(THREAD, &[first]).len(), 1, "nothing is sent meanwhile");
@@ -380,7 +380,7 @@ fn serial_route_sends_the_next_question_once_the_answer_has_ended() {
     let (second, _) = ask(&mut asker, THREAD, "two");
     let mut view = view(answer);
     view.read(&mut asker, "the backend has it", |view| view.state == "processing");
-    // What another channel asks later comes after all that this one would have sent.
+    // A later question of another channel comes after all that this one would have sent.
     ask(&mut asker, "thread.2", "three");
     backend.has_requests(2);
     assert_eq!(backend.kept_order(THREAD, &[first]).len(), 1);
