@@ -13,7 +13,7 @@ from support import ROOT, free_port, gateway, process, until
 from websocket import WebSocket, dial, request
 
 # Values for names of arguments whose values are checked before the help is printed.
-PLACEHOLDERS = {"ID": "77367f6800000100", "CHANNEL": "slack", "N": "17"}
+PLACEHOLDERS = {"ID": "77367f6800000100", "CHANNEL": "slack", "N": "17", "M": "29"}
 
 # Commands that no test can run: their beginning, and why.
 SKIPPED = {

@@ -47,8 +47,10 @@ export function Dialog({ id, title, onClose, children }: DialogProps): ReactNode
   const close = () => dialog.current?.close();
   // Before the effects of the content, which may move the focus.
   useLayoutEffect(() => { dialog.current!.showModal(); }, []);
+  // The event comes a task after the dialog was closed. By then it may be gone, and another one open.
+  const closed = () => { if (dialog.current) onClose(); };
   return (
-    <dialog id={id} ref={dialog} aria-labelledby={`${id}-title`} onClose={onClose} onClick={(event) => { if (event.target === dialog.current) close(); }}>
+    <dialog id={id} ref={dialog} aria-labelledby={`${id}-title`} onClose={closed} onClick={(event) => { if (event.target === dialog.current) close(); }}>
       <div className="dialog">
         <header><h2 id={`${id}-title`}>{title}</h2><button type="button" className="icon" aria-label="Close" onClick={close}>✕</button></header>
         {children(close)}
