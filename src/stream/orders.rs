@@ -26,6 +26,7 @@ impl<T: Copy> Ledger<T> {
     ) -> Known {
         let Some(stream) = self.streams.get_mut(id) else { return Known::No };
         let StreamSender { producer, ticket, .. } = sender;
+        let had_text = !matches!(stream.state, StreamState::Accepted | StreamState::Processing);
         let examined = stream.admit(&sender).and_then(|()| stream.examine(append));
         let taken = match examined {
             Err(fault) => Err(fault),
@@ -42,7 +43,9 @@ impl<T: Copy> Ledger<T> {
             Ok(Examined::New(piece)) => {
                 self.greet(id, producer, now, out);
                 self.add(id, piece, now).map(|end| {
-                    self.note_text(id, now);
+                    if !had_text {
+                        self.note_text(id, now);
+                    }
                     self.wait_for_piece(id, end, producer, ticket, out);
                 })
             }
