@@ -169,6 +169,7 @@ test('a draft belongs to its channel, and survives an edit and a reload', async 
     await tab.enter('lobby');
     await draft('unsent');
   }
+  await tab.sees('the address has the channel', () => tab.page.url(), (url) => url.endsWith('channel=lobby'));
   await tab.page.reload();
   await draft('unsent');
   await tab.page.press('#draft', 'Enter');
