@@ -291,10 +291,12 @@ fn commands_over_http_go_on_at_another_gateway_after_the_first_was_killed() {
     assert_eq!((&published["duplicate"], &published["stream"]["next"]), (&json!(true), &json!(7)));
     body.send(&[append(0, "before "), append(7, "after")]);
     while body.reply("appended")["next"] != 12 {}
+    let mut view = View::of(1);
+    view.read(&mut reader, "both pieces", |view| view.text == "before after");
     body.send(&[json!({"id": 3, "end": {"channel": CHANNEL, "offset": 1, "at": 12, "state": "completed"}})]);
     assert_eq!(body.reply("ended")["state"], "completed");
     body.end();
     body.rest();
-    let end = View::of(1).read_to_end(&mut reader, "completed");
+    let end = view.read_to_end(&mut reader, "completed");
     assert_eq!((&end["data"]["text"], ends(&mut reader, 1).len()), (&json!("before after"), 1));
 }
