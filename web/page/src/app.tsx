@@ -4,6 +4,7 @@ import { useEffect, useRef, useState, type ReactNode } from 'react';
 import type { Client } from 'seawall-client';
 import { ChatBoundary, SeawallProvider, useConnection, useSeawall, type Kit } from 'seawall-react';
 import { clearDrafts, useChannel } from '../../react/src/channel.ts';
+import { isWatching } from '../../react/src/rooms.ts';
 import { Deferred } from './deferred.tsx';
 import { readLink, writeLink } from './link.ts';
 import { load, useLater } from './load.ts';
@@ -16,8 +17,8 @@ import { Channels } from './sidebar.tsx';
 import { accountOf, connection, type ShownConnection } from './words.ts';
 
 const LOBBY = 'lobby';
-/** Between two subscriptions of all channels: a subscription is over one turn after its last component. */
-const RESUBSCRIBE_MS = 50;
+/** Between two looks whether all channels are closed: that comes after the frame in which their last components went. */
+const CLOSED_MS = 50;
 
 const DIALOGS = { profile: { id: 'profile', title: 'You' }, find: { id: 'channels', title: 'Open a channel' }, keys: { id: 'keys', title: 'Keys' } };
 
@@ -214,8 +215,8 @@ function useRoster(): ['shown' | 'changing' | 'hidden', () => void] {
   const [refused, setRefused] = useState<{ readonly by?: Client; readonly isOver?: boolean }>({});
   useEffect(() => {
     if (!refused.by || refused.isOver) return undefined;
-    const timer = setTimeout(() => setRefused({ ...refused, isOver: true }), RESUBSCRIBE_MS);
-    return () => clearTimeout(timer);
+    const timer = setInterval(() => { if (!isWatching(refused.by!)) setRefused({ ...refused, isOver: true }); }, CLOSED_MS);
+    return () => clearInterval(timer);
   }, [refused]);
   return [refused.by !== client ? 'shown' : refused.isOver ? 'hidden' : 'changing', () => setRefused({ by: client })];
 }

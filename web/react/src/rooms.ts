@@ -179,6 +179,9 @@ const typist = (user: string, data: unknown): string => `${user} ${nameIn(data) 
 
 const rooms = new WeakMap<Client, Map<string, Room>>();
 
+/** True while a channel of the client is open that watches its roster. */
+export const isWatching = (client: Client): boolean => [...rooms.get(client)?.values() ?? []].some(({ opened }) => opened?.watches);
+
 /** Returns the room of a channel, or a new one that is not open. */
 export function roomOf(client: Client, name: string): Room {
   const all = made(rooms, client, () => new Map<string, Room>());

@@ -69,22 +69,31 @@ export const stored = () => new Promise((resolve, reject) => {
 
 /** The page in a tab. Errors of the page or in the browser's console fail the test. */
 export class Tab {
+  /** What the browser logs as errors, and is no bug: at first the failed connections, which these tests cause on purpose. */
+  #expected;
+
   static async open(t, context, gateway, hash = '') {
     const tab = new Tab();
     tab.page = await context.newPage();
     tab.errors = [];
+    tab.#expected = [/WebSocket connection|net::ERR_/];
     tab.page.on('pageerror', (error) => {
       uncaught.push(String(error.stack ?? error));
       tab.errors.push(uncaught.at(-1));
     });
     tab.page.on('console', (message) => {
       const text = message.text();
-      // The browser also logs failed connections, which these tests cause on purpose. Every other error is a bug.
-      if (message.type() === 'error' && !/WebSocket connection|net::ERR_/.test(text)) tab.errors.push(text);
+      if (message.type() === 'error' && !tab.#expected.some((one) => one.test(text))) tab.errors.push(text);
     });
     t.after(() => assert.deepEqual(tab.errors, []));
     await tab.page.goto(`${gateway.url}/${hash}`);
     return tab;
+  }
+
+  /** From now on, and for what was logged before: such a line is no error. */
+  expect(pattern) {
+    this.#expected.push(pattern);
+    this.errors = this.errors.filter((text) => !pattern.test(text));
   }
 
   /** Waits until `holds` is true for the result of `read`. A timeout reports the text of the page, or its errors, which are no delay. */
@@ -156,6 +165,31 @@ export class Tab {
   async isWhole() {
     await this.sees('the styles of the second file', () => this.page.evaluate(() => document.querySelector('link[href*="/later-"]')?.sheet != null), Boolean);
     await this.page.evaluate(() => import(document.documentElement.dataset.later));
+  }
+
+  /** Waits until the effects of what the page shows have run: they come after the next frame, and may show more that has effects. */
+  settled = () => this.page.evaluate(async () => {
+    for (let times = 0; times < 2; times += 1) await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+  });
+
+  /** Waits until an empty channel is subscribed: what comes from then on is new, and no history. */
+  async isLive() {
+    await this.sees('the beginning of the channel', this.shown, (text) => text.includes('No messages yet.'));
+  }
+
+  /** Waits until the address has no token. */
+  async hidesToken() {
+    await this.sees('an address without a token', () => this.page.url(), (url) => !url.includes('token'));
+  }
+
+  /** Starts recording whether the page shows this text, however short. `recorded` waits for that. */
+  record = (text) => this.page.evaluate((text) => {
+    window.isRecorded = false;
+    new MutationObserver(() => { window.isRecorded ||= document.body.innerText.includes(text); }).observe(document.body, { childList: true, characterData: true, subtree: true });
+  }, text);
+
+  async recorded(what) {
+    await this.sees(what, () => this.page.evaluate(() => window.isRecorded), Boolean);
   }
 
   /** Waits until this browser's storage has the message: from then on it survives the end of the page, however it ends. */

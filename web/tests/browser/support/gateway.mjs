@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './port.mjs';
 import { until } from './until.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
@@ -27,7 +28,7 @@ export class Gateway {
   /** `setup`: `toml` (configuration lines), `env`, `data` (the data folder of an earlier gateway), `port`. */
   static async start(t, setup = {}) {
     const gateway = new Gateway();
-    gateway.#setup = { toml: '', env: {}, port: 0, ...setup };
+    gateway.#setup = { toml: '', env: {}, ...setup };
     gateway.folder = mkdtempSync(join(tmpdir(), 'seawall-browser-'));
     gateway.data = setup.data ?? join(gateway.folder, 'data');
     t.after(async () => {
@@ -42,8 +43,9 @@ export class Gateway {
   async restart() {
     const config = join(this.folder, 'seawall.toml');
     writeFileSync(config, this.#setup.toml);
-    const listen = `127.0.0.1:${this.port ?? this.#setup.port}`;
-    this.#lines = [];
+    this.port ??= this.#setup.port ?? await freePort();
+    const listen = `127.0.0.1:${this.port}`;
+    const log = (this.#lines = []);
     this.#child = spawn(BINARY, ['serve', '--config', config, '--listen', listen, '--data', this.data], {
       cwd: this.folder,
       env: environment(this.#setup.env),
@@ -51,25 +53,24 @@ export class Gateway {
     });
     const child = this.#child;
     child.ended = new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })));
-    child.once('error', (error) => this.#lines.push(String(error)));
-    let address;
+    child.once('error', (error) => log.push(String(error)));
+    let listens = false;
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
       stream.setEncoding('utf8').on('data', (text) => {
         const lines = (rest + text).split('\n');
         rest = lines.pop();
         for (const line of lines) {
-          address ??= /listening on ws:\/\/127\.0\.0\.1:(\d+)\//.exec(line)?.[1];
-          this.#lines.push(line);
+          listens ||= line.includes(`listening on ws://${listen}/`);
+          log.push(line);
         }
-        this.#lines.splice(0, this.#lines.length - TAIL);
+        log.splice(0, log.length - TAIL);
       });
     }
     await until('the gateway listens', STARTED_MS, () => {
       if (child.exitCode !== null) throw new Error(`the gateway ended:\n${this.log}`);
-      return address !== undefined;
+      return listens;
     });
-    this.port = Number(address);
     this.url = `http://127.0.0.1:${this.port}`;
   }
 

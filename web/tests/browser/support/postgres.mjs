@@ -2,9 +2,9 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './port.mjs';
 import { until } from './until.mjs';
 
 const HOME = '/usr/lib/postgresql';
@@ -17,14 +17,6 @@ function programs() {
   const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
   if (newest === undefined) throw new Error(`initdb not found under ${HOME}: run apt-get install postgresql`);
   return join(HOME, newest, 'bin');
-}
-
-async function freePort() {
-  const server = net.createServer();
-  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
 }
 
 /** Starts a server and returns the URL for `store.url`. */
