@@ -14,10 +14,10 @@ export const binary = process.env['SEAWALL_BINARY'] ?? join(root, 'target/debug/
 export const missing = existsSync(binary) ? false : `no gateway at ${binary}: build it, or set SEAWALL_BINARY`;
 
 /**
- * A port that nothing used a moment ago. It is below the range for connections and for servers with port 0: another test
+ * Returns a port that nothing used a moment ago. It is below the range for connections and for servers with port 0: another test
  * cannot get it before the gateway listens, or while it is down.
  */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 17_000);
     const server = createServer();

@@ -143,9 +143,9 @@ for (const hangs of ['all', 'writes'] as const) {
     let done = 0;
     const publish = (n: number) => void room.publish(n).then(() => { done += 1; });
     for (let n = 0; n < 30; n += 1) publish(n);
-    await until('all are sent', () => done === 30, 1_000);
+    await until('all are sent', () => done === 30);
     publish(30);
-    await until('pending removals block nothing', () => done === 31, 1_000);
+    await until('pending removals block nothing', () => done === 31);
     assert.equal(it.outbox.storage.value, 'memory');
   });
 }
@@ -274,7 +274,7 @@ test('entries of a page that is still closing are taken over as soon as it is go
   await until('second looked', () => second.outbox.storage.value === 'durable');
   assert.equal(second.outbox.value.length, 0);
   before.die();
-  await until('taken over', () => second.outbox.value.length === 1, 5_000);
+  await until('taken over', () => second.outbox.value.length === 1);
 });
 
 test('a client that is closed for good takes over no entries until it reconnects', async (t) => {

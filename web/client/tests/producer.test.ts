@@ -146,7 +146,8 @@ const turn = () => new Promise(setImmediate);
 test('pieces that were refused are sent again together and once, and other streams of the client wait as well', async (t) => {
   const { server, it } = start(t);
   const [out, other] = [await begin(it, 'c'), await begin(it, 'c')];
-  server.refuses = { code: 'rate_limited', message: '', retry_ms: 100 };
+  // A slow machine must not reach it before it looks.
+  server.refuses = { code: 'rate_limited', message: '', retry_ms: 2_000 };
   let text = '';
   // More than the gateway refuses before the first refusal is here.
   for (let token = 0; token < 100; token += 1) {
@@ -155,13 +156,15 @@ test('pieces that were refused are sent again together and once, and other strea
     await Promise.resolve();
   }
   await turn();
-  const refused = appends(server).length;
+  // The producer also says that it is alive.
+  const texts = () => appends(server).filter(({ text }) => text).length;
+  const refused = texts();
   void other.write('waits');
   await turn();
-  assert.equal(appends(server).length, refused, 'nothing is sent before the time that the gateway said');
+  assert.equal(texts(), refused, 'nothing is sent before the time that the gateway said');
   server.refuses = undefined;
   await until('stored', () => out.stored === text.length && other.stored === 5);
-  assert.equal(appends(server).length, refused + 2);
+  assert.equal(texts(), refused + 2);
   assert.deepEqual(server.streams.map((one) => one.text.toString()), [text, 'waits']);
 });
 

@@ -46,7 +46,7 @@ test('a signed question is answered word by word, in a response whose length is 
   for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) pieces.push(piece);
   assert.equal(pieces.join(''), `You said: ${text}`);
   assert.ok(pieces.length > 1);
-  assert.match(out(), /question 58 in #thread\.7, attempt 1\n/);
+  await until('a line', () => /question 58 in #thread\.7, attempt 1\n/.test(out()));
 });
 
 test('a request without a signature of the last five minutes is refused', async (t) => {

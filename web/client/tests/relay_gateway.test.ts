@@ -11,7 +11,7 @@ import WebSocket from 'ws';
 import { connect } from '../src/index.js';
 import { resume, type Place } from '../src/producer.js';
 import { streams, type Stream } from '../src/streams.js';
-import { Gateway, missing, until } from './gateway.js';
+import { freePort, Gateway, missing, until } from './gateway.js';
 
 const AGENT = fileURLToPath(new URL('../../../../examples/relay_agent.py', import.meta.url));
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
@@ -28,14 +28,14 @@ async function start(t: TestContext, url: string, env: Record<string, string> = 
 }
 
 /** Starts examples/relay_agent.py. Returns its address. */
-async function agent(t: TestContext, port = 0): Promise<{ url: string; kill: () => void }> {
+async function agent(t: TestContext, port = 0): Promise<string> {
   const env = { ...process.env, RELAY_SECRET: SECRET, PYTHONDONTWRITEBYTECODE: '1' };
   const child = spawn('python3', [AGENT, String(port)], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   let out = '';
   child.stdout.on('data', (text) => { out += text; });
   await until('it listens', () => out.includes('/seawall\n'));
-  return { url: /listening on (\S+)/.exec(out)![1]!, kill: () => child.kill('SIGKILL') };
+  return /listening on (\S+)/.exec(out)![1]!;
 }
 
 function asker(t: TestContext, url: string, token?: string) {
@@ -53,8 +53,7 @@ function states(stream: Stream): string[] {
 }
 
 test('a question leads to its answer, whose text is that of the backend', { skip: missing }, async (t) => {
-  const { url } = await agent(t);
-  const it = await start(t, url);
+  const it = await start(t, await agent(t));
   const { room, open } = asker(t, it.url);
   const question = 'Häl 🌍 wörld, and more words than one window of the gateway takes in';
   const sent = await room.publish({ text: question });
@@ -73,28 +72,26 @@ test('a question leads to its answer, whose text is that of the backend', { skip
 });
 
 test('a question waits for a backend that is down, and is answered when it is back', { skip: missing }, async (t) => {
-  const before = await agent(t);
-  before.kill();
-  const it = await start(t, before.url);
+  const port = await freePort();
+  const it = await start(t, `http://127.0.0.1:${port}/seawall`);
   const { client, room, open } = asker(t, it.url);
   const answer = open.of(await room.publish({ text: 'Why?' }))!;
   await until('it waits', () => answer.state.value === 'accepted');
   await until('people are informed', () => client.status.value.lost.includes('replies'));
-  await agent(t, Number(new URL(before.url).port));
+  await agent(t, port);
   await until('the answer', () => answer.state.value === 'completed');
   assert.equal(answer.text.value, 'You said: Why?');
   await until('all is well', () => client.status.value.lost.length === 0);
 });
 
 test('Stop ends an answer that waits at once, and one that is written with what is written', { skip: missing }, async (t) => {
-  const before = await agent(t);
-  before.kill();
-  const it = await start(t, before.url);
+  const port = await freePort();
+  const it = await start(t, `http://127.0.0.1:${port}/seawall`);
   const { room, open } = asker(t, it.url);
   const waits = open.of(await room.publish({ text: 'never sent' }))!;
   await waits.cancel();
   await until('it is stopped', () => waits.state.value === 'cancelled');
-  await agent(t, Number(new URL(before.url).port));
+  await agent(t, port);
   const question = 'again and '.repeat(500);
   const answer = open.of(await room.publish({ text: question }))!;
   await until('some of it', () => answer.text.value.length > 20);

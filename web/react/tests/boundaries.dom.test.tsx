@@ -131,7 +131,7 @@ on('five bad messages turn their thread into plain text, the draft stays, and th
   for (const id of ids.slice(1)) world.bad.add(id);
   it.draw(<App world={world} ids={[...ids]} kit={kit} />);
   await it.sees('the plain thread', () => ids.every((id) => it.text().includes(`ann: plain ${id}`)));
-  await pass(60);
+  await settled(world);
   assert.match(it.text(), /^The messages.*ann: plain a/);
   assert.equal((it.all('input')[0] as HTMLInputElement).value, 'unsent');
   const { groups } = kit.errors.value;

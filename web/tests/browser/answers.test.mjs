@@ -42,6 +42,9 @@ async function opened(t, context, gateway) {
   await context.addInitScript(record);
   const tab = await Tab.open(t, context, gateway);
   await tab.state(/^online/);
+  // From then on the page follows streams, and takes what a test sends about one.
+  await tab.isWhole();
+  await tab.settled();
   return tab;
 }
 

@@ -88,6 +88,7 @@ test('Stop ends an answer, and one whose gateway was killed is interrupted and c
   const long = 'again and '.repeat(400);
   await tab.say(long);
   await tab.sees('the answer grows', () => shown(tab), (one) => one.state === 'streaming' && one.text.length > 20);
+  await tab.settled();
   await tab.page.keyboard.press('Escape');
   await says(tab, 'cancelled');
   await tab.say(long);
