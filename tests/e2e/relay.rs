@@ -25,6 +25,25 @@ fn view(answer: u64) -> View {
     relay::view(THREAD, answer)
 }
 
+/// Checks that each attempt has a number and a generation above those of the one before, so that their texts cannot mix. A claim that the
+/// store answered too late leaves a number out.
+#[track_caller]
+fn rise(requests: &[Value]) {
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {requests:?}"));
+    let numbers = |request: &Value| (number(&request["attempt"]), number(&request["answer"]["gen"]));
+    for pair in requests.windows(2) {
+        let [(attempt, generation), (next_attempt, next_generation)] = [&pair[0], &pair[1]].map(numbers);
+        assert!(attempt < next_attempt && generation < next_generation, "{pair:?}");
+    }
+}
+
+/// The answer that the last request asked for, with these members more.
+fn about(backend: &RelayBackend, more: &Value) -> Value {
+    let mut members = backend.requests().last().expect("a request")["answer"].clone();
+    members.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    members
+}
+
 fn answer_with(backend: &RelayBackend, pieces: &[&str]) {
     backend.mode(json!({"mode": "text", "pieces": pieces}));
 }
@@ -44,8 +63,11 @@ fn text_of_a_response_is_the_answer() {
     assert_eq!((&end["user"], &end["edits"]), (&json!(ASSISTANT), &json!(answer)));
     let request = backend.kept_order(THREAD, &[1]).remove(0);
     assert_eq!(request["question"], "hello?");
-    assert_eq!((&request["user"], &request["attempt"]), (&json!("ann"), &json!(1)));
-    assert_eq!(request["answer"], json!({"channel": THREAD, "offset": answer, "gen": 1}));
+    assert_eq!(request["user"], "ann");
+    assert_eq!(
+        (&request["answer"]["channel"], &request["answer"]["offset"]),
+        (&json!(THREAD), &json!(answer))
+    );
     // A repeat of the question stores and sends nothing.
     assert_eq!(ask(&mut asker, THREAD, "hello?"), (question, answer));
     let (next, _) = ask(&mut asker, THREAD, "and now?");
@@ -121,13 +143,9 @@ fn answer_may_come_later_over_a_websocket() {
     let mut view = view(answer);
     view.read(&mut asker, "the backend has it", |view| view.state == "processing");
     let mut bot = stream::user(&gateway, ASSISTANT, &["publish", "stream"]);
-    let about = |more: Value| {
-        let mut members = json!({"channel": THREAD, "offset": answer, "gen": 1});
-        members.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        members
-    };
-    bot.ask(json!({"append": about(json!({"at": 0, "text": "later"}))}), "appended");
-    bot.ask(json!({"end": about(json!({"at": 5, "state": "completed"}))}), "ended");
+    let about = |more| about(&backend, &more);
+    bot.ask_again(&json!({"append": about(json!({"at": 0, "text": "later"}))}), "appended");
+    bot.ask_again(&json!({"end": about(json!({"at": 5, "state": "completed"}))}), "ended");
     assert_eq!(ended(&mut asker, &mut view, "completed"), "later");
 }
 
@@ -137,17 +155,16 @@ fn answer_may_come_later_over_the_server_api() {
     let gateway = with_api(backend.setup("")).start();
     backend.mode(json!({"mode": "accepted"}));
     let mut asker = asker(&gateway);
-    let about = |answer: u64, more: Value| {
-        let mut members = json!({"channel": THREAD, "offset": answer, "gen": 1, "user": ASSISTANT});
-        members.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        members
+    let about = |mut more: Value| {
+        more["user"] = json!(ASSISTANT);
+        about(&backend, &more)
     };
     for replies in ["", "?replies=errors"] {
         let (_, answer) = ask(&mut asker, THREAD, &format!("hello{replies}"));
         let mut view = view(answer);
         view.read(&mut asker, "the backend has it", |view| view.state == "processing");
         let mut body = CommandBody::open_with(&gateway, replies, KEY);
-        body.send(&["la", "ter"].map(|text| json!({"append": about(answer, json!({"text": text}))})));
+        body.send(&["la", "ter"].map(|text| json!({"append": about(json!({"text": text}))})));
         body.end();
         body.head();
         let lines = body.rest();
@@ -155,8 +172,8 @@ fn answer_may_come_later_over_the_server_api() {
         assert_eq!(lines.last().expect("a line")["appended"]["next"], 5, "{lines:?}");
         let mut body = CommandBody::open_with(&gateway, replies, KEY);
         body.send(&[
-            json!({"append": about(answer, json!({"text": "!"}))}),
-            json!({"id": 1, "end": about(answer, json!({"at": 6, "state": "completed"}))}),
+            json!({"append": about(json!({"text": "!"}))}),
+            json!({"id": 1, "end": about(json!({"at": 6, "state": "completed"}))}),
         ]);
         body.end();
         body.head();
@@ -242,12 +259,7 @@ fn backend_that_fails_gets_each_question_again_with_its_id_and_the_next_generati
     let mut view = view(answer);
     assert_eq!(ended(&mut asker, &mut view, "completed"), "at last");
     let requests = backend.kept_order(THREAD, &[question]);
-    let attempts: Vec<u64> =
-        requests.iter().map(|request| request["attempt"].as_u64().expect("a number")).collect();
-    assert_eq!(attempts, (1..=requests.len() as u64).collect::<Vec<_>>());
-    for request in &requests {
-        assert_eq!(request["answer"]["gen"], request["attempt"], "runs cannot mix their text");
-    }
+    rise(&requests);
 }
 
 #[test]
@@ -292,8 +304,8 @@ fn gateway_killed_in_a_request_sends_it_again_with_the_next_generation() {
     let end = ended_in_log(&mut asker, THREAD, answer);
     assert_eq!((&end["stream"], &end["data"]["text"]), (&json!("completed"), &json!("after all")));
     let requests = backend.kept_order(THREAD, &[question]);
-    let last = requests.last().expect("a request");
-    assert_eq!((&last["attempt"], &last["answer"]["gen"]), (&json!(2), &json!(2)));
+    assert!(requests.len() > 1, "{requests:?}");
+    rise(&requests);
 }
 
 #[test]
@@ -346,7 +358,8 @@ fn cancel_ends_an_answer_in_each_state() {
     until(SOON, "the backend is notified", || !cancels(&backend).is_empty());
     let notified = cancels(&backend).remove(0);
     assert_eq!((&notified["question"], &notified["is_signed"]), (&json!(question), &json!(true)));
-    assert_eq!(notified["answer"], json!({"channel": THREAD, "offset": answer, "gen": 1}));
+    assert_eq!(notified["answer"], backend.requests()[0]["answer"]);
+    assert_eq!(notified["answer"]["offset"], answer);
     // The response is being read.
     backend.mode(json!({"mode": "endless"}));
     let (question, answer) = ask(&mut asker, THREAD, "streaming");
@@ -380,13 +393,13 @@ fn serial_route_sends_the_next_question_once_the_answer_has_ended() {
     let (second, _) = ask(&mut asker, THREAD, "two");
     let mut view = view(answer);
     view.read(&mut asker, "the backend has it", |view| view.state == "processing");
+    let end = about(&backend, &json!({"at": 0, "state": "completed"}));
     // A later question of another channel comes after all that this one would have sent.
     ask(&mut asker, "thread.2", "three");
     backend.has_requests(2);
     assert_eq!(backend.kept_order(THREAD, &[first]).len(), 1);
     let mut bot = stream::user(&gateway, ASSISTANT, &["publish", "stream"]);
-    let end = json!({"channel": THREAD, "offset": answer, "gen": 1, "at": 0, "state": "completed"});
-    bot.ask(json!({"end": end}), "ended");
+    bot.ask_again(&json!({"end": end}), "ended");
     backend.has_requests(3);
     backend.kept_order(THREAD, &[first, second]);
 }

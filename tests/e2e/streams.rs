@@ -41,7 +41,7 @@ fn readers_see_what_is_stored_and_the_end_repeats_it() {
         [json!("tool_executing"), json!({"tool_name": "search"})]
     );
     let ended = producer.end("completed");
-    assert_eq!((&ended["state"], &ended["duplicate"]), (&json!("completed"), &json!(false)));
+    assert_eq!(ended["state"], "completed");
     let end = view.read_to_end(&mut reader, "completed");
     assert_eq!(end["data"], json!({"text": TEXT, "begun": {"agent": "run"}, "events": view.events}));
     assert_eq!((&end["offset"], &end["edits"], &end["user"]), (&ended["edit"], &json!(1), &json!("bot")));
@@ -79,12 +79,12 @@ fn repeats_and_overlaps_at_every_byte_change_nothing() {
             }
         };
         let known = producer.piece(json!({"gen": 1, "at": 0, "text": before}));
-        assert_eq!(producer.client.ask(known, "appended")["next"], text.len());
+        assert_eq!(producer.client.ask_again(&known, "appended")["next"], text.len());
         // The whole tail again, and one byte more.
         text.push('+');
         let more =
             producer.piece(json!({"gen": 1, "at": cut, "text": format!("{after}{}", &text[length..])}));
-        assert_eq!(producer.client.ask(more, "appended")["next"], text.len(), "cut at {cut}");
+        assert_eq!(producer.client.ask_again(&more, "appended")["next"], text.len(), "cut at {cut}");
     }
     for (at, piece, code) in
         [(0, "b", "diverged"), (text.len() + 1, "x", "gap"), (text.len() - 1, "-", "diverged")]
@@ -125,9 +125,11 @@ fn restart_empties_the_text_and_fences_the_run_before() {
     assert_eq!(producer.client.refused(stale, "stale")["gen"], 2);
     (producer.generation, producer.next) = (2, 0);
     producer.append("another");
+    view.read(&mut reader, "the second text", |view| (view.generation, &*view.text) == (2, "another"));
+    assert!(view.wholes > 0, "a frame that is not whole does not replace a text");
     producer.end("completed");
     let end = view.read_to_end(&mut reader, "completed");
-    assert_eq!((end["data"]["text"].as_str(), view.generation, view.wholes), (Some("another"), 2, 1));
+    assert_eq!(end["data"]["text"], "another");
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn one_who_joins_gets_each_open_stream_in_one_frame_before_synced() {
         first.append(word);
     }
     let event = second.piece(json!({"at": 0, "event": {"type": "thinking"}}));
-    assert_eq!(second.client.ask(event, "appended")["next"], 1);
+    assert_eq!(second.client.ask_again(&event, "appended")["next"], 1);
     second.next = 1;
     let mut late = stream::user(&gateway, "ann", &["subscribe"]);
     late.ask(json!({"subscribe": {"channel": CHANNEL, "last": 10}}), "subscribed");
@@ -171,7 +173,9 @@ const STREAMS: usize = 16;
 
 #[test]
 fn slow_reader_misses_frames_and_no_text() {
-    let gateway = stream::setup().limit("outbox_bytes", 65_536).start();
+    // A busy machine takes long to write all of it, and meanwhile nothing is read.
+    let patient = stream::setup().limit("stall_ms", 600_000).limit("pong_ms", 600_000);
+    let gateway = patient.limit("outbox_bytes", 65_536).start();
     let upgrade = Upgrade::default().receive_buffer(4096);
     let mut slow =
         Client::open_with(gateway.address, &upgrade).with_connect(json!({"token": token_of("ann")}));
@@ -183,12 +187,22 @@ fn slow_reader_misses_frames_and_no_text() {
     let mut all = |command: fn(&str, u64, &str) -> Value, kind: &str| -> Vec<Value> {
         let streams =
             channels.iter().flat_map(|channel| (1..=STREAMS as u64).map(move |offset| (channel, offset)));
-        let ids: Vec<u64> =
-            streams.map(|(channel, offset)| bot.send(command(channel, offset, &text))).collect();
-        ids.into_iter().map(|id| bot.reply(id)[kind].clone()).collect()
+        let sent: Vec<(Value, u64)> = streams
+            .map(|(channel, offset)| command(channel, offset, &text))
+            .map(|command| (command.clone(), bot.send(command)))
+            .collect();
+        // A busy machine may not store so much in time.
+        sent.into_iter()
+            .map(|(command, id)| match bot.reply(id).get(kind) {
+                Some(value) => value.clone(),
+                None => bot.ask_again(&command, kind),
+            })
+            .collect()
     };
-    let begun =
-        all(|channel, _, _| json!({"publish": {"channel": channel, "data": 1, "stream": {}}}), "published");
+    let begun = all(
+        |channel, offset, _| json!({"publish": {"channel": channel, "key": format!("run-{offset}"), "data": 1, "stream": {}}}),
+        "published",
+    );
     let mut views: Vec<View> = begun.iter().map(View::begun).collect();
     for at in [0, 30_000] {
         let half = if at == 0 { first_half } else { second_half };

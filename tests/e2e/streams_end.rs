@@ -1,17 +1,24 @@
 //! Every stream ends exactly once: by its producer, by people, or by the gateway.
 
-use crate::support::Certificate;
 use crate::support::stream::{self, CHANNEL, Producer, View};
-use serde_json::json;
+use crate::support::{Certificate, Client, Gateway};
+use serde_json::{Value, json};
 use std::time::Instant;
 
-#[test]
-fn cancel_by_the_asker_gives_the_producer_a_moment_and_then_ends_the_stream() {
-    let gateway = stream::setup().env("SEAWALL_STREAMS_CANCEL_MS", "4000").start();
-    let mut asker = stream::user(&gateway, "ann", &["subscribe"]);
+fn asker(gateway: &Gateway) -> Client {
+    let mut asker = stream::user(gateway, "ann", &["subscribe"]);
     asker.subscribe(CHANNEL);
-    let cancel = |offset: u64| json!({"cancel": {"channel": CHANNEL, "offset": offset}});
-    // The producer stops in time.
+    asker
+}
+
+fn cancel(offset: u64) -> Value {
+    json!({"cancel": {"channel": CHANNEL, "offset": offset}})
+}
+
+#[test]
+fn cancel_by_the_asker_gives_the_producer_time_to_end_the_stream() {
+    let gateway = stream::setup().env("SEAWALL_STREAMS_CANCEL_MS", "60000").start();
+    let mut asker = asker(&gateway);
     let mut polite = Producer::begin(stream::bot(&gateway), "polite", json!({}));
     polite.append("half an ans");
     let mut view = View::of(polite.offset);
@@ -22,20 +29,27 @@ fn cancel_by_the_asker_gives_the_producer_a_moment_and_then_ends_the_stream() {
         (&notice["offset"], &notice["gen"], &notice["user"]),
         (&json!(polite.offset), &json!(1), &json!("ann"))
     );
-    assert!(notice["end_ms"].as_u64().is_some_and(|left| left <= 4_000), "{notice}");
+    assert!(notice["end_ms"].as_u64().is_some_and(|left| left <= 60_000), "{notice}");
     polite.append("wer");
+    view.read(&mut asker, "the text, cancelled", |view| {
+        (&*view.text, &*view.state) == ("half an answer", "cancelling")
+    });
     polite.end("cancelled");
-    view.read_to_end(&mut asker, "cancelled");
-    assert_eq!((&*view.text, &*view.state), ("half an answer", "cancelling"));
+    let end = view.read_to_end(&mut asker, "cancelled");
+    assert_eq!(end["data"], json!({"text": "half an answer", "begun": {"agent": "polite"}}));
     let over = asker.ask(cancel(polite.offset), "ended");
     assert_eq!((&over["state"], &over["duplicate"]), (&json!("cancelled"), &json!(true)));
-    // The producer takes no notice.
-    let mut deaf = Producer::begin(polite.client, "deaf", json!({}));
+}
+
+#[test]
+fn stream_whose_producer_takes_no_notice_of_a_cancel_is_ended() {
+    let gateway = stream::setup().env("SEAWALL_STREAMS_CANCEL_MS", "1000").start();
+    let mut asker = asker(&gateway);
+    let mut deaf = Producer::begin(stream::bot(&gateway), "deaf", json!({}));
     deaf.append("on and on");
-    let mut view = View::of(deaf.offset);
     asker.ask(cancel(deaf.offset), "cancelling");
-    let end = view.read_to_end(&mut asker, "cancelled");
-    assert_eq!((&*view.text, &end["user"]), ("on and on", &json!("bot")));
+    let end = View::of(deaf.offset).read_to_end(&mut asker, "cancelled");
+    assert_eq!((&end["data"]["text"], &end["user"]), (&json!("on and on"), &json!("bot")));
     let late = deaf.piece(json!({"at": 9, "text": "."}));
     assert_eq!(deaf.client.refused(late, "ended")["edit"], end["offset"]);
 }
@@ -50,14 +64,15 @@ fn author_stops_their_own_producer_over_tls_without_any_right() {
     // Many records.
     let long = "wörd ".repeat(5_000);
     producer.append(&long);
+    let mut view = View::of(producer.offset);
+    view.read(&mut reader, "all of the text", |view| view.text == long);
     let mut author = stream::user(&gateway, "bot", &[]);
     author.ask(producer.about("cancel", json!({})), "cancelling");
     let notice = producer.client.next_push("cancel");
     assert_eq!((&notice["offset"], &notice["user"]), (&json!(producer.offset), &json!("bot")));
     producer.end("cancelled");
-    let mut view = View::of(producer.offset);
     let end = view.read_to_end(&mut reader, "cancelled");
-    assert_eq!((&*view.text, &end["data"]["text"]), (&*long, &json!(long)));
+    assert_eq!(end["data"]["text"], long);
 }
 
 #[test]
@@ -95,43 +110,48 @@ fn streams_are_written_and_ended_by_those_with_the_right_to_it() {
     assert_eq!(view.end.expect("just read")["stream"], "deleted");
 }
 
+/// Longer than a test takes.
+const FOR_LONG: (&str, &str) = ("SEAWALL_STREAMS_ORPHAN_MS", "600000");
+
+#[test]
+fn stream_of_a_lost_producer_is_paused_and_goes_on_when_it_is_back() {
+    let gateway = stream::setup().env(FOR_LONG.0, FOR_LONG.1).start();
+    let mut reader = asker(&gateway);
+    let mut producer = Producer::begin(stream::bot(&gateway), "run", json!({"idle_ms": 600_000}));
+    producer.append("one ");
+    let mut view = View::of(producer.offset);
+    producer.client.close();
+    view.read(&mut reader, "it is paused", |view| view.state == "paused");
+    let mut producer = Producer::begin(stream::bot(&gateway), "run", json!({}));
+    assert_eq!((producer.generation, producer.next), (1, 4), "it goes on where it was");
+    producer.append("piece");
+    view.read(&mut reader, "it goes on", |view| (&*view.text, &*view.state) == ("one piece", "streaming"));
+    producer.end("completed");
+    view.read_to_end(&mut reader, "completed");
+}
+
 #[test]
 fn lost_producer_is_waited_for_and_then_its_stream_is_interrupted() {
-    let gateway = stream::setup().env("SEAWALL_STREAMS_ORPHAN_MS", "6000").start();
-    let mut reader = stream::user(&gateway, "ann", &["subscribe"]);
-    reader.subscribe(CHANNEL);
+    let gateway = stream::setup().env("SEAWALL_STREAMS_ORPHAN_MS", "2500").start();
+    let mut reader = asker(&gateway);
     let mut lost = Producer::begin(stream::bot(&gateway), "lost", json!({}));
     lost.append("the beginning of");
-    let mut back = Producer::begin(stream::bot(&gateway), "back", json!({}));
-    back.append("one ");
-    let mut silent = Producer::begin(stream::bot(&gateway), "silent", json!({"idle_ms": 3_000}));
-    silent.append("hm");
-    // Silence ends a stream whose producer is there.
-    let mut views = [View::of(lost.offset), View::of(back.offset), View::of(silent.offset)];
+    // Silence ends a stream whose producer is there. It has no text, because silence may end it before that is written.
+    let silent = Producer::begin(stream::bot(&gateway), "silent", json!({"idle_ms": 1_000}));
+    let mut views = [View::of(lost.offset), View::of(silent.offset)];
     let since = Instant::now();
     lost.client.close();
-    back.client.close();
-    // The same key, before anyone notices.
-    let mut back = Producer::begin(stream::bot(&gateway), "back", json!({}));
-    assert_eq!((back.generation, back.next), (1, 4), "it goes on where it was");
-    back.append("piece");
-    while views.iter().any(|view| view.offset != back.offset && view.end.is_none()) {
+    while views.iter().any(|view| view.end.is_none()) {
         let push = reader.next_any_push();
         views.iter_mut().for_each(|view| view.take(&push));
     }
-    assert!(since.elapsed().as_millis() >= 6_000, "the gateway did not wait for the producer");
+    assert!(since.elapsed().as_millis() >= 2_500, "the gateway did not wait for the producer");
     let ended = |view: &View| {
         let end = view.end.as_ref().expect("read above");
         (end["stream"].clone(), end["data"]["cause"].clone(), end["data"]["text"].clone())
     };
     assert_eq!(ended(&views[0]), (json!("interrupted"), json!("producer_lost"), json!("the beginning of")));
-    assert_eq!(ended(&views[2]), (json!("interrupted"), json!("idle"), json!("hm")));
-    assert_eq!(views[0].states, ["paused"]);
-    // A busy machine may need more than the second after which it is paused.
-    assert!(views[1].states.last().is_none_or(|state| state == "streaming"), "{:?}", views[1].states);
-    back.end("completed");
-    views[1].read_to_end(&mut reader, "completed");
-    assert_eq!(views[1].text, "one piece");
+    assert_eq!(ended(&views[1]), (json!("interrupted"), json!("idle"), json!("")));
     // Begun again after its end, a stream says how it ended.
     let begin =
         json!({"publish": {"channel": CHANNEL, "key": "lost", "data": {"agent": "lost"}, "stream": {}}});
@@ -145,7 +165,7 @@ fn lost_producer_is_waited_for_and_then_its_stream_is_interrupted() {
 
 #[test]
 fn acknowledged_text_survives_a_kill_and_its_producer_goes_on() {
-    let gateway = stream::setup().start();
+    let gateway = stream::setup().env(FOR_LONG.0, FOR_LONG.1).start();
     let mut producer = Producer::begin(stream::bot(&gateway), "run", json!({}));
     let mut text = String::new();
     for word in 0..20 {

@@ -111,7 +111,8 @@ fn question_whose_commit_is_not_known_is_found_with_its_answer_and_announced() {
     });
     assert_eq!(announced, [1, 2]);
     let waiting = RelayNotice::Waiting { channel: name(&channel) };
-    assert_eq!(rig.relayed.recv_timeout(PATIENCE), Ok(waiting));
+    // One that was refused may have been stored all the same, in a channel of its own.
+    while rig.relayed.recv_timeout(PATIENCE).expect("a notice") != waiting {}
     let claimed = rig.claimed(&channel);
     assert_eq!((claimed.question.offset, claimed.answer.map(|it| it.offset)), (Offset(1), Some(Offset(2))));
     rig.close();
@@ -138,11 +139,11 @@ fn outcome_whose_commit_is_not_known_is_stored_once() {
         }
         proxy.reset();
         proxy.set(Mode::Pass);
-        // A request that the server did not get may go out again over the next connection.
+        // A request that the server did not get may go out again over the next connection. Behind a look of the worker, whose answer is
+        // held as well, that is each request.
         let answer = match answer.recv_timeout(PATIENCE).expect("an answer") {
             RelayAnswer::Unavailable => rig.relay(&work),
-            first if direction == Direction::Requests => first,
-            other => panic!("{other:?}"),
+            first => first,
         };
         held = match answer {
             RelayAnswer::Settle(SettleOutcome::Settled(ClaimOutcome::Claimed(next))) => *next,

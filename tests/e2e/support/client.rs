@@ -3,7 +3,7 @@
 use super::gateway::Gateway;
 use super::line::Line;
 use super::raw::dial;
-use super::wait::{LATE, SOON, left};
+use super::wait::{LATE, SOON, comes_true, left};
 use crate::support_schema::Schemas;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -202,6 +202,19 @@ impl Client {
             Some(value) => value.take(),
             None => panic!("`{kind}` was expected: {reply}"),
         }
+    }
+
+    /// The same for a command that may be sent twice, such as a piece, or a publish with a key: it is sent again while the store
+    /// has not answered in time, which a busy machine may cause as well.
+    #[track_caller]
+    pub fn ask_again(&mut self, command: &Value, kind: &str) -> Value {
+        let mut reply = Value::Null;
+        let answered = comes_true(SOON, || {
+            reply = self.command(command.clone());
+            !matches!(reply["error"]["code"].as_str(), Some("unavailable" | "unconfirmed"))
+        });
+        assert!(answered && reply.get(kind).is_some(), "`{kind}` was expected: {reply}");
+        reply[kind].take()
     }
 
     /// Sends a command and returns its error, which must have this code.

@@ -165,7 +165,7 @@ pub fn view(channel: &str, answer: u64) -> View {
 pub fn ask(client: &mut Client, channel: &str, text: &str) -> (u64, u64) {
     let key = text.replace(' ', "_");
     let published =
-        client.ask(json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
+        client.ask_again(&json!({"publish": {"channel": channel, "key": key, "data": text}}), "published");
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
     (number(&published["offset"]), number(&published["answer"]))
 }

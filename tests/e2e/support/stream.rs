@@ -54,7 +54,7 @@ impl Producer {
         }
         let publish =
             json!({"publish": {"channel": CHANNEL, "key": key, "data": {"agent": key}, "stream": stream}});
-        let published = client.ask(publish, "published");
+        let published = client.ask_again(&publish, "published");
         let begun = &published["stream"];
         let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no number in {published}"));
         let (offset, generation, next) =
@@ -80,7 +80,7 @@ impl Producer {
     #[track_caller]
     pub fn append(&mut self, text: &str) {
         let piece = self.piece(json!({"gen": self.generation, "at": self.next, "text": text}));
-        let appended = self.client.ask(piece, "appended");
+        let appended = self.client.ask_again(&piece, "appended");
         self.next += text.len() as u64;
         assert_eq!(appended["next"], self.next, "{appended}");
     }
@@ -102,7 +102,7 @@ impl Producer {
     #[track_caller]
     pub fn end(&mut self, state: &str) -> Value {
         let end = self.about("end", json!({"gen": self.generation, "at": self.next, "state": state}));
-        self.client.ask(end, "ended")
+        self.client.ask_again(&end, "ended")
     }
 }
 
@@ -120,7 +120,7 @@ pub struct View {
     pub state: String,
     /// The states that were pushed, in order.
     pub states: Vec<String>,
-    /// Whole frames that arrived.
+    /// Whole frames that arrived: one more whenever the reader was behind.
     pub wholes: usize,
     /// The publication that ended it.
     pub end: Option<Value>,
