@@ -50,14 +50,15 @@ impl ReloadCounters {
     }
 
     pub fn ended(&self, outcome: ReloadOutcome, unix_ms: u64) {
-        if let Some(cell) = OUTCOMES.iter().position(|it| *it == outcome).and_then(|it| self.outcomes.get(it))
-        {
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
         match outcome {
             ReloadOutcome::Applied | ReloadOutcome::Unchanged => self.holds(unix_ms),
             ReloadOutcome::Refused => {}
             ReloadOutcome::Incomplete => self.whole.store(0, Ordering::Relaxed),
+        }
+        // Last: a reload that is counted shows in the rest.
+        if let Some(cell) = OUTCOMES.iter().position(|it| *it == outcome).and_then(|it| self.outcomes.get(it))
+        {
+            cell.fetch_add(1, Ordering::Release);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The admin listener: authorization, the answers of each path, and slow or silent clients.
 
-use crate::support::wait::{SOON, comes_true};
+use crate::support::wait::SOON;
 use crate::support::{Gateway, Operator, Setup, until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -202,5 +202,5 @@ fn open_connection_does_not_delay_the_exit() {
     let (mut gateway, operator) = start();
     let _silent = operator.connect();
     assert_eq!(gateway.ends_after(Signal::TERM).0, Some(0));
-    assert!(comes_true(SOON, || std::net::TcpStream::connect(operator.address).is_err()));
+    until(SOON, "nothing listens", || std::net::TcpStream::connect(operator.address).is_err());
 }

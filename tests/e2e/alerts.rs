@@ -152,11 +152,8 @@ fn test_of_channels_prints_their_answers_and_a_redirect_is_not_followed() {
     assert_eq!(gateway.setup().run(&["alert", "test", "pagerduty"]).status.code(), Some(0));
     let sent = ["trigger", "resolve", "trigger", "trigger", "resolve"];
     assert_eq!(actions(&http), sent, "a channel that rejected a begin is sent no end");
-    let metrics = operator.get("/metrics").body;
-    assert!(
-        metrics.contains("seawall_alert_notices_total{channel=\"pagerduty\",outcome=\"dead\"} 1"),
-        "{metrics}"
-    );
+    let dead = "seawall_alert_notices_total{channel=\"pagerduty\",outcome=\"dead\"} 1";
+    until(SOON, dead, || operator.get("/metrics").body.contains(dead));
 
     let shown = gateway
         .setup()

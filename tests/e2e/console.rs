@@ -84,7 +84,9 @@ fn live_state_has_the_history_of_a_second_and_the_changes() {
     assert!(kinds.contains(&"start") && kinds.contains(&"action"), "{live}");
     let last = live["changes"].as_array().and_then(|all| all.last()).expect("a change")["id"].clone();
     let later = operator.get(&format!("/console/live?since={since}&changes={last}")).json();
-    assert_eq!(later["changes"], json!([]));
+    // A busy machine may change its state meanwhile.
+    let mut repeated = later["changes"].as_array().expect("a list").iter();
+    assert!(repeated.all(|one| one["id"].as_u64() > last.as_u64()), "{last}: {later}");
     let series = operator.get("/console/series?names=connections,memory_bytes&step=1&points=60").json();
     let newest = series["series"]["rows"].as_array().and_then(|rows| rows.last()).expect("a row").clone();
     assert!(newest[1].as_f64().is_some_and(|bytes| bytes > 1_000_000.0), "{series}");
@@ -140,6 +142,7 @@ fn read_only_link_changes_nothing_and_wrong_keys_are_limited_without_locking_it_
             client.write(b"GET /console/live HTTP/1.1\r\nHost: localhost\r\nSeawall-Session: wrong\r\n\r\n");
         }
         seen = clients.iter_mut().map(|client| client.response().status).collect();
+        clients.iter_mut().for_each(|client| client.expect_end());
         assert_eq!(send(&operator, "GET", "/console/live", &[&session], None).status, 200);
         seen.contains(&429)
     });

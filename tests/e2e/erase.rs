@@ -2,7 +2,7 @@
 
 use crate::support::backend::{Backend, READER, is_problem, setup};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{comes_true, until};
+use crate::support::wait::until;
 use crate::support::{Client, Gateway, Operator};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -73,7 +73,7 @@ fn erased_user_leaves_neither_text_nor_name_and_readers_are_notified() {
             assert_eq!(publication["key"], Value::Null, "{publication}");
         }
     }
-    assert!(comes_true(FORGOTTEN, || files_with(&data, TEXT) == 0), "the text is still in a file");
+    until(FORGOTTEN, "the text is in no file", || files_with(&data, TEXT) == 0);
     // The key is free again, and the user may write.
     let again = backend.publish(&json!({"channel": "room.0", "user": "ann", "key": "k0", "data": "new"}));
     assert_ne!(again["duplicate"], json!(true), "{again}");

@@ -37,13 +37,14 @@ fn bytes_that_one_user_publishes_are_bounded_over_all_connections() {
     let gateway = with_secret()
         .limit("publishes_per_s", 0)
         .limit("publish_bytes_per_s", 1_024)
-        .limit("publish_bytes_burst", 200_000)
+        .limit("publish_bytes_burst", 610_000)
         .start();
     let mut clients: Vec<Client> = (0..4).map(|_| connect(&gateway, "ann")).collect();
-    let data = "x".repeat(19_000);
+    // One more takes the rate most of a minute.
+    let data = "x".repeat(60_000);
     let replies: Vec<Value> = (0..24).map(|n| publish(&mut clients[n % 4], &data)).collect();
     let stored = replies.iter().filter(|reply| reply["published"].is_object()).count();
-    assert!((10..=12).contains(&stored), "{stored}");
+    assert!((10..=11).contains(&stored), "{stored}");
     let refused = replies.last().expect("24 replies");
     assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
     assert!(refused["error"]["retry_ms"].as_u64().is_some_and(|wait| wait > 0), "{refused}");
@@ -85,8 +86,11 @@ fn bytes_of_the_log_that_one_user_reads_are_bounded_over_all_connections() {
     };
     assert!(read >= 5, "{read} pages of 240 kB");
     assert_eq!(refused["error"]["code"], "rate_limited", "{refused}");
-    let subscribe = json!({"subscribe": {"channel": "d"}});
-    assert_eq!(clients[0].command(subscribe)["error"]["code"], "rate_limited", "a replay costs the same");
+    // Each turn is as short as a page, which spends what came meanwhile.
+    until(SOON, "a replay costs the same", || {
+        clients[1].command(history.clone());
+        clients[0].command(json!({"subscribe": {"channel": "d"}}))["error"]["code"] == "rate_limited"
+    });
     can_chat(&gateway, "bob");
 }
 
@@ -181,7 +185,8 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
         let (over, mut busy) = (AtomicBool::new(false), Duration::ZERO);
         thread::scope(|scope| {
             scope.spawn(|| {
-                for n in (0..30).take_while(|_| !over.load(Ordering::Relaxed)) {
+                // At least some, however late this thread begins.
+                for n in (0..30).take_while(|n| *n < 10 || !over.load(Ordering::Relaxed)) {
                     for client in &mut hostile {
                         client.send(json!({"refresh": {"token": forged(&ann, n)}}));
                     }
@@ -193,8 +198,9 @@ fn bad_refreshes_of_one_user_do_not_delay_newcomers() {
         });
         busy
     });
-    let refused = gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"];
-    assert!(refused > 0.0, "{refused}");
+    until(SOON, "some are refused", || {
+        gateway.metrics()["seawall_errors_total{code=\"rate_limited\"}"] > 0.0
+    });
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn subscriptions_to_absent_channels_cost_the_share_of_the_subscriber() {
     assert_eq!((&error["code"], &error["retry_ms"]), (&json!("too_large"), &json!(15_000)), "{error}");
     can_chat(&gateway, "bob");
     clients[0].command(json!({"unsubscribe": {"channel": "absent0"}}));
-    assert!(clients[1].command(subscribe(21))["subscribed"].is_object(), "one place is free");
+    until(SOON, "one place is free", || clients[1].command(subscribe(21))["subscribed"].is_object());
     drop(clients);
     let mut again = connect(&gateway, "ann");
     until(SOON, "ended connections release their places", || {

@@ -3,7 +3,7 @@
 use crate::support::wait::SOON;
 use crate::support::{Client, Operator, Setup, until};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time for the errors to leave their 10 s window, with a self-probe every 500 ms.
 const FORGOTTEN: Duration = Duration::from_secs(120);
@@ -17,20 +17,26 @@ fn overloaded_gateway_reports_itself_degraded_and_still_admits_clients() {
     until(SOON, "the gateway has probed itself", || entry()["state"] == "ok");
     gateway.shows("seawall_gateway_up", 1.0);
 
-    // One read holds them all but one answer may be pending, so all but a few get `overloaded`.
-    let publish = |id: u64| json!({"id": id, "publish": {"channel": "c", "data": id}}).to_string();
-    let ids: Vec<u64> = (0..400).map(|_| 0).collect();
-    for (index, _) in ids.iter().enumerate() {
-        client.send_text(&publish(10_000 + index as u64));
-    }
-    until(SOON, "the gateway is degraded", || entry()["state"] == "down");
-    let down = entry();
-    assert!(down["output"].as_str().is_some_and(|text| text.contains("commands failed")), "{down}");
-    let public = gateway.fetch("/health/dependencies");
-    assert_eq!((public.status, &public.json()["status"]), (200, &json!("warn")), "{public:?}");
-    assert_eq!(public.json()["level"], "ok");
-    assert!(public.json()["checks"]["gateway"][0].get("output").is_none());
-    gateway.shows("seawall_gateway_up", 0.0);
+    let mut overloaded = None;
+    // The errors are forgotten after ten seconds, in which a busy machine may not look at everything.
+    until(2 * SOON, "the gateway is degraded everywhere", || {
+        if overloaded.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(5)) {
+            // One read holds them all but one answer may be pending, so all but a few get `overloaded`.
+            for n in 0..400 {
+                client.send(json!({"publish": {"channel": "c", "data": n}}));
+            }
+            overloaded = Some(Instant::now());
+        }
+        assert!(client.is_open());
+        let down = entry();
+        let public = gateway.fetch("/health/dependencies");
+        assert_eq!((public.status, &public.json()["level"]), (200, &json!("ok")), "{public:?}");
+        assert!(public.json()["checks"]["gateway"][0].get("output").is_none());
+        down["state"] == "down"
+            && down["output"].as_str().is_some_and(|text| text.contains("commands failed"))
+            && public.json()["status"] == "warn"
+            && gateway.metric("seawall_gateway_up") == 0.0
+    });
     gateway.logs("gateway degraded");
     let newcomer = Client::connect(&gateway);
     let status = &newcomer.connected["status"];

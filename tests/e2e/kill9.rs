@@ -4,7 +4,7 @@
 //! that an acknowledgement comes after the commit, not that the commit reached the disk.
 
 use crate::support::publisher::{self, Publisher};
-use crate::support::wait::comes_true;
+use crate::support::wait::{LATE, comes_true};
 use crate::support::{Client, SOON, Setup};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ fn acknowledged_publication_is_neither_lost_nor_duplicated_by_a_kill() {
             gateway.signal(rustix::process::Signal::KILL);
             on
         });
-        assert!(on, "no load in time");
+        assert!(on, "{LATE}: load");
         gateway = gateway.kill9().start();
         let log = publisher::log(&gateway);
         for publisher in &mut publishers {

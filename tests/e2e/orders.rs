@@ -30,10 +30,25 @@ fn name(client: &Client) -> Value {
     client.connected["connection"].clone()
 }
 
-/// The answer to an order that this instance, the only one, has carried out.
+/// Waits until this instance, the only one, has carried an order out: the answer to it waits for a second at most.
 #[track_caller]
-fn done(answer: &Value, kind: &str, closed: u64) {
-    assert_eq!((&answer["kind"], &answer["complete"]), (&json!(kind), &json!(true)), "{answer}");
+fn carried_out(backend: &mut Backend, answer: &Value) -> Value {
+    let mut report = answer.clone();
+    until(SOON, "it is carried out", || {
+        let is_complete = report["complete"] == true;
+        if !is_complete {
+            report = backend.get(&format!("/v1/orders/{}", answer["order"])).json();
+        }
+        is_complete
+    });
+    report
+}
+
+/// The answer to an order, which this instance, the only one, carries out.
+#[track_caller]
+fn done(backend: &mut Backend, answer: &Value, kind: &str, closed: u64) {
+    assert_eq!(answer["kind"], kind, "{answer}");
+    let answer = carried_out(backend, answer);
     assert_eq!(answer["closed"], closed, "{answer}");
     assert_eq!(answer["instances"].as_array().map(Vec::len), Some(1), "{answer}");
 }
@@ -45,7 +60,8 @@ fn disconnect_ends_the_sessions_that_it_means_and_no_others() {
     let mut ann: Vec<Client> = (0..12).map(|_| connect_as(&gateway, "ann")).collect();
     let (mut kept, mut bob) = (connect_as(&gateway, "ann"), connect_as(&gateway, "bob"));
     let body = json!({"reason": "password changed", "except": [name(&kept)]});
-    done(&backend.post("/v1/users/ann/disconnect", &body).json(), "disconnect", 12);
+    let answer = backend.post("/v1/users/ann/disconnect", &body).json();
+    done(&mut backend, &answer, "disconnect", 12);
     for client in &mut ann {
         let closed = client.expect_close();
         closed.is(4410, "disconnected");
@@ -55,10 +71,12 @@ fn disconnect_ends_the_sessions_that_it_means_and_no_others() {
 
     let mut other = connect_as(&gateway, "ann");
     let body = json!({"connection": name(&kept), "reconnect": false});
-    done(&backend.post("/v1/users/ann/disconnect", &body).json(), "disconnect", 1);
+    let answer = backend.post("/v1/users/ann/disconnect", &body).json();
+    done(&mut backend, &answer, "disconnect", 1);
     kept.expect_close().is(4504, "disconnected");
     assert!(other.is_open() && bob.is_open());
-    done(&backend.post("/v1/users/stranger/disconnect", &json!({})).json(), "disconnect", 0);
+    let answer = backend.post("/v1/users/stranger/disconnect", &json!({})).json();
+    done(&mut backend, &answer, "disconnect", 0);
     gateway.shows("seawall_orders_total", 3.0);
     gateway.shows("seawall_orders_lag", 0.0);
     gateway.logs("order given");
@@ -71,19 +89,19 @@ fn blocked_user_is_out_until_the_block_ends_also_after_a_restart() {
     let mut backend = Backend::of(&gateway);
     let mut ann = connect_as(&gateway, "ann");
     let answer = backend.put("/v1/users/ann/block", &json!({"reason": "spam"})).json();
-    done(&answer, "block", 1);
+    done(&mut backend, &answer, "block", 1);
     ann.expect_close().is(4503, "forbidden");
     refused(&gateway, &token_of("ann")).is(4503, "forbidden");
     let shown = backend.get("/v1/users/ann/block").json();
     assert_eq!((&shown["blocked"], &shown["reason"]), (&json!(true), &json!("spam")), "{shown}");
     gateway.shows("seawall_blocks", 1.0);
     let mut bob = connect_as(&gateway, "bob");
-    let soon = (unix_s() + 8) * 1_000;
+    let soon = (unix_s() + 12) * 1_000;
     backend.put("/v1/users/bob/block", &json!({"until": soon}));
     for closed in [bob.expect_close(), refused(&gateway, &token_of("bob"))] {
         closed.is(4403, "blocked");
         let wait = closed.bye.expect("a bye")["retry_ms"].as_u64().expect("a time to return");
-        assert!((1_000..=8_000).contains(&wait), "{wait}");
+        assert!((1_000..=12_000).contains(&wait), "{wait}");
     }
 
     let gateway = gateway.kill9().start();
@@ -95,8 +113,10 @@ fn blocked_user_is_out_until_the_block_ends_also_after_a_restart() {
         bob.try_reply(id).is_some()
     });
     let listed = backend.get(&format!("/v1/orders/{}", answer["order"])).json();
-    assert_eq!((&listed["kind"], &listed["complete"]), (&json!("block"), &json!(true)), "{listed}");
-    done(&backend.delete("/v1/users/ann/block").json(), "unblock", 0);
+    assert_eq!(listed["kind"], "block", "{listed}");
+    carried_out(&mut backend, &listed);
+    let answer = backend.delete("/v1/users/ann/block").json();
+    done(&mut backend, &answer, "unblock", 0);
     assert_eq!(backend.get("/v1/users/ann/block").json(), json!({"user": "ann", "blocked": false}));
     connect_as(&gateway, "ann");
 }
@@ -122,13 +142,20 @@ fn client_that_reconnects_all_the_time_is_never_connected_after_the_answer() {
             });
         }
         until(SOON, "they connect", || before.load(Ordering::SeqCst) > 2 * CLIENTS);
-        let answer = Backend::of(&gateway).put("/v1/users/ann/block", &json!({})).json();
+        let mut backend = Backend::of(&gateway);
+        let answer = backend.put("/v1/users/ann/block", &json!({})).json();
+        carried_out(&mut backend, &answer);
         blocked.store(true, Ordering::SeqCst);
         let refused = || gateway.metric("seawall_users_blocked_total");
         let (first, enough) = (refused(), 4.0 * CLIENTS as f64);
         until(SOON, "they are refused", || refused() > first + enough);
-        assert_eq!(answer["complete"], true, "{answer}");
-        let open = Operator::of(&gateway).get("/lookup/user/ann").json();
+        let mut open = Value::Null;
+        // The reactors of a busy machine may not answer within a second.
+        until(SOON, "the reactors answer", || {
+            let response = Operator::of(&gateway).get("/lookup/user/ann");
+            open = response.json();
+            response.status == 200
+        });
         let open: Vec<_> = open["sessions"]
             .as_array()
             .expect("a list")
@@ -154,7 +181,8 @@ fn revoked_tokens_are_out_and_other_tokens_of_the_user_stay() {
     let (one, two) = (token(&with("jti", json!("t-1"), "ann")), token(&with("jti", json!("t-2"), "ann")));
     let (mut first, mut second) = (connect(&gateway, &one), connect(&gateway, &two));
     let body = json!({"jti": "t-1", "until": until_ms});
-    done(&backend.post("/v1/tokens/revoke", &body).json(), "revoke", 1);
+    let answer = backend.post("/v1/tokens/revoke", &body).json();
+    done(&mut backend, &answer, "revoke", 1);
     first.expect_close().is(4501, "unauthenticated");
     refused(&gateway, &one).is(4501, "unauthenticated");
     second.refused(json!({"refresh": {"token": one}}), "unauthorized");
@@ -166,7 +194,8 @@ fn revoked_tokens_are_out_and_other_tokens_of_the_user_stay() {
     let (mut older, mut newer) = (connect(&gateway, &old), connect(&gateway, &new));
     let mut bare = connect_as(&gateway, "bob");
     let body = json!({"user": "bob", "issued_before": now * 1_000, "until": until_ms});
-    done(&backend.post("/v1/tokens/revoke", &body).json(), "revoke", 2);
+    let answer = backend.post("/v1/tokens/revoke", &body).json();
+    done(&mut backend, &answer, "revoke", 2);
     older.expect_close().is(4501, "unauthenticated");
     bare.expect_close().is(4501, "unauthenticated");
     assert!(newer.is_open() && second.is_open());

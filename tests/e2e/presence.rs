@@ -2,6 +2,7 @@
 
 use crate::support::backend::{Backend, READER, with_api};
 use crate::support::token::{SECRET, claims, token};
+use crate::support::wait::LATE;
 use crate::support::{Client, Gateway, Operator, SOON, Setup, Upgrade, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -92,6 +93,7 @@ fn return_within_the_grace_is_not_seen_and_a_lost_connection_is() {
         push = watcher.next_push("presence");
     }
     let cursor = |present: Value| json!({"channel": "c", "epoch": "0", "offset": 0, "present": present});
+    let gone = Instant::now();
     let users: Vec<String> = members.drain(..).map(|(user, _)| user).collect();
     // One that came earlier would be a second connection for a moment.
     until(SOON, "all losses are noticed", || gateway.metric("seawall_connections") <= 2.0);
@@ -102,6 +104,8 @@ fn return_within_the_grace_is_not_seen_and_a_lost_connection_is() {
             Client::open(&gateway).with_connect(recover)
         })
         .collect();
+    // The grace of each began after this.
+    assert!(gone.elapsed() < Duration::from_millis(7_500), "{LATE}: back within the grace");
     let push = watcher.next_push_within("presence", Duration::from_millis(9_000));
     assert_eq!(push, None, "no watcher sees a return");
     let lost = Instant::now();
@@ -289,7 +293,9 @@ fn storm_of_joins_is_few_frames_and_every_member_is_on_a_page_once() {
     let expected: BTreeSet<String> = (0..MEMBERS).map(|n| format!("u{n}")).collect();
     assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     let value = |name: &str| gateway.metric(&format!("seawall_presence_{name}"));
-    assert_eq!((value("members"), value("memberships")), (MEMBERS as f64, MEMBERS as f64));
+    until(SOON, "all are counted", || {
+        (value("members"), value("memberships")) == (MEMBERS as f64, MEMBERS as f64)
+    });
     assert_eq!(value("recounts_total"), 0.0);
 }
 
@@ -317,7 +323,8 @@ fn watcher_that_does_not_read_gets_a_snapshot_when_it_does() {
     let deadline = Instant::now() + SOON;
     while roster.len() != others.len() || roster.contains("ann") {
         let left = deadline.saturating_duration_since(Instant::now());
-        let push = slow.next_push_within("presence", left).expect("the roster becomes true");
+        let push = slow.next_push_within("presence", left);
+        let push = push.unwrap_or_else(|| panic!("{}", slow.missing("the roster becomes true")));
         if let Some(members) = push.get("members") {
             roster = users(members).into_iter().map(String::from).collect();
         }

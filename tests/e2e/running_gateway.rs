@@ -1,6 +1,6 @@
 //! Commands find the running gateway by the file that it keeps in its data folder.
 
-use crate::support::wait::SOON;
+use crate::support::wait::{SOON, until};
 use crate::support::{Operator, Setup};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -31,8 +31,13 @@ fn health_and_doctor_ask_the_running_gateway() {
     let pid = gateway.pid();
     assert_eq!(run(gateway.setup(), &["health"]), (Some(0), "alive\n".into()));
     assert_eq!(run(gateway.setup(), &["health", "--ready"]), (Some(0), "ready\n".into()));
-    let (code, seen) = run(gateway.setup(), &["doctor"]);
-    assert_eq!(code, Some(0), "{seen}");
+    let mut seen = String::new();
+    // A busy machine may degrade the gateway for a moment.
+    until(SOON, "the doctor finds nothing", || {
+        let (code, said) = run(gateway.setup(), &["doctor"]);
+        seen = said;
+        code == Some(0)
+    });
     assert!(seen.starts_with(&format!("as blue (pid {pid}; no file, ")), "{seen}");
     assert!(seen.contains(" gateway  gateway ") && seen.contains("Everything answers."), "{seen}");
     assert_eq!(run(gateway.setup(), &["health", "--instance", "blue"]).0, Some(0));
@@ -59,9 +64,7 @@ fn health_reports_a_drain_as_not_ready() {
         .drain("exit", 120_000)
         .start();
     gateway.signal(Signal::TERM);
-    crate::support::until(SOON, "it is not ready", || {
-        run(gateway.setup(), &["health", "--ready"]).0 == Some(1)
-    });
+    until(SOON, "it is not ready", || run(gateway.setup(), &["health", "--ready"]).0 == Some(1));
     assert_eq!(run(gateway.setup(), &["health"]).0, Some(0), "it is alive");
     gateway.signal(Signal::TERM);
     assert!(gateway.ends_within(SOON).is_some());

@@ -1,7 +1,9 @@
 //! SIGTERM and SIGINT end the gateway in order: pending publishes are answered, all clients get `bye`, exit code 0.
 
+use crate::support::wait::LATE;
 use crate::support::{Client, Gateway, RawClient, Setup};
 use rustix::process::Signal;
+use seawall_fault::HeldPort;
 use serde_json::json;
 
 fn ends_in_order(signal: Signal) {
@@ -70,19 +72,22 @@ fn client_that_never_reads_does_not_delay_the_exit() {
         publisher.publish("c", json!("x".repeat(30_000)));
     }
     let (code, _) = gateway.ends_after(Signal::TERM);
+    let said = gateway.output();
+    assert!(!said.contains("unsent_closes=2 "), "{LATE}: the close of the publisher\n{said}");
     // It did not read its close, and the exit code says so.
     assert_eq!(code, Some(1));
-    assert!(gateway.output().contains("unsent_closes=1 "), "{}", gateway.output());
+    assert!(said.contains("unsent_closes=1 "), "{said}");
 }
 
 #[test]
 fn gateway_restarts_at_once_on_the_same_port() {
-    let mut gateway = Gateway::start();
+    // Without a holder, another test could have the port in between.
+    let port = HeldPort::loopback().expect("a port");
+    let mut gateway = Setup::new().listen(port.address()).start();
     let _client = Client::connect(&gateway);
-    let address = gateway.address;
     gateway.ends_after(Signal::TERM);
-    let again = gateway.setup().clone().listen(address).start();
-    assert_eq!(again.address, address);
+    let again = gateway.setup().clone().start();
+    assert_eq!(again.address, port.address());
     Client::connect(&again);
 }
 

@@ -131,7 +131,7 @@ fn full_outbox_drops_signals_but_no_publications() {
 
 #[test]
 fn subscriber_that_reads_nothing_is_closed() {
-    let gateway = Setup::new().unlimited().limit("stall_ms", 4_000).start();
+    let gateway = Setup::new().unlimited().limit("stall_ms", 8_000).start();
     let stalled = slow(&gateway);
     let mut reads = Client::connect(&gateway);
     reads.subscribe("c");
@@ -152,10 +152,17 @@ fn subscriber_that_reads_slowly_stays() {
     std::thread::scope(|scope| {
         scope.spawn(|| publish(&mut publisher, 250, 30_000));
         // 150 kB/s: this takes much longer than `stall_ms` in all, but never that long without reading a byte.
-        let start = std::time::Instant::now();
+        let start = Instant::now();
+        let mut last = start;
         for offset in 1..=40u64 {
             let due = Duration::from_millis(offset * 200);
             until(SOON, "the next read is due", || start.elapsed() >= due);
+            assert!(
+                last.elapsed() < Duration::from_secs(3),
+                "{LATE}: it did not read for {:?}",
+                last.elapsed()
+            );
+            last = Instant::now();
             assert_eq!(slow.next_push("publication")["offset"], offset);
         }
     });

@@ -18,7 +18,7 @@ fn serves(mut gateway: Gateway) {
     let offset = client.publish("lobby", json!("hello"));
     let page = client.ask(json!({"history": {"channel": "lobby"}}), "history");
     assert_eq!(page["head"], offset);
-    assert!(gateway.metric("seawall_published_total") >= 1.0);
+    until(SOON, "it is counted", || gateway.metric("seawall_published_total") >= 1.0);
     let (code, _) = gateway.ends_after(Signal::TERM);
     assert_eq!(code, Some(0), "{}", gateway.output());
 }

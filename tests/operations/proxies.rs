@@ -139,7 +139,7 @@ fn chat_passes_and_a_gateway_drains(kind: Kind) {
         number += 1;
         assert!(took < 2 * SOON, "{LATE}: the gateway does not exit");
     }
-    assert!(number > 1_020, "only {number}");
+    assert!(number > 1_020, "{LATE}: more newcomers than {}", number - 1_000);
     assert_ne!(instance(&connect(&proxy, 99)), leaving);
     // Clients of the draining gateway were sent `drain` through the proxy, and not disconnected.
     let moving = clients.iter_mut().filter(|client| instance(client) == leaving);

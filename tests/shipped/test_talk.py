@@ -196,20 +196,25 @@ class Closing:
 class Closed(unittest.TestCase):
     def test_it_waits_as_long_as_it_is_asked_to_and_stops_at_a_final_code(self):
         message = "this user is not allowed here, and the text is long enough for a frame with a length of two bytes, which is over 125"
-        it = Closing([
+        byes = [
             {"code": 1013, "reason": "over_capacity", "message": message, "retry_ms": 1500},
             {"code": 1012, "reason": "restart", "message": message, "retry_ms": 100},
             {"code": 4503, "reason": "forbidden", "message": message},
-        ])
-        self.addCleanup(it.listener.close)
-        talk = Program([interpreter(), TALK, f"ws://127.0.0.1:{it.port}/ws"])
-        self.addCleanup(talk.kill)
-        self.assertEqual(talk.process.wait(SOON_S), 1)
-        first, second = it.times[1] - it.times[0], it.times[2] - it.times[1]
-        self.assertGreaterEqual(first, 1.5)
+        ]
+        # A busy machine may be late for the shorter wait, but hardly three times.
+        for _ in range(3):
+            it = Closing(byes)
+            self.addCleanup(it.listener.close)
+            talk = Program([interpreter(), TALK, f"ws://127.0.0.1:{it.port}/ws"])
+            self.addCleanup(talk.kill)
+            self.assertEqual(talk.process.wait(SOON_S), 1)
+            first, second = it.times[1] - it.times[0], it.times[2] - it.times[1]
+            self.assertGreaterEqual(first, 1.5)
+            talk.readers[1].join(SOON_S)
+            self.assertEqual(talk.err[2:], [f"ended: {message}"])
+            if second < first:
+                return
         self.assertLess(second, first)
-        talk.readers[1].join(SOON_S)
-        self.assertEqual(talk.err[2:], [f"ended: {message}"])
 
 
 class Vectors(unittest.TestCase):

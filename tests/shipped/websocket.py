@@ -26,7 +26,8 @@ def request(stream, path, headers=()):
     while b"\r\n\r\n" not in received:
         more = stream.recv(65536)
         if not more:
-            raise AssertionError(f"the connection ended after {received!r}")
+            # As for one that is refused, `until` tries again.
+            raise ConnectionError(f"the connection ended after {received!r}")
         received += more
     head, body = received.split(b"\r\n\r\n", 1)
     return int(head.split()[1]), head.decode(), body

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -244,16 +244,19 @@ impl Setup {
         let (sender, lines) = channel();
         output.drain(child.stdout.take().expect("piped"), Some(sender));
         output.drain(child.stderr.take().expect("piped"), None);
-        match listening(&lines) {
-            Some(address) => {
+        let address = listening(&lines);
+        match address {
+            Ok(address) => {
                 let client = self.certificate.as_ref().map(|certificate| Arc::new(certificate.client()));
                 line::trust(address, client.clone());
                 Ok(Gateway { child, address, client, setup: self, output })
             }
-            None => {
+            Err(error) => {
                 let _ = child.kill();
                 let status = child.wait().expect("a child can be waited for");
                 output.ended();
+                let is_late = error == RecvTimeoutError::Timeout;
+                assert!(!is_late, "{LATE}: the gateway listens, after {SOON:?}:\n{}", output.text());
                 Err(Refused { status, output: output.text() })
             }
         }
@@ -267,9 +270,12 @@ fn environment() -> BTreeMap<String, String> {
     let admin = (ADMIN_LISTEN.into(), "off".into());
     // A client answers pings only while its test reads it, which on a busy machine may do something else for long.
     let pong = ("SEAWALL_LIMITS_PONG_MS".into(), "60000".into());
+    // The same for its first request, its `connect`, and what it is sent while it does not read.
+    let late =
+        ["HEAD_MS", "CONNECT_MS", "STALL_MS"].map(|name| (format!("SEAWALL_LIMITS_{name}"), "60000".into()));
     // Tests count connections and publications.
     let canary = (CANARY_MS.into(), "0".into());
-    drain.into_iter().chain([admin, pong, canary]).collect()
+    drain.into_iter().chain(late).chain([admin, pong, canary]).collect()
 }
 
 /// Removes all `SEAWALL_` variables, because the gateway refuses those it does not know, such as those of the tests.
@@ -299,13 +305,13 @@ pub struct Refused {
     pub output: String,
 }
 
-fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
+fn listening(lines: &Receiver<String>) -> Result<SocketAddr, RecvTimeoutError> {
     let deadline = Instant::now() + SOON;
     loop {
-        let line = lines.recv_timeout(super::wait::left(deadline)).ok()?;
+        let line = lines.recv_timeout(super::wait::left(deadline))?;
         let address = line.split("://").nth(1).and_then(|rest| rest.split('/').next());
         if let Some(address) = address.filter(|_| line.contains("listening on")) {
-            return address.parse().ok();
+            return Ok(address.parse().expect("an address"));
         }
     }
 }
@@ -446,7 +452,7 @@ impl Gateway {
             last = self.metric(name);
             last == value
         });
-        assert!(equal, "{name} is {last} and not {value}");
+        assert!(equal, "{LATE}: {name} is {last} and not {value}");
     }
 
     /// Waits until a text is in the output: the log has a thread of its own.

@@ -4,7 +4,7 @@ use super::client::Closed;
 use super::frame::{CLOSE, Frame, PING, Received, TEXT};
 use super::gateway::Gateway;
 use super::line::Line;
-use super::wait::{SOON, left, resumed};
+use super::wait::{SOON, arrived, left, resumed};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -107,7 +107,7 @@ impl RawClient {
 
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("the bytes are written");
+        arrived(self.stream.write_all(bytes), "the bytes are written");
     }
 
     /// Writes to a peer that may have closed the connection.
@@ -133,7 +133,7 @@ impl RawClient {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            let read = self.stream.read(&mut byte).expect("a response in time");
+            let read = arrived(self.stream.read(&mut byte), "a response");
             assert_ne!(read, 0, "the connection ended within a head: {:?}", String::from_utf8_lossy(&head));
             head.push(byte[0]);
         }
@@ -158,7 +158,7 @@ impl RawClient {
         }
         let length = response.header("content-length").map(|text| text.parse().expect("a length"));
         let mut body = vec![0; length.unwrap_or_else(|| panic!("no length: {response:?}"))];
-        self.stream.read_exact(&mut body).expect("the whole body");
+        arrived(self.stream.read_exact(&mut body), "the whole body");
         response.body = String::from_utf8(body).expect("a body is text");
         response
     }
@@ -166,7 +166,7 @@ impl RawClient {
     /// The next frame of any kind.
     #[track_caller]
     pub fn next_frame(&mut self) -> Received {
-        Received::read(&mut self.stream).expect("a frame in time")
+        arrived(Received::read(&mut self.stream), "a frame")
     }
 
     /// The next text frame as JSON. Pings are skipped and not answered.
@@ -212,10 +212,11 @@ impl RawClient {
     pub fn expect_end(&mut self) {
         let mut rest = [0; 64];
         match self.stream.read(&mut rest) {
-            Ok(0) => {}
-            Ok(count) => panic!("bytes after the end: {:02x?}", &rest[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            Err(error) => panic!("no end in time: {error}"),
+            read => match arrived(read, "the end") {
+                0 => {}
+                count => panic!("bytes after the end: {:02x?}", &rest[..count]),
+            },
         }
     }
 

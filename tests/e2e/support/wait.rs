@@ -50,7 +50,7 @@ pub fn in_time(most: Duration, mut measure: impl FnMut() -> Duration) {
             return;
         }
     }
-    panic!("each took more than {most:?}: {took:?}");
+    panic!("{LATE}: each took more than {most:?}: {took:?}");
 }
 
 /// The time left until a deadline, at least a millisecond, because a socket takes a timeout of zero as none.
@@ -61,6 +61,15 @@ pub fn left(deadline: Instant) -> Duration {
 /// A size from the environment, for tests with a small and a large variant.
 pub fn size(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// The value of a call with a deadline, or panics with `what` it waited for: late if the deadline passed.
+#[track_caller]
+pub fn arrived<T>(result: io::Result<T>, what: &str) -> T {
+    result.unwrap_or_else(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("{LATE}: {what}: {error}"),
+        _ => panic!("{what}: {error}"),
+    })
 }
 
 /// Returns true if a call failed only because the process was stopped and continued, which ends calls with a timeout
