@@ -44,6 +44,17 @@ pub(super) fn rig(reactors: usize, retention: Retention) -> Rig {
 }
 
 pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now_ms: u64) -> Rig {
+    rig_waiting(folder, reactors, retention, now_ms, Duration::from_millis(100))
+}
+
+/// The same with this time for a lost producer to come back.
+pub(super) fn rig_waiting(
+    folder: TempDir,
+    reactors: usize,
+    retention: Retention,
+    now_ms: u64,
+    orphan: Duration,
+) -> Rig {
     let config = SqliteConfig {
         data: folder.path().to_owned(),
         retention,
@@ -52,11 +63,7 @@ pub(super) fn rig_in(folder: TempDir, reactors: usize, retention: Retention, now
         room: SqliteRoom::default(),
         readers: 2,
         // A deadline is a hundredth of the default, so that a test need not wait for it.
-        streams: StreamSettings {
-            orphan: Duration::from_millis(100),
-            cancel: Duration::from_millis(50),
-            ..StreamSettings::default()
-        },
+        streams: StreamSettings { orphan, cancel: Duration::from_millis(50), ..StreamSettings::default() },
     };
     let clock = Arc::new(AtomicU64::new(now_ms));
     let mut store = SqliteStore::open_with(config, WallClock::Set(Arc::clone(&clock))).expect("a store");
