@@ -387,7 +387,7 @@ test('the keyboard reaches every control, the log is one stop, and each control 
 test('markup becomes elements, right-to-left text its order, a long text is cut, and one announcer speaks', async (t) => {
   const gateway = await Gateway.start(t);
   const tab = await Tab.open(t, await person(t), gateway);
-  // What is history is not announced.
+  // History is not announced.
   await tab.isLive();
   const peer = await Peer.connect(t, gateway);
   await peer.say('lobby', 'It did: https://deploys.example/4711. `make` is **green**, <b>not</b>');

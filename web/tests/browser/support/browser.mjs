@@ -69,7 +69,7 @@ export const stored = () => new Promise((resolve, reject) => {
 
 /** The page in a tab. Errors of the page or in the browser's console fail the test. */
 export class Tab {
-  /** What the browser logs as errors, and is no bug: at first the failed connections, which these tests cause on purpose. */
+  /** Errors in the browser's log that are no bug: at first the failed connections, which these tests cause on purpose. */
   #expected;
 
   static async open(t, context, gateway, hash = '') {
