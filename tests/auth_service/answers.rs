@@ -111,7 +111,7 @@ fn cache_is_bounded_and_expired_answers_are_fetched_again() {
 /// Malformed answers. None of them says anything about the token, so none may lead to 4501.
 #[test]
 fn malformed_answer_is_unavailable_and_never_unauthenticated() {
-    let huge = format!("{{\"active\":true,\"sub\":\"ann\",\"x\":\"{}\"}}", "x".repeat(100_000));
+    let huge = format!("{{\"active\":true,\"sub\":\"hildegard\",\"x\":\"{}\"}}", "x".repeat(100_000));
     let with = |status: u16, content_type: &str, body: &str| Answer::With {
         status,
         content_type: content_type.into(),
@@ -121,15 +121,15 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
     let redirect = "text/plain\r\nLocation: /elsewhere";
     let garbage = [
         ("html", with(200, "text/html", "<html>active</html>")),
-        ("types", Answer::json(200, r#"{"active":"true","sub":"ann"}"#)),
-        ("times", Answer::json(200, r#"{"active":true,"sub":"ann","exp":"soon"}"#)),
-        ("failure", Answer::json(500, r#"{"active":true,"sub":"ann"}"#)),
+        ("types", Answer::json(200, r#"{"active":"true","sub":"hildegard"}"#)),
+        ("times", Answer::json(200, r#"{"active":true,"sub":"hildegard","exp":"soon"}"#)),
+        ("failure", Answer::json(500, r#"{"active":true,"sub":"hildegard"}"#)),
         ("huge", Answer::json(200, &huge)),
         ("redirect", with(302, redirect, "")),
         ("denied", Answer::json(401, "{}")),
-        ("half", Answer::HalfThenReset { body: active("ann").to_string() }),
+        ("half", Answer::HalfThenReset { body: active("hildegard").to_string() }),
         ("reset", Answer::Reset),
-        ("slow", Answer::json(200, &active("ann").to_string()).after(Duration::from_secs(20))),
+        ("slow", Answer::json(200, &active("hildegard").to_string()).after(Duration::from_secs(20))),
         ("bad", Answer::json(400, "{}")),
     ];
     std::thread::scope(|scope| {
@@ -137,7 +137,7 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
             scope.spawn(move || {
                 let issuer = Issuer::start();
                 issuer.says(name, answer.clone());
-                issuer.server.answer("/elsewhere", Answer::json(200, &active("ann").to_string()));
+                issuer.server.answer("/elsewhere", Answer::json(200, &active("hildegard").to_string()));
                 let gateway = issuer.introspected().start();
                 let began = Instant::now();
                 let closed = refused(&gateway, name);
@@ -146,7 +146,7 @@ fn malformed_answer_is_unavailable_and_never_unauthenticated() {
                 assert_eq!(closed.bye.as_ref().unwrap()["dependency"], "auth", "{name}: {closed:?}");
                 let reference = closed.bye.unwrap()["reference"].as_str().unwrap().to_owned();
                 logged(&gateway, &reference);
-                assert!(!gateway.output().contains("ann"), "{}", gateway.output());
+                assert!(!gateway.output().contains("hildegard"), "{}", gateway.output());
                 let elsewhere = issuer.server.requests().iter().any(|request| request.path == "/elsewhere");
                 assert!(!elsewhere, "a redirect is not followed");
             });

@@ -82,14 +82,16 @@ impl Issuer {
         format!("http://{}{path}", self.proxy.address())
     }
 
-    /// Configures a gateway that introspects tokens here.
+    /// Configures a gateway that introspects tokens here. A busy machine may take as long to answer as is possible to wait.
     pub fn introspected(&self) -> Setup {
-        Setup::new().env("SEAWALL_AUTH_INTROSPECTION_URL", &self.url(INTROSPECT))
+        let setup = Setup::new().env("SEAWALL_AUTH_INTROSPECTION_URL", &self.url(INTROSPECT));
+        setup.env("SEAWALL_AUTH_TIMEOUT_MS", "3000")
     }
 
     /// Configures a gateway that uses the keys published here.
     pub fn trusted(&self) -> Setup {
-        Setup::new().env("SEAWALL_AUTH_JWKS_URL", &self.url(JWKS)).env("SEAWALL_AUTH_ISSUER", ISSUER)
+        let setup = Setup::new().env("SEAWALL_AUTH_JWKS_URL", &self.url(JWKS));
+        setup.env("SEAWALL_AUTH_ISSUER", ISSUER).env("SEAWALL_AUTH_TIMEOUT_MS", "3000")
     }
 }
 

@@ -4,7 +4,7 @@ use crate::auth_service::issuer::{Issuer, JWKS, connect, logged, refused, state}
 use crate::servers::Answer;
 use crate::support::backend::{Backend, is_problem};
 use crate::support::token::{asymmetric, claims, signed};
-use crate::support::wait::{LATE, SOON, until};
+use crate::support::wait::{LATE, SOON, SetOnDrop, until};
 use crate::support::{Client, Gateway};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -131,6 +131,7 @@ fn new_key_is_accepted_amid_tokens_with_made_up_keys() {
                 }
             }
         });
+        let is_over = SetOnDrop(&is_over);
         for rotation in 1..=4 {
             let fetched = issuer.fetched();
             until(SOON, "the made-up keys cause a fetch", || issuer.fetched() > fetched);
@@ -139,7 +140,7 @@ fn new_key_is_accepted_amid_tokens_with_made_up_keys() {
             let came = connect(&gateway, &token(Algorithm::ES256, &kid)).connected["user"].clone();
             assert_eq!(came, "ann", "rotation {rotation}");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(is_over);
     });
 }
 

@@ -49,6 +49,7 @@ fn known_token_is_admitted_and_unknown_token_is_unavailable_until_recovery() {
         let mut resident = connect(&gateway, "known");
         (way.fail)(&mut issuer);
         unknown_tokens_are_refused(&gateway, way.name);
+        until(SOON, "auth is down", || state(&gateway) == "down");
         assert_eq!(connect(&gateway, "known").connected["status"]["level"], "down", "{}", way.name);
         let error = resident.refused(json!({"refresh": {"token": "other"}}), "unavailable");
         assert_eq!(error["dependency"], "auth", "{}: {error}", way.name);
@@ -145,14 +146,19 @@ fn tokens_beyond_the_waiting_limit_are_closed_as_over_capacity() {
         .env("SEAWALL_AUTH_TIMEOUT_MS", "3000")
         .start();
     let mut clients: Vec<Client> = (0..40).map(|_| Client::open(&gateway)).collect();
+    let began = Instant::now();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(json!({"connect": {"token": format!("t{number}")}}));
     }
+    let over = || gateway.metrics().get("seawall_closes_total{code=\"1013\"}").copied().unwrap_or_default();
+    until(SOON, "the others are closed", || over() >= 32.0 || began.elapsed() > Duration::from_secs(3));
+    // Later, places are free again.
+    let fault = if began.elapsed() < Duration::from_millis(2_500) { "wrong places" } else { LATE };
     let closed: Vec<_> = clients.iter_mut().map(Client::expect_close).collect();
     let over = closed.iter().filter(|closed| closed.code == 1013).count();
-    assert_eq!(over, 32, "half of the places is for tokens that were good before: {closed:?}");
+    assert_eq!(over, 32, "{fault}: half of the places is for tokens that were good before: {closed:?}");
     let waited = closed.iter().filter(|closed| closed.code == 1011).count();
-    assert_eq!(waited, 8);
+    assert_eq!(waited, 8, "{fault}");
     let refusal = closed.iter().find(|closed| closed.code == 1013).unwrap();
     refusal.is(1013, "over_capacity");
     assert!(refusal.reason.contains("auth.waiting"), "{refusal:?}");

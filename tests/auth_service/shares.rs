@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The time that the service takes to refuse a made-up token, long enough that a busy machine cannot be taken for a wait.
 const REFUSED_AFTER: Duration = Duration::from_millis(900);
+/// The time that it takes to admit bob: his clients are to meet in the waiting room, and none waits for longer than three seconds.
+const BOB_AFTER: Duration = Duration::from_millis(1_500);
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// Presents `count` made-up tokens from one address.
@@ -45,14 +47,17 @@ fn revoked_token_is_refused_while_the_waiting_room_is_full() {
     refused(&gateway, "ann").is(4501, "unauthenticated");
     issuer.knows("bob", "bob");
     connect(&gateway, "bob");
-    issuer.says("bob", Answer::json(200, &active("bob").to_string()).after(Duration::from_millis(1_500)));
+    issuer.says("bob", Answer::json(200, &active("bob").to_string()).after(BOB_AFTER));
     let mut clients: Vec<Client> = (0..20).map(|_| Client::open(&gateway)).collect();
+    let began = Instant::now();
     let asked: Vec<u64> =
         clients.iter_mut().map(|client| client.send(json!({"connect": {"token": "bob"}}))).collect();
+    let fault = if began.elapsed() < BOB_AFTER / 2 { "wrong places" } else { LATE };
     let mut over = 0;
     for (client, id) in clients.iter_mut().zip(asked) {
         if client.try_reply(id).is_none() {
             let closed = client.expect_close();
+            assert_ne!(closed.code, 1011, "{LATE}: the answer of the service: {closed:?}");
             closed.is(1013, "over_capacity");
             assert!(
                 closed.bye.is_some_and(|bye| bye["retry_ms"].as_u64() > Some(0)),
@@ -61,7 +66,7 @@ fn revoked_token_is_refused_while_the_waiting_room_is_full() {
             over += 1;
         }
     }
-    assert!(over >= 4, "{over} of 20 found all places taken");
+    assert!(over >= 4, "{fault}: {over} of 20 found all places taken");
     let stale = gateway.metrics()["seawall_introspection_cache_total{found=\"stale_used\"}"];
     assert_eq!(stale, 0.0, "a full waiting room is no outage");
 }
@@ -86,7 +91,7 @@ fn made_up_tokens_of_one_address_keep_no_newcomer_out() {
     assert_eq!(connect(&gateway, "new").connected["user"], "ann");
     let took = began.elapsed();
     assert!(took < REFUSED_AFTER * 4, "{LATE}: its call is the next but few: {took:?}");
-    assert!(waiting(&gateway) > 4.0, "the made-up tokens still wait");
+    assert!(waiting(&gateway) > 4.0, "{LATE}: the made-up tokens still wait");
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use crate::bus::cluster::{Pair, alive, channel_at};
 use crate::bus::cluster_presence::{BY_MESSAGE, Watcher, enter};
-use crate::bus::cluster_users::{COMPLETE, are_online, is_complete, look_up, strangers, users_at};
+use crate::bus::cluster_users::{
+    COMPLETE, are_online, is_complete, look_up, stay_online, strangers, users_at,
+};
 use crate::bus::rig::delivers;
 use crate::support::backend::with_api;
 use crate::support::token::SECRET;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use std::time::{Duration, Instant};
 
@@ -50,13 +52,12 @@ fn hanging_master_makes_its_rosters_and_users_alone_unknown_and_ends_no_incarnat
         members.extend(enter_all(&user));
         first.sees(&user, BY_MESSAGE);
         second.sees(&user, BY_MESSAGE);
-        let found = look_up(two, &users[..2]);
-        assert!(are_online(&found), "{found}");
+        stay_online(&look_up(two, &users[..2]));
         hangs.look(Duration::from_millis(100));
-        assert_eq!((alive(one), alive(two)), (2.0, 2.0), "after {:?}", begun.elapsed());
+        assert_eq!((alive(one), alive(two)), (2.0, 2.0), "{LATE}: a lease, after {:?}", begun.elapsed());
     }
-    assert_eq!([one, two].map(doubts), before);
-    assert!(!first.was_incomplete && !second.was_incomplete && hangs.was_incomplete);
+    assert_eq!([one, two].map(doubts), before, "{LATE}: a lease");
+    assert!(!first.was_incomplete && !second.was_incomplete, "{LATE}: a lease");
 
     pair.cluster.masters[2].sigcont();
     let (begun, all) = (Instant::now(), members.len() / 3);

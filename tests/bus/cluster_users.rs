@@ -5,7 +5,7 @@ use crate::bus::rig::delivers;
 use crate::servers::{RedisCluster, Reply};
 use crate::support::backend::{Backend, with_api};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, SetOnDrop, comes_true, until};
 use crate::support::{Client, Gateway};
 use seawall::id::UserName;
 use seawall::wire::slot::{Partition, slot};
@@ -70,6 +70,14 @@ pub fn are_online(answer: &Value) -> bool {
     says(answer, &json!(true))
 }
 
+/// Checks that no answer is wrong, and that it is complete unless an instance lost its lease.
+#[track_caller]
+pub fn stay_online(answer: &Value) {
+    let mut users = answer["users"].as_array().expect("a list").iter();
+    assert!(users.all(|user| user["online"] != false), "{answer}");
+    assert!(are_online(answer), "{LATE}: a lease: {answer}");
+}
+
 fn are_offline(answer: &Value) -> bool {
     says(answer, &json!(false))
 }
@@ -95,10 +103,10 @@ fn users_at_all_masters_are_found_and_a_moved_slot_loses_none() {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                let answer = look_up(&three, &asked);
-                assert!(are_online(&answer), "{answer}");
+                stay_online(&look_up(&three, &asked));
             }
         });
+        let over = SetOnDrop(&over);
         let doubts = one.metric("seawall_cluster_doubts_total");
         pair.cluster.move_slot_while(moved, 0, 1, || {
             // Renewals and checks of flushes pass meanwhile.
@@ -110,8 +118,8 @@ fn users_at_all_masters_are_found_and_a_moved_slot_loses_none() {
             });
             drop(late);
         });
-        assert_eq!(one.metric("seawall_cluster_doubts_total"), doubts, "nothing was lost");
-        over.store(true, Ordering::Relaxed);
+        assert_eq!(one.metric("seawall_cluster_doubts_total"), doubts, "{LATE}: a lease");
+        drop(over);
         asking.join().expect("no wrong answer");
     });
     drop(again);
@@ -167,10 +175,9 @@ fn dead_master_makes_answers_about_its_users_alone_incomplete() {
         are_online(&look_up(&two, &late[..2])) && are_online(&look_up(&two, &first))
     });
     while begun.elapsed() < Duration::from_secs(6) {
-        let living = look_up(&two, &[&first[..], &second, &late[..2]].concat());
-        assert!(are_online(&living), "{living}");
+        stay_online(&look_up(&two, &[&first[..], &second, &late[..2]].concat()));
         let strangers = look_up(&two, &strangers()[..2]);
-        assert!(are_offline(&strangers), "{strangers}");
+        assert!(are_offline(&strangers), "{LATE}: a lease: {strangers}");
         let lost = look_up(&two, &dead);
         let users = lost["users"].as_array().expect("a list");
         assert!(!is_complete(&lost) && users.iter().all(|user| user["online"] != false), "{lost}");
@@ -184,6 +191,6 @@ fn dead_master_makes_answers_about_its_users_alone_incomplete() {
         assert!(users.iter().all(|user| user["online"] != false), "{stay}");
         are_offline(&left) && are_online(&stay)
     };
-    assert!(comes_true(COMPLETE, is_right), "{} {}", look_up(&two, left), look_up(&two, &stay));
+    assert!(comes_true(COMPLETE, is_right), "{LATE}: {} {}", look_up(&two, left), look_up(&two, &stay));
     println!("complete again after {:?}", begun.elapsed());
 }

@@ -3,7 +3,7 @@
 
 use crate::bus::rig::{Rig, delivers, publication};
 use crate::support::Client;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use seawall_fault::{Direction, Garble, Mode};
 use serde_json::json;
 use std::num::NonZeroU32;
@@ -196,9 +196,10 @@ fn fails(rig: &mut Rig, way: &Way) {
         Notice::Nothing => {
             delivers(&two);
             // Longer than a short fault may last, and than the first canary may take.
-            assert_eq!(newcomer.next_push_within("status", Duration::from_secs(5)), None);
+            let status = newcomer.next_push_within("status", Duration::from_secs(5));
+            assert_eq!(status, None, "{LATE}: the end of the short fault");
             for client in [&mut publisher, &mut subscriber] {
-                client.expect_no("status");
+                assert_eq!(client.find("status"), None, "{LATE}: the end of the short fault");
             }
         }
     }
@@ -267,11 +268,12 @@ fn bus_that_refuses_subscriptions_is_retried_with_a_pause() {
     let mut client = Client::connect(&gateway);
     rig.redis.deny_channels();
     client.next_status("degraded", SOON);
-    let before = connections(&rig);
-    assert_eq!(client.next_push_within("status", Duration::from_secs(3)), None);
-    let made = connections(&rig) - before;
-    // The receiver makes two to three a second, the probe four, the sender none.
-    assert!((1..=40).contains(&made), "{made} connections in 3 s");
+    let (before, begun) = (connections(&rig), Instant::now());
+    let status = client.next_push_within("status", Duration::from_secs(3));
+    assert!(status.as_ref().is_none_or(|status| status["level"] != "ok"), "{status:?}");
+    let (made, seconds) = (connections(&rig) - before, begun.elapsed().as_secs_f64());
+    // The receiver makes two to three a second, the probe four, the sender none, and the last look is one.
+    assert!(made > 1 && made as f64 <= 13.0 * seconds, "{made} connections in {seconds} s");
 }
 
 fn connections(rig: &Rig) -> u64 {

@@ -32,6 +32,7 @@ fn next_leader_after_a_kill_sends_the_end_and_no_second_begin() {
     );
     let start = |name: &str| {
         rig.setup(name)
+            .with_slow_store()
             .toml(&table)
             .env("SEAWALL_ALERT_SLACK_URL", &http.url("/slack"))
             .env("SEAWALL_ALERT_PAGERDUTY_URL", &http.url("/pagerduty"))

@@ -2,6 +2,7 @@
 
 use crate::servers::process::{is_root, program};
 use crate::servers::skipped::skip;
+use crate::support::wait::LATE;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -34,13 +35,14 @@ pub fn inside(body: impl FnOnce()) {
         .stdin(Stdio::null())
         .output()
         .expect("unshare starts");
-    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(
-        ran.status.success() && said.contains("1 passed"),
-        "{name} in a namespace: {}\n{said}",
-        ran.status
-    );
-    println!("{said}");
+    let [said, faults] = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // Indented, because they are not the results of this run.
+    said.lines().for_each(|line| println!("    {line}"));
+    eprintln!("{faults}");
+    let has_passed = ran.status.success() && said.contains("1 passed");
+    // Its panics are the cause; this one is as late as they are.
+    let late = if faults.contains(LATE) { LATE } else { "failed" };
+    assert!(has_passed, "{late}: {name} in a namespace: {}", ran.status);
 }
 
 fn allowed() -> bool {

@@ -3,10 +3,10 @@
 //! Each instance reaches the servers at an address of loopback of its own, so that rules can tell the instances apart.
 
 use crate::cluster::namespace::{Cuts, inside};
-use crate::cluster::rig::{GONE, Rig, SLACK, becomes, cluster, never, settled, state};
+use crate::cluster::rig::{GONE, Rig, SLACK, becomes, cluster, is_alive, never, settled};
 use crate::servers::{Postgres, Redis};
 use crate::support::token::{SECRET, claims, token};
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use crate::support::{Client, Gateway};
 use seawall_fault::Proxy;
 use serde_json::{Value, json};
@@ -118,7 +118,8 @@ fn delivers(from: &Gateway, to: &Gateway, channel: &str) {
     let mut subscriber = connect(to, "reader");
     subscriber.subscribe(channel);
     connect(from, "author").publish(channel, json!(1));
-    assert!(subscriber.next_push_within("publication", FROM_THE_LOG).is_some(), "{channel} is not delivered");
+    let came = subscriber.next_push_within("publication", FROM_THE_LOG);
+    assert!(came.is_some(), "{LATE}: {channel} is not delivered");
 }
 
 /// The servers that are cut off: what the others see, and what the instances themselves see.
@@ -128,11 +129,11 @@ fn redis_cut(instances: &Instances, cuts: &Cuts) {
     for (name, gateway) in [("mute", mute), ("deaf", deaf)] {
         becomes(one, name, "isolated", GONE);
         until(SOON, "it knows that it is cut off", || cluster(gateway)["redis"]["up"] == false);
-        assert_eq!(state(gateway, "one"), "alive", "the row of the other shows it");
+        is_alive(gateway, "one", "its row shows it");
         delivers(one, gateway, &format!("to-{name}"));
         delivers(gateway, one, &format!("from-{name}"));
     }
-    assert_eq!(cluster(one)["complete"], false);
+    until(SOON, "loads are not known", || cluster(one)["complete"] == false);
     for name in ["mute", "deaf"] {
         never(one, name, &["gone", "left", ""], WATCHED);
     }
@@ -149,7 +150,7 @@ fn store_cut(instances: &Instances, cuts: &Cuts) {
     for (name, gateway) in [("mute", mute), ("deaf", deaf)] {
         until(SOON + SOON, "it knows that it is cut off", || !store_is_up(gateway));
         never(one, name, &["gone", "isolated", "left", ""], WATCHED);
-        assert_eq!(state(gateway, "one"), "alive", "its lease shows it");
+        is_alive(gateway, "one", "its lease shows it");
     }
     instances.heal(cuts);
 }

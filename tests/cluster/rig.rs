@@ -64,7 +64,13 @@ pub fn state(gateway: &Gateway, name: &str) -> String {
     found.map(|instance| instance["state"].as_str().expect("a state").to_owned()).unwrap_or_default()
 }
 
-/// The names of the gateways that lead by their own account.
+/// Checks that a gateway reports an instance alive.
+#[track_caller]
+pub fn is_alive(gateway: &Gateway, name: &str, why: &str) {
+    assert_eq!(state(gateway, name), "alive", "{LATE}: a sign of life of {name}: {why}");
+}
+
+/// The number of gateways that lead by their own account.
 pub fn leaders(gateways: &[&Gateway]) -> usize {
     gateways.iter().filter(|gateway| gateway.metric("seawall_cluster_leader") > 0.0).count()
 }
@@ -100,5 +106,7 @@ pub fn never(gateway: &Gateway, name: &str, unwanted: &[&str], during: Duration)
         found = state(gateway, name);
         unwanted.contains(&found.as_str())
     });
-    assert!(!seen, "{name} is {found}: {}", cluster(gateway));
+    // An instance that is not scheduled for the time of a lease is gone for the others.
+    let fault = if found == "alive" { "alive too early" } else { LATE };
+    assert!(!seen, "{fault}: a sign of life of {name}, which is {found}: {}", cluster(gateway));
 }

@@ -128,6 +128,15 @@ impl Writer {
         }
     }
 
+    /// Writes, which must succeed while the incarnation has its lease.
+    #[track_caller]
+    pub fn writes(&self, incarnation: Incarnation, writes: Vec<SegmentWrite>) {
+        let outcome = self.write(incarnation, writes);
+        // A writer that was not scheduled for the time of a lease has another one.
+        let fault = if self.incarnation() == incarnation { "not written" } else { LATE };
+        assert_eq!(outcome, SegmentOutcome::Written, "{fault}: {incarnation}");
+    }
+
     /// The fields of a key, in order; `None` if Redis did not answer.
     fn read(&self, name: &str) -> Option<Vec<(String, String)>> {
         let asked = Moment::from_micros(2);
@@ -176,8 +185,8 @@ fn segments_are_written_read_and_numbered() {
     let redis = Redis::start();
     let (one, two) = (Writer::start(&redis, 1), Writer::start(&redis, 2));
     let (first, second) = (one.incarnation(), two.incarnation());
-    assert_eq!(one.write(first, vec![member(first, "c1", "ann")]), SegmentOutcome::Written);
-    assert_eq!(two.write(second, vec![member(second, "c1", "bob")]), SegmentOutcome::Written);
+    one.writes(first, vec![member(first, "c1", "ann")]);
+    two.writes(second, vec![member(second, "c1", "bob")]);
     let expected = [
         ("1.1".to_owned(), "1".to_owned()),
         ("1.1/ann".to_owned(), "1,5,".to_owned()),
@@ -191,7 +200,7 @@ fn segments_are_written_read_and_numbered() {
         audit: SegmentAudit::End,
         ..member(first, "c1", "ann")
     };
-    assert_eq!(one.write(first, vec![ends]), SegmentOutcome::Written);
+    one.writes(first, vec![ends]);
     assert_eq!(two.read("c1").as_deref(), Some(&expected[2..]));
     // The first one was that of the users, of whom there are none.
     assert_eq!(number(&redis, first), Reply::Text("3".into()));
@@ -207,7 +216,7 @@ fn flush_of_many_keys_takes_several_pipelines_and_is_read_whole() {
     let incarnation = one.incarnation();
     let writes: Vec<_> =
         (0..2_048).map(|channel| member(incarnation, &format!("c{channel}"), "ann")).collect();
-    assert_eq!(one.write(incarnation, writes), SegmentOutcome::Written);
+    one.writes(incarnation, writes);
     assert_eq!(number(&redis, incarnation), Reply::Text("6".into()), "511 writes fit into a pipeline");
     assert_eq!(one.read("c2047").map(|fields| fields.len()), Some(2));
 }
@@ -218,7 +227,7 @@ fn emptied_or_older_redis_begins_the_next_incarnation_before_anything_counts() {
     let one = Writer::start(&redis, 1);
     let first = one.incarnation();
     for user in ["ann", "bob"] {
-        assert_eq!(one.write(first, vec![member(first, "c1", user)]), SegmentOutcome::Written);
+        one.writes(first, vec![member(first, "c1", user)]);
     }
     // As an older replica has it: the lease is right, the number is not.
     assert!(!matches!(redis.command(&["HSET", "s:{460}:g", "1.1", "1"]), Reply::Error(_)));
@@ -228,13 +237,13 @@ fn emptied_or_older_redis_begins_the_next_incarnation_before_anything_counts() {
         one.incarnation() == second && one.queue.view().is_writable
     });
     assert_eq!(one.write(first, vec![member(first, "c1", "cid")]), SegmentOutcome::Refused);
-    assert_eq!(one.write(second, vec![member(second, "c1", "ann")]), SegmentOutcome::Written);
+    one.writes(second, vec![member(second, "c1", "ann")]);
     assert!(redis.command(&["FLUSHALL"]).is_ok());
     until(SOON, "an emptied Redis is noticed", || {
         one.incarnation().count == 3 && one.queue.view().is_writable
     });
     let third = one.incarnation();
-    assert_eq!(one.write(third, vec![member(third, "c1", "ann")]), SegmentOutcome::Written);
+    one.writes(third, vec![member(third, "c1", "ann")]);
     assert_eq!(one.read("c1").map(|fields| fields[0].0.clone()).as_deref(), Some("1.3"));
     assert_eq!(redis.command(&["HGET", "s:{460}:i", "1.2"]), Reply::Nothing, "the old lease is removed");
 }
@@ -252,7 +261,7 @@ fn redis_out_of_reach_refuses_writes_and_reads_until_it_is_back() {
     until(SOON, "it is back", || one.queue.view().is_writable);
     let next = one.incarnation();
     assert!(next.count >= 2, "the emptied Redis is a doubt: {next}");
-    assert_eq!(one.write(next, vec![member(next, "c1", "ann")]), SegmentOutcome::Written);
+    one.writes(next, vec![member(next, "c1", "ann")]);
 }
 
 #[test]
@@ -278,9 +287,9 @@ fn panic_of_the_registry_begins_the_next_incarnation_with_all_users() {
         one.incarnation().count == 2 && one.queue.view().is_writable
     });
     let asked = one.auth.recv_timeout(SOON);
-    assert!(matches!(asked, Ok(AuthJob::ReportAllUsers)), "{asked:?}");
+    assert!(matches!(asked, Ok(AuthJob::ReportAllUsers)), "{LATE}: {asked:?}");
     let next = one.incarnation();
-    assert_eq!(one.write(next, vec![member(next, "c1", "ann")]), SegmentOutcome::Written);
+    one.writes(next, vec![member(next, "c1", "ann")]);
     until(SOON, "the other one has heard of it", || parts().is_some_and(|(count, _)| count == 2));
     // Without the report of all users it does not say that its users are written.
     one.events.users(vec![bob.clone()]).expect("room");
@@ -306,11 +315,13 @@ fn other_incarnations_are_known_with_their_state_and_complete_parts() {
     let (one, two) = (Writer::start(&redis, 1), Writer::start(&redis, 2));
     two.queue.send(SegmentJob::Complete(two.incarnation())).expect("room");
     let owner = || one.queue.view().owners.first().cloned();
-    until(SOON, "it is complete", || owner().is_some_and(|owner| owner.parts.rosters));
-    assert_eq!(
-        owner().map(|owner| (owner.incarnation, owner.state)),
-        Some((two.incarnation(), InstanceState::Alive))
-    );
+    until(SOON, "it is complete", || {
+        owner().is_some_and(|owner| {
+            owner.parts.rosters
+                && owner.incarnation == two.incarnation()
+                && owner.state == InstanceState::Alive
+        })
+    });
     two.stop();
     until(SOON, "it said goodbye", || owner().is_some_and(|owner| owner.state == InstanceState::Left));
 }
@@ -322,14 +333,17 @@ fn audit_reports_keys_that_were_changed_and_keeps_them_alive() {
     let incarnation = one.incarnation();
     // So that each second has its share.
     let writes: Vec<_> = (0..600).map(|channel| member(incarnation, &format!("c{channel}"), "ann")).collect();
-    assert_eq!(one.write(incarnation, writes), SegmentOutcome::Written);
+    one.writes(incarnation, writes);
     for channel in 0..600 {
         redis.command(&["EXPIRE", &key(&format!("c{channel}")).key, "60"]);
     }
-    let SegmentNews::Audited { key, found } = one.news() else { panic!("no audit") };
-    assert_eq!(found.as_deref(), Some(&b"1"[..]));
-    let Reply::Number(life) = redis.command(&["TTL", &key]) else { panic!("no life") };
-    assert!(life > 60, "{life}");
+    // Keys that were looked at before their life was shortened are not looked at again soon.
+    until(SOON * 2, "a key lives longer", || {
+        let SegmentNews::Audited { key, found } = one.news() else { panic!("no audit") };
+        assert_eq!(found.as_deref(), Some(&b"1"[..]));
+        let Reply::Number(life) = redis.command(&["TTL", &key]) else { panic!("no life") };
+        life > 60
+    });
     for channel in 0..600 {
         let name = format!("c{channel}");
         redis.command(&["HDEL", &self::key(&name).key, "1.1"]);
@@ -405,10 +419,14 @@ fn fields_of_an_incarnation_without_a_lease_are_removed_after_a_minute() {
         one.queue.news.try_iter().for_each(drop);
         keys.iter().any(|name| !has_old(name))
     });
-    assert_eq!(
-        one.read("c0").expect("an answer").iter().filter(|(name, _)| name.starts_with("1.")).count() % 2,
-        0
-    );
+    let mut fields = None;
+    until(SOON, "an answer", || {
+        one.queue.news.try_iter().for_each(drop);
+        fields = one.read("c0");
+        fields.is_some()
+    });
+    let own = |(name, _): &&(String, String)| name.starts_with("1.");
+    assert_eq!(fields.expect("just seen").iter().filter(own).count() % 2, 0);
 }
 
 /// The value of a member of `INFO`.
@@ -429,12 +447,13 @@ fn membership_costs_redis_microseconds_and_few_bytes() {
     let (bytes, before) = (info(&redis, "memory", "used_memory"), cpu_us());
     for user in 0..members {
         let each = |channel| member(incarnation, &format!("c{channel}"), &format!("user-{user}"));
-        assert_eq!(one.write(incarnation, (0..CHANNELS).map(each).collect()), SegmentOutcome::Written);
+        one.writes(incarnation, (0..CHANNELS).map(each).collect());
     }
     let changes = (members * CHANNELS) as f64;
     let (cpu_us, bytes) =
         ((cpu_us() - before) / changes, (info(&redis, "memory", "used_memory") - bytes) / changes);
     println!("{changes} memberships: {cpu_us:.2} µs of Redis and {bytes:.0} bytes each");
     // A processor that is shared is slower. The keys count too, and a hash that is still small is packed.
-    assert!(cpu_us < 30.0 && bytes < 120.0, "{cpu_us} µs, {bytes} bytes");
+    assert!(bytes < 120.0, "{bytes} bytes");
+    assert!(cpu_us < 30.0, "{LATE}: {cpu_us} µs");
 }

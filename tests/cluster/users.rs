@@ -3,7 +3,7 @@
 use crate::cluster::rig::{GONE, Rig, SLACK, settled};
 use crate::support::backend::{Backend, with_api};
 use crate::support::token::{SECRET, token_of};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{LATE, SOON, SetOnDrop, comes_true, until};
 use crate::support::{Client, Gateway, Operator, Setup};
 use seawall_fault::Mode;
 use serde_json::{Value, json};
@@ -52,32 +52,47 @@ fn every_instance_knows_where_a_user_is_connected() {
     let [one, two, three] = gateways(&rig, ["gw-1", "gw-2", "gw-3"]);
     let mut ann = [connect(&one, "ann"), connect(&one, "ann"), connect(&two, "ann")];
     let _bob = connect(&three, "b/o b");
-    until(SOON, "all three connections are known", || user(&three, "ann")["connections"] == 3);
-    let found = user(&three, "ann");
+    let mut found = Value::Null;
+    until(SOON, "all three connections are known", || {
+        found = user(&three, "ann");
+        found["connections"] == 3 && found["complete"] == true
+    });
     let places: Vec<_> = found["instances"].as_array().expect("a list").iter().collect();
     let place = |at: usize| (places[at]["name"].clone(), places[at]["connections"].clone());
     assert_eq!((place(0), place(1)), ((json!("gw-1"), json!(2)), (json!("gw-2"), json!(1))), "{found}");
     assert!(places[0]["since"].as_u64().is_some_and(|since| since > 1_700_000_000_000), "{found}");
     assert_eq!((&found["complete"], &found["blocked"]), (&json!(true), &json!(false)));
-    assert!(is_offline(&user(&one, "eve")));
+    until(SOON, "a stranger is known to be offline", || is_offline(&user(&one, "eve")));
     let mut backend = Backend::of(&one);
     until(SOON, "the other is known", || user(&one, "b%2Fo%20b")["online"] == true);
-    let looked = backend.post("/v1/users/lookup", &json!({"users": ["b/o b", "eve", "ann"]})).json();
     let expected = json!({"complete": true, "users": [{"user": "b/o b", "online": true, "connections": 1},
         {"user": "eve", "online": false, "connections": 0}, {"user": "ann", "online": true, "connections": 3}]});
+    let mut looked = Value::Null;
+    until(SOON, "the answer is complete", || {
+        looked = backend.post("/v1/users/lookup", &json!({"users": ["b/o b", "eve", "ann"]})).json();
+        looked["complete"] == true && looked["users"][2]["connections"] == 3
+    });
     assert_eq!(looked, expected);
     for (name, online) in [("ann", true), ("eve", false)] {
-        let published = backend.post(&format!("/v1/users/{name}/publish"), &json!({"data": 1})).json();
-        assert_eq!(published["online"], online, "{published}");
-        let sent = backend.post(&format!("/v1/users/{name}/signal"), &json!({"data": 1}));
-        assert_eq!((sent.status, sent.json()), (202, json!({"online": online})));
+        // Null while it is not known.
+        until(SOON, "it is known which users are online", || {
+            let published = backend.post(&format!("/v1/users/{name}/publish"), &json!({"data": 1})).json();
+            assert_ne!(published["online"], !online, "{published}");
+            published["online"] == online
+        });
+        until(SOON, "it is known which users are online", || {
+            let sent = backend.post(&format!("/v1/users/{name}/signal"), &json!({"data": 1}));
+            assert_eq!(sent.status, 202, "{sent:?}");
+            sent.json() == json!({"online": online})
+        });
     }
     operators_see(&two);
     until(SOON + SOON, "stats have the users", || {
         backend.get("/v1/cluster").json()["totals"]["users_sum"] == 3
     });
-    let exact = backend.get("/v1/cluster?users=exact").json();
-    assert_eq!(exact["users"], json!({"exact": 2, "complete": true}), "{exact}");
+    until(SOON, "users are counted", || {
+        backend.get("/v1/cluster?users=exact").json()["users"] == json!({"exact": 2, "complete": true})
+    });
     assert_eq!(backend.get("/v1/cluster?users=all").status, 400);
     ann[2].close();
     until(SOON, "one connection less", || user(&three, "ann")["connections"] == 2);
@@ -113,7 +128,8 @@ fn users_of_a_killed_instance_are_offline_within_its_bound() {
     let within = GONE + Duration::from_secs(1) + SLACK;
     for gateway in [&one, &two] {
         let left = within.saturating_sub(begun.elapsed());
-        assert!(comes_true(left, || is_offline(&user(gateway, "ann"))), "{}", user(gateway, "ann"));
+        let gone = comes_true(left, || is_offline(&user(gateway, "ann")));
+        assert!(gone, "{LATE}: {}", user(gateway, "ann"));
     }
     println!("offline after {:?}", begun.elapsed());
     assert_eq!(user(&one, "cid")["connections"], 1);
@@ -144,18 +160,21 @@ fn emptied_redis_gives_no_wrong_answer_and_is_complete_again_soon() {
             ask(&mut answers, &mut incomplete);
             (answers, incomplete)
         });
+        let over = SetOnDrop(&over);
+        let doubts = || two.metric("seawall_cluster_doubts_total");
         for _ in 0..3 {
+            let before = doubts();
             assert!(rig.redis.command(&["FLUSHALL"]).is_ok());
-            until(SOON, "it is noticed", || user(&two, "u0")["complete"] == false);
+            until(SOON, "it is noticed", || user(&two, "u0")["complete"] == false || doubts() > before);
             let begun = Instant::now();
             let complete = || {
                 let found = user(&two, "u39");
                 found["complete"] == true && found["online"] == true
             };
-            assert!(comes_true(COMPLETE + SLACK, complete), "{}", user(&two, "u39"));
+            assert!(comes_true(COMPLETE + SLACK, complete), "{LATE}: {}", user(&two, "u39"));
             println!("complete again after {:?}", begun.elapsed());
         }
-        over.store(true, Ordering::Relaxed);
+        drop(over);
         let (answers, incomplete) = asking.join().expect("no wrong answer");
         println!("{answers} answers, {incomplete} incomplete");
         assert!(incomplete > 0 && answers > incomplete);
@@ -188,7 +207,7 @@ fn without_redis_answers_say_that_they_are_not_complete() {
     until(SOON, "the other one misses it", || user(&one, "eve")["complete"] == false);
     let _cid = connect(&two, "cid");
     rig.proxy.set(Mode::Pass);
-    assert!(comes_true(COMPLETE + SLACK, || user(&two, "ann")["complete"] == true));
+    until(COMPLETE + SLACK, "it is complete again", || user(&two, "ann")["complete"] == true);
     until(SOON, "a user that connected meanwhile is known", || user(&one, "cid")["online"] == true);
     until(SOON, "it is complete there too", || is_offline(&user(&one, "eve")));
 }

@@ -2,7 +2,7 @@
 
 use crate::dependencies::proxied;
 use crate::support::backend::{Backend, is_problem, with_api};
-use crate::support::wait::{SOON, comes_true, until};
+use crate::support::wait::{SOON, SetOnDrop, comes_true, until};
 use crate::support::{Client, Gateway, Setup};
 use seawall_fault::Mode;
 use serde_json::{Value, json};
@@ -84,6 +84,7 @@ fn full_batches_while_the_store_hangs_leave_clients_their_room_and_memory_flat()
         for _ in 0..CLIENTS {
             scope.spawn(|| publish(&gateway, &clients, &stop));
         }
+        let _stop = SetOnDrop(&stop);
         until(SOON * 3, "batches are stored", || batches.of("200") >= CONNECTIONS as u64);
         let warm = gateway.rss_bytes();
         store.proxy.set(Mode::Stall);
@@ -98,7 +99,6 @@ fn full_batches_while_the_store_hangs_leave_clients_their_room_and_memory_flat()
             most = most.max(gateway.rss_bytes());
             batches.of("200") > stored + 8 && clients.of("published") > published + 8
         });
-        stop.store(true, Ordering::Relaxed);
         [warm, most]
     });
     assert_eq!(clients.of("overloaded"), 0, "{:?}", clients.0);

@@ -42,6 +42,15 @@ fn levels(listener: &mut Listener, within: Duration) -> Vec<String> {
     std::iter::from_fn(next).map(|status| status["level"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// Reads on until the last level is `ok`.
+#[track_caller]
+fn ends_well(listener: &mut Listener, levels_seen: &mut Vec<String>) {
+    until(SOON, "clients are notified of the end", || {
+        levels_seen.extend(levels(listener, Duration::from_millis(1)));
+        levels_seen.last().is_some_and(|level| level == "ok")
+    });
+}
+
 #[track_caller]
 fn assert_a_handful(of: &str, levels_seen: &[String]) {
     println!("{of}: levels {levels_seen:?}");
@@ -84,7 +93,7 @@ fn a_critical_store() {
     publisher.catch_up();
     let head = publisher.check(&mut Client::connect(&gateway));
     listener.hears(head, SOON);
-    levels_seen.extend(levels(&mut listener, Duration::from_millis(1)));
+    ends_well(&mut listener, &mut levels_seen);
     assert_a_handful("store", &levels_seen);
 }
 
@@ -102,6 +111,6 @@ fn an_optional_service() {
     let well = || gateway.fetch("/health/ready").json()["degraded"] == json!(false);
     until(DAMPED_MAX, "the service counts as available again", well);
     until(SOON, "the metric says so", || gateway.metric("seawall_dependency_up") == 1.0);
-    levels_seen.extend(levels(&mut listener, Duration::from_millis(1)));
+    ends_well(&mut listener, &mut levels_seen);
     assert_a_handful("service", &levels_seen);
 }

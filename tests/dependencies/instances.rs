@@ -294,7 +294,7 @@ fn run_two_gateways(name: &str, happens: impl FnOnce(&Shared, &mut [Option<Gatew
     let slowest = authors.iter().map(|author| author.slowest).max().unwrap_or_default();
     let pulled: u64 = followers.iter().map(|follower| follower.pulled).sum();
     println!("{name}: {stored} stored, {refused} refused, slowest answer {slowest:?}, {pulled} read again");
-    assert!(slowest < ANSWERED_WITHIN, "{slowest:?}");
+    assert!(slowest < ANSWERED_WITHIN, "{LATE}: {slowest:?}");
 }
 
 /// Waits until `count` more publications are acknowledged.
@@ -309,7 +309,7 @@ fn more(shared: &Shared, count: u64) {
 fn check<'a>(log: &[(String, u64)], authors: impl Iterator<Item = &'a Author>) {
     let mut promised = BTreeMap::new();
     for author in authors {
-        assert!(author.stored.len() > 10, "{} published {}", author.name, author.stored.len());
+        assert!(author.stored.len() > 10, "{LATE}: {} published {}", author.name, author.stored.len());
         promised.extend(author.stored.clone());
         for key in &author.refused {
             assert!(log.iter().all(|(stored, _)| stored != key), "{key} was refused, but is stored");

@@ -27,6 +27,7 @@ fn request_during_an_outage_is_refused_with_its_reference_and_succeeds_after_it(
     let gateway = on(&store.server.url_through(store.address()));
     let mut backend = Backend::of(&gateway);
     let body = json!({"channel": "a", "key": "k", "data": 1});
+    stores(&mut backend, &body);
     assert_eq!(backend.publish(&body)["offset"], 1);
     store.proxy.set(Mode::Refuse);
     store.proxy.cut();
@@ -38,7 +39,14 @@ fn request_during_an_outage_is_refused_with_its_reference_and_succeeds_after_it(
     is_problem(&backend.get("/v1/channels/a"), 503, "unavailable");
     store.proxy.set(Mode::Pass);
     until(SOON, "it is over", || gateway.fetch("/health/dependencies").status == 200);
+    stores(&mut backend, &body);
     assert_eq!(backend.publish(&body)["duplicate"], true, "on the same connection");
+}
+
+/// Waits until this is stored. The worker of its channel may still be connecting, or may not have noticed yet that its connection was cut.
+#[track_caller]
+fn stores(backend: &mut Backend, body: &Value) {
+    until(SOON, "it is stored", || backend.post("/v1/publish", body).status == 200);
 }
 
 /// A batch of this round, over three channels.

@@ -234,8 +234,13 @@ fn random_appends_have_the_same_outcome_in_both_stores() {
                 .map(|planned| (planned, one.send(planned.job(*runs)), other.send(planned.job(*runs))))
                 .collect();
             for (planned, at_one, at_other) in sent {
-                let plain =
-                    |outcome: crate::postgres::rig::Outcome| outcome.map(|it| (it.offset.0, it.attempt));
+                let plain = |outcome: crate::postgres::rig::Outcome| {
+                    let late = |error: &_| {
+                        matches!(error, AppendError::Unavailable { .. } | AppendError::Unconfirmed { .. })
+                    };
+                    assert!(!outcome.as_ref().is_err_and(late), "{}: {outcome:?}", wait::LATE);
+                    outcome.map(|it| (it.offset.0, it.attempt))
+                };
                 let (got, expected) = (plain(other.outcome(at_other)), plain(one.outcome(at_one)));
                 prop_assert_eq!(got, expected, "{:?}", planned);
             }

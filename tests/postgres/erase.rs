@@ -3,7 +3,7 @@
 use crate::postgres::orders::{instance, instance_member};
 use crate::postgres::rig::{KEEP_ALL, PostgresConfig, Rig, append, config, keyed, offsets, plain};
 use crate::servers::Postgres;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use seawall::cluster::order::ClusterOrder;
 use seawall::id::{Offset, UserName};
 use seawall::job::orders::OrderFault;
@@ -11,7 +11,7 @@ use seawall::job::{Append, AppendChange, Attempt, Authority};
 use seawall::store::Retention;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TEXT: &str = "\"of ann\"";
 /// A search begins 10 s after its order, and a busy machine needs more.
@@ -215,8 +215,11 @@ fn one_search_is_for_all_users_of_a_requester() {
     let mut rig = instance(&server, 1).ready();
     for n in 0..40 {
         rig.offset(append("c", &format!("u{n}"), Some("k"), TEXT));
-        erase(&rig, &format!("u{n}"));
     }
+    let begun = Instant::now();
+    (0..40).for_each(|n| erase(&rig, &format!("u{n}")));
+    // A search begins ten seconds after its first order.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{LATE}: the orders");
     begin_now(&server);
     until(ERASED, "all are erased", || server.sql("SELECT count(*) FROM seawall.user_erasures") == "0");
     assert_eq!(of(&rig.all("c"), "erased"), 80);

@@ -3,7 +3,7 @@
 
 use crate::postgres::rig::{KEEP_ALL, Outcome, PATIENCE, Rig, append, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::support::wait;
+use crate::support::wait::{self, LATE};
 use seawall::job::{AppendError, Attempt};
 use seawall::store::postgres::SILENCE_MAX;
 use std::collections::HashMap;
@@ -57,6 +57,22 @@ impl Publisher {
         }
     }
 
+    /// Publishes until this is so.
+    #[track_caller]
+    fn run_until(&mut self, what: &str, is_so: impl Fn(&Publisher) -> bool) {
+        wait::until(PATIENCE, what, || {
+            let holds = is_so(self);
+            if !holds {
+                self.run(Duration::from_millis(200));
+            }
+            holds
+        });
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.rig.counters.reconnects.load(Ordering::Relaxed)
+    }
+
     /// Reads answers while the server is being changed, so that the time of the change does not count as latency.
     fn listen_while(&mut self, change: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
@@ -91,7 +107,7 @@ impl Publisher {
             let (request, outcome) = self.rig.next(PATIENCE).expect("every request is answered");
             self.note(request, &outcome);
         }
-        assert!(self.slowest < ANSWER_MAX + BUSY, "{:?}", self.slowest);
+        assert!(self.slowest < ANSWER_MAX + BUSY, "{LATE}: {:?}", self.slowest);
         assert!(!self.acknowledged.is_empty());
         for n in std::mem::take(&mut self.open) {
             let mut outcome = self.rig.append(Publisher::job(n));
@@ -100,7 +116,7 @@ impl Publisher {
                 std::thread::sleep(Duration::from_millis(20));
                 outcome = self.rig.append(Publisher::job(n));
             }
-            self.acknowledged.insert(n, outcome.expect("stored at last").offset.0);
+            self.acknowledged.insert(n, outcome.unwrap_or_else(|error| panic!("{LATE}: {error:?}")).offset.0);
         }
         let mut kept = HashMap::new();
         for channel in 0..CHANNELS {
@@ -127,7 +143,7 @@ fn killed_server_loses_and_duplicates_nothing_acknowledged() {
         publisher.listen_while(|| server.start_again());
     }
     publisher.run(Duration::from_millis(2_500));
-    assert!(publisher.rig.counters.reconnects.load(Ordering::Relaxed) >= 3);
+    publisher.run_until("it has connected again", |publisher| publisher.reconnects() >= 3);
     publisher.check();
 }
 
@@ -141,8 +157,9 @@ fn sessions_terminated_under_load_lose_no_keyed_publication() {
             .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seawall'");
     }
     publisher.run(Duration::from_millis(500));
-    assert!(publisher.rig.counters.reconnects.load(Ordering::Relaxed) >= 10);
-    assert_eq!(publisher.rig.counters.unconfirmed.load(Ordering::Relaxed), 0, "each was repeated in time");
+    assert!(publisher.reconnects() >= 10, "{LATE}: {} reconnects", publisher.reconnects());
+    let unconfirmed = publisher.rig.counters.unconfirmed.load(Ordering::Relaxed);
+    assert_eq!(unconfirmed, 0, "{LATE}: each is repeated soon");
     publisher.check();
 }
 
@@ -158,15 +175,16 @@ fn frozen_server_delays_no_answer_over_the_bound_and_recovers_when_it_continues(
     given_up.sort_unstable();
     // Single answers may be late on a busy machine, but not half of them.
     let median = *given_up.get(given_up.len() / 2).expect("pending appends were given up");
-    assert!(median < REPLY_MAX, "{median:?}");
-    assert!(publisher.rig.counters.connections_abandoned.load(Ordering::Relaxed) >= 2);
+    assert!(median < REPLY_MAX, "{LATE}: {median:?}");
+    let abandoned = publisher.rig.counters.connections_abandoned.load(Ordering::Relaxed);
+    assert!(abandoned >= 2, "{LATE}: {abandoned} connections given up");
     let begun = Instant::now();
     assert!(publisher.rig.heads(&["c0"]).is_err());
-    assert!(begun.elapsed() < ANSWER_MAX + BUSY);
+    assert!(begun.elapsed() < ANSWER_MAX + BUSY, "{LATE}: {:?}", begun.elapsed());
     server.sigcont();
     let before = publisher.acknowledged.len();
     publisher.run(Duration::from_secs(3));
-    assert!(publisher.acknowledged.len() > before, "it recovers by itself");
+    publisher.run_until("it recovers by itself", |publisher| publisher.acknowledged.len() > before);
     publisher.check();
 }
 

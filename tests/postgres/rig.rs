@@ -1,6 +1,7 @@
 //! A running store, SQLite or PostgreSQL, as reactors see it: jobs in, completions out.
 
 use crate::servers::Postgres;
+use crate::support::wait::LATE;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use seawall::hub::Contradiction;
 use seawall::id::{ChannelName, Key, Offset, ReactorId, UserName};
@@ -27,6 +28,9 @@ use tempfile::TempDir;
 
 /// The promised bound is five seconds; the rest is for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The store gives a call up after a little more than this time.
+pub const GIVES_UP: Duration = Duration::from_millis(2_500);
 
 pub const KEEP_ALL: Retention = Retention { publications: 0, age: None };
 
@@ -141,7 +145,7 @@ impl Rig {
     pub fn ready(mut self) -> Rig {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_connected() || self.append(plain("ready", "1")).is_err() {
-            assert!(Instant::now() < deadline, "the store does not come up");
+            assert!(Instant::now() < deadline, "{LATE}: the store comes up");
             std::thread::sleep(Duration::from_millis(20));
         }
         self
@@ -242,8 +246,13 @@ impl Rig {
     }
 
     /// Appends, which must succeed, and returns the offset.
+    #[track_caller]
     pub fn offset(&mut self, job: Append) -> u64 {
-        self.append(job).expect("stored").offset.0
+        let begun = Instant::now();
+        let outcome = self.append(job);
+        // A call that PostgreSQL does not answer in time is given up.
+        let fault = if begun.elapsed() < GIVES_UP { "not stored" } else { LATE };
+        outcome.unwrap_or_else(|error| panic!("{fault}: {error:?}")).offset.0
     }
 
     pub fn page(&mut self, request: PageRequest) -> Result<Page, ReadError> {
@@ -289,7 +298,7 @@ impl Rig {
             let page = loop {
                 match self.page(request(channel, Span::After(after))) {
                     Ok(page) => break page,
-                    Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+                    Err(error) => assert!(Instant::now() < deadline, "{LATE}: {error:?}"),
                 }
             };
             if page.count == 0 {

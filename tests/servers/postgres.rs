@@ -224,7 +224,11 @@ impl Postgres {
     /// Runs statements that must succeed.
     #[track_caller]
     pub fn sql(&self, text: &str) -> String {
-        self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+        self.try_sql(text).unwrap_or_else(|error| {
+            // So says psql after PGCONNECT_TIMEOUT.
+            let late = if error.contains("timeout expired") { LATE } else { "failed" };
+            panic!("{late}: {text}: {error}")
+        })
     }
 
     fn psql(&self, role: &str, text: &str) -> Command {
@@ -277,7 +281,7 @@ impl Postgres {
         self.sql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
         self.sql("SELECT pg_reload_conf()");
         let seen = comes_true(SOON, || self.sql(&format!("SHOW {name}")) == value);
-        assert!(seen, "{name} is not {value}; is it on the command line?\n{}", self.log());
+        assert!(seen, "{LATE}: {name} is not {value}; is it on the command line?\n{}", self.log());
     }
 
     /// Makes it a standby without a primary from the next start on: it serves reads, but never writes.
@@ -290,7 +294,7 @@ impl Postgres {
     /// Promotes a standby, and returns when it accepts writes.
     #[track_caller]
     pub fn promote(&self) {
-        assert_eq!(self.sql("SELECT pg_promote(true, 30)"), "t");
+        assert_eq!(self.sql("SELECT pg_promote(true, 90)"), "t", "{LATE}: it is promoted");
     }
 
     /// Takes this many connections as the owner's role until the value is dropped. `superuser_reserved_connections` (3
@@ -317,7 +321,7 @@ impl Postgres {
     pub fn hold(&self, statement: &str) -> Occupied {
         let before = self.asleep();
         let holder = Occupied { sleepers: vec![self.sleeper(statement)] };
-        assert!(comes_true(SOON, || self.asleep() > before), "not run: {statement}\n{}", self.log());
+        assert!(comes_true(SOON, || self.asleep() > before), "{LATE}: {statement}\n{}", self.log());
         holder
     }
 

@@ -183,7 +183,7 @@ impl Process {
         signal_all(&children, Signal::KILL);
         self.child.wait().expect("a child can be waited for");
         let gone = comes_true(SOON, || children.iter().all(|pid| !is_alive(*pid)));
-        assert!(gone, "{}: one of its processes survived SIGKILL", self.name);
+        assert!(gone, "{LATE}: {}: one of its processes survived SIGKILL", self.name);
     }
 
     /// Sends `signal` and waits for the exit.

@@ -1,7 +1,7 @@
 //! A real Redis for each test, and the states in which it answers but does not work.
 
 use super::process::{self, Process, User};
-use super::wait::SOON;
+use super::wait::{SOON, named};
 use rustix::process::Signal;
 use seawall_fault::HeldPort;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -260,6 +260,10 @@ impl Redis {
 ///
 /// As [`Redis::try_command`].
 pub fn ask(address: SocketAddr, words: &[&str]) -> io::Result<Reply> {
+    ask_once(address, words).map_err(named)
+}
+
+fn ask_once(address: SocketAddr, words: &[&str]) -> io::Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, SOON)?;
     stream.set_read_timeout(Some(SOON))?;
     stream.set_write_timeout(Some(SOON))?;

@@ -18,7 +18,7 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// Starts a Sentinel that calls the server at `master` down after a second of silence.
+    /// Starts a Sentinel that calls the server at `master` down after four seconds of silence: a busy machine is no failure.
     #[track_caller]
     fn start(master: SocketAddr, quorum: usize) -> Sentinel {
         let folder = tempfile::Builder::new().prefix("seawall-sentinel-").tempdir().expect("a folder");
@@ -26,7 +26,7 @@ impl Sentinel {
         let file = folder.path().join("sentinel.conf");
         let text = format!(
             "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {} {quorum}\n\
-             sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 4000\n",
+             sentinel down-after-milliseconds {MASTER} 4000\nsentinel failover-timeout {MASTER} 4000\n",
             port.number(),
             folder.path().display(),
             master.port(),

@@ -7,9 +7,10 @@ mod table;
 use crate::dependencies::lanes::run_rows;
 use crate::dependencies::matrix::SLACK;
 use crate::dependencies::matrix::clients::Listener;
+use crate::support::wait::LATE;
 use crate::support::{Client, Gateway, SOON, until};
 use rig::Rig;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ struct Load<'a> {
     rate: u64,
     is_over: &'a AtomicBool,
     worked: &'a AtomicU64,
+    /// All calls that have ended.
+    made: &'a AtomicU64,
 }
 
 impl Load<'_> {
@@ -55,7 +58,8 @@ impl Load<'_> {
                 return;
             }
             let worked = self.rig.call(self.gateway, &mut self.client);
-            self.worked.fetch_add(u64::from(worked), Ordering::Relaxed);
+            self.worked.fetch_add(u64::from(worked), Ordering::SeqCst);
+            self.made.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -64,21 +68,31 @@ impl Load<'_> {
 fn run(row: &Row) -> (Duration, Duration) {
     let rig = Rig::start(row.calls);
     let gateway = rig.gateway();
-    let mut client = rig.resident(&gateway);
+    catch_unwind(AssertUnwindSafe(|| run_on(row, &rig, &gateway))).unwrap_or_else(|panic| {
+        let outages = gateway.output().matches("dependency down").count();
+        // A busy machine made a dependency come and go, and whatever was expected of one outage did not hold.
+        assert!(outages <= 1, "{LATE}: {outages} outages");
+        resume_unwind(panic)
+    })
+}
+
+fn run_on(row: &Row, rig: &Rig, gateway: &Gateway) -> (Duration, Duration) {
+    let mut client = rig.resident(gateway);
     if row.calls != Calls::UnknownKey {
-        until(SOON, "a call works", || rig.call(&gateway, &mut client));
+        until(SOON, "a call works", || rig.call(gateway, &mut client));
     }
-    let mut listener = Listener::of(rig.resident(&gateway), "old");
+    let mut listener = Listener::of(rig.resident(gateway), "old");
     let dump = rig.dump(row);
-    let (is_over, worked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (is_over, worked, made) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         let load = Load {
-            rig: &rig,
-            gateway: &gateway,
-            client: rig.resident(&gateway),
+            rig,
+            gateway,
+            client: rig.resident(gateway),
             rate: row.rate,
             is_over: &is_over,
             worked: &worked,
+            made: &made,
         };
         let broken = Instant::now();
         rig.apply(row.fault, None);
@@ -87,20 +101,23 @@ fn run(row: &Row) -> (Duration, Duration) {
         let over = Over(&is_over);
         let (_, at) = listener.status(rig.level(), DOWN_WITHIN);
         let down = at - broken;
-        let before = worked.load(Ordering::Relaxed);
+        // A call that began before the outage may have worked.
+        let ended = made.load(Ordering::SeqCst);
+        until(SOON, "it has ended", || row.rate == 0 || made.load(Ordering::SeqCst) > ended);
+        let before = worked.load(Ordering::SeqCst);
         let change = listener.client.next_push_within("status", HELD);
         assert!(change.is_none(), "nothing is repaired: {change:?}");
         // The bus carries only speed: calls do not fail without it.
         if row.calls != Calls::PublishAndSubscribe {
-            assert_eq!(worked.load(Ordering::Relaxed), before, "a call worked while it was down");
+            assert_eq!(worked.load(Ordering::SeqCst), before, "a call worked while it was down");
         }
-        check_log(&gateway, &rig, row);
+        check_log(gateway, rig, row);
         let repaired = Instant::now();
         rig.apply(row.repair, dump.as_deref());
         let repaired = repaired.max(Instant::now());
         let (_, at) = listener.status("ok", BACK_WITHIN);
-        assert!(rig.call(&gateway, &mut client), "`ok` is true: {}", gateway.output());
-        check_log(&gateway, &rig, row);
+        assert!(rig.call(gateway, &mut client), "`ok` is true: {}", gateway.output());
+        check_log(gateway, rig, row);
         drop(over);
         loaded.join().unwrap_or_else(|panic| resume_unwind(panic));
         (down, at - repaired)
@@ -113,7 +130,7 @@ fn check_log(gateway: &Gateway, rig: &Rig, row: &Row) {
     until(SOON, "it is in the log", || gateway.output().contains("dependency down"));
     let output = gateway.output();
     let lines: Vec<&str> = output.lines().filter(|line| line.contains("dependency down")).collect();
-    assert_eq!(lines.len(), 1, "{output}");
+    assert_eq!(lines.len(), 1, "{LATE}, or logged more than once: {output}");
     assert!(lines[0].contains(&format!("fault=\"{}\"", row.named)), "{lines:?}");
     assert!(lines[0].contains(rig.dependency()), "{lines:?}");
 }

@@ -7,7 +7,7 @@ use super::target::{Kind, Target};
 use crate::support::wait::{LATE, comes_true};
 use crate::support::{Client, Gateway, RawClient, SOON, Upgrade, until};
 use serde_json::{Value, json};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,12 +50,20 @@ pub fn run(row: &Row, target: &mut Target) -> Measured {
     until(SOON, "history is served", || publisher.reads());
     let listener = Listener::new(&gateway, &channel);
     let mut scene = Scene { row, gateway, publisher, listener, channel };
-    let measured = match row.sees {
-        Sees::Nothing(length) => scene.nothing(target, length),
-        Sees::Outage(nature) | Sees::WritesFail(nature) => scene.outage(target, nature),
-    };
-    scene.end(target);
-    measured
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let measured = match row.sees {
+            Sees::Nothing(length) => scene.nothing(target, length),
+            Sees::Outage(nature) | Sees::WritesFail(nature) => scene.outage(target, nature),
+        };
+        scene.end(target);
+        measured
+    }));
+    played.unwrap_or_else(|panic| {
+        let outages = scene.gateway.output().matches("dependency down").count();
+        // A busy machine made the dependency come and go, and whatever was expected of one outage did not hold.
+        assert!(outages <= row.outages(), "{LATE}: {outages} outages: {}", scene.gateway.output());
+        resume_unwind(panic)
+    })
 }
 
 impl Scene<'_> {
@@ -227,7 +235,9 @@ impl Scene<'_> {
         let reference = reference.as_deref().unwrap_or("reference=");
         assert!(line.contains(reference), "{reference} is not in {line}");
         let named = self.row.named.iter().any(|word| line.contains(&format!("fault=\"{word}\"")));
-        assert!(named, "none of {:?} in {line}", self.row.named);
+        // A busy machine may be too slow for a probe before the fault begins.
+        let fault = if line.contains("fault=\"timeout\"") { LATE } else { "wrong cause" };
+        assert!(named, "{fault}: none of {:?} in {line}", self.row.named);
         assert!(line.contains("look_at="), "{line}");
     }
 
@@ -261,7 +271,6 @@ impl Scene<'_> {
             "connected clients stay connected"
         );
         assert_eq!(self.listener.client.next_push_within("publication", Duration::from_millis(1)), None);
-        let up = self.gateway.metric("seawall_dependency_up");
-        assert_eq!(up, 1.0, "of {}", self.channel);
+        until(SOON, "the dependency is up", || self.gateway.metric("seawall_dependency_up") == 1.0);
     }
 }

@@ -78,6 +78,11 @@ impl Row {
         Duration::from_millis(ms) + SLACK
     }
 
+    /// The outages that it causes.
+    pub fn outages(&self) -> usize {
+        usize::from(!matches!(self.sees, Sees::Nothing(_)))
+    }
+
     /// The time from the first answer of the service to the first admitted client.
     pub fn back_within(&self) -> Duration {
         Duration::from_secs(2) + SLACK

@@ -1,7 +1,7 @@
 //! An application backend that uses the server API.
 
 use super::raw::Response;
-use super::wait::{SOON, until};
+use super::wait::{LATE, SOON, until};
 use super::{Gateway, RawClient, Setup};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
@@ -113,7 +113,8 @@ impl Backend {
     #[track_caller]
     pub fn publish(&mut self, body: &Value) -> Value {
         let response = self.post("/v1/publish", body);
-        assert_eq!(response.status, 200, "{response:?}");
+        let fault = if response.status == 503 { LATE } else { "not stored" };
+        assert_eq!(response.status, 200, "{fault}: {response:?}");
         response.json()
     }
 }

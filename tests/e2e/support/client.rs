@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderName, HeaderValue, Response};
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 /// The options of a new connection.
 #[derive(Clone, Default)]
@@ -119,7 +119,10 @@ impl Client {
             request.headers_mut().insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
         let (socket, response) =
-            tungstenite::client(request, Line::over(stream)).map_err(|error| error.to_string())?;
+            tungstenite::client(request, Line::over(stream)).map_err(|error| match error {
+                HandshakeError::Interrupted(_) => format!("{LATE}: the answer to the upgrade"),
+                HandshakeError::Failure(error) => error.to_string(),
+            })?;
         Ok(Client {
             socket,
             response,
@@ -180,7 +183,10 @@ impl Client {
             if let Some(reply) = self.replies.remove(&id) {
                 return reply;
             }
-            assert!(self.closed.is_none(), "closed with {:?} before reply {id}", self.closed);
+            if let Some((code, reason)) = &self.closed {
+                let fault = if reason.starts_with("unavailable") { LATE } else { "closed" };
+                panic!("{fault}: closed with {code} {reason} before reply {id}");
+            }
             assert!(self.receive(deadline), "{}", self.missing(&format!("reply {id}")));
         }
     }
@@ -198,9 +204,11 @@ impl Client {
     #[track_caller]
     pub fn ask(&mut self, command: Value, kind: &str) -> Value {
         let mut reply = self.command(command);
+        // The store of a test that does not break it was too slow for a probe or a call.
+        let fault = if reply["error"]["code"] == "unavailable" { LATE } else { "wrong reply" };
         match reply.get_mut(kind) {
             Some(value) => value.take(),
-            None => panic!("`{kind}` was expected: {reply}"),
+            None => panic!("{fault}: `{kind}` was expected: {reply}"),
         }
     }
 
@@ -299,9 +307,15 @@ impl Client {
     /// Fails if a push of this kind has arrived; first waits for all that the gateway has sent so far.
     #[track_caller]
     pub fn expect_no(&mut self, kind: &str) {
-        self.command(json!({"history": {"channel": "barrier", "limit": 1}}));
-        let found = self.pushes.iter().find(|push| push.get(kind).is_some());
+        let found = self.find(kind);
         assert!(found.is_none(), "an unexpected {found:?}");
+    }
+
+    /// A push of this kind among all that the gateway has sent so far.
+    #[track_caller]
+    pub fn find(&mut self, kind: &str) -> Option<Value> {
+        self.command(json!({"history": {"channel": "barrier", "limit": 1}}));
+        self.pushes.iter().find(|push| push.get(kind).is_some()).cloned()
     }
 
     /// The next raw message, for `/echo`.

@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The number of output lines kept for the message of a failed test.
+/// The number of output lines that are kept: what a test waits for must not be lost among what a long outage logs meanwhile.
+const KEPT_LINES: usize = 2_000;
+/// The number of output lines in the message of a failed test.
 const TAIL_LINES: usize = 60;
 
 const ADMIN_LISTEN: &str = "SEAWALL_ADMIN_LISTEN";
@@ -256,7 +258,11 @@ impl Setup {
                 let status = child.wait().expect("a child can be waited for");
                 output.ended();
                 let is_late = error == RecvTimeoutError::Timeout;
-                assert!(!is_late, "{LATE}: the gateway listens, after {SOON:?}:\n{}", output.text());
+                assert!(
+                    !is_late,
+                    "{LATE}: the gateway listens, after {SOON:?}:\n{}",
+                    output.last(TAIL_LINES)
+                );
                 Err(Refused { status, output: output.text() })
             }
         }
@@ -316,7 +322,7 @@ fn listening(lines: &Receiver<String>) -> Result<SocketAddr, RecvTimeoutError> {
     }
 }
 
-/// The last lines of output of a child process.
+/// The output of a child process, without the oldest lines of very much.
 #[derive(Clone, Default)]
 struct Output {
     lines: Arc<Mutex<VecDeque<String>>>,
@@ -330,7 +336,7 @@ impl Output {
         std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 let mut lines = lines.lock().expect("no holder panics");
-                if lines.len() == TAIL_LINES {
+                if lines.len() == KEPT_LINES {
                     lines.pop_front();
                 }
                 lines.push_back(line.clone());
@@ -348,7 +354,12 @@ impl Output {
     }
 
     fn text(&self) -> String {
-        self.lines.lock().expect("no holder panics").iter().map(|line| format!("    {line}\n")).collect()
+        self.last(KEPT_LINES)
+    }
+
+    fn last(&self, count: usize) -> String {
+        let lines = self.lines.lock().expect("no holder panics");
+        lines.iter().skip(lines.len().saturating_sub(count)).map(|line| format!("    {line}\n")).collect()
     }
 }
 
@@ -376,7 +387,7 @@ impl Gateway {
         &self.setup
     }
 
-    /// The last lines of its output.
+    /// Its output, without the oldest lines of very much.
     pub fn output(&self) -> String {
         self.output.text()
     }
@@ -459,7 +470,7 @@ impl Gateway {
     #[track_caller]
     pub fn logs(&self, text: &str) {
         let found = comes_true(SOON, || self.output().contains(text));
-        assert!(found, "{LATE}: {text} is not in\n{}", self.output());
+        assert!(found, "{LATE}: {text} is not in\n{}", self.output.last(TAIL_LINES));
     }
 
     fn proc(&self, file: &str) -> String {
@@ -512,7 +523,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("the gateway's last lines:\n{}", self.output());
+            eprintln!("the gateway's last lines:\n{}", self.output.last(TAIL_LINES));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A byte stream to a gateway: plain, or TLS if the gateway uses it.
 
-use super::wait::{is_interrupted, left, resumed};
+use super::wait::{is_interrupted, left, named, resumed};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
@@ -167,7 +167,7 @@ impl Read for Line {
             }
             self.set_read_timeout(timeout)?;
         }
-        read
+        read.map_err(named)
     }
 }
 
@@ -177,6 +177,7 @@ impl Write for Line {
             Line::Plain(socket) => socket.write(bytes),
             Line::Tls(stream) => stream.write(bytes),
         })
+        .map_err(named)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::client::Closed;
 use super::frame::{CLOSE, Frame, PING, Received, TEXT};
 use super::gateway::Gateway;
 use super::line::Line;
-use super::wait::{SOON, arrived, left, resumed};
+use super::wait::{SOON, arrived, left, named, resumed};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
@@ -48,7 +48,7 @@ pub fn dial(
     if let Some(source) = source {
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
-    socket.connect_timeout(&to.into(), SOON)?;
+    socket.connect_timeout(&to.into(), SOON).map_err(named)?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
 }

@@ -1,6 +1,7 @@
 //! Waiting for a condition, with a deadline; nothing here waits only for time to pass.
 
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The bound on what should happen at once, long enough that a busy machine fails no test. A test that claims a time has a bound of
@@ -56,6 +57,25 @@ pub fn in_time(most: Duration, mut measure: impl FnMut() -> Duration) {
 /// The time left until a deadline, at least a millisecond, because a socket takes a timeout of zero as none.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
+/// The same error, with a message of one that came too late if a timeout of a socket has passed.
+pub fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            io::Error::new(kind, format!("{LATE}: {error}"))
+        }
+        _ => error,
+    }
+}
+
+/// Sets a flag when it is dropped, also by a panic: else the threads of a scope that run until it is set would never end.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A size from the environment, for tests with a small and a large variant.
