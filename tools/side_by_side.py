@@ -41,8 +41,9 @@ AT_ONCE = 2
 COMPUTING = {"pure", "simulation"}
 # The target that runs last: its tests start many gateways and servers, and have deadlines.
 LAST = "servers"
-# The target that builds the previous release, for which it would wait until this build has ended.
-BUILDS = "upgrade"
+# Targets that run once the build has ended: one builds the previous release, for which it would wait, and one needs the programs of two
+# packages.
+AFTER_BUILD = {"upgrade", "generator"}
 # The least number of tests of a target that run at a time. Other targets run one for each processor.
 TESTS_AT_ONCE = {"servers": 5, "program": 3}
 # The niceness of the compiler.
@@ -198,7 +199,7 @@ def main():
                     computed.append(computing.submit(job.run))
                 elif kind == "test" and name == LAST:
                     last.append(job)
-                elif kind == "test" and name == BUILDS:
+                elif kind == "test" and name in AFTER_BUILD:
                     after_build.append(job)
                 elif kind == "test" and job.folder not in built:
                     held.append(job)

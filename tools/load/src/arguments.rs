@@ -12,7 +12,40 @@ One JSON line per run goes to stdout. Exit codes: 0 all as expected, 1 something
 
 Start the server with SEAWALL_LIMITS_PUBLISHES_PER_S=0 and SEAWALL_LIMITS_COMMANDS_PER_S=0, because one connection here
 publishes for many people; for `signal` also with SEAWALL_LIMITS_SIGNALS_PER_S=0, for `tokens` with
-SEAWALL_LIMITS_STREAM_APPENDS_PER_S=0, and SEAWALL_LIMITS_PENDING for the streams of one producer. `echo` needs --echo. See docs/measuring.md for more.";
+SEAWALL_LIMITS_STREAM_APPENDS_PER_S=0, and SEAWALL_LIMITS_PENDING for the streams of one producer; for `relay` and `slow-backend` with
+SEAWALL_LIMITS_PENDING=8192. `echo` needs --echo. See docs/measuring.md for more.";
+
+const RELAY_NOTES: &str = "\
+The gateway needs a route with the pattern `load-*`, the address http://ADDR/ of --backend,
+timeout_ms = 60000 and any secret, an empty store, and the limits of `seawall-load --help`.
+Without --answers the route needs `answers = false`, and each question is answered with 204 at
+once; with it, with one word of text/plain. Signatures are not checked, because their cost would
+be measured as well.
+
+Without --rate, a channel gets its next question when an earlier one is done, so times include the
+wait in its queue: use the rate only. With --rate, times count from the moment at which a question
+was to be sent:
+  publish_to_commit   until `published` was read, which is a little after the commit
+  publish_to_request  until a thread of the backend has read the last byte of the request
+  commit_to_request   from the first of these to the second, or 0 if the request was read first
+                      (`requests_before_replies`): a lower bound of the time since the commit, as
+                      publish_to_request is an upper one
+  publish_to_text     until the channel's reader has text of the answer
+  publish_to_end      until it has the end of the answer";
+
+const SLOW_BACKEND_NOTES: &str = "\
+The gateway needs a route with the pattern `ask-*`, `answers = false`, the address http://ADDR/ of
+--backend, timeout_ms = 60000 and any secret, an empty store, and the limits of
+`seawall-load --help`.
+
+--warmup and --duration are those of each slice. In a slice with questions, the backend keeps each
+request for --hold seconds, but not longer than the slice. Then it answers all of them with 204,
+and the next slice begins when every question was asked once. In a slice without, the same
+publications go to channels without a route.
+
+Times count from the moment at which an ordinary publication was to be sent, until `published` is
+read (commit) and until the subscriber has the publication (echo). A ratio is that of the slices
+of one pair.";
 
 /// Load for a WebSocket chat gateway, with every reply checked.
 #[derive(Debug, Parser)]
@@ -77,6 +110,12 @@ pub(crate) enum Command {
     Storm(Storm),
     /// Streams, open loop: latency from the intended send time of each token, with every reader's text checked
     Tokens(Tokens),
+    /// Questions to a backend, which is part of this program: each exactly once and in order, rate and times
+    #[command(after_long_help = RELAY_NOTES)]
+    Relay(Relay),
+    /// Ordinary publications while a backend keeps its requests for seconds, and without, in turn: the ratio of their times
+    #[command(after_long_help = SLOW_BACKEND_NOTES)]
+    SlowBackend(SlowBackend),
 }
 
 /// `connect`
@@ -122,6 +161,58 @@ pub(crate) struct Tokens {
     /// Readers of each channel
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..))]
     pub(crate) readers: u32,
+}
+
+/// `relay`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Relay {
+    /// Address at which the backend listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8070")]
+    pub(crate) backend: SocketAddr,
+    /// The route has `answers = true`: answer with one word, and read each answer in its channel
+    #[arg(long)]
+    pub(crate) answers: bool,
+    /// Channels
+    #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) channels: u32,
+    /// Publishing connections, which share the channels
+    #[arg(long, value_name = "P", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) publishers: u32,
+    /// Questions per second, over all channels; without it as many as are taken
+    #[arg(long, value_name = "R", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Questions of a channel that are not done, without --rate
+    #[arg(long, value_name = "D", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) depth: u32,
+    /// Data bytes per question
+    #[arg(long, value_name = "B", default_value_t = 64, value_parser = clap::value_parser!(u32).range(64..=60_000))]
+    pub(crate) payload: u32,
+}
+
+/// `slow-backend`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SlowBackend {
+    /// Address at which the backend listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8070")]
+    pub(crate) backend: SocketAddr,
+    /// Seconds for which the backend keeps a request
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) hold: Duration,
+    /// Pairs of a slice with questions and one without; every other pair has them in reverse
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) pairs: u32,
+    /// Channels of ordinary publications, each with a publisher and a subscriber
+    #[arg(long, value_name = "K", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) channels: u32,
+    /// Ordinary publications per second, over all channels
+    #[arg(long, value_name = "R", default_value_t = 300.0, value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Channels of questions: each gets one at the begin of a slice
+    #[arg(long, value_name = "K", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) asked: u32,
+    /// Further questions per second, over all of them
+    #[arg(long, value_name = "R", default_value_t = 20.0, value_parser = rate)]
+    pub(crate) asks: f64,
 }
 
 /// `echo`

@@ -11,7 +11,7 @@ use crate::message::{self, Message};
 use crate::progress::Progress;
 use crate::token::token;
 use crate::upgrade::{self, Answer};
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Token, Waker};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ const TICK: Duration = Duration::from_millis(20);
 const CONNECT: u64 = 1;
 /// The id of the `subscribe` command. Modes use higher ids.
 const SUBSCRIBE: u64 = 2;
+/// The token of the waker, which no member has.
+const WAKE: Token = Token(usize::MAX);
 
 /// A mode's reactions to events of the crowd.
 pub(crate) trait Mode {
@@ -101,6 +103,11 @@ impl Crowd {
     pub(crate) fn sign_in(mut self, secret: &str) -> Crowd {
         self.secret = Some(secret.to_owned());
         self
+    }
+
+    /// A waker of [`Crowd::run`], for other threads. There may be one.
+    pub(crate) fn waker(&self) -> Result<Waker, String> {
+        Waker::new(self.poll.registry(), WAKE).map_err(|error| format!("no waker: {error}"))
     }
 
     /// Runs until the mode ends the run or nothing progresses for longer than `--patience`.
@@ -185,6 +192,7 @@ impl Crowd {
             | Message::Publication { .. }
             | Message::StreamEnd { .. }
             | Message::Stream { .. }
+            | Message::StreamState { .. }
             | Message::Appended { .. }
             | Message::Ended { .. }
             | Message::Signal { .. }

@@ -5,6 +5,7 @@
 //! saw and exits with 1.
 
 mod arguments;
+mod backend;
 mod clock;
 mod counts;
 mod crowd;
@@ -15,8 +16,10 @@ mod leave;
 mod member;
 mod message;
 mod modes;
+mod pacer;
 mod process;
 mod progress;
+mod questions;
 mod report;
 mod tls;
 mod token;
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
         Command::Roster(arguments) => modes::roster::run(&common, &arguments, process),
         Command::Storm(arguments) => modes::storm::run(&common, &arguments, process),
         Command::Tokens(arguments) => modes::tokens::run(&common, &arguments, process),
+        Command::Relay(arguments) => modes::relay::run(&common, &arguments, process),
+        Command::SlowBackend(arguments) => modes::slow_backend::run(&common, &arguments),
     });
     match report {
         Ok(report) => {

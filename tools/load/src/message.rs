@@ -21,6 +21,8 @@ pub(crate) enum Message<'a> {
     StreamEnd { channel: &'a str, begin: u64, data: &'a str },
     /// Pushed text of a stream, with its positions. It has escapes if it is not borrowed.
     Stream { channel: &'a str, offset: u64, at: u64, text: Cow<'a, str>, next: u64 },
+    /// A pushed state of a stream, without text.
+    StreamState { channel: &'a str },
     /// The acknowledgement of everything below `next`.
     Appended { channel: &'a str, offset: u64, next: u64 },
     /// The reply to `end`.
@@ -120,10 +122,11 @@ struct Publication<'a> {
 struct StreamPiece<'a> {
     channel: &'a str,
     offset: u64,
-    at: u64,
-    #[serde(borrow)]
+    at: Option<u64>,
+    /// Empty if it is absent.
+    #[serde(borrow, default)]
     text: Cow<'a, str>,
-    next: u64,
+    next: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -163,7 +166,10 @@ pub(crate) fn read(text: &[u8]) -> Option<Message<'_>> {
             _ => Message::Publication { channel, offset, key, data: data.get() },
         }
     } else if let Some(StreamPiece { channel, offset, at, text, next }) = any.stream {
-        Message::Stream { channel, offset, at, text, next }
+        match at.zip(next) {
+            Some((at, next)) => Message::Stream { channel, offset, at, text, next },
+            None => Message::StreamState { channel },
+        }
     } else if let Some(Reached { channel, offset, next }) = any.appended {
         Message::Appended { channel, offset, next }
     } else if let Some(Nothing {}) = any.ended {
@@ -222,6 +228,8 @@ mod tests {
             read(text),
             Some(Message::Stream { channel: "c", offset: 5, at: 0, text, next: 2 }) if text == "a\""
         ));
+        let text = br#"{"stream":{"channel":"c","offset":5,"state":"processing"}}"#;
+        assert!(matches!(read(text), Some(Message::StreamState { channel: "c" })));
         let text = br#"{"publication":{"channel":"c","offset":9,"edits":5,"stream":"completed","data":{"text":"a"}}}"#;
         assert!(matches!(
             read(text),

@@ -7,8 +7,10 @@ pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod publish;
+pub(crate) mod relay;
 pub(crate) mod roster;
 pub(crate) mod signal;
+pub(crate) mod slow_backend;
 pub(crate) mod storm;
 pub(crate) mod tokens;
 
