@@ -94,7 +94,7 @@ impl Drop for Gateway {
     }
 }
 
-/// The gateway's program, which lies beside this one.
+/// The program of the gateway, in the folder of this one.
 fn program() -> PathBuf {
     match std::env::var_os("SEAWALL_TEST_BINARY") {
         Some(path) => path.into(),
