@@ -59,7 +59,7 @@ fn started(vitals: Vitals) -> SocketAddr {
 
 fn ask(address: SocketAddr, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
     let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: bearer {TOKEN}\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it takes a request");
     let mut answer = String::new();
@@ -92,7 +92,8 @@ fn live_is_answered_at_once_while_a_reactor_stalls_and_the_watch_hangs() {
         })
         .collect();
     times.sort();
-    assert!(times[25] < Duration::from_millis(50), "{times:?}");
+    // Whatever waits for another thread, waits for a second or more.
+    assert!(times[25] < Duration::from_millis(500), "not in time: half of the answers, of {times:?}");
     for asked in waiting {
         let answer = asked.join().expect("no panic");
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("watch thread"), "{answer}");

@@ -170,10 +170,11 @@ mod tests {
     use std::time::Duration;
 
     const SEATS: usize = 8;
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
-        client.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         (client, listener.accept().expect("it came").0)
     }
 
@@ -192,7 +193,7 @@ mod tests {
         std::thread::spawn(move || given.send(Seats::take(&seats, server).1).expect("the test waits"));
         assert_eq!(idle.read(&mut [0]).expect("its end"), 0, "it waits for longer");
         drop(seat);
-        assert_eq!(taken.recv_timeout(Duration::from_secs(10)), Ok(1));
+        assert_eq!(taken.recv_timeout(PATIENCE), Ok(1));
         assert!(busy.stream().peer_addr().is_ok(), "the busy one is still there");
     }
 
@@ -250,9 +251,9 @@ mod tests {
         let (_client, server) = pair(&listener);
         let (given, taken) = channel();
         std::thread::spawn(move || given.send(Seats::take(&seats, server)).expect("the test waits"));
-        let (seat, turned_out) = taken.recv_timeout(Duration::from_secs(10)).expect("a place in time");
+        let (seat, turned_out) = taken.recv_timeout(PATIENCE).expect("a place in time");
         assert_eq!((turned_out, seat.index()), (1, 1), "it has the place of the peer that left");
-        assert!(leaves.recv_timeout(Duration::from_secs(10)).expect("it left"));
+        assert!(leaves.recv_timeout(PATIENCE).expect("it left"));
         assert_eq!(clients[1].read_to_end(&mut Vec::new()).expect("an end"), 0);
         clients[0].set_nonblocking(true).expect("a mode can be set");
         assert!(clients[0].read(&mut [0]).is_err(), "the answered peer is still there");

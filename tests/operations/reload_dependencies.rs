@@ -3,9 +3,10 @@
 use crate::operations::reload::{reload, says};
 use crate::servers::{Answer, Http};
 use crate::support::token::claims;
+use crate::support::wait::LATE;
 use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The configuration of an HTTP dependency with a short probe interval.
 pub fn table(name: &str, service: &Http, more: &str) -> String {
@@ -88,10 +89,12 @@ fn token_waiting_for_a_replaced_auth_service_is_checked_by_the_new_one() {
         |path: &str| format!("[auth]\nintrospection_url = \"{}\"\ntimeout_ms = 3000", service.url(path));
     let gateway = Setup::new().toml(&auth("/old")).start();
     let mut waiting = Client::open(&gateway);
+    let begun = Instant::now();
     waiting.send(json!({"connect": {"token": "opaque"}}));
     let asked = || service.requests().iter().any(|request| request.body.contains("token=opaque"));
     until(SOON, "the service was called", asked);
     reload(&gateway, &auth("/new"), "applied");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{LATE}: a reload while the token waits");
     assert_eq!(waiting.reply(1)["connected"]["user"], "ann");
     assert_eq!(gateway.metric("seawall_tokens_unjudged_total"), 0.0);
 }

@@ -272,18 +272,26 @@ mod tests {
             nodes.map(|node| node.local_addr().expect("an address").to_string()).collect();
         let url = format!("redis+cluster://{}", names.join(","));
         let target = Target::parse(DependencyKind::Redis, &url).expect("an address");
-        let (mut dialer, server) = (target.dialer(), target.redis().expect("Redis"));
+        let server = target.redis().expect("Redis");
         assert_eq!(server.search_max(), SEARCH_TIMEOUT * 2, "whatever the number of nodes");
-        let (mut reader, mut found) = (SlotReader::new(), Vec::new());
-        for _ in 0..4 {
-            let begun = now();
-            let read = reader.read(&mut dialer, server, &SlotMap::empty(), begun + Duration::from_secs(9));
-            let took = begun.elapsed();
-            assert!(took < SEARCH_TIMEOUT * 3, "{took:?}");
-            found.push((read.is_ok(), took < SEARCH_TIMEOUT));
-        }
-        // The last one asks no silent node again.
-        assert_eq!(found, [(false, false), (false, false), (true, true), (true, true)]);
+        let read = || {
+            let (mut dialer, mut reader) = (target.dialer(), SlotReader::new());
+            [(); 4].map(|()| {
+                let begun = now();
+                let until = begun + Duration::from_secs(9);
+                let read = reader.read(&mut dialer, server, &SlotMap::empty(), until);
+                let took = begun.elapsed();
+                (read.is_ok(), took < SEARCH_TIMEOUT, took < SEARCH_TIMEOUT * 3)
+            })
+        };
+        // The last one asks no silent node again. A busy machine may be late, but hardly three times.
+        let [silent, answered] = [(false, false, true), (true, true, true)];
+        let mut tries = Vec::new();
+        let is_right = (0..3).any(|_| {
+            tries.push(read());
+            tries.last() == Some(&[silent, silent, answered, answered])
+        });
+        assert!(is_right, "not in time, or another order: {tries:?}");
     }
 
     #[test]

@@ -137,18 +137,21 @@ mod tests {
             silent.iter().map(|one| one.local_addr().expect("bound").to_string()).collect();
         let address = format!("redis+sentinel://{}/main", hosts.join(","));
         let target = Target::parse(DependencyKind::Redis, &address).expect("valid");
-        let mut dialer = target.dialer();
         let redis = target.redis().expect("Redis");
         let RedisPlace::Sentinels(sentinels) = &redis.place else { panic!("Sentinels") };
-        let mut places = Vec::new();
-        for _ in 0..2 {
-            let begun = now();
+        let (mut dialer, mut searches) = (target.dialer(), Vec::new());
+        // A busy machine may be late, but hardly each time.
+        let is_right = (0..6).any(|_| {
+            let (begun, first) = (now(), sentinels.first.load(Ordering::Relaxed));
             let deadline = begun + redis.search_max();
             open_master(&mut dialer, sentinels, &redis.login, deadline).expect_err("none answers");
-            let took = now().duration_since(begun);
-            assert!(took < Duration::from_millis(1_900), "{took:?} for two of them");
-            places.push(sentinels.first.load(Ordering::Relaxed));
-        }
-        assert_eq!(places, [2, 4]);
+            let asked = (silent.len() + sentinels.first.load(Ordering::Relaxed) - first) % silent.len();
+            searches.push((asked, now().duration_since(begun)));
+            let both = searches.last_chunk::<2>();
+            both.is_some_and(|both| {
+                both.iter().all(|(asked, took)| *asked == 2 && *took < Duration::from_millis(1_900))
+            })
+        });
+        assert!(is_right, "not in time, or not two after two: {searches:?}");
     }
 }

@@ -214,7 +214,7 @@ fn outage_is_answered_unavailable_pages_continue_and_recovery_needs_no_append() 
         other => panic!("{other:?}"),
     }
     assert!(matches!(rig.outcome(0), Err(AppendError::Unavailable { retry_ms: 1.. })));
-    assert_eq!(rig.counters.failing.load(Ordering::Relaxed), 1);
+    wait_until(|| rig.counters.failing.load(Ordering::Relaxed) == 1);
     thief.execute_batch("ROLLBACK").expect("the lock is free");
     wait_until(|| rig.counters.failing.load(Ordering::Relaxed) == 0);
     rig.send(0, 3, plain("c", "2"));
@@ -241,7 +241,7 @@ fn old_publications_are_deleted_without_appends() {
     assert_eq!(rig.outcome(0), Ok(1));
     rig.clock.store(2_000, Ordering::SeqCst);
     wait_until(|| rig.heads("c") == (1, 2));
-    assert_eq!(rig.counters.retention_deletes.load(Ordering::Relaxed), 1);
+    wait_until(|| rig.counters.retention_deletes.load(Ordering::Relaxed) == 1);
     rig.close();
 }
 
@@ -405,5 +405,5 @@ pub(super) fn wait_until(mut condition: impl FnMut() -> bool) {
         }
         let _ = never.recv_timeout(Duration::from_millis(20));
     }
-    panic!("the condition never came true");
+    panic!("not in time: the condition, after {PATIENCE:?}");
 }
