@@ -17,8 +17,11 @@ pub fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Vec<u8>)) {
 /// `name` needs no escape. No complete JSON value ends with `{`, so the last byte shows whether this is the first member.
 #[inline]
 pub fn key(out: &mut Vec<u8>, name: &'static str) {
-    separate(out);
-    out.push(b'"');
+    // Comma and quote together, because each append tests the capacity.
+    match out.last() {
+        Some(b'{') => out.push(b'"'),
+        Some(_) | None => out.extend_from_slice(b",\""),
+    }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }

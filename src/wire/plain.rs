@@ -22,13 +22,12 @@ pub fn plain_bytes(text: &[u8]) -> usize {
 
 /// Sets the top bit of each special byte. The subtraction may borrow and so also mark a byte above a special one;
 /// only the lowest mark is reliable.
+///
+/// One comparison finds both control characters and the quote: with bit 1 inverted, these are the bytes up to 0x20.
 const fn special(word: u64) -> u64 {
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (below_space | is_quote | is_backslash) & TOPS
+    let control_or_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (control_or_quote | backslash) & !word & TOPS
 }
 
 #[cfg(test)]
