@@ -15,6 +15,7 @@ use crate::job::orders::OrderBoard;
 use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
+use crate::metrics::streams::StreamCounters;
 use crate::metrics::vitals::Vitals;
 use crate::session::StreamsMode;
 use crate::wire::api::body::ApiBounds;
@@ -149,10 +150,12 @@ pub(super) fn callers(
     api: &PreparedApi,
     config: &Config,
     queues: &Queues,
+    counters: &StreamCounters,
 ) -> (Arc<Callers>, Arc<ThreadMailboxes>) {
     let callers = Arc::new(Callers::new(api.seats(config)));
-    callers.producers().start(queues.streams.clone(), config.streams.window_bytes as usize);
     let producers = Arc::clone(callers.producers());
+    let window = config.streams.window_bytes as usize;
+    producers.start(queues.streams.clone(), window, Arc::clone(&counters.notices_dropped));
     producers.read_from(queues.read.clone());
     (callers, producers)
 }

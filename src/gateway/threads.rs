@@ -157,7 +157,7 @@ impl Threads {
         } = parts;
         let (queues, jobs) = queues;
         let (board, setup) = (Arc::clone(&orders.board), setups.load());
-        let (callers, producers) = callers(&api, config, &queues);
+        let (callers, producers) = callers(&api, config, &queues, &setup.engine.metrics.streams);
         let api_parts = api_parts(&setup, &queues, &callers, mailboxes, &registry, &board);
         let (shared, shared_counts) = ways_to_share(config);
         let store = store.start(StoreEnds {

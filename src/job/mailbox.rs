@@ -53,7 +53,6 @@ pub struct ThreadMailboxes {
     opened: AtomicU64,
     /// By the number in their tickets.
     boxes: Mutex<AHashMap<u64, Arc<ThreadMailbox>>>,
-    dropped: AtomicU64,
 }
 
 /// The queue of the streams, and the text that may be on its way to each.
@@ -62,6 +61,8 @@ struct PacedQueue {
     queue: StreamQueue,
     /// `streams.window_bytes`
     window: usize,
+    /// Counts notices to threads that had too many.
+    dropped: Arc<AtomicU64>,
 }
 
 /// Something that came for a thread.
@@ -145,9 +146,10 @@ enum TicketOf {
 }
 
 impl ThreadMailboxes {
-    /// Connects the producers with the queue of the streams. `window`: `streams.window_bytes`.
-    pub fn start(&self, queue: StreamQueue, window: usize) {
-        self.queue.store(Some(Arc::new(PacedQueue { queue, window })));
+    /// Connects the producers with the queue of the streams. `window`: `streams.window_bytes`. `dropped` counts
+    /// the notices to threads that had too many.
+    pub fn start(&self, queue: StreamQueue, window: usize, dropped: Arc<AtomicU64>) {
+        self.queue.store(Some(Arc::new(PacedQueue { queue, window, dropped })));
     }
 
     /// Disconnects them, as the process ends.
@@ -164,11 +166,6 @@ impl ThreadMailboxes {
     /// True after [`ThreadMailboxes::stop`].
     pub fn has_stopped(&self) -> bool {
         self.queue.load().is_none()
-    }
-
-    /// The notices that were dropped, because a thread had too many.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// A producer for this thread, which waits in [`ThreadProducer::receive`].
@@ -240,7 +237,9 @@ impl ThreadMailboxes {
             MergeFate::Waits => {}
             MergeFate::Merged => return,
             MergeFate::Dropped => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                if let Some(queue) = self.queue.load().as_ref() {
+                    queue.dropped.fetch_add(1, Ordering::Relaxed);
+                }
                 return;
             }
         }

@@ -5,6 +5,7 @@
 use super::duration::DurationHistogram;
 use super::store::bump;
 use crate::wire::stream::{StreamEnd, StreamFault};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Totals since the start, and current sizes.
@@ -33,6 +34,8 @@ pub struct StreamCounters {
     pub holes: AtomicU64,
     /// Commands that were refused, by [`REFUSALS`].
     refused: [AtomicU64; REFUSALS.len()],
+    /// Notices to threads that produce streams, which had too many waiting.
+    pub notices_dropped: Arc<AtomicU64>,
     /// Parts deleted: of ended streams, and of generations that were given up.
     pub parts_deleted: AtomicU64,
 }

@@ -55,6 +55,11 @@ pub(super) fn encode(streams: &StreamCounters, sheet: &mut Sheet<'_>) -> fmt::Re
         MetricType::Counter,
         refused.iter().map(|(label, total)| (&label[..], *total)),
     )?;
+    sheet.counter(
+        "stream_notices_dropped",
+        "Notices to requests and responses that produce streams, dropped because too many waited",
+        read(&streams.notices_dropped),
+    )?;
     sheet.gauge("stream_memory_bytes", "Memory of the text of open streams", read(&streams.memory_bytes))?;
     sheet.gauge("stream_memory_bytes_max", "streams.memory_bytes", read(&streams.memory_bytes_max))?;
     sheet.counter(

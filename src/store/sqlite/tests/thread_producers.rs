@@ -21,7 +21,7 @@ fn soon() -> Instant {
 
 fn open(rig: &Rig) -> ThreadProducer {
     let queue = StreamQueue { work: rig.streams.clone(), bytes: Arc::clone(&rig.stream_bytes) };
-    rig.callers.producers().start(queue, 64 << 10);
+    rig.callers.producers().start(queue, 64 << 10, Arc::default());
     rig.callers.producers().open()
 }
 
