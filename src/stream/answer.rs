@@ -81,6 +81,20 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
+    /// The question of an answer is gone: retention removed it, or its author was erased. The answer ends, if no backend has the question.
+    pub fn lose_question(&mut self, id: &StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let waits = stream.options.answer.is_some()
+            && stream.state == StreamState::Accepted
+            && stream.producers.is_empty()
+            && stream.ending.is_none();
+        if waits {
+            let by = StreamEnder::Lasting(EndCause::NotDelivered);
+            stream.ending = Some(PendingEnd { end: StreamEnd::Failed, at: None, by });
+            self.list(id, FlushUrgency::Early);
+        }
+    }
+
     /// Has a stream end for a user: its producer has a moment to do so. An answer whose question no backend has ends at once.
     pub(super) fn stop(&mut self, id: &StreamId, by: &UserName, now: Moment) {
         let (cancel, life) = (self.settings.cancel, self.settings.life);

@@ -1,8 +1,9 @@
-//! Removes rows of the relay that are over, and notes the publications that retention removed unsent.
+//! Removes rows of the relay that are over, and notes the publications that retention removed unsent. Their answers end.
 
 use super::log::{BatchFault, Log};
 use super::place::{ChannelNumber, RowKey};
 use super::relay_rows;
+use super::streams;
 use crate::id::{ChannelName, Offset};
 use crate::relay::route::RouteTable;
 use crate::store::columns::{integer, natural};
@@ -51,10 +52,24 @@ impl Log {
             *sweep = next;
             Ok(dead.or(rest))
         });
-        swept.inspect_err(|fault| {
+        let rest = swept.inspect_err(|fault| {
             *sweep = RelaySweep::default();
             self.recover(fault);
-        })
+        })?;
+        if rest == Rest::None {
+            self.end_lost()?;
+        }
+        Ok(rest)
+    }
+
+    /// Ends the answers that wait for a backend, and whose question is deleted or not retained.
+    fn end_lost(&mut self) -> Result<(), BatchFault> {
+        if self.open_streams().is_empty() {
+            return Ok(());
+        }
+        let lost = self.read(streams::lost_questions)?;
+        self.open_streams().order(|ledger, _| lost.iter().for_each(|id| ledger.lose_question(id)));
+        Ok(())
     }
 }
 

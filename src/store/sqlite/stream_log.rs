@@ -135,7 +135,7 @@ impl Log {
         })
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
     ) -> Result<T, BatchFault> {

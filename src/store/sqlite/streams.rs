@@ -130,6 +130,21 @@ pub(super) fn progress(
         .optional()
 }
 
+/// The answers that wait for a backend, and whose question is deleted or not retained. Only open streams have rows.
+pub(super) fn lost_questions(connection: &Connection) -> rusqlite::Result<Vec<StreamId>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.name, s.place FROM streams AS s JOIN channels AS c ON c.id = s.place >> 39
+         WHERE s.state = ?1 AND NOT EXISTS
+             (SELECT 1 FROM publications AS q WHERE q.place = s.place - 1 AND q.deleted_by IS NULL)",
+    )?;
+    let rows = statement.query_map([StreamState::Accepted.code()], |row| {
+        let channel = ChannelName::parse_any(row.get_ref(0)?.as_str()?).ok();
+        let offset = RowKey(row.get(1)?).offset();
+        Ok(channel.map(|channel| StreamId { channel, offset }))
+    })?;
+    rows.filter_map(Result::transpose).collect()
+}
+
 /// The number of the next part. It is above the numbers of all parts, deleted ones included.
 pub(super) fn next_part(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row(

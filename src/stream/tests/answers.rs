@@ -283,6 +283,21 @@ fn deleted_question_withdraws_its_answer_until_a_backend_has_it() {
 }
 
 #[test]
+fn answer_whose_question_is_gone_ends_until_a_backend_has_it() {
+    let mut bench = bench();
+    bench.ledger.lose_question(&id(57));
+    assert!(!bench.ledger.has_waiting());
+    bench.ledger.lose_question(&id(59));
+    let row = bench.until_end();
+    assert_eq!((row.end, row.cause), (StreamEnd::Failed, Some(EndCause::NotDelivered)));
+
+    let mut bench = self::bench();
+    bench.relay(1, RelayOrder::Process).settle();
+    bench.ledger.lose_question(&id(59));
+    assert!(!bench.ledger.has_waiting());
+}
+
+#[test]
 fn channel_with_too_many_open_streams_refuses_a_question_and_its_asker_pays_for_answers() {
     let settings = StreamSettings { open_per_channel: 2, ..StreamSettings::default() };
     let mut ledger: Ledger<u32> = Ledger::new(settings, ms(0));

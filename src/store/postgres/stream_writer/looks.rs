@@ -46,5 +46,20 @@ impl SharedStreamWriter {
                 self.ledger.swept(&id, self.now());
             }
         }
+        self.end_lost(connection);
+    }
+
+    /// Ends the answers that wait for a backend, and whose question is deleted or not retained.
+    fn end_lost(&mut self, connection: &mut StoreConnection) {
+        let Ok(lost) = call(connection, streams::lost_questions) else { return };
+        let absent: Vec<StreamId> = lost.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
+        if !lost.is_empty() {
+            // Also the ones that are open here: another instance may have taken one since the last look.
+            self.refresh(&lost, connection);
+        }
+        lost.iter().for_each(|id| self.ledger.lose_question(id));
+        for id in &absent {
+            self.ledger.release(id, &mut self.out);
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::columns::{integer, natural};
 use crate::stream::StreamSettings;
-use crate::wire::stream::StreamId;
+use crate::wire::stream::{StreamId, StreamState};
 use postgres_types::Type;
 use std::time::Duration;
 
@@ -38,6 +38,23 @@ pub(in crate::store::postgres) fn sweep(
             (&FOUND_MAX, Type::INT8),
         ],
     )?;
+    let found: Result<Vec<_>, _> = rows.iter().map(swept).collect();
+    Ok(found.map_err(|error| CallFault::garbled(&error))?.into_iter().flatten().collect())
+}
+
+/// Answers that wait for a backend, and whose question is deleted or not retained.
+const LOST: &str =
+    "SELECT c.name, s.\"offset\" FROM seawall.streams s JOIN seawall.channels c ON c.id = s.channel
+     WHERE s.kept_until IS NULL AND s.state = $1 AND NOT EXISTS (SELECT FROM seawall.publications q
+         WHERE q.channel = s.channel AND q.\"offset\" = s.\"offset\" - 1 AND q.deleted_by IS NULL)
+     LIMIT $2";
+
+/// Finds the answers that wait for a backend in vain.
+pub(in crate::store::postgres) fn lost_questions(
+    connection: &mut StoreConnection,
+) -> Result<Vec<StreamId>, CallFault> {
+    let state = i16::from(StreamState::Accepted.code());
+    let rows = connection.query(LOST, &[(&state, Type::INT2), (&FOUND_MAX, Type::INT8)])?;
     let found: Result<Vec<_>, _> = rows.iter().map(swept).collect();
     Ok(found.map_err(|error| CallFault::garbled(&error))?.into_iter().flatten().collect())
 }

@@ -1,7 +1,7 @@
 //! Deadlines by the clock of the database, and the deletion of what has ended.
 
-use super::super::{reap_parts, sweep, touch};
-use super::support::{Store, edit, end, ends, fence, row, rows, state, states};
+use super::super::{lost_questions, reap_parts, sweep, touch};
+use super::support::{Store, edit, end, ends, fence, plain, row, rows, state, states};
 use crate::store::retention::Rest;
 use crate::stream::{Loaded, StreamSettings};
 use crate::wire::stream::{StreamId, StreamState};
@@ -69,6 +69,26 @@ fn sweep_finds_streams_past_their_deadline() {
     store.age(56_000);
     store.flush(&rows([row(&silent, 1, 5, "!"), row(&paused, 1, 6, "!"), row(&asked, 1, 0, "!")]));
     assert_eq!(store.swept(), [silent, paused, asked], "they live for too long");
+}
+
+#[test]
+fn answers_whose_questions_are_gone_are_found() {
+    let mut store = Store::start();
+    let [retained, removed, deleted, taken] = ["a", "b", "c", "d"].map(|channel| {
+        store.commit(&[plain(channel, None, "1")]);
+        store.begin(channel)
+    });
+    store.sql(
+        "UPDATE seawall.streams s SET state = CASE c.name WHEN 'd' THEN 5 ELSE 4 END
+             FROM seawall.channels c WHERE c.id = s.channel;
+         DELETE FROM seawall.publications p USING seawall.channels c
+             WHERE c.id = p.channel AND p.\"offset\" = 1 AND c.name IN ('b', 'd');
+         UPDATE seawall.publications p SET deleted_by = 3, data = NULL FROM seawall.channels c
+             WHERE c.id = p.channel AND p.\"offset\" = 1 AND c.name = 'c'",
+    );
+    let mut found = lost_questions(&mut store.connection).expect("found");
+    found.sort();
+    assert_eq!(found, [removed, deleted], "not {retained:?} nor {taken:?}");
 }
 
 #[test]
