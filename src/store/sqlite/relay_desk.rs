@@ -2,6 +2,7 @@
 
 use super::batch_relay::RelayChanges;
 use super::log::{BatchFault, Log};
+use super::relay_rows::WaitingPlace;
 use super::relay_sweep::RelaySweep;
 use super::relay_turn::{ChannelLease, RelayAtCommit, RelayDone, RelayTurn};
 use crate::id::ChannelName;
@@ -20,6 +21,7 @@ pub(super) struct RelayDesk {
     ends: RelayEnds,
     leases: AHashMap<ChannelName, ChannelLease>,
     last_fence: u64,
+    due_after: WaitingPlace,
     /// Requests for the next transaction.
     works: Vec<RelayWork>,
     replies: Vec<Sender<RelayAnswer>>,
@@ -36,6 +38,7 @@ impl RelayDesk {
             ends,
             leases: AHashMap::new(),
             last_fence: 0,
+            due_after: WaitingPlace::default(),
             works: Vec::new(),
             replies: Vec::new(),
             answers: Vec::new(),
@@ -81,8 +84,8 @@ impl RelayDesk {
             return None;
         }
         let (table, now) = (routes.cloned().unwrap_or_default(), monotonic());
-        let RelayDesk { leases, last_fence, works, .. } = self;
-        Some(RelayTurn { table, leases, last_fence: *last_fence, now, requests: works })
+        let RelayDesk { leases, last_fence, due_after, works, .. } = self;
+        Some(RelayTurn { table, leases, last_fence: *last_fence, due_after, now, requests: works })
     }
 
     /// The transaction is committed. Returns the begins of answers to announce.
@@ -90,9 +93,12 @@ impl RelayDesk {
         let RelayAtCommit { changes: RelayChanges { channels, answers }, done } = relay;
         self.channels.extend(channels);
         self.works.clear();
-        if let Some(RelayDone { answers, leases, last_fence }) = done {
+        if let Some(RelayDone { answers, leases, last_fence, due_after }) = done {
             self.last_fence = last_fence;
             self.answers = answers;
+            if let Some(due_after) = due_after {
+                self.due_after = due_after;
+            }
             for (channel, lease) in leases {
                 match lease {
                     Some(lease) => self.leases.insert(channel, lease),

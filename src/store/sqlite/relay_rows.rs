@@ -225,10 +225,23 @@ pub(super) struct WaitingRow {
     pub(super) oldest_ms: Option<u64>,
 }
 
-/// Channels that wait and whose time has come, in the order of their times, after the given time and name.
+/// A place in the list of channels that wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WaitingPlace {
+    pub(super) next_ms: i64,
+    pub(super) channel: Box<str>,
+}
+
+impl Default for WaitingPlace {
+    fn default() -> WaitingPlace {
+        WaitingPlace { next_ms: i64::MIN, channel: "".into() }
+    }
+}
+
+/// Channels that wait and whose time has come, in the order of their times and names, after a place.
 pub(super) fn waiting(
     connection: &Connection,
-    (after_ms, after): (i64, &str),
+    after: &WaitingPlace,
     until_ms: u64,
     limit: u32,
 ) -> rusqlite::Result<Vec<WaitingRow>> {
@@ -240,7 +253,8 @@ pub(super) fn waiting(
          WHERE r.cursor < r.head AND (r.next, r.channel) > (?1, ?2) AND r.next <= ?3
          ORDER BY r.next, r.channel LIMIT ?4",
     )?;
-    let rows = statement.query_map(params![after_ms, after, integer(until_ms), limit], |row| {
+    let bounds = params![after.next_ms, &*after.channel, integer(until_ms), limit];
+    let rows = statement.query_map(bounds, |row| {
         Ok(WaitingRow {
             channel: row.get_ref(0)?.as_str()?.into(),
             row: RelayRow {

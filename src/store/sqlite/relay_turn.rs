@@ -2,7 +2,7 @@
 
 use super::batch_relay::RelayChanges;
 use super::place::{ChannelNumber, RowKey};
-use super::relay_rows;
+use super::relay_rows::{self, WaitingPlace};
 use super::rows;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::job::relay::{
@@ -34,6 +34,8 @@ pub(super) struct RelayTurn<'a> {
     pub(super) leases: &'a AHashMap<ChannelName, ChannelLease>,
     /// The number of the last claim.
     pub(super) last_fence: u64,
+    /// Where the next look at the channels that wait begins.
+    pub(super) due_after: &'a WaitingPlace,
     pub(super) now: Instant,
     pub(super) requests: &'a [RelayWork],
 }
@@ -46,6 +48,8 @@ pub(crate) struct RelayDone {
     /// The claims that changed; `None`: it has ended.
     pub(super) leases: AHashMap<ChannelName, Option<ChannelLease>>,
     pub(super) last_fence: u64,
+    /// `None`: there was no look at the channels that wait.
+    pub(super) due_after: Option<WaitingPlace>,
 }
 
 /// The relay's part of a transaction that is committed.
@@ -71,7 +75,7 @@ pub(super) struct Running<'a> {
     pub(super) connection: &'a Connection,
     epoch: Epoch,
     pub(super) now_ms: u64,
-    done: RelayDone,
+    pub(super) done: RelayDone,
 }
 
 /// The publication that a claim found.

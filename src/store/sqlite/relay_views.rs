@@ -1,6 +1,6 @@
 //! Looks at the channels that wait.
 
-use super::relay_rows::{self, WaitingRow};
+use super::relay_rows::{self, WaitingPlace, WaitingRow};
 use super::relay_turn::Running;
 use crate::id::ChannelName;
 use crate::job::relay::{DueChannel, RelayDue, RelayStatus, RouteStatus, StuckChannel};
@@ -11,16 +11,17 @@ use std::time::Duration;
 const DUE_ROWS: u32 = 256;
 
 impl Running<'_> {
+    /// A look that ends before the list does goes on there with the next request, so that a route with very many channels hides no other.
     pub(super) fn due(&mut self, limit: u32) -> rusqlite::Result<RelayDue> {
         let mut shares = DueShares::new(limit, &self.turn.table);
         let mut due = RelayDue::default();
-        let (mut after_ms, mut after): (i64, Box<str>) = (i64::MIN, "".into());
+        let mut after = self.turn.due_after.clone();
         for _ in 0..SCANS {
-            let page = relay_rows::waiting(self.connection, (after_ms, &after), self.now_ms, DUE_ROWS)?;
+            let page = relay_rows::waiting(self.connection, &after, self.now_ms, DUE_ROWS)?;
             let is_last = page.len() < DUE_ROWS as usize;
             if let Some(last) = page.last() {
-                (after_ms, after) =
-                    (i64::try_from(last.row.next_ms).unwrap_or(i64::MAX), last.channel.clone());
+                let next_ms = i64::try_from(last.row.next_ms).unwrap_or(i64::MAX);
+                after = WaitingPlace { next_ms, channel: last.channel.clone() };
             }
             for WaitingRow { channel, row, oldest_ms } in page {
                 let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
@@ -34,9 +35,11 @@ impl Running<'_> {
                 }
             }
             if is_last || shares.are_used() {
+                after = WaitingPlace::default();
                 break;
             }
         }
+        self.done.due_after = Some(after);
         let next_ms = relay_rows::next_after(self.connection, self.now_ms)?;
         due.next = next_ms.map(|next_ms| Duration::from_millis(next_ms.saturating_sub(self.now_ms)));
         Ok(due)
@@ -52,7 +55,8 @@ impl Running<'_> {
             let new = RouteStatus { route: name, waiting: 0, oldest_ms: None, attempts: 0, claims: 0, dead };
             status.routes.push(new);
         }
-        let waiting = relay_rows::waiting(self.connection, (i64::MIN, ""), i64::MAX as u64, STATUS_ROWS)?;
+        let waiting =
+            relay_rows::waiting(self.connection, &WaitingPlace::default(), i64::MAX as u64, STATUS_ROWS)?;
         status.is_complete = waiting.len() < STATUS_ROWS as usize;
         for WaitingRow { channel, row, oldest_ms } in waiting {
             let Ok(channel) = ChannelName::parse_any(&channel) else { continue };

@@ -3,7 +3,7 @@
 use super::super::connection::StoreConnection;
 use super::super::fault::{CallFault, Fate};
 use super::claims::{self, ClaimAsked, ClaimDecision, ClaimPlan};
-use super::reads::{self, Candidate, DueRow, Fetched, Stretch, WrittenRow};
+use super::reads::{self, Candidate, DuePlace, DueRow, Fetched, Stretch, WrittenRow};
 use crate::id::{ChannelName, Offset};
 use crate::job::relay::{
     ClaimOutcome, DeadCause, DueChannel, Fence, LEASE, RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayStatus,
@@ -26,6 +26,8 @@ pub(super) struct Group<'a> {
     pub(super) connection: &'a mut StoreConnection,
     pub(super) table: &'a RouteTable,
     pub(super) by: i64,
+    /// The place in the list of channels that wait, by their times and numbers, after which the next look begins.
+    pub(super) due_after: &'a mut DuePlace,
 }
 
 /// The channel of a request that changes one.
@@ -263,15 +265,17 @@ impl Group<'_> {
         })
     }
 
+    /// A look that ends before the list does goes on there with the next request, so that a route with very many channels hides no other.
     fn due(&mut self, limit: u32) -> Result<RelayDue, CallFault> {
         let mut shares = DueShares::new(limit, self.table);
         let mut due = RelayDue::default();
-        let (mut after, mut unrouted) = ((i64::MIN, i64::MIN), Vec::new());
+        let mut unrouted = Vec::new();
+        let mut after = std::mem::take(self.due_after);
         for _ in 0..SCANS {
             let page = reads::due(self.connection, after, RELAY_ROWS_MAX)?;
             let is_last = page.len() < RELAY_ROWS_MAX as usize;
             for DueRow { channel, name, attempts, next_ms, oldest_ms } in page {
-                after = (next_ms, channel);
+                after = DuePlace { next_ms, channel };
                 let route = name.as_ref().and_then(|name| self.table.of(name));
                 match (name, route) {
                     (Some(channel), Some(route)) => {
@@ -283,9 +287,11 @@ impl Group<'_> {
                 }
             }
             if is_last || shares.are_used() {
+                after = DuePlace::default();
                 break;
             }
         }
+        *self.due_after = after;
         if !unrouted.is_empty() {
             reads::defer(self.connection, &unrouted, UNROUTED.as_millis() as i64)?;
         }

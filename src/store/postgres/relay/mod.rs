@@ -24,6 +24,7 @@ use crate::store::thread::spawn;
 use crate::wire::publication::Published;
 use crate::wire::stream::StreamMark;
 use crossbeam_channel::Receiver;
+use reads::DuePlace;
 use std::convert::Infallible;
 use std::io;
 use std::thread::JoinHandle;
@@ -39,7 +40,7 @@ pub(super) fn start(
 ) -> io::Result<JoinHandle<()>> {
     // The process, as the one that has claims: another number after each start.
     let by = fastrand::i64(1..);
-    let worker = RelayWorker { connection, ends, by, over };
+    let worker = RelayWorker { connection, ends, by, due_after: DuePlace::default(), over };
     spawn("store-relay".into(), move || worker.run())
 }
 

@@ -290,16 +290,30 @@ pub(super) struct DueRow {
     pub(super) oldest_ms: Option<u64>,
 }
 
-/// Channels whose time has come and that are not claimed, after the given time and number.
+/// A place in the list of channels that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DuePlace {
+    pub(super) next_ms: i64,
+    /// The number of the channel.
+    pub(super) channel: i64,
+}
+
+impl Default for DuePlace {
+    fn default() -> DuePlace {
+        DuePlace { next_ms: i64::MIN, channel: i64::MIN }
+    }
+}
+
+/// Channels whose time has come and that are not claimed, after a place.
 pub(super) fn due(
     connection: &mut StoreConnection,
-    after: (i64, i64),
+    after: DuePlace,
     most: u32,
 ) -> Result<Vec<DueRow>, CallFault> {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let rows = connection.query(
         "SELECT channel, name, attempts, next, oldest FROM seawall.relay_due($1, $2, $3)",
-        &[(&after.0, Type::INT8), (&after.1, Type::INT8), (&most, Type::INT4)],
+        &[(&after.next_ms, Type::INT8), (&after.channel, Type::INT8), (&most, Type::INT4)],
     )?;
     garbled(&rows, |row| {
         Ok(DueRow {

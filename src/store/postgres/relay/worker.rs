@@ -3,6 +3,7 @@
 use super::super::connection::StoreConnection;
 use super::super::timing::GLANCE;
 use super::group::Group;
+use super::reads::DuePlace;
 use crate::job::relay::{RelayAnswer, RelayRequest, RelayWork};
 use crate::store::RelayEnds;
 use crate::store::relay::REQUESTS_AT_ONCE;
@@ -19,6 +20,7 @@ pub(super) struct RelayWorker {
     pub(super) ends: RelayEnds,
     /// This process, as the one that has claims: a random number.
     pub(super) by: i64,
+    pub(super) due_after: DuePlace,
     /// Disconnects when the store ends.
     pub(super) over: Receiver<Infallible>,
 }
@@ -67,7 +69,12 @@ impl RelayWorker {
 
     fn run_group(&mut self, works: &[RelayWork]) -> Vec<RelayAnswer> {
         let table = self.ends.routes.current();
-        let mut group = Group { connection: &mut self.connection, table: &table, by: self.by };
+        let mut group = Group {
+            connection: &mut self.connection,
+            table: &table,
+            by: self.by,
+            due_after: &mut self.due_after,
+        };
         catch_unwind(AssertUnwindSafe(|| group.run(works))).unwrap_or_else(|_| {
             tracing::error!("the relay's part of the store panicked");
             Vec::new()

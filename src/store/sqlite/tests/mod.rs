@@ -10,6 +10,7 @@ mod orders;
 mod relay;
 mod relay_model;
 mod relay_support;
+mod relay_sweeps;
 mod stream_retention;
 mod stream_support;
 mod stream_threads;

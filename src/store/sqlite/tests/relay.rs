@@ -192,42 +192,6 @@ fn what_retention_removed_unsent_is_a_dead_letter() {
 }
 
 #[test]
-fn sweep_notes_what_is_gone_and_forgets_channels_that_do_not_exist() {
-    let mut desk = Desk::new(vec![silent()]);
-    for channel in ["t1", "t2"] {
-        desk.ask(plain(channel, "1"));
-    }
-    let sql = "UPDATE channels SET floor = 2, oldest = NULL WHERE name = 't1'; DELETE FROM channels WHERE name = 't2'";
-    desk.shelf.log.raw().execute_batch(sql).expect("SQL");
-    desk.sweep(1_000);
-    let letters = desk.dead();
-    assert_eq!((letters.len(), letters[0].cause, letters[0].channel.as_str()), (1, DeadCause::Expired, "t1"));
-    assert_eq!(desk.shelf.count("SELECT count(*) FROM relays"), 1);
-    let month_ms = crate::store::relay::DEAD_AGE.as_millis() as u64;
-    desk.sweep(month_ms + 2_000);
-    assert_eq!(desk.dead(), []);
-}
-
-#[test]
-fn answer_ends_when_its_question_is_removed_unsent_or_erased() {
-    let mut desk = Desk::new(vec![route()]);
-    for channel in ["t1", "t2", "t3"] {
-        desk.ask(plain(channel, "1"));
-    }
-    let sql = "UPDATE channels SET floor = 2 WHERE name = 't1';
-               DELETE FROM publications WHERE place = (SELECT id << 39 | 1 FROM channels WHERE name = 't1');
-               UPDATE publications SET deleted_by = 1, data = NULL
-               WHERE place = (SELECT id << 39 | 1 FROM channels WHERE name = 't2')";
-    desk.shelf.log.raw().execute_batch(sql).expect("SQL");
-    desk.sweep(1_000);
-    desk.flush();
-    let is_open = |channel| desk.shelf.seen(&id(channel, 2)).is_some();
-    assert_eq!(["t1", "t2", "t3"].map(is_open), [false, false, true]);
-    let end = &desk.shelf.all("t1").pop().expect("an end");
-    assert_eq!((&end["stream"], &end["data"]["cause"]), (&json!("failed"), &json!("not_delivered")));
-}
-
-#[test]
 fn question_that_was_withdrawn_or_deleted_is_not_sent() {
     let mut desk = Desk::new(vec![route()]);
     for channel in ["t1", "t2"] {

@@ -335,6 +335,26 @@ fn route_that_is_down_hides_no_other() {
     assert_eq!(names, [Some('t'), Some('t'), Some('u')]);
 }
 
+#[test]
+fn route_with_very_many_channels_hides_no_other() {
+    let pattern = |text| crate::id::pattern::ChannelPattern::parse(text).expect("a pattern");
+    let other = RelayRoute { name: "other".into(), pattern: pattern("u*"), ..silent() };
+    let mut store = Store::start(vec![silent(), other]);
+    let mut one = store.instance(1);
+    store.ask(question("u1", None, "1"));
+    store.sql(
+        "INSERT INTO seawall.channels (name) SELECT 't' || n FROM generate_series(1, 17000) AS n;
+         INSERT INTO seawall.relays (channel, head, \"cursor\", next)
+             SELECT id, 2, 1, id % 7 FROM seawall.channels WHERE name LIKE 't%'",
+    );
+    let mut finds = || match one.call(RelayWork::Due { limit: 1_000 }) {
+        RelayAnswer::Due(due) => due.channels.iter().any(|due| due.channel.as_str() == "u1"),
+        other => panic!("{other:?}"),
+    };
+    let found: Vec<bool> = (0..4).map(|_| finds()).collect();
+    assert_eq!(found, [false, true, false, true], "17,000 channels are more than one look");
+}
+
 /// Questions per second that 32 channels in flight get through: `cargo test --release -- --ignored claims_per_second`.
 #[test]
 #[ignore = "a measurement, to be read and not to pass"]

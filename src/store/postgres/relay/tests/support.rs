@@ -3,6 +3,7 @@
 use super::super::super::batch::{self, AppendBounds, SettledAppend};
 use super::super::super::connection::{ConnectionRole, ServerTarget, StoreConnection};
 use super::super::group::Group;
+use super::super::reads::DuePlace;
 use super::servers::Postgres;
 use super::wait::{SOON, until};
 use crate::id::pattern::ChannelPattern;
@@ -82,6 +83,7 @@ pub(super) struct Instance {
     pub(super) connection: StoreConnection,
     pub(super) table: RouteTable,
     by: i64,
+    due_after: DuePlace,
 }
 
 impl Store {
@@ -92,7 +94,12 @@ impl Store {
     }
 
     pub(super) fn instance(&self, by: i64) -> Instance {
-        Instance { connection: connect(&self.server), table: self.table.clone(), by }
+        Instance {
+            connection: connect(&self.server),
+            table: self.table.clone(),
+            by,
+            due_after: DuePlace::default(),
+        }
     }
 
     pub(super) fn sql(&self, text: &str) -> String {
@@ -133,7 +140,13 @@ fn connect(server: &Postgres) -> StoreConnection {
 
 impl Instance {
     pub(super) fn calls(&mut self, works: &[RelayWork]) -> Vec<RelayAnswer> {
-        Group { connection: &mut self.connection, table: &self.table, by: self.by }.run(works)
+        Group {
+            connection: &mut self.connection,
+            table: &self.table,
+            by: self.by,
+            due_after: &mut self.due_after,
+        }
+        .run(works)
     }
 
     pub(super) fn call(&mut self, work: RelayWork) -> RelayAnswer {
