@@ -19,7 +19,7 @@ use crate::auth::permission::Permissions;
 use crate::auth::token_type::is_type;
 use crate::auth::trust::{TokenOrigin, TokenSource, TrustMark};
 use crate::id::{INTEGER_MAX, TokenStamp, UserName};
-use crate::wire::claims;
+use crate::wire::claims::{self, CLAIMS_BYTES_MAX, ChosenClaims};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use signature::{Header, Signer};
@@ -216,7 +216,7 @@ impl Verifier {
         if self.forwarded.is_empty() {
             return None;
         }
-        claims::choose(&decode(parts.payload).ok()?, &self.forwarded)
+        kept(claims::choose(&decode(parts.payload).ok()?, &self.forwarded))
     }
 
     /// Reads the claims of an answer of the introspection service, in which `find` finds a member.
@@ -230,7 +230,7 @@ impl Verifier {
             check_introspected_type(body, expected)?;
         }
         let claims = claims_of(body, self.service, self.check(body, now_unix_ms)?)?;
-        Ok(Claims { forwarded: claims::choose_from(find, &self.forwarded), ..claims })
+        Ok(Claims { forwarded: kept(claims::choose_from(find, &self.forwarded)), ..claims })
     }
 
     /// The end of the validity of claims that are meant for this gateway and valid now.
@@ -276,6 +276,15 @@ impl Verifier {
         let issued = body.iat.map(milliseconds).transpose()?.unwrap_or(now_unix_ms).min(now_unix_ms);
         Ok(Some(issued.saturating_add(lifetime_max_ms).min(INTEGER_MAX)))
     }
+}
+
+/// The claims to forward. The log bounds the repeated line.
+fn kept(chosen: ChosenClaims) -> Option<Arc<str>> {
+    if let Some(claim) = chosen.left_out {
+        let bytes_max = CLAIMS_BYTES_MAX;
+        tracing::warn!(claim = &*claim, bytes_max, "claim of a token not forwarded, because it is too long");
+    }
+    chosen.object
 }
 
 /// Reads the claims of a user that were checked, except the forwarded ones.

@@ -59,7 +59,7 @@ pub(super) fn answering_route<'t>(table: Option<&'t RouteTable>, job: &Append) -
 pub(super) fn claims_of(route: &RelayRoute, job: &Append) -> Option<Arc<str>> {
     // A session has those of all routes.
     let claims = job.claims.as_deref().filter(|_| !route.claims.is_empty())?;
-    claims::choose(claims.as_bytes(), &route.claims)
+    claims::choose(claims.as_bytes(), &route.claims).object
 }
 
 /// The data of the begin of an answer.
