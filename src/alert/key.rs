@@ -190,6 +190,8 @@ mod tests {
             "health",
             "explained",
             "recovery",
+            "answers",
+            "promptness",
             "store",
             "bus",
             "auth",
@@ -228,7 +230,8 @@ mod tests {
         let page = include_str!("../../docs/outages.md");
         let headings: BTreeSet<String> =
             page.lines().filter_map(|line| line.strip_prefix("## ")).map(fragment).collect();
-        let objectives = ["connection", "delivery", "latency", "health", "explained", "recovery"];
+        let objectives =
+            ["connection", "delivery", "latency", "health", "explained", "recovery", "answers", "promptness"];
         let dependencies = ["store", "bus", "auth", "backend", "clickhouse", "analytics", "mine"];
         for kind in AlertKind::ALL {
             let names: &[&str] = match kind {

@@ -12,6 +12,8 @@ fn objective(name: &str) -> &str {
         "health" => "health reports are late",
         "explained" => "sessions end without a reason",
         "recovery" => "clients return late",
+        "answers" => "answers fail",
+        "promptness" => "answers begin late",
         other => other,
     }
 }

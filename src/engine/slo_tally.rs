@@ -2,8 +2,8 @@
 
 use super::count::Count;
 use crate::metrics::slo::SloCells;
-use crate::slo::part::REACTOR_PARTS;
-use crate::slo::{BadCause, Exclusion, SloOutcome, SloPart, fan_out};
+use crate::slo::part::{REACTOR_CAUSES, REACTOR_PARTS};
+use crate::slo::{Exclusion, SloOutcome, SloPart, fan_out};
 use std::cell::Cell;
 
 const PARTS: usize = REACTOR_PARTS;
@@ -15,7 +15,7 @@ pub struct SloTally {
     pub(super) sessions: Count,
     pub(super) messages_full: Count,
     good: [Count; PARTS],
-    bad: [[Count; BadCause::ALL.len()]; PARTS],
+    bad: [[Count; REACTOR_CAUSES]; PARTS],
     excluded: [[Count; Exclusion::ALL.len()]; PARTS],
     /// Set when `good` has changed since it was published: most turns leave it as it is.
     good_changed: Cell<bool>,

@@ -23,7 +23,7 @@ fn format_parser() -> impl TypedValueParser<Value = ExportFormat> {
 impl ExportArguments {
     /// Prints the objectives of the configuration.
     pub(super) fn run(&self, config: &Config) -> ExitCode {
-        match export(self.format, &config.slo.objectives()) {
+        match export(self.format, &config.objectives()) {
             Ok(text) => output::print(&text),
             Err((name, fault)) => {
                 output::fail(&format!(

@@ -24,8 +24,9 @@ pub(super) fn start(
     (ends, channels, shared, questions): ObjectiveEnds,
     clock: Clock,
 ) -> std::io::Result<Option<RunningObjectives>> {
+    setup.metrics.streams.answers.expect_within(config.slo.prompt);
     // The configuration accepts no objective whose tiers nothing could reach.
-    let Ok(board) = Scoreboard::new(&config.slo.objectives()) else { return Ok(None) };
+    let Ok(board) = Scoreboard::new(&config.objectives()) else { return Ok(None) };
     if !config.slo.enabled {
         return Ok(None);
     }
@@ -48,7 +49,7 @@ pub(super) fn start(
         reports: ReportPlan {
             zone: config.slo.timezone.clone(),
             at: config.slo.report_at,
-            objectives: config.slo.objectives(),
+            objectives: config.objectives(),
         },
         questions,
     };

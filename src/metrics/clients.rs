@@ -61,7 +61,7 @@ impl ClientCells {
     }
 }
 
-/// Whole numbers by bounds. One thread writes it.
+/// Whole numbers by bounds.
 #[derive(Debug)]
 pub struct BoundHistogram {
     bounds: &'static [u64],
@@ -71,17 +71,25 @@ pub struct BoundHistogram {
 }
 
 impl BoundHistogram {
-    fn new(bounds: &'static [u64]) -> BoundHistogram {
+    pub fn new(bounds: &'static [u64]) -> BoundHistogram {
         let buckets = (0..=bounds.len()).map(|_| Cell::default()).collect();
         BoundHistogram { bounds, buckets, sum: Cell::default() }
     }
 
     /// Counts a number. Only the single writer may call it.
     pub fn record(&self, value: u64) {
-        if let Some(bucket) = self.buckets.get(self.bounds.partition_point(|bound| *bound < value)) {
-            bucket.add(1);
-        }
+        self.bucket(value).into_iter().for_each(|bucket| bucket.add(1));
         self.sum.add(value);
+    }
+
+    /// Counts a number, from any of several writers.
+    pub fn record_shared(&self, value: u64) {
+        self.bucket(value).into_iter().for_each(|bucket| bucket.add_shared(1));
+        self.sum.add_shared(value);
+    }
+
+    fn bucket(&self, value: u64) -> Option<&Cell> {
+        self.buckets.get(self.bounds.partition_point(|bound| *bound < value))
     }
 
     /// The bounds with their counts; the last has none.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod alerts;
+pub mod answers;
 pub mod api;
 pub mod auth;
 pub mod bus;
@@ -44,6 +45,11 @@ impl Cell {
     #[inline]
     pub fn add(&self, by: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    /// Adds `by`, from any of several writers.
+    pub fn add_shared(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
     }
 
     /// Sets the value. Only the single writer may call it.

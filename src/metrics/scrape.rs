@@ -150,7 +150,7 @@ impl Metrics {
         }
     }
 
-    /// The events of the parts of objectives, as all reactors and the canary counted them.
+    /// The events of the parts of objectives, as reactors, the canary, `clients` and the writers of the store counted them.
     pub fn slo_totals(&self) -> [PartTotals; SloPart::ALL.len()] {
         let mut totals = <[PartTotals; SloPart::ALL.len()]>::default();
         for counted in self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.canary]) {
@@ -159,7 +159,8 @@ impl Metrics {
             }
         }
         for (part, sum) in SloPart::ALL.into_iter().zip(&mut totals) {
-            self.clients.part(part).into_iter().for_each(|cells| sum.add(cells.totals()));
+            let others = [self.clients.part(part), self.streams.answers.part(part)];
+            others.into_iter().flatten().for_each(|cells| sum.add(cells.totals()));
         }
         totals
     }
@@ -318,7 +319,7 @@ impl Collector for Scrape {
         client_errors::encode(&self.client_errors, &mut sheet)?;
         self.store(&mut sheet)?;
         streams::encode(&self.streams, &mut sheet)?;
-        relay::encode(&self.relay, self.now_ms, &mut sheet)?;
+        relay::encode(&self.relay, &self.streams.answers, self.now_ms, &mut sheet)?;
         self.auth(&mut sheet)?;
         self.auth_service(&mut sheet)?;
         self.bus(&mut sheet)?;

@@ -35,12 +35,20 @@ pub struct PartCells {
 impl PartCells {
     /// Counts events; milliseconds in [`SloPart::Session`]. Only the single writer may call it.
     pub fn count(&self, outcome: SloOutcome, by: u64) {
-        let cell = match outcome {
+        self.cell(outcome).into_iter().for_each(|cell| cell.add(by));
+    }
+
+    /// Counts an event, from any of several writers.
+    pub fn count_shared(&self, outcome: SloOutcome) {
+        self.cell(outcome).into_iter().for_each(|cell| cell.add_shared(1));
+    }
+
+    fn cell(&self, outcome: SloOutcome) -> Option<&Cell> {
+        match outcome {
             SloOutcome::Good => Some(&self.good),
             SloOutcome::Bad(cause) => self.bad.get(cause.index()),
             SloOutcome::Excluded(reason) => self.excluded.get(reason.index()),
-        };
-        cell.into_iter().for_each(|cell| cell.add(by));
+        }
     }
 
     /// The totals.

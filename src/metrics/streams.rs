@@ -2,6 +2,7 @@
 //!
 //! Except the reads, they are written by the thread that writes the store.
 
+use super::answers::AnswerCounters;
 use super::duration::DurationHistogram;
 use super::store::bump;
 use crate::wire::stream::{StreamEnd, StreamFault};
@@ -36,6 +37,7 @@ pub struct StreamCounters {
     refused: [AtomicU64; REFUSALS.len()],
     /// Notices to threads that produce streams, which had too many waiting.
     pub notices_dropped: Arc<AtomicU64>,
+    pub answers: AnswerCounters,
     /// Parts deleted: of ended streams, and of generations that were given up.
     pub parts_deleted: AtomicU64,
 }

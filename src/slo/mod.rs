@@ -11,6 +11,7 @@
 //! Counts are integers, ratios are parts per million, and comparisons multiply crosswise, so that all instances have the same
 //! result. [`simulate`] draws traffic and asks the same judge; only there are numbers rounded.
 
+pub mod answers;
 pub mod attempt;
 pub mod budget_exclusion;
 pub mod burn;

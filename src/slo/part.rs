@@ -2,7 +2,8 @@
 
 use super::objective::Counting;
 
-/// A stream of events of an objective. Reactors count the first [`REACTOR_PARTS`] where they happen, and the canary the others.
+/// A stream of events of an objective. Reactors count the first [`REACTOR_PARTS`] where they happen, the canary the next ones, and the
+/// threads that write the store those of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SloPart {
     /// Well-formed upgrades of `/ws`.
@@ -31,6 +32,10 @@ pub enum SloPart {
     Probe,
     /// Clients that connect again after their connection ended.
     Returns,
+    /// Ends of answers to questions of a relay.
+    Answer,
+    /// First pieces of answers.
+    Piece,
 }
 
 /// The parts that reactors count.
@@ -38,7 +43,7 @@ pub const REACTOR_PARTS: usize = SloPart::ConnectionCanary as usize;
 
 impl SloPart {
     /// All parts, in declaration order.
-    pub const ALL: [SloPart; 13] = [
+    pub const ALL: [SloPart; 15] = [
         SloPart::Attempt,
         SloPart::Session,
         SloPart::Publish,
@@ -52,6 +57,8 @@ impl SloPart {
         SloPart::LatencyCanary,
         SloPart::Probe,
         SloPart::Returns,
+        SloPart::Answer,
+        SloPart::Piece,
     ];
 
     pub const fn index(self) -> usize {
@@ -67,6 +74,8 @@ impl SloPart {
             SloPart::Request | SloPart::Probe => "health",
             SloPart::Endings => "explained",
             SloPart::Returns => "recovery",
+            SloPart::Answer => "answers",
+            SloPart::Piece => "promptness",
         }
     }
 
@@ -83,6 +92,8 @@ impl SloPart {
             SloPart::ConnectionCanary | SloPart::DeliveryCanary | SloPart::LatencyCanary => "canary",
             SloPart::Probe => "probe",
             SloPart::Returns => "returns",
+            SloPart::Answer => "answer",
+            SloPart::Piece => "piece",
         }
     }
 
@@ -101,7 +112,9 @@ impl SloPart {
             | SloPart::Request
             | SloPart::Endings
             | SloPart::Probe
-            | SloPart::Returns => self.as_str(),
+            | SloPart::Returns
+            | SloPart::Answer
+            | SloPart::Piece => self.as_str(),
         }
     }
 
@@ -120,7 +133,9 @@ impl SloPart {
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
             | SloPart::Probe
-            | SloPart::Returns => Counting::Events,
+            | SloPart::Returns
+            | SloPart::Answer
+            | SloPart::Piece => Counting::Events,
         }
     }
 
@@ -136,6 +151,7 @@ impl SloPart {
             SloPart::Endings => "ends",
             SloPart::Probe => "probes",
             SloPart::Returns => "returns",
+            SloPart::Answer | SloPart::Piece => "answers",
         }
     }
 
@@ -153,7 +169,9 @@ impl SloPart {
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
             | SloPart::Probe
-            | SloPart::Returns => 1,
+            | SloPart::Returns
+            | SloPart::Answer
+            | SloPart::Piece => 1,
         }
     }
 
@@ -172,8 +190,15 @@ impl SloPart {
             | SloPart::DeliveryCanary
             | SloPart::LatencyCanary
             | SloPart::Probe
-            | SloPart::Returns => 1,
+            | SloPart::Returns
+            | SloPart::Answer
+            | SloPart::Piece => 1,
         }
+    }
+
+    /// True of the parts that count answers of a relay: without a route that has answers, there are no events of them.
+    pub const fn is_of_answers(self) -> bool {
+        matches!(self, SloPart::Answer | SloPart::Piece)
     }
 
     /// The causes for which its events can be bad.
@@ -192,13 +217,15 @@ impl SloPart {
             | SloPart::LatencyFanout
             | SloPart::Request
             | SloPart::LatencyCanary
-            | SloPart::Returns => &[BadCause::Late],
+            | SloPart::Returns
+            | SloPart::Piece => &[BadCause::Late],
             SloPart::ConnectionCanary => {
                 &[BadCause::Late, BadCause::Unavailable, BadCause::Capacity, BadCause::Fault]
             }
             SloPart::DeliveryCanary => &[BadCause::Late, BadCause::NotStored],
             SloPart::Probe => &[BadCause::Late, BadCause::Unavailable, BadCause::Fault],
             SloPart::Endings => &[BadCause::Unexplained],
+            SloPart::Answer => &[BadCause::Failed, BadCause::NotDelivered, BadCause::Interrupted],
         }
     }
 
@@ -213,7 +240,8 @@ impl SloPart {
                 Exclusion::Drain,
             ],
             SloPart::Session => &[Exclusion::Drain],
-            SloPart::Publish | SloPart::Returns => &[Exclusion::Client],
+            SloPart::Publish | SloPart::Returns | SloPart::Answer => &[Exclusion::Client],
+            SloPart::Piece => &[Exclusion::Left],
             SloPart::DeliveryFanout | SloPart::LatencyFanout => &[Exclusion::SlowReader, Exclusion::Clock],
             SloPart::Command | SloPart::Request => &[],
             SloPart::Endings => &[Exclusion::PeerGone],
@@ -274,11 +302,20 @@ pub enum BadCause {
     NotStored,
     /// A connection ended without a reason that its client could read.
     Unexplained,
+    /// A backend refused a question, or its answer failed.
+    Failed,
+    /// No backend took a question in time.
+    NotDelivered,
+    /// A backend was lost or silent before the end of its answer.
+    Interrupted,
 }
+
+/// The causes that reactors count.
+pub const REACTOR_CAUSES: usize = BadCause::Failed as usize;
 
 impl BadCause {
     /// All causes, in declaration order.
-    pub const ALL: [BadCause; 7] = [
+    pub const ALL: [BadCause; 10] = [
         BadCause::Late,
         BadCause::Unavailable,
         BadCause::Unjudged,
@@ -286,6 +323,9 @@ impl BadCause {
         BadCause::Fault,
         BadCause::NotStored,
         BadCause::Unexplained,
+        BadCause::Failed,
+        BadCause::NotDelivered,
+        BadCause::Interrupted,
     ];
 
     pub const fn index(self) -> usize {
@@ -301,6 +341,9 @@ impl BadCause {
             BadCause::Fault => "fault",
             BadCause::NotStored => "not_stored",
             BadCause::Unexplained => "unexplained",
+            BadCause::Failed => "failed",
+            BadCause::NotDelivered => "not_delivered",
+            BadCause::Interrupted => "interrupted",
         }
     }
 }
@@ -312,7 +355,7 @@ pub enum Exclusion {
     Client,
     /// A bound of one user or address.
     ClientLimit,
-    /// The client left before it had to be answered.
+    /// The client left before it had to be answered, or its answer ended before that.
     Left,
     /// The client was given a time to return, within a few seconds.
     Deferred,

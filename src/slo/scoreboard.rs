@@ -332,13 +332,13 @@ fn share_ppm(part: u64, whole: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::objective::{EXPLAINED, RECOVERY, USUAL};
+    use super::super::objective::{EXPLAINED, OF_ANSWERS, RECOVERY, USUAL};
     use super::*;
 
     const DAY: Measured = Measured { known_s: DAY_S, up_s: DAY_S };
 
     fn board() -> Scoreboard {
-        let all: Vec<_> = USUAL.into_iter().chain([EXPLAINED, RECOVERY]).collect();
+        let all: Vec<_> = USUAL.into_iter().chain([EXPLAINED, RECOVERY]).chain(OF_ANSWERS).collect();
         Scoreboard::new(&all).expect("usual objectives")
     }
 

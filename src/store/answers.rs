@@ -112,7 +112,7 @@ impl Answers {
 
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
-        let StreamOutput { replies, notices, news, heard, cancelled } = out;
+        let StreamOutput { replies, notices, news, heard, cancelled, answers: _ } = out;
         for CancelledAnswer { id, question, generation, .. } in cancelled {
             self.relay.0.send(RelayNotice::Cancelled { id, question, generation });
         }

@@ -116,6 +116,7 @@ pub(super) fn deliver(out: &mut Output, counters: &StreamCounters, answers: &Ans
     let faults = out.replies.iter().filter_map(|(_, outcome)| refused(outcome));
     let faults = faults.chain(out.notices.iter().filter_map(|(_, notice)| of_notice(notice)));
     faults.for_each(|fault| counters.count_refusal(fault));
+    out.answers.drain(..).for_each(|fact| counters.answers.count(fact));
     answers.streams(std::mem::take(out));
 }
 

@@ -3,6 +3,8 @@
 //! An answer is accepted until a backend takes its question, then it is processed until its first piece, and from then on it is a stream
 //! like any other. Each instance that knows of an answer without text keeps it, so that its deadline runs.
 
+use super::facts::AnswerFact;
+use super::flush::EndFate;
 use super::grid::FlushUrgency;
 use super::ledger::Ledger;
 use super::open::{FirstNews, OpenStream, PendingEnd, StreamEnder};
@@ -144,6 +146,13 @@ impl<T: Copy> Ledger<T> {
             });
         }
     }
+
+    /// An edit or delete by this instance, which is committed, has ended a stream. Call it before [`ended`](Ledger::ended).
+    pub fn overwritten(&self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+        if self.streams.get(id).is_some_and(|stream| stream.options.answer.is_some()) {
+            out.answers.push(AnswerFact::Ended { end: fate.end, cause: None, unheard: None });
+        }
+    }
 }
 
 impl<T: Copy> OpenStream<T> {
@@ -170,5 +179,24 @@ impl<T: Copy> OpenStream<T> {
     /// The user whose share of memory the stream takes. Answers are all of one author, so theirs is the asker's.
     pub(super) fn payer(&self) -> &UserName {
         self.options.answers().unwrap_or(&self.author)
+    }
+
+    /// A piece is stored by this instance.
+    pub(super) fn note_piece(&mut self, now: Moment, facts: &mut Vec<AnswerFact>) {
+        facts.extend(self.question.take().map(|question| AnswerFact::FirstPiece(question.age(now))));
+    }
+
+    /// The end is stored by this instance, with everything that was taken. An answer that is complete without a piece has its text in
+    /// the end.
+    pub(super) fn note_end(&mut self, fate: EndFate, now: Moment, facts: &mut Vec<AnswerFact>) {
+        if self.options.answer.is_none() {
+            return;
+        }
+        let asked = self.end_cause().filter(|(end, _)| *end == fate.end);
+        if fate.end == StreamEnd::Completed || asked.is_some() && self.has_pieces_waiting() {
+            self.note_piece(now, facts);
+        }
+        let unheard = self.question.take().map(|question| question.age(now));
+        facts.push(AnswerFact::Ended { end: fate.end, cause: asked.and_then(|(_, cause)| cause), unheard });
     }
 }

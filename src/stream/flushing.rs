@@ -175,14 +175,14 @@ impl<T: Copy> Ledger<T> {
         debug_assert!(fates.are_of(&flush), "there is a fate for each part of the flush");
         for (row, fate) in flush.ends.iter().zip(&fates.ends) {
             match *fate {
-                StoredEndFate::Stored(fate, _) => self.finish(&row.id, fate, out),
+                StoredEndFate::Stored(fate, _) => self.finish(&row.id, fate, now, out),
                 StoredEndFate::Ended(fate) => self.cut_off(&row.id, fate, out),
                 StoredEndFate::Moved => self.fall_behind(&row.id, StoreView::Behind),
             }
         }
         self.note_refused(&flush, fates);
         for id in &flush.streams {
-            self.land(id, out);
+            self.land(id, now, out);
         }
         for (row, fate) in flush.states.iter().zip(&fates.states) {
             if *fate == StateFate::Stored {
@@ -214,11 +214,12 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    pub(super) fn finish(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
+    pub(super) fn finish(&mut self, id: &StreamId, fate: EndFate, now: Moment, out: &mut StreamOutput<T>) {
         if fate.end == StreamEnd::Cancelled {
             self.note_cancelled(id, out);
         }
         let Some(mut stream) = self.close(id, out) else { return };
+        stream.note_end(fate, now, &mut out.answers);
         let asked = stream.ending.take().is_some_and(|ending| ending.end == fate.end);
         if asked {
             let ended = stream.final_state(fate);
@@ -238,7 +239,7 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// The flight of a stream is committed, so readers may have it; or it waits again.
-    fn land(&mut self, id: &StreamId, out: &mut StreamOutput<T>) {
+    fn land(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if stream.view != StoreView::Current {
             stream.turn_back();
@@ -254,6 +255,7 @@ impl<T: Copy> Ledger<T> {
         if !flight.pieces.is_empty() {
             let (at, next) = (position(flight.pieces.at()), position(flight.pieces.next()));
             tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces) });
+            stream.note_piece(now, &mut out.answers);
         }
         let is_ending = stream.ending.is_some();
         self.recount(id);

@@ -2,6 +2,7 @@
 
 use super::channel_share::ChannelShares;
 use super::deadline::{Clocks, Deadlines};
+use super::facts::OpenQuestion;
 use super::grid::{FlushUrgency, Grid};
 use super::open::{FirstNews, FlushList, OpenStream, StreamOrigin};
 use super::order::{OpenOptions, StreamBegin};
@@ -121,14 +122,10 @@ impl<T: Copy> Ledger<T> {
         let StreamBegin { author, options, begun, .. } = begin;
         let state = options.first_state();
         let clocks = self.clocks(&options, state, now, Duration::ZERO);
-        OpenStream::new(StreamOrigin {
-            author,
-            options: self.open_options(options),
-            begun,
-            generation: Generation::FIRST,
-            state,
-            clocks,
-        })
+        let question = options.answer.map(|_| OpenQuestion::new(now, Duration::ZERO));
+        let (options, generation) = (self.open_options(options), Generation::FIRST);
+        let origin = StreamOrigin { author, options, begun, generation, state, clocks };
+        OpenStream { question, ..OpenStream::new(origin) }
     }
 
     /// Opens a stream that has just begun. An answer has no producer, and its state follows its begin.

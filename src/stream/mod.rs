@@ -24,6 +24,8 @@ mod channel_share;
 mod deadline;
 mod divide;
 mod elsewhere;
+mod ending;
+mod facts;
 mod fate;
 mod fence;
 mod flush;
@@ -49,6 +51,7 @@ mod tests;
 mod text;
 mod waiting;
 
+pub use facts::AnswerFact;
 pub use fate::{
     FlushFates, Loaded, LoadedStream, RestartFate, RowFate, StateFate, StoredEndFate, StreamFence,
     StreamLook, Touched,

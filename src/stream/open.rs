@@ -1,13 +1,14 @@
 //! One open stream: the committed text, the pieces that are being committed, and the waiting ones.
 
 use super::deadline::Clocks;
-use super::fence::{StreamFence, Touched};
-use super::flush::{EndFate, EndRow};
+use super::facts::OpenQuestion;
+use super::fence::Touched;
+use super::flush::EndFate;
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};
 use super::settings::{RESTARTED_MESSAGES, RETRY_MS, STREAM_BYTES, StreamSettings};
 use super::share::Bytes;
-use super::size::{EndSize, end_data};
+use super::size::EndSize;
 use super::text::StreamText;
 use super::waiting::{FinalState, Reached, WaitingList};
 use crate::clock::Moment;
@@ -42,6 +43,8 @@ pub(super) struct OpenStream<T> {
     pub(super) state: StreamState,
     pub(super) committed_state: StreamState,
     pub(super) first_news: FirstNews,
+    /// `None` once the answer has a piece.
+    pub(super) question: Option<OpenQuestion>,
     /// The user that cancelled it.
     pub(super) canceller: Option<UserName>,
     pub(super) ending: Option<PendingEnd>,
@@ -157,6 +160,7 @@ impl<T: Copy> OpenStream<T> {
             state,
             committed_state: state,
             first_news: FirstNews::Sent,
+            question: None,
             canceller: None,
             ending: None,
             producers: Vec::new(),
@@ -285,12 +289,12 @@ impl<T: Copy> OpenStream<T> {
     }
 
     /// The committed text, if it is of the newest generation.
-    fn text_of_head(&self) -> Option<&StreamText> {
+    pub(super) fn text_of_head(&self) -> Option<&StreamText> {
         (self.generation == self.head).then_some(&self.text)
     }
 
     /// The pieces of the newest generation that are not committed, in order.
-    fn waiting_pieces(&self) -> impl Iterator<Item = &Pieces> {
+    pub(super) fn waiting_pieces(&self) -> impl Iterator<Item = &Pieces> {
         let flight = self.flight.as_ref().filter(|flight| flight.generation == self.head);
         flight.map(|flight| &flight.pieces).into_iter().chain([&self.pending])
     }
@@ -343,6 +347,11 @@ impl<T: Copy> OpenStream<T> {
         Ok(())
     }
 
+    /// True if pieces of the newest generation are not known to be committed.
+    pub(super) fn has_pieces_waiting(&self) -> bool {
+        self.waiting_pieces().any(|pieces| !pieces.is_empty())
+    }
+
     /// True if pieces or a restart wait for a commit.
     pub(super) fn has_waiting(&self) -> bool {
         !self.pending.is_empty() || self.head != self.generation
@@ -357,44 +366,6 @@ impl<T: Copy> OpenStream<T> {
             self.clocks.touch = None;
         }
         self.flight.insert(Flight { generation: self.head, pieces })
-    }
-
-    /// The end as it is to be committed, with the text of everything that was taken; `None` if the stream does not end.
-    pub(super) fn end_row(&self, id: &StreamId) -> Option<EndRow> {
-        let PendingEnd { end, by, .. } = self.ending.as_ref()?;
-        let (data, cause) = match by {
-            StreamEnder::Producer(Some(data)) => (data.clone(), None),
-            StreamEnder::Producer(None) => (self.end_data(None), None),
-            StreamEnder::Gateway(cause) => (self.end_data(*cause), *cause),
-            StreamEnder::Lasting(cause) => (self.end_data(Some(*cause)), Some(*cause)),
-        };
-        // Silence and the lack of a producer are known of this instance only, and the age of a stream of others by the store's clock.
-        let touched = match (cause, by) {
-            (Some(EndCause::Idle | EndCause::ProducerLost), _) => Some(self.touched),
-            // Another instance may have had the question taken.
-            (Some(EndCause::NotDelivered), StreamEnder::Gateway(_)) => Some(self.touched),
-            (Some(EndCause::Life), _) if self.clocks.swept.is_some() => Some(self.touched),
-            (Some(_) | None, _) => None,
-        };
-        Some(EndRow {
-            id: id.clone(),
-            author: self.author.clone(),
-            generation: self.head,
-            fence: StreamFence {
-                generation: self.generation,
-                next: self.damaged.unwrap_or(self.text.next()),
-                touched,
-            },
-            end: *end,
-            cause,
-            data,
-        })
-    }
-
-    fn end_data(&self, cause: Option<EndCause>) -> Box<str> {
-        let mut text = self.text_of_head().cloned().unwrap_or_default();
-        self.waiting_pieces().for_each(|pieces| text.extend(pieces));
-        end_data(&text, &self.begun, self.options.keep, cause)
     }
 
     /// The notice of a cancel that is committed.
@@ -440,6 +411,7 @@ impl<T: Copy> OpenStream<T> {
             };
         }
         self.text.extend(&pieces);
+        self.question = None;
         self.pending = Pieces::empty(self.text.end());
         Some(())
     }

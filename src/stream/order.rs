@@ -38,6 +38,8 @@ pub struct StoredStream {
     pub state: StreamState,
     /// The time since the begin; of an answer that has left its first state, since then.
     pub age: Duration,
+    /// The time since the question of an answer that has no text was stored; `None`: it is not known, or there is none.
+    pub asked: Option<Duration>,
 }
 
 /// One `append`.

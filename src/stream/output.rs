@@ -1,5 +1,6 @@
 //! The results of the ledger's work for others, in a buffer of its caller.
 
+use super::facts::AnswerFact;
 use crate::id::{Offset, ProducerId};
 use crate::wire::stream::{
     Generation, ProducerNotice, StreamFault, StreamId, StreamNews, StreamOutcome, StreamState,
@@ -18,6 +19,8 @@ pub struct StreamOutput<T> {
     pub heard: Vec<usize>,
     /// Answers that a user has cancelled, for the relay: it notifies their backends.
     pub cancelled: Vec<CancelledAnswer>,
+    /// For the counters.
+    pub answers: Vec<AnswerFact>,
 }
 
 /// An answer whose cancel is committed by this instance.
@@ -33,8 +36,8 @@ pub struct CancelledAnswer {
 
 impl<T> Default for StreamOutput<T> {
     fn default() -> StreamOutput<T> {
-        let (replies, notices, news, heard, cancelled) = Default::default();
-        StreamOutput { replies, notices, news, heard, cancelled }
+        let (replies, notices, news, heard, cancelled, answers) = Default::default();
+        StreamOutput { replies, notices, news, heard, cancelled, answers }
     }
 }
 
@@ -44,6 +47,7 @@ impl<T> StreamOutput<T> {
             && self.notices.is_empty()
             && self.news.is_empty()
             && self.cancelled.is_empty()
+            && self.answers.is_empty()
     }
 
     /// The news from this place on are changes by another instance.

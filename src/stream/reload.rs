@@ -1,6 +1,7 @@
 //! Streams of a store that several instances write, as they are loaded from it: for the first time here, or because it may have them
 //! otherwise.
 
+use super::facts::OpenQuestion;
 use super::fate::{LoadedStream, Touched};
 use super::flush::EndFate;
 use super::frames;
@@ -64,13 +65,15 @@ impl<T: Copy> Ledger<T> {
 
     fn adopt(&mut self, loaded: LoadedStream, stored: Pieces, now: Moment) {
         let LoadedStream { stream, touched, canceller, restarted, .. } = loaded;
-        let StoredStream { id, author, options, begun, generation, state, age } = stream;
+        let StoredStream { id, author, options, begun, generation, state, age, asked } = stream;
         let mut clocks = self.clocks_of_stored(&options, state, now, age);
         if state == StreamState::Cancelling {
             clocks.cancel_end = Some(now + self.settings.cancel);
         }
         let options = self.open_options(options);
         let mut stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
+        let is_blank = stored.is_empty() && restarted == 0;
+        stream.question = asked.filter(|_| is_blank).map(|age| OpenQuestion::new(now, age));
         stream.reconcile(generation, stored, &self.settings);
         (stream.touched, stream.canceller, stream.restarted) = (touched, canceller, restarted);
         self.open(&id, stream);
@@ -107,6 +110,11 @@ impl<T: Copy> Ledger<T> {
         let (wanted, first) = (stream.state, out.news.len());
         let Reconciled { added, writer, given_up } = stream.reconcile(generation, stored, settings);
         stream.restarted = stream.restarted.max(restarted);
+        match writer {
+            PiecesWriter::Here if !added.is_empty() => stream.note_piece(now, &mut out.answers),
+            PiecesWriter::Elsewhere if !added.is_empty() || restarted > 0 => stream.question = None,
+            PiecesWriter::Here | PiecesWriter::Elsewhere => {}
+        }
         if touched != stream.touched || writer == PiecesWriter::Elsewhere {
             stream.note_life_elsewhere(touched, now);
         }
@@ -188,8 +196,8 @@ impl<T: Copy> Ledger<T> {
     }
 
     /// The end that was asked for here is stored.
-    pub fn finished(&mut self, id: &StreamId, fate: EndFate, out: &mut StreamOutput<T>) {
-        self.finish(id, fate, out);
+    pub fn finished(&mut self, id: &StreamId, fate: EndFate, now: Moment, out: &mut StreamOutput<T>) {
+        self.finish(id, fate, now, out);
         self.resume(out);
     }
 

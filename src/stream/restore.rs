@@ -1,6 +1,7 @@
 //! Opens the streams of the store after a start.
 
 use super::deadline::Clocks;
+use super::facts::OpenQuestion;
 use super::ledger::Ledger;
 use super::open::{OpenStream, StreamOrigin};
 use super::order::StoredStream;
@@ -12,7 +13,7 @@ use std::time::Duration;
 impl<T: Copy> Ledger<T> {
     /// Opens a stream that the store has. Its producer has [`StreamSettings::orphan`](super::StreamSettings::orphan) to come back.
     pub fn restore(&mut self, stored: StoredStream, now: Moment) {
-        let StoredStream { id, author, options, begun, generation, state, age } = stored;
+        let StoredStream { id, author, options, begun, generation, state, age, asked } = stored;
         let mut clocks = self.clocks_of_stored(&options, state, now, age);
         // The question of an answer without text may be with a backend that has not begun, so it has no producer to lose.
         if !matches!(state, StreamState::Accepted | StreamState::Processing) {
@@ -22,8 +23,9 @@ impl<T: Copy> Ledger<T> {
             clocks.cancel_end = Some(now + self.settings.cancel);
         }
         let options = self.open_options(options);
-        let stream = OpenStream::new(StreamOrigin { author, options, begun, generation, state, clocks });
-        self.open(&id, stream);
+        let question = asked.map(|age| OpenQuestion::new(now, age));
+        let origin = StreamOrigin { author, options, begun, generation, state, clocks };
+        self.open(&id, OpenStream { question, ..OpenStream::new(origin) });
     }
 
     /// The clocks of a stream that the store has. A clock has its age that may be wrong, and its producer needs the time to come back.
@@ -45,6 +47,7 @@ impl<T: Copy> Ledger<T> {
         let Some(stream) = self.streams.get_mut(&row.id) else { return Ok(()) };
         if row.generation < stream.generation {
             stream.restarted = stream.restarted.saturating_add(row.body.len());
+            stream.question = None;
         }
         if stream.generation != row.generation {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Objectives: what the gateway counts, over restarts and a kill.
 
-use crate::support::{Client, Gateway, Operator, SOON, Setup, until};
+use crate::support::relay::{ask, ended, view};
+use crate::support::{Client, Gateway, Operator, RelayBackend, SOON, Setup, stream, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -39,6 +40,9 @@ fn counts_survive_a_restart_and_are_printed() {
     let unknown = operator.get("/slo/other");
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains("there are: connection, delivery, latency, health, explained, recovery"));
+    let text = gateway.metrics();
+    let of_answers = |name: &&String| name.contains("promptness") || name.starts_with("seawall_relay");
+    assert_eq!(text.keys().find(of_answers), None, "there is no route");
 
     let printed = gateway.setup().run(&["slo"]);
     let text = String::from_utf8_lossy(&printed.stdout).into_owned();
@@ -108,4 +112,45 @@ fn objective_that_is_off_is_not_judged_and_none_are_without_the_thread() {
     assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("slo.latency") && text.contains("99.9 % over 7 d"), "{text}");
+}
+
+#[test]
+fn answers_of_a_backend_are_judged_by_their_ends_and_their_first_pieces() {
+    let thread = "thread.1";
+    let backend = RelayBackend::start();
+    // A busy machine is no late answer.
+    let gateway = backend.setup("").with_admin().env("SEAWALL_SLO_PROMPTNESS_MS", "3600000").start();
+    let mut asker = stream::user(&gateway, "ann", &["subscribe", "publish"]);
+    asker.subscribe(thread);
+    backend.mode(json!({"mode": "text", "pieces": ["Hi"]}));
+    let (_, answer) = ask(&mut asker, thread, "good");
+    assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "Hi");
+    backend.mode(json!({"mode": "status", "status": 400}));
+    let (_, answer) = ask(&mut asker, thread, "bad");
+    ended(&mut asker, &mut view(thread, answer), "failed");
+
+    gateway.shows("seawall_relay_answers_total", 2.0);
+    gateway.shows("seawall_relay_first_piece_seconds_count", 1.0);
+    let counted = |labels: &str| gateway.metrics().get(labels).copied();
+    for (labels, count) in [
+        (r#"seawall_relay_answers_total{state="completed",cause="none"}"#, 1.0),
+        (r#"seawall_relay_answers_total{state="failed",cause="refused"}"#, 1.0),
+        (r#"seawall_slo_bad_total{slo="answers",part="answer",cause="failed"}"#, 1.0),
+        (r#"seawall_slo_excluded_total{slo="promptness",part="piece",reason="left"}"#, 1.0),
+    ] {
+        until(SOON, labels, || counted(labels) == Some(count));
+    }
+    let operator = Operator::of(&gateway);
+    until(SOON, "the first judgement", || operator.get("/slo").status == 200);
+    let is_counted = |objective, of: &str, counts: [u64; 3]| {
+        until(2 * SOON, "the next judgement has both answers", || {
+            let found = part(&operator, objective, of);
+            ["good", "bad", "excluded"].map(|outcome| found[outcome].as_u64()) == counts.map(Some)
+        });
+    };
+    is_counted("answers", "answer", [1, 1, 0]);
+    is_counted("promptness", "piece", [1, 0, 1]);
+    let printed = gateway.setup().run(&["slo"]);
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(text.contains("answers     99 % / 7 d") && text.contains("promptness  95 % / 1 d"), "{text}");
 }

@@ -21,6 +21,17 @@ HAS_PROMTOOL = unittest.skipUnless(shutil.which("promtool"), "SKIPPED: promtool 
 HAS_AMTOOL = unittest.skipUnless(shutil.which("amtool"), "SKIPPED: amtool is missing (Debian package prometheus-alertmanager)")
 
 
+# A route, so that there are objectives of answers.
+RELAY = """
+[[relay]]
+name = "assistant"
+pattern = "thread.*"
+url = "http://127.0.0.1:8070/seawall"
+secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAA"]
+user = "assistant"
+"""
+
+
 class MetricsTest(unittest.TestCase):
     @HAS_PROMTOOL
     def test_promtool_finds_no_fault_in_the_metrics_and_all_of_the_dashboard_exist(self):
@@ -43,12 +54,22 @@ class MetricsTest(unittest.TestCase):
     @HAS_PROMTOOL
     def test_promtool_finds_no_fault_in_the_rules(self):
         self.run_tool("promtool", "check", "rules", RULES, DEPLOY / "slo-rules.yaml")
-        self.run_tool("promtool", "test", "rules", pathlib.Path(__file__).with_name("slo_rules_test.yaml"))
+        for name in ("slo_rules_test.yaml", "alerts_test.yaml"):
+            self.run_tool("promtool", "test", "rules", pathlib.Path(__file__).with_name(name))
         with tempfile.TemporaryDirectory() as folder:
             sloth = pathlib.Path(folder) / "sloth.yaml"
-            export = [gateway(), "slo", "export", "--format", "sloth"]
-            sloth.write_bytes(subprocess.run(export, cwd=folder, env=environment(), check=True, capture_output=True).stdout)
-            self.run_tool("promtool", "check", "rules", sloth)
+            sloth.write_bytes(self.export(folder, "sloth"))
+            relay = pathlib.Path(folder) / "relay.toml"
+            relay.write_text(RELAY)
+            rules = pathlib.Path(folder) / "relay.yaml"
+            rules.write_bytes(self.export(folder, "prometheus", "--config", relay))
+            self.assertIn("slo: answers}", rules.read_text())
+            self.run_tool("promtool", "check", "rules", sloth, rules)
+
+    def export(self, folder, form, *arguments):
+        """The objectives of a configuration, for another program."""
+        command = [gateway(), *arguments, "slo", "export", "--format", form]
+        return subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True).stdout
 
     @HAS_AMTOOL
     def test_amtool_finds_no_fault_in_the_routes(self):

@@ -258,6 +258,7 @@ impl StreamStore {
                 generation: Generation::FIRST,
                 state: StreamState::Streaming,
                 age: Duration::ZERO,
+                asked: None,
             };
             match self.ledger.begin(begin, now.at) {
                 Ok(opened) => begun = Some(opened),
@@ -451,7 +452,8 @@ impl StreamStore {
         } else {
             self.commit(flush, now);
         }
-        let StreamOutput { replies, notices, news, heard: _, cancelled: _ } = std::mem::take(&mut self.out);
+        let StreamOutput { replies, notices, news, heard: _, cancelled: _, answers: _ } =
+            std::mem::take(&mut self.out);
         for (ticket, outcome) in replies {
             if ticket.reactor != SOCKETLESS {
                 self.answers.push((ticket.reactor, Completion::Stream { ticket, outcome }));

@@ -16,6 +16,7 @@ use crate::drain::Plan;
 use crate::health::snapshot::AdmissionMode;
 use crate::limits::Limits;
 use crate::log;
+use crate::relay::route::AnswerMode;
 use crate::slo::calendar::{ReportZone, WeekTime};
 use crate::slo::{Counting, Objective};
 use ipnet::IpNet;
@@ -311,11 +312,25 @@ pub struct SloSection {
     pub health: Option<Objective>,
     pub explained: Option<Objective>,
     pub recovery: Option<Objective>,
+    pub answers: Option<Objective>,
+    pub promptness: Option<Objective>,
+    /// The time within which the first piece of an answer is good.
+    pub prompt: Duration,
+}
+
+impl Config {
+    /// The objectives to judge, by name. Those of answers need a route that has some.
+    pub fn objectives(&self) -> Vec<(&'static str, Objective)> {
+        let has_answers = self.relays.iter().any(|relay| relay.route.answers == AnswerMode::Stored);
+        let of_answers = [("answers", self.slo.answers), ("promptness", self.slo.promptness)];
+        let of_answers = of_answers.into_iter().filter_map(|(name, objective)| Some((name, objective?)));
+        self.slo.objectives().into_iter().chain(of_answers.filter(|_| has_answers)).collect()
+    }
 }
 
 impl SloSection {
-    /// The objectives to judge, by name.
-    pub fn objectives(&self) -> Vec<(&'static str, Objective)> {
+    /// The objectives that do not depend on a relay, by name.
+    fn objectives(&self) -> Vec<(&'static str, Objective)> {
         let all = [
             ("connection", self.connection),
             ("delivery", self.delivery),
@@ -344,6 +359,9 @@ impl Default for SloSection {
             health: promised(500, 30),
             explained: promised(1_000, 30),
             recovery: promised(10_000, 7),
+            answers: promised(10_000, 7),
+            promptness: promised(50_000, 1),
+            prompt: Duration::from_secs(10),
         }
     }
 }

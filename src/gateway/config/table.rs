@@ -371,6 +371,12 @@ settings! {
         "The objective for sessions that end with a reason, or `off`.";
     slo.recovery = "99 % over 7 d", ObjectiveOrOff, Restart:
         "The objective for clients that are connected again within 30 s after they lost a connection, or `off`.";
+    slo.answers = "99 % over 7 d", ObjectiveOrOff, Restart:
+        "The objective for answers that end as completed or cancelled, or `off`. Without a `[[relay]]` that has answers there is none.";
+    slo.promptness = "95 % over 1 d", ObjectiveOrOff, Restart:
+        "The objective for answers whose first piece is stored within `promptness_ms`, or `off`. Without a `[[relay]]` that has answers there is none.";
+    slo.promptness_ms as slo.prompt = 10000, between(100, 3_600_000), Restart:
+        "The time from a question to the first piece of its answer that is good in `promptness`.";
 
     alert.mode = "send", Word(ALERT_MODES), Reload:
         "`send`: incidents go to the log and to all channels. `observe`: to the log alone, and only what was sent before is ended.";

@@ -2,6 +2,7 @@
 
 use super::sheet::Sheet;
 use super::values::read;
+use crate::metrics::answers::AnswerCounters;
 use crate::metrics::relay::RelayMeters;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
@@ -9,11 +10,17 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Writes nothing without a route. `now_ms`: Unix milliseconds.
-pub(super) fn encode(meters: &RelayMeters, now_ms: u64, sheet: &mut Sheet<'_>) -> fmt::Result {
+pub(super) fn encode(
+    meters: &RelayMeters,
+    answers: &AnswerCounters,
+    now_ms: u64,
+    sheet: &mut Sheet<'_>,
+) -> fmt::Result {
     let routes = meters.all();
     if routes.is_empty() {
         return Ok(());
     }
+    self::answers(answers, sheet)?;
     let names: Vec<_> = routes.iter().map(|meter| [("route", &*meter.name)]).collect();
     let each = || names.iter().map(|label| &label[..]).zip(routes.iter());
     let waiting = each().map(|(label, meter)| (label, read(&meter.waiting)));
@@ -67,4 +74,17 @@ pub(super) fn encode(meters: &RelayMeters, now_ms: u64, sheet: &mut Sheet<'_>) -
         "From the commit of a message to the begin of its first request",
         seconds,
     )
+}
+
+/// The answers of all routes: the store knows no route.
+fn answers(counters: &AnswerCounters, sheet: &mut Sheet<'_>) -> fmt::Result {
+    let ends: Vec<_> = counters
+        .ends()
+        .map(|([state, cause], total)| ([("state", state), ("cause", cause)], total))
+        .collect();
+    let ends = ends.iter().map(|(labels, total)| (&labels[..], *total));
+    let help = "Answers that ended, by the state of the end and the reason of the gateway";
+    sheet.labelled("relay_answers", help, MetricType::Counter, ends)?;
+    let help = "From the commit of a question to the commit of the first piece of its answer";
+    sheet.bounds_of("relay_first_piece_seconds", help, &counters.first_piece, 0.001)
 }

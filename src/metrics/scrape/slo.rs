@@ -22,7 +22,7 @@ impl Scrape {
         )?;
         sheet.gauge("sessions_open", "Sessions that are connected", self.sum(|r| &r.slo.sessions))?;
         let counted: Vec<SloPart> =
-            SloPart::ALL.into_iter().filter(|part| *part != SloPart::Session).collect();
+            SloPart::ALL.into_iter().filter(|part| *part != SloPart::Session && self.has(*part)).collect();
         let events: Vec<_> = counted.iter().flat_map(|part| self.outcomes(*part)).collect();
         sheet.labelled(
             "slo_events",
@@ -152,6 +152,7 @@ impl Scrape {
             .report
             .stale_s
             .iter()
+            .filter(|(part, _)| self.has(*part))
             .map(|(part, seconds)| ([("slo", part.objective()), ("part", part.as_str())], *seconds))
             .collect();
         sheet.labelled(
@@ -160,6 +161,11 @@ impl Scrape {
             MetricType::Gauge,
             stale.iter().map(|(labels, seconds)| (&labels[..], *seconds)),
         )
+    }
+
+    /// False of the parts of answers without a route.
+    fn has(&self, part: SloPart) -> bool {
+        !part.is_of_answers() || !self.relay.all().is_empty()
     }
 
     /// The totals of a part, by outcome.
@@ -179,10 +185,13 @@ impl Scrape {
         self.cells_of(part).map(of).sum()
     }
 
-    /// The cells of a part, of all reactors, of the canary, and of the thread that counts returns.
+    /// The cells of a part, of all reactors, of the canary, of the thread that counts returns, and of answers.
     fn cells_of(&self, part: SloPart) -> impl Iterator<Item = &PartCells> {
         let counted = self.reactors.iter().map(|reactor| &reactor.slo).chain([&*self.slo.canary]);
-        counted.filter_map(move |counted| counted.parts.get(part.index())).chain(self.clients.part(part))
+        counted
+            .filter_map(move |counted| counted.parts.get(part.index()))
+            .chain(self.clients.part(part))
+            .chain(self.streams.answers.part(part))
     }
 }
 

@@ -211,6 +211,8 @@ const fn events_of(part: SloPart) -> &'static str {
         SloPart::DeliveryCanary | SloPart::LatencyCanary => "the canary's messages",
         SloPart::Probe => "probes of /health/ready",
         SloPart::Returns => "returns of clients",
+        SloPart::Answer => "answers",
+        SloPart::Piece => "first pieces of answers",
     }
 }
 

@@ -1,5 +1,7 @@
 //! A dashboard for Grafana 10: budgets, burn rates, events and what spoils them.
 
+use super::exported::ExportedObjective;
+use crate::slo::objective;
 use serde_json::{Value, json};
 
 /// The version of the format, which Grafana migrates to its own.
@@ -171,8 +173,41 @@ const PANELS: &[Panel] = &[
     },
 ];
 
+/// The panels of a gateway that has the objectives of answers.
+const OF_ANSWERS: &[Panel] = &[
+    Panel {
+        title: "Time to the first piece of an answer",
+        description: "The time from a question to the first text or event of its answer.",
+        kind: PanelKind::Lines,
+        unit: "s",
+        queries: &[
+            (
+                r#"histogram_quantile(0.5, sum by (le) (rate(seawall_relay_first_piece_seconds_bucket{job=~"$job"}[5m])))"#,
+                "half within",
+            ),
+            (
+                r#"histogram_quantile(0.95, sum by (le) (rate(seawall_relay_first_piece_seconds_bucket{job=~"$job"}[5m])))"#,
+                "95 % within",
+            ),
+        ],
+    },
+    Panel {
+        title: "Ends of answers",
+        description: "Answers that ended, a second, by state and the reason of the gateway.",
+        kind: PanelKind::Lines,
+        unit: "cps",
+        queries: &[(
+            r#"sum by (state, cause) (rate(seawall_relay_answers_total{job=~"$job"}[5m])) > 0"#,
+            "{{state}}: {{cause}}",
+        )],
+    },
+];
+
 /// The dashboard as JSON.
-pub(super) fn dashboard() -> String {
+pub(super) fn dashboard(objectives: &[ExportedObjective]) -> String {
+    let is_of_answers =
+        |one: &ExportedObjective| objective::OF_ANSWERS.iter().any(|(name, _)| *name == one.name);
+    let of_answers = if objectives.iter().any(is_of_answers) { OF_ANSWERS } else { &[] };
     let variable = |name: &str, value: Value| {
         let mut variable = json!({ "name": name, "label": name, "hide": 0, "includeAll": false });
         if let (Some(fields), Value::Object(more)) = (variable.as_object_mut(), value) {
@@ -193,7 +228,7 @@ pub(super) fn dashboard() -> String {
         "refresh": "1m",
         "time": { "from": "now-24h", "to": "now" },
         "templating": { "list": [variable("datasource", json!({ "type": "datasource", "query": "prometheus" })), variable("job", job)] },
-        "panels": PANELS.iter().enumerate().map(|(index, one)| panel(index, one)).collect::<Vec<_>>(),
+        "panels": PANELS.iter().chain(of_answers).enumerate().map(|(index, one)| panel(index, one)).collect::<Vec<_>>(),
     });
     let mut text = serde_json::to_string_pretty(&dashboard).unwrap_or_default();
     text.push('\n');

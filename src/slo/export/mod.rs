@@ -77,7 +77,7 @@ pub fn export(
     Ok(match format {
         ExportFormat::Prometheus => prometheus::rules(&exported),
         ExportFormat::Alertmanager => alertmanager::configuration(),
-        ExportFormat::Grafana => grafana::dashboard(),
+        ExportFormat::Grafana => grafana::dashboard(&exported),
         ExportFormat::Sloth => sloth::rules(&exported),
         ExportFormat::OpenSlo => openslo::documents(&exported),
     })

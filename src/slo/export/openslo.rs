@@ -16,10 +16,11 @@ pub(in crate::slo) const OFF_ANNOTATION: &str = "seawall.dev/off";
 
 const HEAD: &str = "# Objectives of Seawall in OpenSLO v1: seawall slo export --format openslo\n";
 
-/// All documents of these objectives; the known ones without one are off.
+/// All documents of these objectives; the known ones without one are off, but for those of answers, which need a relay.
 pub(super) fn documents(objectives: &[ExportedObjective]) -> String {
     let mut off: Vec<&str> = SloPart::ALL
         .into_iter()
+        .filter(|part| !part.is_of_answers())
         .map(SloPart::objective)
         .filter(|name| objectives.iter().all(|one| one.name != *name))
         .collect();

@@ -2,7 +2,7 @@
 
 use super::exported::{promql_duration, share};
 use super::*;
-use crate::slo::objective::{EXPLAINED, RECOVERY, TICKETS_ONLY, USUAL};
+use crate::slo::objective::{EXPLAINED, OF_ANSWERS, RECOVERY, TICKETS_ONLY, USUAL};
 use std::path::Path;
 
 fn defaults() -> Vec<(&'static str, Objective)> {
@@ -33,15 +33,16 @@ fn files_of_the_repository_are_those_of_the_defaults() {
 
 #[test]
 fn yaml_has_an_alert_for_each_objective_and_urgency() {
-    let rules: serde_json::Value =
-        serde_yaml_ng::from_str(&text(ExportFormat::Prometheus)).expect("the rules are YAML");
+    let with_answers: Vec<_> = defaults().into_iter().chain(OF_ANSWERS).collect();
+    let rules = export(ExportFormat::Prometheus, &with_answers).expect("tiers");
+    let rules: serde_json::Value = serde_yaml_ng::from_str(&rules).expect("the rules are YAML");
     let groups = rules["groups"].as_array().expect("groups");
     let alerts = groups.last().expect("a group")["rules"].as_array().expect("rules");
     let named = |slo: &str| -> Vec<&str> {
         let of = alerts.iter().filter(|rule| rule["labels"]["slo"] == slo);
         of.filter_map(|rule| rule["labels"]["severity"].as_str()).collect()
     };
-    for (name, _) in USUAL {
+    for (name, _) in USUAL.into_iter().chain([OF_ANSWERS[0]]) {
         assert_eq!(named(name), ["page", "ticket"], "{name}");
     }
     for name in TICKETS_ONLY {
@@ -76,4 +77,18 @@ fn objective_that_no_failure_could_burn_is_refused_by_its_name() {
 fn numbers_and_durations_are_as_short_as_they_can_be() {
     assert_eq!([1_000_000, 500_000, 16_800, 1].map(share), ["1", "0.5", "0.0168", "0.000001"]);
     assert_eq!([150, 3_600, 259_200, 90].map(promql_duration), ["2m30s", "1h", "3d", "1m30s"]);
+}
+
+#[test]
+fn objectives_of_answers_are_exported_only_where_there_are_some() {
+    let with_answers: Vec<_> = defaults().into_iter().chain(OF_ANSWERS).collect();
+    for format in
+        [ExportFormat::Prometheus, ExportFormat::Grafana, ExportFormat::Sloth, ExportFormat::OpenSlo]
+    {
+        let has_answers = |text: &str| {
+            text.contains("answers") && (text.contains("promptness") || text.contains("first_piece"))
+        };
+        assert!(has_answers(&export(format, &with_answers).expect("tiers")), "{format:?}");
+        assert!(!text(format).contains("answers"), "{format:?}");
+    }
 }

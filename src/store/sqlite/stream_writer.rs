@@ -204,6 +204,8 @@ impl StreamWriter {
         for (id, fate) in &streams.ended {
             self.counters.count_end(fate.end);
             self.ended.note(id, *fate);
+            let out = &mut self.out;
+            self.open.order(|ledger, _| ledger.overwritten(id, *fate, out));
             self.open.ended(id, *fate, &mut self.out);
         }
         for (job, outcome) in batch.iter().zip(outcomes) {

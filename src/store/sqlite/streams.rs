@@ -224,7 +224,7 @@ pub(super) fn stored(connection: &Connection, now_ms: u64) -> rusqlite::Result<S
     let mut statement = connection.prepare_cached(
         "SELECT s.place, c.name, s.author, s.asker, s.gen, s.state, s.options, s.since, p.data,
              p.place IS NULL, p.stream IS 1 AND p.user IS s.author AND p.deleted_by IS NULL,
-             (SELECT min(place) FROM publications AS change WHERE change.target = s.place)
+             (SELECT min(place) FROM publications AS change WHERE change.target = s.place), p.time
          FROM streams AS s
          LEFT JOIN channels AS c ON c.id = s.place >> 39
          LEFT JOIN publications AS p ON p.place = s.place
@@ -259,6 +259,9 @@ fn stream(row: &Row<'_>, place: RowKey, now_ms: u64) -> rusqlite::Result<Option<
     if change.is_some() || !(is_sound || is_cut) {
         return Ok(None);
     }
+    let state = StreamState::of_code(row.get(5)?).unwrap_or(StreamState::Paused);
+    let time_ms: Option<i64> = row.get(12)?;
+    let asked = time_ms.filter(|_| options.answer.is_some() && state.is_without_text());
     let events = if options.keep_events { EventKeep::Keep } else { EventKeep::Drop };
     Ok(Some(StoredStream {
         id: StreamId { channel, offset: place.offset() },
@@ -271,8 +274,9 @@ fn stream(row: &Row<'_>, place: RowKey, now_ms: u64) -> rusqlite::Result<Option<
         },
         begun: Box::from(row.get_ref(8)?.as_str_or_null()?.unwrap_or("null")),
         generation: Generation(row.get(4)?),
-        state: StreamState::of_code(row.get(5)?).unwrap_or(StreamState::Paused),
+        state,
         age: Duration::from_millis(now_ms.saturating_sub(natural(row.get(7)?))),
+        asked: asked.map(|time_ms| Duration::from_millis(now_ms.saturating_sub(natural(time_ms)))),
     }))
 }
 

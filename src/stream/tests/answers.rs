@@ -1,5 +1,7 @@
 //! Answers: their states, their deadlines, and their ends before any text.
 
+mod facts;
+
 use super::*;
 use crate::stream::settings::GIVE_UP_MARGIN;
 use crate::wire::stream::{AnswerOptions, EndCause};
@@ -342,7 +344,8 @@ fn answers_go_on_after_a_start_with_their_own_deadlines() {
         let mut ledger: Ledger<u32> = Ledger::new(StreamSettings::default(), ms(0));
         let StreamBegin { id, author, options, begun, .. } = answer(59);
         let generation = Generation(3);
-        ledger.restore(StoredStream { id, author, options, begun, generation, state, age }, ms(0));
+        ledger
+            .restore(StoredStream { id, author, options, begun, generation, state, age, asked: None }, ms(0));
         let mut bench = Bench { ledger, now: ms(0), out: Output::default() };
         let row = bench.until_end();
         assert_eq!((row.cause, row.generation), (Some(cause), generation), "{state:?}");
@@ -372,7 +375,7 @@ fn taken_question_takes_no_text_of_another_instance_back() {
     assert!(bench.out.replies.is_empty());
     let StreamBegin { id, author, options, begun, .. } = answer(59);
     let (generation, state, age) = (Generation::FIRST, StreamState::Streaming, Duration::ZERO);
-    let stream = StoredStream { id: id.clone(), author, options, begun, generation, state, age };
+    let stream = StoredStream { id: id.clone(), author, options, begun, generation, state, age, asked: None };
     let body = [&[0, 2, 0, 0, 0], &b"Hi"[..]].concat();
     let parts = vec![PartRow { id, generation, at: Position::ZERO, next: Position(2), body }];
     let loaded = LoadedStream { stream, touched: Touched(7), canceller: None, parts, restarted: 0 };

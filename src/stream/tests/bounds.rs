@@ -58,7 +58,7 @@ fn stream_that_is_too_old_by_the_wall_clock_has_time_for_its_producer_after_a_st
     let StreamBegin { id, author, options, begun, .. } = begin(1);
     let age = Duration::from_secs(400_000_000);
     let (generation, state) = (Generation::FIRST, StreamState::Streaming);
-    ledger.restore(StoredStream { id, author, options, begun, generation, state, age }, ms(0));
+    ledger.restore(StoredStream { id, author, options, begun, generation, state, age, asked: None }, ms(0));
     let mut out = Output::default();
     ledger.attach(&super::id(1), BOT, ms(1), &mut out).expect("open");
     for (now, ends) in [(9_900, 0), (10_100, 1)] {
@@ -80,7 +80,7 @@ fn stream_with_a_part_that_cannot_be_read_ends_with_the_text_before_it() {
     };
     let StreamBegin { id, author, options, begun, .. } = begin(1);
     let (generation, state, age) = (Generation::FIRST, StreamState::Streaming, Duration::ZERO);
-    let stream = StoredStream { id, author, options, begun, generation, state, age };
+    let stream = StoredStream { id, author, options, begun, generation, state, age, asked: None };
     let broken = PartRow { body: vec![0, 9], ..part(5, 9, "lost") };
     let loaded = LoadedStream {
         stream,

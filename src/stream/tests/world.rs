@@ -142,6 +142,7 @@ impl World {
             generation: Generation::FIRST,
             state,
             age: Duration::ZERO,
+            asked: None,
         };
         self.store.open.insert(id, stored);
     }

@@ -95,6 +95,11 @@ impl StreamState {
         Self::ALL.into_iter().find(|state| i64::from(state.code()) == code)
     }
 
+    /// True of an answer that has no text yet.
+    pub const fn is_without_text(self) -> bool {
+        matches!(self, StreamState::Accepted | StreamState::Processing)
+    }
+
     /// True if it is an earlier step of an answer: each answer is accepted, then processed, and then has text.
     pub fn is_before(self, other: StreamState) -> bool {
         self.step() < other.step()

@@ -59,6 +59,7 @@ impl SharedStreamWriter {
             let fate = EndFate { end, edit: appended.offset };
             if appended.attempt == Attempt::First || waiting.doubtful {
                 self.counters.count_end(end);
+                self.ledger.overwritten(&id, fate, &mut self.out);
             }
             self.ended.note(&id, fate);
             self.doubtful.remove(&id);

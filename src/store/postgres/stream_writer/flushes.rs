@@ -295,7 +295,8 @@ impl SharedStreamWriter {
             Some((row, time_ms)) if is_stored(&row, fate, connection) => {
                 self.counters.count_end(fate.end);
                 self.answers.announce(&[published(&row, fate, time_ms)]);
-                self.ledger.finished(id, fate, &mut self.out);
+                let now = self.now();
+                self.ledger.finished(id, fate, now, &mut self.out);
             }
             Some(_) | None => {
                 let _ = self.ledger.ended(id, fate, &mut self.out);

@@ -17,10 +17,16 @@ use postgres_types::Type;
 use std::time::Duration;
 
 /// With the epoch of the same snapshot, and the proof that no standby answered, which may lag: a pooler can send reads to one.
-const LOAD: &str = "SELECT l.*, (SELECT m.value FROM seawall.meta m WHERE m.name = 'epoch'), NOT pg_catalog.pg_is_in_recovery()
-     FROM seawall.load_streams($1, $2) l";
-/// The same, and one row of them alone if there is no stream.
-const LOAD_OPEN: &str = "SELECT l.*, m.value, NOT pg_catalog.pg_is_in_recovery()
+/// The last column is the age of the question, of an answer that has no text: 4 accepted, 5 processing.
+const LOAD: &str = "SELECT l.*, (SELECT m.value FROM seawall.meta m WHERE m.name = 'epoch'), NOT pg_catalog.pg_is_in_recovery(),
+         CASE WHEN l.state IN (4, 5) THEN (
+             SELECT (date_part('epoch', clock_timestamp()) * 1000)::bigint - p.time
+             FROM seawall.channels c JOIN seawall.publications p ON p.channel = c.id AND p.\"offset\" = l.\"offset\"
+             WHERE c.name = ($1::text[])[l.ordinality::integer]
+         ) END
+     FROM seawall.load_streams($1, $2) WITH ORDINALITY l";
+/// The same for readers, without that age, and one row of the epoch and the proof alone if there is no stream.
+const LOAD_OPEN: &str = "SELECT l.*, NULL::bigint, m.value, NOT pg_catalog.pg_is_in_recovery(), NULL::bigint
      FROM (SELECT value FROM seawall.meta WHERE name = 'epoch') m
      LEFT JOIN seawall.load_open($1, $2, $3) l ON true ORDER BY l.\"offset\"";
 
@@ -100,7 +106,7 @@ pub(in crate::store::postgres) fn read_open(
 /// An older state than the one that readers have seen would retract text. One statement reads one epoch.
 fn check_source(rows: &[Row], epoch: &KnownEpoch) -> Result<(), CallFault> {
     let Some(first) = rows.first() else { return Err(CallFault::incomplete()) };
-    let source = || -> Result<(i64, bool), Trouble> { Ok((first.try_get(17)?, first.try_get(18)?)) };
+    let source = || -> Result<(i64, bool), Trouble> { Ok((first.try_get(18)?, first.try_get(19)?)) };
     let (found, is_primary) = source().map_err(|error| CallFault::garbled(&error))?;
     if !is_primary {
         let text = "a standby answered a read of streams, and it may lag";
@@ -135,6 +141,8 @@ fn open(row: &Row, channel: &ChannelName) -> Result<Option<LoadedStream>, Troubl
     let generation = Generation(unsigned(row.try_get(6)?));
     let options = stream_options(row.try_get(5)?);
     let state: i16 = row.try_get(7)?;
+    let asked: Option<i64> = row.try_get(20)?;
+    let asked = asked.filter(|_| options.answer.is_some()).map(|ms| Duration::from_millis(natural(ms)));
     let body = row.try_get::<Option<&[u8]>>(12)?.unwrap_or_default();
     let next = Position(row.try_get::<Option<i32>>(11)?.map_or(0, unsigned));
     let part = PartRow { id: id.clone(), generation, at: Position::ZERO, next, body: body.to_vec() };
@@ -148,6 +156,7 @@ fn open(row: &Row, channel: &ChannelName) -> Result<Option<LoadedStream>, Troubl
             generation,
             state: StreamState::of_code(state.into()).unwrap_or(StreamState::Paused),
             age: Duration::from_millis(natural(row.try_get(9)?)),
+            asked,
         },
         touched: Touched(natural(row.try_get(8)?)),
         canceller: user(4)?,

@@ -54,7 +54,7 @@ impl Instance {
                 let (row, _) = store.streams[id].end.as_ref().expect("it has ended");
                 match self.doubtful.remove(id) {
                     Some(own) if own.data == row.data && own.end == row.end => {
-                        self.ledger.finished(id, fate, out);
+                        self.ledger.finished(id, fate, now, out);
                     }
                     Some(_) | None => {
                         let _ = self.ledger.ended(id, fate, out);

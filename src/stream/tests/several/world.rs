@@ -110,6 +110,7 @@ impl World {
             generation: Generation::FIRST,
             state: options.first_state(),
             age: Duration::ZERO,
+            asked: answer.map(|_| Duration::ZERO),
         };
         let (canceller, rows, end) = (None, Vec::new(), None);
         self.store
