@@ -73,7 +73,7 @@ impl RelayAttempt<'_> {
         }
         let id = message_id(self.claimed.epoch, &self.claimed.channel, question.offset);
         let body = self.body(unix_ms, answer.as_ref().map(|(_, generation)| *generation));
-        let client = self.shared.client(&self.route.name);
+        let client = self.shared.calls.take(&self.route.name);
         let timeout = self.route.timeout;
         let call = RelayCall { route: self.route, id: &id, body: &body, unix_ms, timeout };
         let evidence = self.shared.evidence(self.route.dependency.as_deref());

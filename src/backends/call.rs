@@ -38,35 +38,58 @@ pub(super) struct CallClient {
 }
 
 impl CallClient {
-    pub(super) fn new(source: Option<IpAddr>) -> CallClient {
-        let dialer = Dialer::new(source, TlsTrust::new(None)).with_rule(AddressRule::NotLinkLocal);
+    fn new(source: Option<IpAddr>, trust: Arc<TlsTrust>) -> CallClient {
+        let dialer = Dialer::new(source, trust).with_rule(AddressRule::NotLinkLocal);
         let control = Arc::new(CallControl::new());
         let client = HttpClient::reading(Arc::new(Mutex::new(dialer)), Arc::clone(&control));
         CallClient { client, control }
     }
 }
 
-/// The clients that rest, by route. The last one back is the first to go, so that few connections are kept warm.
-#[derive(Default)]
-pub(super) struct RouteCalls(Mutex<AHashMap<Box<str>, Vec<CallClient>>>);
+/// The clients of all routes. A client that rests is kept for its route, and the last one back is the first to go, so that few connections are kept
+/// warm.
+pub(super) struct RouteCalls {
+    source: Option<IpAddr>,
+    resting: Mutex<RestingCalls>,
+}
+
+struct RestingCalls {
+    clients: AHashMap<Box<str>, Vec<CallClient>>,
+    /// Of all clients, so that the authorities are read once: that takes milliseconds.
+    trust: Arc<TlsTrust>,
+}
+
+impl RestingCalls {
+    fn new() -> RestingCalls {
+        RestingCalls { clients: AHashMap::new(), trust: Arc::new(TlsTrust::new(None)) }
+    }
+}
 
 impl RouteCalls {
-    pub(super) fn take(&self, route: &str) -> Option<CallClient> {
-        self.0.lock().get_mut(route)?.pop()
+    /// `source`: the address that calls leave from; `None`: the system chooses.
+    pub(super) fn new(source: Option<IpAddr>) -> RouteCalls {
+        RouteCalls { source, resting: Mutex::new(RestingCalls::new()) }
+    }
+
+    /// A client for one call to a route's backend.
+    pub(super) fn take(&self, route: &str) -> CallClient {
+        let mut resting = self.resting.lock();
+        let kept = resting.clients.get_mut(route).and_then(Vec::pop);
+        kept.unwrap_or_else(|| CallClient::new(self.source, Arc::clone(&resting.trust)))
     }
 
     pub(super) fn give_back(&self, route: &str, client: CallClient) {
-        let mut resting = self.0.lock();
-        match resting.get_mut(route) {
+        let mut resting = self.resting.lock();
+        match resting.clients.get_mut(route) {
             Some(clients) if clients.len() >= RESTING_MAX => {}
             Some(clients) => clients.push(client),
-            None => drop(resting.insert(route.into(), vec![client])),
+            None => drop(resting.clients.insert(route.into(), vec![client])),
         }
     }
 
-    /// Drops all clients, as after a reload: routes and addresses may be others.
+    /// Drops all clients, as after a reload: routes, addresses and authorities may be others.
     pub(super) fn clear(&self) {
-        self.0.lock().clear();
+        *self.resting.lock() = RestingCalls::new();
     }
 }
 
@@ -158,6 +181,22 @@ pub(super) fn timestamp(unix_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_share_the_authorities_until_a_reload() {
+        let calls = RouteCalls::new(None);
+        let trust = |calls: &RouteCalls| Arc::clone(&calls.resting.lock().trust);
+        let first = trust(&calls);
+        let clients = ["one", "one", "two"].map(|route| calls.take(route));
+        assert_eq!(Arc::strong_count(&first), 2 + clients.len());
+        clients.into_iter().for_each(|client| calls.give_back("one", client));
+        let again = calls.take("one");
+        assert_eq!(Arc::strong_count(&first), 2 + 3, "a client that rested is used again");
+        calls.clear();
+        assert!(!Arc::ptr_eq(&first, &trust(&calls)));
+        drop(again);
+        assert_eq!(Arc::strong_count(&first), 1, "nothing of it is left");
+    }
 
     #[test]
     fn timestamp_has_milliseconds() {

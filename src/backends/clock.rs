@@ -1,6 +1,6 @@
 //! The thread `relay`: it decides which channel is claimed next, and never waits for a backend or the store.
 
-use super::cancelled::AnswerCancel;
+use super::cancelled::{AnswerCancel, RouteCancels};
 use super::sender::{self, NextStep, SenderJob, SenderReport};
 use super::shared::{Mode, RelayShared};
 use crate::clock::Moment;
@@ -14,6 +14,7 @@ use crate::job::relay::{
 use crate::metrics::relay::RouteMeter;
 use crate::relay::route::{RelayRoute, RouteTable};
 use crate::relay::schedule::{AfterSettling, RelaySchedule, RoutePlace, later};
+use crate::wire::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,6 +56,7 @@ struct RouteSeat {
     route: Option<Arc<RelayRoute>>,
     meter: Arc<RouteMeter>,
     jobs: (Sender<Option<SenderJob>>, Receiver<Option<SenderJob>>),
+    cancels: RouteCancels,
     senders: usize,
     used: Moment,
 }
@@ -63,7 +65,6 @@ pub(super) struct RelayClock {
     shared: Arc<RelayShared>,
     notices: Receiver<RelayNotice>,
     orders: Receiver<ClockOrder>,
-    cancelled: Sender<AnswerCancel>,
     reports: (Sender<SenderReport>, Receiver<SenderReport>),
     snapshot: SnapshotReader,
     table: RouteTable,
@@ -82,14 +83,12 @@ impl RelayClock {
         shared: Arc<RelayShared>,
         notices: Receiver<RelayNotice>,
         orders: Receiver<ClockOrder>,
-        cancelled: Sender<AnswerCancel>,
     ) -> RelayClock {
         let snapshot = shared.outlook.reader();
         let mut clock = RelayClock {
             shared,
             notices,
             orders,
-            cancelled,
             reports: bounded(REPORTS),
             snapshot,
             table: RouteTable::default(),
@@ -294,17 +293,20 @@ impl RelayClock {
                 }
             }
             RelayNotice::Cancelled { id, question, generation } => {
+                self.close(&id);
                 let place = self.place_of(&id.channel);
-                if let Some(control) = self.shared.readings.lock().get(&id) {
-                    control.end();
-                }
-                let meter = place.and_then(|place| self.seats.get(place.0)).map(|seat| &seat.meter);
-                if self.cancelled.try_send(AnswerCancel { id, question, generation }).is_err()
-                    && let Some(meter) = meter
-                {
-                    meter.cancels_dropped.fetch_add(1, Ordering::Relaxed);
+                if let Some(seat) = place.and_then(|place| self.seats.get_mut(place.0)) {
+                    seat.cancels.send(&self.shared, &seat.meter, AnswerCancel { id, question, generation });
                 }
             }
+            RelayNotice::Over { id } => self.close(&id),
+        }
+    }
+
+    /// Closes the response with an answer, if it is being read.
+    fn close(&self, id: &StreamId) {
+        if let Some(control) = self.shared.readings.lock().get(id) {
+            control.end();
         }
     }
 
@@ -386,6 +388,7 @@ impl RelayClock {
                 route: Some(Arc::new(route.clone())),
                 meter,
                 jobs: bounded(JOBS),
+                cancels: RouteCancels::default(),
                 senders: 0,
                 used: Moment::ZERO,
             };

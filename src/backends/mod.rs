@@ -43,8 +43,7 @@ pub struct RelayControl {
 pub fn start(parts: RelayParts, clock: impl Fn() -> Now + Send + Sync + 'static) -> io::Result<RunningRelay> {
     let (orders, received) = bounded(ORDERS);
     let (shared, notices) = RelayShared::new(parts, Arc::new(clock));
-    let cancelled = cancelled::start(&shared)?;
-    let relay = RelayClock::new(Arc::clone(&shared), notices, received, cancelled);
+    let relay = RelayClock::new(Arc::clone(&shared), notices, received);
     let thread = Builder::new().name("relay".into()).spawn(move || relay.run())?;
     Ok(RunningRelay { orders, thread, shared })
 }

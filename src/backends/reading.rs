@@ -47,7 +47,7 @@ enum ReadingStop {
     Fault(ResponseFault),
     /// The text would outgrow one publication.
     TooLarge,
-    /// A user has cancelled the answer.
+    /// A user has cancelled the answer, or it has ended.
     Cancelled,
     /// The answer takes no more: it has ended, or another attempt writes it.
     Over,
@@ -112,6 +112,13 @@ impl ResponseBody {
         if let Some((id, _)) = &answer {
             shared.readings.lock().remove(id);
         }
+        let stop = stop.map(|stop| match stop {
+            // The relay has closed it: that is no break of the backend.
+            ReadingStop::Broken if client.control.is_ended() && !shared.is(Mode::Stopping) => {
+                ReadingStop::Cancelled
+            }
+            stop => stop,
+        });
         if let Some(stop) = stop {
             writer.stopped(&stop, meter);
         } else {

@@ -1,6 +1,6 @@
 //! The part that all threads of the relay have.
 
-use super::call::{CallClient, RouteCalls};
+use super::call::RouteCalls;
 use crate::clock::Now;
 use crate::id::ChannelName;
 use crate::job::mailbox::ThreadMailboxes;
@@ -67,7 +67,6 @@ pub(super) struct RelayShared {
     pub(super) evidence: Arc<ArcSwap<BackendEvidence>>,
     pub(super) meters: Arc<RelayMeters>,
     pub(super) vitals: Arc<Vitals>,
-    pub(super) source: Option<IpAddr>,
     pub(super) idle: Duration,
     pub(super) life: Duration,
     pub(super) clock: WallClock,
@@ -75,7 +74,7 @@ pub(super) struct RelayShared {
     pub(super) claims: Mutex<AHashMap<ChannelName, Fence>>,
     /// The answers whose responses are being read.
     pub(super) readings: Mutex<AHashMap<StreamId, Arc<CallControl>>>,
-    /// Clients with kept connections.
+    /// The clients for calls, with kept connections.
     pub(super) calls: RouteCalls,
     mode: AtomicU8,
     /// Wakes threads that pause.
@@ -116,13 +115,12 @@ impl RelayShared {
             evidence,
             meters,
             vitals,
-            source,
             idle,
             life,
             clock,
             claims: Mutex::default(),
             readings: Mutex::default(),
-            calls: RouteCalls::default(),
+            calls: RouteCalls::new(source),
             mode: AtomicU8::new(Mode::Running as u8),
             pauses: Default::default(),
         };
@@ -164,11 +162,6 @@ impl RelayShared {
         let name = dependency?;
         let all = self.evidence.load();
         all.iter().find(|(known, _)| **known == *name).map(|(_, sender)| sender.clone())
-    }
-
-    /// A client for one call to a route's backend.
-    pub(super) fn client(&self, route: &str) -> CallClient {
-        self.calls.take(route).unwrap_or_else(|| CallClient::new(self.source))
     }
 }
 

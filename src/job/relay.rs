@@ -331,6 +331,8 @@ pub enum RelayNotice {
     Waiting { channel: ChannelName },
     /// A user has cancelled the answer `id` to `question`.
     Cancelled { id: StreamId, question: Offset, generation: Generation },
+    /// An answer takes no more: another instance has its cancel or its end. A backend that is to know of that is notified there.
+    Over { id: StreamId },
 }
 
 /// The way of notices to the relay.

@@ -9,7 +9,7 @@ use crate::job::wake::wake;
 use crate::job::{Append, AppendError, Appended, Attempt, Broadcast, Completion, Mailbox, Offered, Ticket};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::relay::route::ChannelOrder;
-use crate::stream::{CancelledAnswer, EndFate, StreamOutput};
+use crate::stream::{CancelledAnswer, CancelledBy, EndFate, StreamOutput};
 use crate::wire::publication::{Published, Stored};
 use crate::wire::push;
 use crate::wire::stream::{ProducerNotice, StreamId, StreamMark, StreamNews};
@@ -113,8 +113,11 @@ impl Answers {
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
     pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
         let StreamOutput { replies, notices, news, heard, cancelled, answers: _ } = out;
-        for CancelledAnswer { id, question, generation, .. } in cancelled {
-            self.relay.0.send(RelayNotice::Cancelled { id, question, generation });
+        for CancelledAnswer { id, question, generation, by, .. } in cancelled {
+            self.relay.0.send(match by {
+                CancelledBy::Here => RelayNotice::Cancelled { id, question, generation },
+                CancelledBy::Elsewhere => RelayNotice::Over { id },
+            });
         }
         for (ticket, outcome) in replies {
             self.answer(ticket.reactor, Completion::Stream { ticket, outcome });

@@ -9,7 +9,7 @@ use super::grid::FlushUrgency;
 use super::ledger::Ledger;
 use super::open::{FirstNews, OpenStream, PendingEnd, StreamEnder};
 use super::order::{Known, StreamSender};
-use super::output::{CancelledAnswer, StreamOutput};
+use super::output::{CancelledAnswer, CancelledBy, StreamOutput};
 use super::waiting::Wish;
 use crate::clock::Moment;
 use crate::id::{ChannelName, Offset, UserName};
@@ -133,17 +133,8 @@ impl<T: Copy> Ledger<T> {
         let Some(stream) = self.streams.get(id) else { return };
         let by_producer =
             stream.ending.as_ref().is_some_and(|ending| matches!(ending.by, StreamEnder::Producer(_)));
-        if let Some(answer) = stream.options.answer
-            && stream.committed_state != StreamState::Cancelling
-            && !by_producer
-        {
-            let (generation, state) = (stream.generation, stream.committed_state);
-            out.cancelled.push(CancelledAnswer {
-                id: id.clone(),
-                question: answer.question,
-                generation,
-                state,
-            });
+        if !by_producer {
+            out.cancelled.extend(stream.cancelled(id, CancelledBy::Here));
         }
     }
 
@@ -174,6 +165,14 @@ impl<T: Copy> OpenStream<T> {
             Some(_) if is_blank => StreamState::Processing,
             Some(_) | None => StreamState::Streaming,
         }
+    }
+
+    /// The news for the relay that a stream, if it is an answer, takes no more; `None` if the relay knows.
+    pub(super) fn cancelled(&self, id: &StreamId, by: CancelledBy) -> Option<CancelledAnswer> {
+        let question = self.options.answer?.question;
+        let (generation, state) = (self.generation, self.committed_state);
+        let is_news = state != StreamState::Cancelling;
+        is_news.then(|| CancelledAnswer { id: id.clone(), question, generation, state, by })
     }
 
     /// The user whose share of memory the stream takes. Answers are all of one author, so theirs is the asker's.

@@ -7,7 +7,7 @@ use super::frames;
 use super::grid::FlushUrgency;
 use super::ledger::{Commits, Ledger};
 use super::open::{FirstNews, FlushList, OpenStream, PendingEnd, StoreView, StreamEnder};
-use super::output::StreamOutput;
+use super::output::{CancelledBy, StreamOutput};
 use super::part::PartRow;
 use super::pieces::position;
 use super::settings::{ENDS_AT_ONCE, PAUSED_AFTER};
@@ -235,6 +235,7 @@ impl<T: Copy> Ledger<T> {
         if let Some(ending) = stream.ending.take() {
             stream.waiting.end_again(ending.end);
         }
+        out.cancelled.extend(stream.cancelled(id, CancelledBy::Elsewhere));
         stream.waiting.cut_off(id, fate, &stream.producers, out);
     }
 

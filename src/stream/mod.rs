@@ -59,7 +59,7 @@ pub use fate::{
 pub use flush::{EndFate, EndRow, Flush, RestartRow, StateRow};
 pub use ledger::{Ledger, SharedStream};
 pub use order::{CancelRight, Known, StoredStream, StreamAppend, StreamBegin, StreamFinish, StreamSender};
-pub use output::{CancelledAnswer, StreamOutput};
+pub use output::{CancelledAnswer, CancelledBy, StreamOutput};
 pub use part::{PartFault, PartRow, decode};
 pub use pieces::{PieceEntry, Pieces, StreamEvent};
 pub use settings::StreamSettings;

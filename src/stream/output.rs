@@ -17,13 +17,13 @@ pub struct StreamOutput<T> {
     pub news: Vec<StreamNews>,
     /// The places in `news`, in order, of changes by other instances, which have announced them to all.
     pub heard: Vec<usize>,
-    /// Answers that a user has cancelled, for the relay: it notifies their backends.
+    /// Answers that a user has cancelled, or that have ended otherwise than was asked here, for the relay.
     pub cancelled: Vec<CancelledAnswer>,
     /// For the counters.
     pub answers: Vec<AnswerFact>,
 }
 
-/// An answer whose cancel is committed by this instance.
+/// An answer that takes no more text, or not for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelledAnswer {
     pub id: StreamId,
@@ -32,6 +32,16 @@ pub struct CancelledAnswer {
     pub generation: Generation,
     /// The state until then. Of an accepted one, at most an attempt is under way, and it has ended.
     pub state: StreamState,
+    pub by: CancelledBy,
+}
+
+/// The origin of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelledBy {
+    /// This instance has committed it, so it notifies the backend, and closes the response if it reads that.
+    Here,
+    /// Another instance has, or an end came first. This one closes the response if it reads that.
+    Elsewhere,
 }
 
 impl<T> Default for StreamOutput<T> {

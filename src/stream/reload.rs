@@ -9,7 +9,7 @@ use super::grid::FlushUrgency;
 use super::ledger::{Ledger, SharedStream};
 use super::open::{FlushList, OpenStream, PendingEnd, StreamEnder, StreamOrigin};
 use super::order::{StoredStream, StreamAppend, StreamBegin};
-use super::output::StreamOutput;
+use super::output::{CancelledBy, StreamOutput};
 use super::part::{PartFault, join};
 use super::pieces::{Pieces, position};
 use super::reconcile::{PiecesWriter, Reconciled};
@@ -161,6 +161,7 @@ impl<T: Copy> Ledger<T> {
             stream.enter(state, now, life);
             stream.canceller = canceller.or(stream.canceller.take());
             stream.clocks.cancel_end.get_or_insert(cancel_end);
+            out.cancelled.extend(stream.cancelled(id, CancelledBy::Elsewhere));
         } else if stream.state != StreamState::Cancelling {
             let has_producer = !stream.producers.is_empty();
             // A step of an answer that is not committed yet stays wanted.

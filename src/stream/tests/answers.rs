@@ -173,6 +173,7 @@ fn cancel_of_an_accepted_answer_ends_it_at_once_and_that_of_a_taken_one_has_time
         question: Offset(58),
         generation: Generation(1),
         state: StreamState::Accepted,
+        by: CancelledBy::Here,
     };
     assert_eq!(out.cancelled, std::slice::from_ref(&cancelled));
     assert_eq!((bench.ledger.open_streams(), bench.ledger.bytes()), (0, 0));
@@ -190,6 +191,53 @@ fn cancel_of_an_accepted_answer_ends_it_at_once_and_that_of_a_taken_one_has_time
     let fate = EndFate { end: StreamEnd::Cancelled, edit: Offset(75) };
     let _ = bench.ledger.ended(&id(59), fate, &mut bench.out);
     assert!(bench.out.cancelled.is_empty(), "the relay is notified once");
+}
+
+#[test]
+fn cancel_or_end_by_another_instance_is_news_for_the_relay_that_reads_the_response() {
+    let stored = |state| {
+        let StreamBegin { id, author, options, begun, .. } = answer(59);
+        let (generation, age) = (Generation::FIRST, Duration::ZERO);
+        let stream = StoredStream { id, author, options, begun, generation, state, age };
+        LoadedStream {
+            stream,
+            touched: Touched(8),
+            canceller: Some(user("ann")),
+            parts: Vec::new(),
+            restarted: 0,
+        }
+    };
+    let fate = EndFate { end: StreamEnd::Cancelled, edit: Offset(75) };
+    let several = || {
+        let ledger = Ledger::of_several(StreamSettings::default(), ms(0));
+        let mut bench = Bench { ledger, now: ms(0), out: Output::default() };
+        let _ = bench.ledger.begun(answer(59), Touched(7), ms(0));
+        bench.settle();
+        bench.relay(1, RelayOrder::Process).settle();
+        bench
+    };
+    let over = |state| CancelledAnswer {
+        id: id(59),
+        question: Offset(58),
+        generation: Generation(1),
+        state,
+        by: CancelledBy::Elsewhere,
+    };
+    let mut bench = several();
+    bench.ledger.loaded(stored(StreamState::Cancelling), bench.now, &mut bench.out).expect("readable");
+    let out = std::mem::take(&mut bench.out);
+    assert_eq!(
+        (states(&out), out.cancelled),
+        (vec![StreamState::Cancelling], vec![over(StreamState::Processing)])
+    );
+    bench.ledger.loaded(stored(StreamState::Cancelling), bench.now, &mut bench.out).expect("readable");
+    assert!(bench.out.cancelled.is_empty(), "it is known");
+
+    let mut bench = several();
+    bench.ledger.loaded(stored(StreamState::Processing), bench.now, &mut bench.out).expect("readable");
+    assert!(bench.out.cancelled.is_empty(), "nothing has changed");
+    let _ = bench.ledger.ended(&id(59), fate, &mut bench.out);
+    assert_eq!(bench.out.cancelled, [over(StreamState::Processing)]);
 }
 
 #[test]
