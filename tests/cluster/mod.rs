@@ -2,6 +2,7 @@
 
 mod alerts;
 mod alone;
+mod cancel;
 mod leader;
 mod namespace;
 mod objectives;

@@ -4,12 +4,15 @@
     backend.py FOLDER PORT
 
 It listens on PORT of loopback (0: a free one) and writes the port to FOLDER/port. Each request is written to FOLDER/ledger, one JSON object a
-line, with fsync, before it is answered. How it answers is read from FOLDER/mode at each request: a JSON object with the member `mode`.
+line, with fsync, before it is answered. How it answers is read from FOLDER/mode at each request: a JSON object with the member `mode`. With the
+mode `as_asked`, the data of each question is such an object. The member `cancelled` says what it does about an answer that a user has cancelled:
+`ignored` (nothing), `ends` it, or `goes_on` with it until that is refused; it does so over the server API at `api`, with the key `key`.
 """
 
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import random
@@ -42,6 +45,45 @@ def is_signed(headers, body):
     return is_recent and expected in headers["webhook-signature"].split(" ")
 
 
+def command(mode, name, answer, members):
+    """One command about an answer over the server API. Returns its reply, or an empty one if there is none."""
+    line = {"id": 1, name: {**answer, "user": "assistant", **members}}
+    headers = {"Authorization": "Bearer " + mode["key"], "Content-Type": "application/x-ndjson"}
+    api = http.client.HTTPConnection(mode["api"], timeout=30)
+    try:
+        api.request("POST", "/v1/commands", json.dumps(line).encode() + b"\n", headers)
+        response = api.getresponse()
+        replies = [json.loads(reply) for reply in response.read().splitlines()]
+        if response.status != 200:
+            return {"error": replies[0]}
+        return next((reply for reply in replies if reply.get("id") == 1), {})
+    except (OSError, http.client.HTTPException, LookupError, ValueError):
+        return {}
+    finally:
+        api.close()
+
+
+def is_over(answer, reply):
+    """Notes that an answer takes no more, if this reply says so."""
+    if "ended" in reply:
+        note({"type": "ended", "channel": answer["channel"], "state": reply["ended"]["state"]})
+    elif reply.get("error", {}).get("code") == "ended":
+        note({"type": "refused", "channel": answer["channel"], "state": reply["error"]["state"]})
+    else:
+        return False
+    return True
+
+
+def end(mode, answer):
+    while not is_over(answer, command(mode, "end", answer, {"state": "cancelled"})):
+        time.sleep(0.1)
+
+
+def go_on(mode, answer):
+    while not is_over(answer, command(mode, "append", answer, {"text": "more "})):
+        time.sleep(0.1)
+
+
 class Backend(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -69,9 +111,14 @@ class Backend(BaseHTTPRequestHandler):
             "answer": data.get("answer"),
             "mode": mode["mode"],
             "port": self.client_address[1],
+            "path": self.path,
         })
         if request["type"] != "publication":
-            return self.empty(204)
+            self.empty(204)
+            if request["type"] == "answer.cancelled" and mode.get("cancelled", "ignored") != "ignored":
+                act = {"ends": end, "goes_on": go_on}[mode["cancelled"]]
+                threading.Thread(target=act, args=(mode, data["answer"]), daemon=True).start()
+            return
         getattr(self, mode["mode"])(mode, request)
 
     def empty(self, status, headers=()):
@@ -93,6 +140,10 @@ class Backend(BaseHTTPRequestHandler):
 
     def finish(self):
         self.wfile.write(b"0\r\n\r\n")
+
+    def as_asked(self, mode, request):
+        wanted = request["data"]["publication"]["data"]
+        getattr(self, wanted["mode"])(wanted, request)
 
     def ok(self, mode, request):
         self.empty(204)
@@ -132,9 +183,23 @@ class Backend(BaseHTTPRequestHandler):
         try:
             while True:
                 self.chunk("word ")
-                time.sleep(0.02)
+                time.sleep(mode.get("ms", 20) / 1000)
         except OSError:
-            note({"type": "closed", "offset": request["data"]["publication"]["offset"]})
+            self.closed(request)
+
+    def silent(self, mode, request):
+        """Begins a response without text, and waits until the gateway closes it."""
+        self.begin("text/plain")
+        self.wfile.flush()
+        try:
+            self.connection.recv(1)
+        except OSError:
+            pass
+        self.closed(request)
+
+    def closed(self, request):
+        publication = request["data"]["publication"]
+        note({"type": "closed", "channel": publication["channel"], "offset": publication["offset"]})
         self.close_connection = True
 
     def breaks(self, mode, request):

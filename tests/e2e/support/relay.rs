@@ -5,6 +5,7 @@ use super::gateway::Setup;
 use super::stream::{self, View};
 use super::wait::{SOON, until};
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -60,6 +61,13 @@ impl RelayBackend {
         let new = self.path("mode.new");
         std::fs::write(&new, mode.to_string()).expect("written");
         std::fs::rename(new, self.path("mode")).expect("renamed");
+    }
+
+    /// Stops it where it is: its connections stay open, and nothing is answered any more.
+    pub fn freeze(&self) {
+        let process = self.process.borrow();
+        let pid = process.as_ref().and_then(|child| Pid::from_raw(child.id() as i32)).expect("it runs");
+        kill_process(pid, Signal::STOP).expect("it is stopped");
     }
 
     /// `kill -9`.
