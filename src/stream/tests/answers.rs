@@ -198,7 +198,7 @@ fn cancel_or_end_by_another_instance_is_news_for_the_relay_that_reads_the_respon
     let stored = |state| {
         let StreamBegin { id, author, options, begun, .. } = answer(59);
         let (generation, age) = (Generation::FIRST, Duration::ZERO);
-        let stream = StoredStream { id, author, options, begun, generation, state, age };
+        let stream = StoredStream { id, author, options, begun, generation, state, age, asked: None };
         LoadedStream {
             stream,
             touched: Touched(8),
