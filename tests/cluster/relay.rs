@@ -73,3 +73,29 @@ fn question_of_an_instance_that_dies_is_sent_again_by_another_with_the_next_gene
     until(SOON, "the next question is sent", || backend.requests().iter().any(|it| it["offset"] == next));
     backend.kept_order(thread, &[question, next]);
 }
+
+#[test]
+fn answer_whose_question_is_not_retained_ends_at_every_instance() {
+    let (rig, backend) = (Rig::start(), RelayBackend::start());
+    backend.mode(json!({"mode": "never"}));
+    let start = |name| {
+        let setup = stream::with_streams(rig.setup(name)).with_slow_store();
+        backend.with_route(setup.env("SEAWALL_STREAMS_ORPHAN_MS", "1000"), "").start()
+    };
+    let gateways = [start("one"), start("two")];
+    let thread = THREADS[0];
+    let mut askers = gateways.each_ref().map(|gateway| asker(gateway, &[thread]));
+    let (question, answer) = ask(&mut askers[0], thread, "hello?");
+    backend.has_requests(1);
+    rig.store.sql(&format!("DELETE FROM seawall.publications WHERE \"offset\" = {question}"));
+    for asker in &mut askers {
+        let mut view = view(thread, answer);
+        view.read_within(TAKEN_OVER, asker, "the end", |view| view.end.is_some());
+        let end = view.end.expect("just read");
+        assert_eq!(
+            (&end["stream"], &end["data"]["cause"]),
+            (&json!("failed"), &json!("not_delivered")),
+            "{end}"
+        );
+    }
+}

@@ -109,7 +109,7 @@ fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
         }
         streams.iter().all(|stream| stream.acknowledged > 200)
     });
-    assert!(written, "no load in time");
+    assert!(written, "{LATE}: load");
     // These may or may not be stored.
     write(&mut bot, &mut streams);
     let _ended = one.kill9();

@@ -147,7 +147,9 @@ fn user_is_reached_on_all_devices_and_signals_are_not_stored() {
     });
     assert_eq!(found["connections"], 2, "{found}");
     assert_eq!(found["instances"][0]["connections"], 2);
-    assert_eq!(backend.get("/v1/cluster?users=exact").json()["users"], json!({"exact": 1, "complete": true}));
+    until(SOON, "the users are counted", || {
+        backend.get("/v1/cluster?users=exact").json()["users"] == json!({"exact": 1, "complete": true})
+    });
     until(SOON, "a user is known to be away", || {
         backend.post("/v1/users/eve/signal", &json!({"data": 1})).json() == json!({"online": false})
     });

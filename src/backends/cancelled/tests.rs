@@ -120,7 +120,7 @@ fn requests_of_a_route_whose_backend_hangs_are_bounded_and_counted() {
     let shared = relay(port, || Now { at: Moment::ZERO, unix_ms: 0 });
     let meter = shared.meters.of("assistant").expect("its route");
     let mut cancels = RouteCancels::default();
-    for offset in 0..QUEUE as u64 + 2 {
+    for offset in 0..2 * QUEUE as u64 {
         cancels.send(&shared, &meter, cancel(offset));
     }
     let dropped = meter.cancels_dropped.load(Ordering::Relaxed);

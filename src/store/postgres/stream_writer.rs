@@ -30,7 +30,7 @@ use crate::store::open_streams::Output;
 use crate::store::stream_orders;
 use crate::stream::{EndRow, Ledger, StreamSettings};
 use crate::wire::stream::StreamId;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use crossbeam_channel::Receiver;
 use holds::Holds;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub(super) struct SharedStreamWriter {
     ended: EndedStreams,
     holds: Holds,
     late_share: LateShare,
+    /// Answers whose question was gone at the last sweep, and not at the one before.
+    lost: AHashSet<StreamId>,
     /// The epoch by which loads are known to come from the same logs.
     epoch: Arc<KnownEpoch>,
     /// Streams that one statement loads. Fewer after one that failed.
@@ -97,6 +99,7 @@ impl SharedStreamWriter {
             ended: EndedStreams::default(),
             holds: Holds::default(),
             late_share: LateShare::default(),
+            lost: AHashSet::new(),
             epoch,
             loads_at_once: loads_at_once(settings.message_bytes),
             times: LookTimes::new(sweeps),

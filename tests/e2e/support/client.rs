@@ -219,7 +219,11 @@ impl Client {
         let mut reply = Value::Null;
         let answered = comes_true(SOON, || {
             reply = self.command(command.clone());
-            !matches!(reply["error"]["code"].as_str(), Some("unavailable" | "unconfirmed"))
+            let is_slow = matches!(reply["error"]["code"].as_str(), Some("unavailable" | "unconfirmed"));
+            if is_slow {
+                println!("sent again: {reply}");
+            }
+            !is_slow
         });
         assert!(answered && reply.get(kind).is_some(), "`{kind}` was expected: {reply}");
         reply[kind].take()

@@ -209,7 +209,9 @@ impl View {
         let deadline = Instant::now() + within;
         while !holds(self) {
             let push = client.next_any_push_by(deadline);
-            let push = push.unwrap_or_else(|| panic!("not in {within:?}: {what}; {self:?}"));
+            let push = push.unwrap_or_else(|| {
+                panic!("{}", client.missing(&format!("{what}, after {within:?}; {self:?}")))
+            });
             self.take(&push);
         }
     }

@@ -49,15 +49,22 @@ impl SharedStreamWriter {
         self.end_lost(connection);
     }
 
-    /// Ends the answers that wait for a backend, and whose question is deleted or not retained.
+    /// Ends the answers that wait for a backend, and whose question is deleted or not retained. Only what two sweeps in a row found: an
+    /// instance that has stored a delete withdraws the answer itself a moment later, and that is a cancel.
     fn end_lost(&mut self, connection: &mut StoreConnection) {
-        let Ok(lost) = call(connection, streams::lost_questions) else { return };
-        let absent: Vec<StreamId> = lost.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
-        if !lost.is_empty() {
-            // Also the ones that are open here: another instance may have taken one since the last look.
-            self.refresh(&lost, connection);
+        let Ok(found) = call(connection, streams::lost_questions) else { return };
+        let (lost, new): (Vec<_>, Vec<_>) = found.into_iter().partition(|id| self.lost.contains(id));
+        self.lost = new.into_iter().collect();
+        if lost.is_empty() {
+            return;
         }
-        lost.iter().for_each(|id| self.ledger.lose_question(id));
+        let absent: Vec<StreamId> = lost.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
+        // Also the ones that are open here: another instance may have taken one since the last look.
+        for (id, outcome) in self.refresh(&lost, connection) {
+            if outcome == LoadOutcome::Open {
+                self.ledger.lose_question(&id);
+            }
+        }
         for id in &absent {
             self.ledger.release(id, &mut self.out);
         }

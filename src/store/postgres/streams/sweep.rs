@@ -42,6 +42,8 @@ pub(in crate::store::postgres) fn sweep(
     Ok(found.map_err(|error| CallFault::garbled(&error))?.into_iter().flatten().collect())
 }
 
+/// Answers whose question is gone that are found at once. They have no text.
+const LOST_MAX: i64 = 1_000;
 /// Answers that wait for a backend, and whose question is deleted or not retained.
 const LOST: &str =
     "SELECT c.name, s.\"offset\" FROM seawall.streams s JOIN seawall.channels c ON c.id = s.channel
@@ -54,7 +56,7 @@ pub(in crate::store::postgres) fn lost_questions(
     connection: &mut StoreConnection,
 ) -> Result<Vec<StreamId>, CallFault> {
     let state = i16::from(StreamState::Accepted.code());
-    let rows = connection.query(LOST, &[(&state, Type::INT2), (&FOUND_MAX, Type::INT8)])?;
+    let rows = connection.query(LOST, &[(&state, Type::INT2), (&LOST_MAX, Type::INT8)])?;
     let found: Result<Vec<_>, _> = rows.iter().map(swept).collect();
     Ok(found.map_err(|error| CallFault::garbled(&error))?.into_iter().flatten().collect())
 }
