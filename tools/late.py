@@ -16,8 +16,9 @@ import sys
 AGAIN_MAX = 3
 # The most characters of a message that are printed again.
 MESSAGE_MAX = 160
-# Begins the message of a test whose deadline passed (`support::wait::LATE`), or ends that of a channel whose sender was late.
-LATE = re.compile(r"not in time|: Timeout$")
+# Begins the message of a test whose deadline passed (`support::wait::LATE`), ends that of a channel whose sender was late, or is that of
+# a call of the store whose time limit passed.
+LATE = re.compile(r"not in time|: Timeout$|: CallFault \{.*(?: within \d+ ms|due to (?:statement|lock) timeout)")
 # Panics of a test whose thread panicked: the cause has a message of its own.
 CONSEQUENCE = re.compile(r": Any \{ \.\. \}$|^a scoped thread panicked$")
 # A table whose late rows ran again themselves.

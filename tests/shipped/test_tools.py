@@ -81,6 +81,13 @@ class LateTest(unittest.TestCase):
         for text in (failed((*self.LATE, join)), failed((*self.LATE, "a scoped thread panicked")), failed(("a", "an answer: Timeout"))):
             self.assertEqual(len(self.again(text, (0, self.PASSED))[0]), 1, text)
 
+    def test_time_limit_of_a_call_of_the_store_is_late(self):
+        cause = 'CallFault { fate: Unknown, cause: Cause { fault: Timeout, text: "no answer to a statement within 2800 ms" } }'
+        self.assertEqual(len(self.again(failed(("a", f"it commits: {cause}")), (0, self.PASSED))[0]), 1)
+        lost = cause.replace("no answer to a statement within 2800 ms", "the connection was lost")
+        for message in (f"it commits: {lost}", "the log has `no answer to a statement within 2800 ms`"):
+            self.assertEqual(self.again(failed(("a", message))), ([], []), message)
+
     def test_what_was_wrong_never_runs_again(self):
         late, wrong = self.LATE[1], self.WRONG[1]
         for text in (

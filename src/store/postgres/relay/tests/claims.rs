@@ -51,7 +51,7 @@ fn lost_fence_changes_nothing() {
         assert!(matches!(one.settle("t1", first.fence, outcome), SettleOutcome::Lost), "{outcome:?}");
     }
     let renew = RelayWork::Renew { claims: vec![(name("t1"), first.fence), (name("t9"), first.fence)] };
-    assert!(matches!(one.call(renew), RelayAnswer::Renew(lost) if lost.len() == 2));
+    assert!(matches!(one.answered(renew), RelayAnswer::Renew(lost) if lost.len() == 2));
     assert!(matches!(two.settled("t1", second.fence, DONE), ClaimOutcome::Nothing));
     assert!(one.dead().is_empty());
 }
@@ -64,7 +64,7 @@ fn claim_ends_by_the_clock_of_the_database_unless_it_is_renewed() {
     let first = one.claimed("t1");
     store.expire_claims();
     let renew = RelayWork::Renew { claims: vec![(name("t1"), first.fence)] };
-    assert!(matches!(one.call(renew), RelayAnswer::Renew(lost) if lost.is_empty()));
+    assert!(matches!(one.answered(renew), RelayAnswer::Renew(lost) if lost.is_empty()));
     assert!(matches!(two.claim("t1"), ClaimOutcome::Taken));
     assert_eq!(
         store.sql(
@@ -184,7 +184,8 @@ fn skip_breaks_a_claim_and_leaves_dead_letters() {
         store.ask(question("t1", None, data));
     }
     let first = one.claimed("t1");
-    let RelayAnswer::Skip(skipped) = two.call(RelayWork::Skip { channel: name("t1"), to: Offset(3) }) else {
+    let RelayAnswer::Skip(skipped) = two.answered(RelayWork::Skip { channel: name("t1"), to: Offset(3) })
+    else {
         panic!("no answer")
     };
     assert_eq!(
@@ -206,7 +207,7 @@ fn release_of_all_ends_the_claims_of_one_instance() {
     let first = one.claimed("t1");
     one.claimed("t2");
     let third = two.claimed("t3");
-    assert!(matches!(one.call(RelayWork::ReleaseAll), RelayAnswer::ReleaseAll(2)));
+    assert!(matches!(one.answered(RelayWork::ReleaseAll), RelayAnswer::ReleaseAll(2)));
     assert!(matches!(one.settle("t1", first.fence, DONE), SettleOutcome::Lost));
     assert_eq!(two.due().channels.len(), 2);
     assert!(matches!(two.settled("t3", third.fence, DONE), ClaimOutcome::Nothing));
@@ -224,7 +225,7 @@ fn channel_without_a_route_is_left_alone_until_retention_has_removed_all_of_it()
     }]);
     assert_eq!(one.due().channels.iter().map(|due| due.channel.as_str()).collect::<Vec<_>>(), ["t2"]);
     assert!(matches!(one.claim("t1"), ClaimOutcome::Unrouted));
-    let RelayAnswer::Status(status) = one.call(RelayWork::Status) else { panic!("no answer") };
+    let RelayAnswer::Status(status) = one.answered(RelayWork::Status) else { panic!("no answer") };
     assert_eq!((status.unrouted, status.routes[0].waiting, status.is_complete), (1, 1, true));
     store.sql("UPDATE seawall.channels SET floor = 2, oldest = NULL WHERE name = 't1'; UPDATE seawall.relays SET next = 1");
     one.due();
@@ -330,7 +331,7 @@ fn route_that_is_down_hides_no_other() {
     let jobs: Vec<_> = (0..6).map(|number| question(&format!("t{number}"), None, "1")).collect();
     store.commit(&jobs);
     store.ask(question("u1", None, "1"));
-    let RelayAnswer::Due(due) = one.call(RelayWork::Due { limit: 4 }) else { panic!("no answer") };
+    let RelayAnswer::Due(due) = one.answered(RelayWork::Due { limit: 4 }) else { panic!("no answer") };
     let names: Vec<_> = due.channels.iter().map(|due| due.channel.as_str().chars().next()).collect();
     assert_eq!(names, [Some('t'), Some('t'), Some('u')]);
 }
@@ -347,7 +348,7 @@ fn route_with_very_many_channels_hides_no_other() {
          INSERT INTO seawall.relays (channel, head, \"cursor\", next)
              SELECT id, 2, 1, id % 7 FROM seawall.channels WHERE name LIKE 't%'",
     );
-    let mut finds = || match one.call(RelayWork::Due { limit: 1_000 }) {
+    let mut finds = || match one.answered(RelayWork::Due { limit: 1_000 }) {
         RelayAnswer::Due(due) => due.channels.iter().any(|due| due.channel.as_str() == "u1"),
         other => panic!("{other:?}"),
     };

@@ -153,8 +153,18 @@ impl Instance {
         self.calls(&[work]).pop().expect("an answer")
     }
 
+    /// The answer to a request that a server which nothing disturbs is only too slow to give: calls have time limits.
+    pub(super) fn answered(&mut self, work: RelayWork) -> RelayAnswer {
+        match self.call(work) {
+            RelayAnswer::Unavailable => {
+                panic!("not in time: an answer; is connected: {}", self.connection.is_up())
+            }
+            answer => answer,
+        }
+    }
+
     pub(super) fn claim(&mut self, channel: &str) -> ClaimOutcome {
-        match self.call(RelayWork::Claim { channel: name(channel) }) {
+        match self.answered(RelayWork::Claim { channel: name(channel) }) {
             RelayAnswer::Claim(outcome) => outcome,
             other => panic!("{other:?}"),
         }
@@ -165,7 +175,7 @@ impl Instance {
     }
 
     pub(super) fn settle(&mut self, channel: &str, fence: Fence, outcome: RelayOutcome) -> SettleOutcome {
-        match self.call(RelayWork::Settle { channel: name(channel), fence, outcome }) {
+        match self.answered(RelayWork::Settle { channel: name(channel), fence, outcome }) {
             RelayAnswer::Settle(outcome) => outcome,
             other => panic!("{other:?}"),
         }
@@ -180,14 +190,14 @@ impl Instance {
     }
 
     pub(super) fn dead(&mut self) -> Vec<DeadLetter> {
-        match self.call(RelayWork::Dead { route: None, after: 0, limit: 100 }) {
+        match self.answered(RelayWork::Dead { route: None, after: 0, limit: 100 }) {
             RelayAnswer::Dead(letters) => letters,
             other => panic!("{other:?}"),
         }
     }
 
     pub(super) fn due(&mut self) -> RelayDue {
-        match self.call(RelayWork::Due { limit: 100 }) {
+        match self.answered(RelayWork::Due { limit: 100 }) {
             RelayAnswer::Due(due) => due,
             other => panic!("{other:?}"),
         }
