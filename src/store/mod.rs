@@ -19,6 +19,7 @@ mod late_share;
 mod loaded_orders;
 mod open_streams;
 mod outcome;
+mod pace;
 mod page_body;
 pub mod postgres;
 mod relay;

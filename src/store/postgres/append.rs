@@ -112,8 +112,8 @@ impl PostgresAppender {
             Err(TryRecvError::Empty) => {
                 let mut inputs = Select::new_biased();
                 inputs.recv(&self.jobs);
-                inputs.recv(&self.streams.work);
-                let _ = inputs.ready_timeout(self.patience());
+                let rest = self.streams.listen(&mut inputs);
+                let _ = inputs.ready_timeout(self.patience().min(rest));
                 self.streams.forget_lost_queue();
                 self.jobs.try_recv()
             }

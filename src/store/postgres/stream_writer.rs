@@ -27,11 +27,12 @@ use crate::store::answers::Answers;
 use crate::store::ended_streams::EndedStreams;
 use crate::store::late_share::LateShare;
 use crate::store::open_streams::Output;
+use crate::store::pace::CommandPace;
 use crate::store::stream_orders;
 use crate::stream::{EndRow, Ledger, StreamSettings};
 use crate::wire::stream::StreamId;
 use ahash::{AHashMap, AHashSet};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Select};
 use holds::Holds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -56,6 +57,7 @@ pub(super) struct SharedStreamWriter {
     ended: EndedStreams,
     holds: Holds,
     late_share: LateShare,
+    pace: CommandPace,
     /// Answers whose question was gone at the last sweep, and not at the one before.
     lost: AHashSet<StreamId>,
     /// The epoch by which loads are known to come from the same logs.
@@ -99,6 +101,7 @@ impl SharedStreamWriter {
             ended: EndedStreams::default(),
             holds: Holds::default(),
             late_share: LateShare::default(),
+            pace: CommandPace::default(),
             lost: AHashSet::new(),
             epoch,
             loads_at_once: loads_at_once(settings.message_bytes),
@@ -126,6 +129,11 @@ impl SharedStreamWriter {
         }
         let due = self.ledger.due().map_or(Duration::MAX, |due| due.since(self.now()));
         due.min(self.times.until_look()).min(sweep)
+    }
+
+    /// Adds the commands to the inputs that wake the thread, or returns the time for which they may wait.
+    pub(super) fn listen<'a>(&'a self, inputs: &mut Select<'a>) -> Duration {
+        self.pace.listen(&self.work, inputs)
     }
 
     /// Sends what the ledger has for reactors.

@@ -158,9 +158,9 @@ impl SqliteAppender {
                 let mut inputs = Select::new_biased();
                 inputs.recv(&self.jobs);
                 inputs.recv(&self.orders.requests);
-                inputs.recv(&self.streams.work);
                 inputs.recv(self.relay.requests());
-                let patience = self.round.patience(monotonic());
+                let rest = self.streams.listen(&mut inputs);
+                let patience = self.round.patience(monotonic()).min(rest);
                 let _ = inputs.ready_timeout(self.streams.patience().map_or(patience, |it| it.min(patience)));
                 self.jobs.try_recv()
             }

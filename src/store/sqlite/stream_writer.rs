@@ -15,6 +15,7 @@ use crate::store::ended_streams::EndedStreams;
 use crate::store::late_share::LateShare;
 use crate::store::open_streams::{OpenStreams, Output};
 use crate::store::outcome::{Outcome, RETRY_MS};
+use crate::store::pace::CommandPace;
 use crate::store::stream_orders::{self, LateCommand, LateOrder, order, published};
 use crate::store::wall_clock::WallClock;
 use crate::stream::{EndFate, EndRow, Flush, Ledger};
@@ -23,7 +24,7 @@ use crate::wire::stream::{
     BegunStream, Generation, Piece, Position, StreamEnd, StreamFault, StreamId, StreamOutcome,
 };
 use ahash::AHashSet;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Select};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ const LATENCIES: usize = 32;
 /// The streams in the thread that writes.
 pub(super) struct StreamWriter {
     open: Arc<OpenStreams>,
-    pub(super) work: Receiver<StreamWork>,
+    work: Receiver<StreamWork>,
     queued_bytes: Arc<AtomicUsize>,
     counters: Arc<StreamCounters>,
     out: Output,
@@ -45,6 +46,7 @@ pub(super) struct StreamWriter {
     doubt: Option<DoubtfulFlush>,
     ended: EndedStreams,
     late_share: LateShare,
+    pace: CommandPace,
 }
 
 /// A flush whose commit is unknown. Nothing else of streams is committed until the file says.
@@ -67,6 +69,7 @@ impl StreamWriter {
             doubt: None,
             ended: EndedStreams::default(),
             late_share: LateShare::default(),
+            pace: CommandPace::default(),
         }
     }
 
@@ -81,11 +84,17 @@ impl StreamWriter {
         self.open.due().map(|due| due.since(self.open.now()))
     }
 
+    /// Adds the commands to the inputs that wake the thread, or returns the time for which they may wait.
+    pub(super) fn listen<'a>(&'a self, inputs: &mut Select<'a>) -> Duration {
+        self.pace.listen(&self.work, inputs)
+    }
+
     /// Takes the commands that wait.
     pub(super) fn take_work(&mut self, log: &mut Log, answers: &Answers) {
         if self.work.is_empty() {
-            return;
+            return self.pace.found_none();
         }
+        self.pace.took(monotonic());
         let (mut late, mut has_pieces) = (Vec::new(), false);
         let StreamWriter { open, work, queued_bytes, counters, out, .. } = self;
         open.order(|ledger, now| {

@@ -65,8 +65,9 @@ impl SharedStreamWriter {
     /// Takes the commands that wait.
     pub(in crate::store::postgres) fn take_work(&mut self, connection: &mut StoreConnection) {
         if self.early.is_none() && self.work.is_empty() {
-            return;
+            return self.pace.found_none();
         }
+        self.pace.took(monotonic());
         let (mut unsure, mut has_pieces) = (Unsure::default(), false);
         for _ in 0..WORK_AT_ONCE {
             let Some(work) = self.early.take().or_else(|| self.work.try_recv().ok()) else { break };
