@@ -4,13 +4,17 @@
 //! body    entry*
 //! entry   0 u8 | length u32 | text                                    integers are little-endian
 //!         1 u8 | length u32 | kind length u8 | kind | data            length is that of the three together
+//!         2 u8 | text                                                 to the end of the body
 //! ```
+//!
+//! Most rows are one token, and of a token of 8 bytes a length would be a third: a body that ends with text has none there.
 
 use super::pieces::{PieceEntry, Pieces, position};
 use crate::wire::stream::{EVENT_DATA_BYTES_MAX, EventKind, Generation, Position, StreamId};
 
 const TEXT: u8 = 0;
 const EVENT: u8 = 1;
+const LAST_TEXT: u8 = 2;
 /// The bytes before an entry's own.
 const ENTRY_HEAD_BYTES: usize = 1 + 4;
 
@@ -46,10 +50,14 @@ fn encode(pieces: &Pieces) -> Vec<u8> {
         body.push(kind);
         body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     };
-    for entry in pieces.entries() {
+    let mut entries = pieces.entries().peekable();
+    while let Some(entry) = entries.next() {
         match entry {
             PieceEntry::Text { text, .. } => {
-                head(&mut body, TEXT, text.len());
+                match entries.peek() {
+                    Some(_) => head(&mut body, TEXT, text.len()),
+                    None => body.push(LAST_TEXT),
+                }
                 body.extend_from_slice(text.as_bytes());
             }
             PieceEntry::Event(event) => {
@@ -94,6 +102,10 @@ pub(super) fn join(parts: &[PartRow]) -> (Pieces, Result<(), PartFault>) {
 fn read_entries(body: &[u8], pieces: &mut Pieces) -> Result<(), PartFault> {
     let mut rest = body;
     while let Some((kind, after)) = rest.split_first() {
+        if *kind == LAST_TEXT {
+            pieces.push_text(std::str::from_utf8(after).map_err(|_| PartFault::Body)?);
+            return Ok(());
+        }
         let (length, after) = after.split_first_chunk::<4>().ok_or(PartFault::Body)?;
         let (entry, after) =
             after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(PartFault::Body)?;

@@ -119,6 +119,24 @@ fn write_ahead_log_of_streams() {
     }
 }
 
+/// The bar of the log, in the number of its pages, which no machine changes: some 35 bytes of a row, and some 3 pages of a commit.
+#[test]
+fn log_of_many_streams_takes_less_than_six_bytes_for_a_byte_of_text() {
+    const FLUSHES: u64 = 30;
+    let mut shelf = Shelf::new(KEEP_ALL);
+    let ids: Vec<_> = (0..1_000).map(|n| shelf.begin(&format!("c{n}"))).collect();
+    // Positions then take two bytes.
+    ids.iter().for_each(|id| shelf.take(id, &"x".repeat(200)));
+    shelf.flush();
+    shelf.log.checkpoint(Checkpoint::Truncate).expect("an empty log");
+    for _ in 0..FLUSHES {
+        ids.iter().for_each(|id| shelf.take(id, "a token "));
+        shelf.flush();
+    }
+    let bytes = shelf.log.checkpoint(Checkpoint::Look).expect("a look").bytes;
+    assert!(bytes < 6 * FLUSHES * 8_000, "{bytes}");
+}
+
 /// Questions per second that 32 channels in flight get through: `cargo test --release -- --ignored claims_per_second`.
 #[test]
 #[ignore = "a measurement, to be read and not to pass"]
