@@ -255,8 +255,8 @@ impl Streams {
                     return None;
                 }
                 *known = last;
-                self.frames += 1;
                 if self.window.is_open() {
+                    self.frames += 1;
                     self.tokens += tokens.len() as u64;
                     tokens.iter().for_each(|sent| self.shown.add(now.saturating_duration_since(*sent)));
                 }
