@@ -43,7 +43,7 @@ fn request_during_an_outage_is_refused_with_its_reference_and_succeeds_after_it(
     assert_eq!(backend.publish(&body)["duplicate"], true, "on the same connection");
 }
 
-/// Waits until this is stored. The worker of its channel may still be connecting, or may not have noticed yet that its connection was cut.
+/// Waits until this is stored. The worker of its channel may still be connecting.
 #[track_caller]
 fn stores(backend: &mut Backend, body: &Value) {
     until(SOON, "it is stored", || backend.post("/v1/publish", body).status == 200);

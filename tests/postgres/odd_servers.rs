@@ -1,13 +1,19 @@
 //! Servers that end idle sessions, and databases that cannot hold every text.
 
-use crate::postgres::rig::{KEEP_ALL, Rig, config, plain};
+use crate::postgres::rig::{KEEP_ALL, Rig, config, keyed, plain};
 use crate::servers::Postgres;
-use crate::support::wait::{SOON, until};
+use crate::support::wait::{LATE, SOON, until};
 use seawall::health::finding::Fault;
 use seawall::job::probing::Probing as _;
 use seawall::store::postgres::{StoreProbe, Unmigrated, new_epoch};
+use seawall_fault::Proxy;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Longer than the time after which a writer looks at its connection before it uses it.
+const IDLE: Duration = Duration::from_millis(50);
+/// A try to connect is given up after this time, or more.
+const DIAL_MAX: Duration = Duration::from_secs(1);
 
 #[test]
 fn sessions_that_the_server_ends_when_they_are_idle_lose_no_publication() {
@@ -49,6 +55,26 @@ fn session_that_the_server_ended_is_replaced_before_a_publication_needs_it() {
         );
     }
     assert_eq!(unavailable(&rig), at_first);
+    rig.close();
+}
+
+#[test]
+fn publication_right_after_idle_connections_were_cut_is_stored() {
+    let server = Postgres::start();
+    let proxy = Proxy::start(server.address()).expect("the proxy starts");
+    let mut rig = Rig::postgres_with(config(server.url_through(proxy.address()), KEEP_ALL, 1_000)).ready();
+    // Each writer serves some of the channels.
+    for channel in ["a", "b", "c", "d", "e", "f"] {
+        let idle = Instant::now();
+        until(SOON, "the connections are idle", || idle.elapsed() > IDLE);
+        proxy.cut();
+        let begun = Instant::now();
+        // With a key, because a writer may have used its connection just before.
+        let outcome = rig.append(keyed(channel, "k"));
+        let fault = if begun.elapsed() < DIAL_MAX { "refused" } else { LATE };
+        let stored = outcome.unwrap_or_else(|error| panic!("{fault}: {channel}: {error:?}"));
+        assert_eq!(stored.offset.0, 1, "once");
+    }
     rig.close();
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A batch whose connection dies is in doubt. Its appends with a key are repeated under that key over the next connection,
 //! which stores them or finds them stored. The others, and those whose time is up, are answered `unconfirmed`. While there is
-//! no connection, arriving appends are refused at once.
+//! no connection, arriving appends are refused at once; one that ended while it was idle is replaced first.
 
-use super::batch::{self, AppendBounds, ChannelAge, SettledAppend};
-use super::connection::StoreConnection;
+use super::batch::{self, AppendBounds, ChannelAge, SettledAppend, announced};
+use super::connection::{FIRST_PATIENCE, StoreConnection};
 use super::epoch::KnownEpoch;
 use super::failed_writes::FailedWrites;
 use super::fault::{CallFault, Fate};
@@ -25,7 +25,7 @@ use crate::limits::{APPEND_BATCH_BYTES_MAX, APPEND_BATCH_MAX, REPLY_TIMEOUT};
 use crate::metrics::store::{StoreCounters, add, bump};
 use crate::relay::route::RouteTable;
 use crate::store::answers::{Answers, CommittedStreams};
-use crate::store::outcome::{Outcome, RETRY_MS, charge};
+use crate::store::outcome::{RETRY_MS, charge};
 use crate::store::wall_clock::WallClock;
 use crate::store::{RelayEnds, Retention};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TryRecvError};
@@ -84,6 +84,9 @@ impl PostgresAppender {
                 None => self.trials.advance(&mut self.connection, Writers::NotAll),
             }
             let arrived = self.next_append();
+            if self.connection.is_idle() {
+                self.connect();
+            }
             self.streams.take_work(&mut self.connection);
             match arrived {
                 Ok(first) if self.takes_writes() => {
@@ -164,7 +167,10 @@ impl PostgresAppender {
         let result = self.connection.advance(|| {
             // It dials, so the connection it had is lost.
             presence.leave();
-            answers.unavailable(&jobs.try_iter().collect::<Vec<_>>());
+            // The end of an idle connection says nothing about the next one.
+            if !was_up || begun.elapsed() >= FIRST_PATIENCE {
+                answers.unavailable(&jobs.try_iter().collect::<Vec<_>>());
+            }
             give_up_late(doubt, answers);
         });
         if self.connection.is_up() {
@@ -277,7 +283,8 @@ impl PostgresAppender {
                 let table = routes.as_ref();
                 let ended = self.streams.committed(&batch, &mut settled, table, &mut self.connection);
                 let relayed = Relayed::of(&batch, &settled, table);
-                let outcomes = batch.iter().zip(settled).map(|(waiting, settled)| told_of(waiting, settled));
+                let outcomes =
+                    batch.iter().zip(settled).map(|(waiting, settled)| announced(waiting, settled));
                 let streams = CommittedStreams { ended: &ended, ends: Vec::new(), answers: relayed.answers };
                 self.answers.committed(&batch, outcomes.collect(), &streams);
                 self.answers.relay(relayed.channels);
@@ -425,15 +432,6 @@ fn is_new(waiting: &Waiting) -> bool {
 
 fn is_mixed(batch: &[Waiting]) -> bool {
     batch.iter().any(is_new) && !batch.iter().all(is_new)
-}
-
-/// The outcome to announce. An append whose first attempt was in doubt and proves to be stored is new to its author and was
-/// never announced. Subscribers that know it already drop it by its offset.
-fn told_of(waiting: &Waiting, settled: SettledAppend) -> Outcome {
-    settled.outcome.map(|appended| match waiting.doubtful {
-        true => Appended { attempt: Attempt::First, ..appended },
-        false => appended,
-    })
 }
 
 /// Answers the appends in doubt whose time is up.

@@ -2,6 +2,7 @@
 
 use super::connection::StoreConnection;
 use super::fault::CallFault;
+use super::route::Waiting;
 use super::streams::options_column;
 use crate::id::{Epoch, Offset};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt, Authority};
@@ -227,6 +228,15 @@ fn settled(row: &Row, answers: AnswerOffsets) -> Result<SettledAppend, Trouble> 
     let mark = mark.unwrap_or_default();
     let last = answer.map_or(offset, |answer| integer(answer.0));
     Ok(SettledAppend { outcome: Ok(appended), retained: natural(last - floor + 1), channel, mark })
+}
+
+/// The outcome to announce. An append whose first attempt was in doubt and proves to be stored is new to its author and was
+/// never announced. Subscribers that know it already drop it by its offset.
+pub(super) fn announced(waiting: &Waiting, settled: SettledAppend) -> Outcome {
+    settled.outcome.map(|appended| match waiting.doubtful {
+        true => Appended { attempt: Attempt::First, ..appended },
+        false => appended,
+    })
 }
 
 fn refused(error: AppendError) -> SettledAppend {

@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 
 /// How long the server keeps an idle transaction of ours. Only a migration has one open between statements.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an append or read waits for the first connection of a new process, before anything is known to be wrong.
-const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+/// How long an append or read waits for the first connection of a new process, before anything is known to be wrong. The same for an
+/// append after a connection that ended while it was idle.
+pub(super) const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 /// The time to connect, for all hosts together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same after a failed try. It is shorter because a try that began while the server was silent delays the end of an outage.
@@ -165,6 +166,11 @@ impl StoreConnection {
         matches!(self.state, ConnectionState::Up(_))
     }
 
+    /// True if the connection is open and was not used for a moment, in which the server may have ended it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_up() && self.last_used.elapsed() > GLANCE
+    }
+
     /// The time until [`StoreConnection::advance`] has something to do.
     pub(super) fn patience(&self) -> Duration {
         match self.state {
@@ -198,7 +204,7 @@ impl StoreConnection {
     /// Runs one statement. A connection that is lost over it is dialled again by the next
     /// [`StoreConnection::advance`], at once.
     pub(super) fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, CallFault> {
-        let idle = self.last_used.elapsed() > GLANCE;
+        let idle = self.is_idle();
         let ConnectionState::Up(link) = &mut self.state else {
             return Err(CallFault::not_sent(Cause::new(
                 Fault::Refused,
