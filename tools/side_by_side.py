@@ -2,11 +2,11 @@
 """Builds all test targets and runs each as soon as it is built, several at a time. The page is tested at the same time.
 
 Most tests wait most of the time, for servers, outages and timeouts, and leave the processors to the compiler. The target with the
-most servers and deadlines runs last, and no other target with deadlines at the same time. IDLE is a command that runs another one only
-while the processors have nothing else to do: computing targets and the documentation run with it, also while the last target runs.
-Without it, they end before the last target begins. BUILDER names a process group of a build: from then on it has the lowest priority, which
-is still above IDLE, because the end of a build uses one processor, and computing targets can use the other. Without IDLE, it is stopped
-meanwhile.
+most servers runs in two halves: one like the other targets, and last the one whose tests bound many times, with no other target that has
+deadlines. IDLE is a command that runs another one only while the processors have nothing else to do: computing targets and the documentation
+run with it, also during the last half. Without it, they end before that begins. BUILDER names a process group of a build: from then on it
+has the lowest priority, which is still above IDLE, because the end of a build uses one processor, and computing targets can use the other.
+Without IDLE, it is stopped meanwhile.
 
 A test that cannot run prints a line that begins with SKIPPED. These lines are listed at the end; if SEAWALL_TEST_ALL is set, they fail
 the run, because a check that checks nothing must not look like one that passed.
@@ -39,8 +39,9 @@ BUILD = ["cargo", "test", "--workspace", "--all-targets", "--no-run", "--message
 AT_ONCE = 2
 # Targets that compute without waiting. They run with a lower priority than the others, whose tests have deadlines.
 COMPUTING = {"pure", "simulation"}
-# The target that runs last: its tests start many gateways and servers, and have deadlines.
+# The target with the most servers, and its modules that run at the same time as other targets. The others run last.
 LAST = "servers"
+EARLY_OF_LAST = ("auth_service::", "bus::", "cluster::")
 # Targets that run once the build has ended: one builds the previous release, for which it would wait, and one needs the programs of two
 # packages.
 AFTER_BUILD = {"upgrade", "generator"}
@@ -151,6 +152,13 @@ def test_job(message):
     return Job(member + name, command, folder, settings), computes
 
 
+def halves(job):
+    """Two jobs of a target: its modules that run early, and all others. What one selects, the other leaves out."""
+    early = [*job.command, *EARLY_OF_LAST]
+    rest = [*job.command, *(f"--skip={module}" for module in EARLY_OF_LAST)]
+    return Job(f"{job.name}, early", early, job.folder, job.settings), Job(f"{job.name}, last", rest, job.folder, job.settings)
+
+
 def documentation():
     """The job of the documentation: its examples, and no warning. `cargo doc` would compile every dependency once more."""
     command = [*COMPUTE, "cargo", "test", "--quiet", "--workspace", "--doc"]
@@ -197,9 +205,11 @@ def main():
                 job, computes = test_job(message)
                 if computes:
                     computed.append(computing.submit(job.run))
-                elif kind == "test" and name == LAST:
-                    last.append(job)
-                elif kind == "test" and name in AFTER_BUILD:
+                    continue
+                if kind == "test" and name == LAST:
+                    job, rest = halves(job)
+                    last.append(rest)
+                if kind == "test" and name in AFTER_BUILD:
                     after_build.append(job)
                 elif kind == "test" and job.folder not in built:
                     held.append(job)

@@ -43,6 +43,27 @@ class SkippedTest(unittest.TestCase):
             self.assertEqual(self.run_job(script).skipped, ["there is no tool"])
 
 
+class HalvesTest(unittest.TestCase):
+    runner = tool("side_by_side.py")
+
+    def test_test_of_the_last_target_is_in_one_half(self):
+        # The rule of Rust's test runner.
+        def selected(job, names):
+            skips = [word.removeprefix("--skip=") for word in job.command if word.startswith("--skip=")]
+            words = [word for word in job.command[1:] if not word.startswith("--skip=")]
+            return [name for name in names if (not words or any(word in name for word in words)) and not any(word in name for word in skips)]
+
+        early, rest = self.runner.halves(self.runner.Job("servers", ["servers"], ROOT, {}))
+        names = ["auth_service::a", "bus::cluster::b", "cluster::c", "dependencies::d", "postgres::e", "tests::f", "tests::bus::g"]
+        self.assertEqual(selected(early, names), ["auth_service::a", "bus::cluster::b", "cluster::c", "tests::bus::g"])
+        self.assertEqual(selected(rest, names), ["dependencies::d", "postgres::e", "tests::f"])
+
+    def test_modules_that_run_early_exist(self):
+        target = (ROOT / f"tests/{self.runner.LAST}/main.rs").read_text()
+        for module in self.runner.EARLY_OF_LAST:
+            self.assertIn(f"\nmod {module.removesuffix('::')};", target)
+
+
 def failed(*sections, passed=1):
     """What a Rust target prints of these failed tests: of each its name and the messages of its panics."""
     lines = [f"running {passed + len(sections)} tests", "", "failures:", ""]
