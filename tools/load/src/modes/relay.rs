@@ -67,6 +67,9 @@ struct Asking {
     questions: Questions,
     step: Step,
     ready: usize,
+    /// When the window opened.
+    opened: Option<Instant>,
+    /// The questions that were done in the window.
     counted: u64,
     requests_first: u64,
     times: RelayTimes,
@@ -99,6 +102,7 @@ pub(crate) fn run(common: &Common, arguments: &Relay, process: Option<Process>) 
         questions: Questions::new("load-", channels, run_number(), answering),
         step: Step::Connecting,
         ready: 0,
+        opened: None,
         counted: 0,
         requests_first: 0,
         times: RelayTimes {
@@ -159,8 +163,10 @@ impl Asking {
     fn moved(&mut self, crowd: &mut Crowd, channel: usize) {
         crowd.move_on();
         while let Some(question) = self.questions.take_done(channel) {
-            if self.window.is_open() {
-                self.count(&question);
+            self.counted += u64::from(self.window.is_open());
+            // Also if it is done after the window has closed: else the slowest would be missing.
+            if self.opened.is_some_and(|opened| question.sent >= opened) {
+                self.time(&question);
             }
             if let (Step::Running(..), Pace::Depth(_)) = (self.step, &self.pace) {
                 self.ask(crowd, channel, crowd.now);
@@ -168,8 +174,8 @@ impl Asking {
         }
     }
 
-    fn count(&mut self, question: &Question) {
-        self.counted += 1;
+    /// Adds the times of a question that was to be sent in the window.
+    fn time(&mut self, question: &Question) {
         let Question { sent, committed, asked, shown, ended, .. } = *question;
         let times = &mut self.times;
         if let Some((committed, asked)) = committed.zip(asked) {
@@ -289,7 +295,11 @@ impl Mode for Asking {
                 }
             }
             Step::Running(..) => match self.window.turn(crowd.now) {
-                Edge::None | Edge::Opened => self.ask_due(crowd),
+                Edge::None => self.ask_due(crowd),
+                Edge::Opened => {
+                    self.opened = Some(crowd.now);
+                    self.ask_due(crowd);
+                }
                 Edge::Shut(measured) => {
                     self.measured = measured;
                     self.step = Step::Settling;
