@@ -1,7 +1,8 @@
 //! An application backend that uses the server API.
 
 use super::raw::Response;
-use super::wait::{LATE, SOON, until};
+use super::slow_store::judged;
+use super::wait::{SOON, until};
 use super::{Gateway, RawClient, Setup};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
@@ -113,8 +114,10 @@ impl Backend {
     #[track_caller]
     pub fn publish(&mut self, body: &Value) -> Value {
         let response = self.post("/v1/publish", body);
-        let fault = if response.status == 503 { LATE } else { "not stored" };
-        assert_eq!(response.status, 200, "{fault}: {response:?}");
+        if response.status != 200 {
+            let error = serde_json::from_str(&response.body).unwrap_or_default();
+            panic!("{}: {response:?}", judged(&error, "not stored"));
+        }
         response.json()
     }
 }

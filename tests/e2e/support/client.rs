@@ -3,6 +3,7 @@
 use super::gateway::Gateway;
 use super::line::Line;
 use super::raw::dial;
+use super::slow_store::{judged, judged_close};
 use super::wait::{LATE, SOON, comes_true, left};
 use crate::support_schema::Schemas;
 use serde_json::{Value, json};
@@ -184,7 +185,7 @@ impl Client {
                 return reply;
             }
             if let Some((code, reason)) = &self.closed {
-                let fault = if reason.starts_with("unavailable") { LATE } else { "closed" };
+                let fault = judged_close(reason, "closed");
                 panic!("{fault}: closed with {code} {reason} before reply {id}");
             }
             assert!(self.receive(deadline), "{}", self.missing(&format!("reply {id}")));
@@ -204,8 +205,7 @@ impl Client {
     #[track_caller]
     pub fn ask(&mut self, command: Value, kind: &str) -> Value {
         let mut reply = self.command(command);
-        // The store of a test that does not break it was too slow for a probe or a call.
-        let fault = if reply["error"]["code"] == "unavailable" { LATE } else { "wrong reply" };
+        let fault = judged(&reply["error"], "wrong reply");
         match reply.get_mut(kind) {
             Some(value) => value.take(),
             None => panic!("{fault}: `{kind}` was expected: {reply}"),
@@ -219,13 +219,16 @@ impl Client {
         let mut reply = Value::Null;
         let answered = comes_true(SOON, || {
             reply = self.command(command.clone());
-            let is_slow = matches!(reply["error"]["code"].as_str(), Some("unavailable" | "unconfirmed"));
+            let error = &reply["error"];
+            let is_slow = error["dependency"] == "store"
+                && matches!(error["code"].as_str(), Some("unavailable" | "unconfirmed"));
             if is_slow {
                 println!("sent again: {reply}");
             }
             !is_slow
         });
-        assert!(answered && reply.get(kind).is_some(), "`{kind}` was expected: {reply}");
+        assert!(answered, "{LATE}: `{kind}`: {reply}");
+        assert!(reply.get(kind).is_some(), "`{kind}` was expected: {reply}");
         reply[kind].take()
     }
 

@@ -10,6 +10,7 @@ pub mod line;
 pub mod publisher;
 pub mod raw;
 pub mod relay;
+pub mod slow_store;
 pub mod stream;
 pub mod token;
 pub mod wait;
