@@ -12,13 +12,14 @@
 //!
 //! A store of [several instances](Ledger::of_several) may refuse what a flush has, because another instance was first. The stream is
 //! then [behind](Ledger::behind): the writer loads it and gives it to [`loaded`](Ledger::loaded), which shows what is new, and keeps what
-//! waits if it still adjoins. [`looked`](Ledger::looked) finds what others did while nothing was written here.
+//! waits if it still adjoins. A stream that is not open here is taken over only if there is [room](Ledger::has_room_for) for it. [`looked`](Ledger::looked) finds what others did while nothing was written here.
 //!
 //! Replies, notices and pushes go into a [`StreamOutput`] of the caller. Nothing about a piece goes there before its commit, so
 //! readers see only the beginning of the stored text, and an acknowledged piece is stored (`docs/streams.md`).
 //!
 //! Nothing here reads a clock. The bounds are in [`StreamSettings`], each with a share for one user.
 
+mod adoption;
 mod answer;
 mod channel_share;
 mod deadline;
@@ -51,6 +52,7 @@ mod tests;
 mod text;
 mod waiting;
 
+pub use adoption::Adoption;
 pub use facts::AnswerFact;
 pub use fate::{
     FlushFates, Loaded, LoadedStream, RestartFate, RowFate, StateFate, StoredEndFate, StreamFence,

@@ -143,6 +143,9 @@ impl<T: Copy> Ledger<T> {
             out.note_heard(first);
         }
         self.go_on(&id, out);
+        if writer == PiecesWriter::Elsewhere && !added.is_empty() {
+            self.let_go_if_full(&id, out);
+        }
     }
 
     /// Takes over the state that the store has.

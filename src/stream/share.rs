@@ -47,13 +47,17 @@ impl StreamShares {
         self.total.all() + bytes <= bound && self.of(user).all() + bytes <= bound / 2
     }
 
+    /// True if so much more of this user fits into the memory of all and into the user's half of it.
+    pub(super) fn has_memory(&self, user: &UserName, bytes: usize, settings: &StreamSettings) -> bool {
+        self.total.all() + bytes <= settings.memory_bytes
+            && self.of(user).all() + bytes <= settings.memory_bytes / 2
+    }
+
     /// True if a piece of this user may wait.
     pub(super) fn admits_piece(&self, user: &UserName, bytes: usize, settings: &StreamSettings) -> bool {
-        let own = self.of(user);
         self.total.waiting + bytes <= settings.pending_bytes
-            && own.waiting + bytes <= settings.pending_bytes / 2
-            && self.total.all() + bytes <= settings.memory_bytes
-            && own.all() + bytes <= settings.memory_bytes / 2
+            && self.of(user).waiting + bytes <= settings.pending_bytes / 2
+            && self.has_memory(user, bytes, settings)
     }
 
     /// True if more waits than half of the bound, for all or for this user.

@@ -12,8 +12,8 @@ use seawall::job::stream::{
     StreamWork,
 };
 use seawall::job::{
-    Append, AppendChange, Appended, Attempt, Authority, Broadcast, CancelAuthority, Completion, Span,
-    StreamRequest, Ticket,
+    Append, AppendChange, AppendError, Appended, Attempt, Authority, Broadcast, CancelAuthority, Completion,
+    Span, StreamRequest, Ticket,
 };
 use seawall::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
 use seawall::stream::StreamSettings;
@@ -511,6 +511,51 @@ fn many_streams_in_opposite_order_do_not_deadlock() {
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'seawall'";
     assert_eq!(server.sql(deadlocks), "0");
+    one.close();
+    two.close();
+}
+
+#[test]
+fn instance_takes_over_streams_until_the_memory_of_their_user_is_full() {
+    let server = Postgres::start();
+    let mut one = start(&server);
+    // All of one channel are of one writer. Three of these texts are the share of a user.
+    let bounded = StreamSettings { memory_bytes: 512 << 10, ..StreamSettings::default() };
+    let config = PostgresConfig { writers: 1, ..store(server.url(), bounded) };
+    let mut two = Rig::postgres_with(config).ready();
+    let long = "x".repeat(60_000);
+    let mut begun = |by: &str, key: &str| {
+        let begin = Append { user: user(by), ..begin("c", Some(key), 1) };
+        let of = id("c", one.offset(begin));
+        let request = one.order(&of, 1, by, text(0, &long));
+        assert!(matches!(one.outcome_of(request), StreamOutcome::Appended { .. }));
+        of
+    };
+    let streams = ["a", "b", "c", "d", "e"].map(|key| begun("bot", key));
+    let others = ["f", "g"].map(|key| begun("eve", key));
+    let mut go_on = |of: &StreamId, by: &str, order| {
+        let request = two.order(of, 2, by, order);
+        two.outcome_of(request)
+    };
+    let is_full =
+        |outcome: StreamOutcome| matches!(outcome, StreamOutcome::Refused(StreamFault::Overloaded { .. }));
+    for of in &streams[..3] {
+        assert!(matches!(go_on(of, "bot", text(60_000, "!")), StreamOutcome::Appended { .. }));
+    }
+    assert!(is_full(go_on(&streams[3], "bot", text(60_000, "!"))));
+    for of in &others {
+        let outcome = go_on(of, "eve", text(60_000, "!"));
+        assert!(matches!(outcome, StreamOutcome::Appended { .. }), "another user has a share: {outcome:?}");
+    }
+    let ended = go_on(&streams[3], "bot", end(60_000));
+    assert!(matches!(ended, StreamOutcome::Ended { .. }), "there is room to end it: {ended:?}");
+    let repeat = two.append(begin("c", Some("e"), 2));
+    let full = matches!(repeat, Err(AppendError::Stream(StreamFault::Overloaded { .. })));
+    assert!(full, "{repeat:?}");
+    let ended = two.order(&streams[0], 2, "bot", end(60_001));
+    assert!(matches!(two.outcome_of(ended), StreamOutcome::Ended { .. }));
+    let repeat = two.append(begin("c", Some("e"), 2)).expect("there is room again");
+    assert_eq!(repeat.stream.expect("it is open").next, Position(60_000));
     one.close();
     two.close();
 }

@@ -327,7 +327,7 @@ settings! {
     streams.pending_bytes = 16777216, between(1 << 20, 1 << 30), Restart:
         "The same for all streams together. One user has at most half of it.";
     streams.memory_bytes = 67108864, between(1 << 20, 16 << 30), Restart:
-        "Text of all open streams. A begin above it gets error `overloaded`. One user has at most half of it.";
+        "Text of all open streams. A begin, and a producer that goes on at this instance, get error `overloaded` above it. One user has at most half of it.";
 
     clients.reports = true, Switch, Reload:
         "Counts the errors of applications that clients report (`report`), in groups and in memory. `false`: they are dropped.";

@@ -125,3 +125,70 @@ fn stream_with_a_part_that_cannot_be_read_ends_with_the_text_before_it() {
         .collect();
     assert_eq!((refused, bench.ledger.open_streams()), (vec![3, 4, 4], 0));
 }
+
+/// A stream of this user, as another instance has stored it.
+fn stored(offset: u64, author: &str, texts: &[&str]) -> LoadedStream {
+    let StreamBegin { id, options, begun, .. } = begin(offset);
+    let (generation, state) = (Generation::FIRST, StreamState::Streaming);
+    let mut pieces = super::super::pieces::Pieces::empty(0);
+    texts.iter().for_each(|text| pieces.push_text(text));
+    let parts = vec![PartRow::new(id.clone(), generation, &pieces)];
+    let stream = StoredStream {
+        id,
+        author: user(author),
+        options,
+        begun,
+        generation,
+        state,
+        age: Duration::ZERO,
+        asked: None,
+    };
+    LoadedStream { stream, touched: Touched(offset), canceller: None, parts, restarted: 0 }
+}
+
+#[test]
+fn stream_of_another_instance_is_taken_over_only_within_the_share_of_its_user() {
+    let settings = StreamSettings { memory_bytes: 390 << 10, ..StreamSettings::default() };
+    let mut ledger: Ledger<u32> = Ledger::of_several(settings, ms(0));
+    let (long, mut out) = ("x".repeat(60_000), Output::default());
+    let mut take = |offset: u64, author: &str| {
+        let loaded = stored(offset, author, &[&long]);
+        let room = [Adoption::Continue, Adoption::End].map(|it| ledger.has_room_for(&loaded, it));
+        if room[0] {
+            ledger.loaded(loaded, ms(0), &mut out).expect("rows that adjoin");
+        }
+        room
+    };
+    assert_eq!([take(1, "bot"), take(2, "bot")], [[true, true]; 2]);
+    assert_eq!(take(3, "bot"), [false, true], "three would be more than half of three quarters");
+    assert_eq!(take(1, "bot"), [true, true], "it is open here");
+    assert_eq!(take(4, "eve"), [true, true]);
+    assert_eq!([take(5, "eve"), take(6, "ann")], [[true, true], [false, true]], "three quarters are taken");
+}
+
+#[test]
+fn stream_that_outgrows_the_memory_at_another_instance_is_let_go() {
+    let settings = StreamSettings { memory_bytes: 64 << 10, ..StreamSettings::default() };
+    let mut ledger: Ledger<u32> = Ledger::of_several(settings, ms(0));
+    let mut out = Output::default();
+    ledger.loaded(stored(1, "bot", &["Hello"]), ms(0), &mut out).expect("rows that adjoin");
+    let (bot, id) = (user("bot"), id(1));
+    let sender = StreamSender { producer: BOT, user: &bot, ticket: Some(1) };
+    let append = StreamAppend { generation: None, at: Some(Position(5)), piece: text("!") };
+    assert_eq!(ledger.take(&id, sender, append, ms(0), &mut out), Known::Open);
+    let little = "x".repeat(20_000);
+    ledger.loaded(stored(1, "bot", &["Hello!", &little]), ms(1), &mut out).expect("rows that adjoin");
+    let appended = StreamOutcome::Appended { generation: Generation::FIRST, next: Position(20_006) };
+    assert_eq!((replies(&out), ledger.open_streams()), (vec![(1, appended)], 1));
+    out = Output::default();
+    let append = StreamAppend { generation: None, at: Some(Position(20_006)), piece: text("?") };
+    let sender = StreamSender { producer: BOT, user: &bot, ticket: Some(2) };
+    assert_eq!(ledger.take(&id, sender, append, ms(2), &mut out), Known::Open);
+    let much = "x".repeat(40_000);
+    ledger.loaded(stored(1, "bot", &["Hello!", &much]), ms(3), &mut out).expect("rows that adjoin");
+    assert_eq!(replies(&out).len(), 1, "{out:?}");
+    assert!(matches!(replies(&out)[0], (2, StreamOutcome::Refused(_))), "{out:?}");
+    assert_eq!((ledger.open_streams(), ledger.bytes()), (0, 0));
+    let news = out.news.iter().filter(|news| matches!(news.news, News::Pieces { .. }));
+    assert_eq!(news.count(), 1, "readers here get what was found");
+}

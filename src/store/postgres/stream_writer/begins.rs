@@ -10,8 +10,10 @@ use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::relay::route::{AnswerMode, RouteTable};
 use crate::store::outcome::RETRY_MS;
 use crate::store::relay::{answer_data, answer_options, answering_route};
-use crate::stream::{EndFate, StreamBegin, Touched};
-use crate::wire::stream::{BeginStream, BegunStream, Generation, Position, StreamId, StreamMark};
+use crate::stream::{Adoption, EndFate, StreamBegin, Touched};
+use crate::wire::stream::{
+    BeginStream, BegunStream, Generation, Position, StreamFault, StreamId, StreamMark,
+};
 use ahash::AHashMap;
 
 impl SharedStreamWriter {
@@ -94,7 +96,8 @@ impl SharedStreamWriter {
             return;
         }
         let ids: Vec<StreamId> = repeated.iter().map(|(_, begin)| begin.id.clone()).collect();
-        let found: AHashMap<StreamId, LoadOutcome> = self.refresh(&ids, connection).into_iter().collect();
+        let found: AHashMap<StreamId, LoadOutcome> =
+            self.refresh(&ids, Adoption::Continue, connection).into_iter().collect();
         for (at, begin) in repeated {
             if let (Some(settled), Some(waiting)) = (settled.get_mut(at), batch.get(at)) {
                 self.attach(begin, &found, waiting, &mut settled.outcome);
@@ -128,7 +131,7 @@ impl SharedStreamWriter {
         let ids: Vec<StreamId> = deleted.iter().map(answer).collect();
         let absent: Vec<StreamId> = ids.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
         // Also the ones that are open here: another instance may have taken one since the last look.
-        self.refresh(&ids, connection);
+        self.refresh(&ids, Adoption::End, connection);
         let now = self.now();
         for (job, question) in deleted {
             self.ledger.withdraw(&job.channel, question, &job.user, now);
@@ -166,11 +169,12 @@ impl SharedStreamWriter {
             return;
         }
         let ids: Vec<StreamId> = doubtful.iter().map(|(begin, _)| begin.id.clone()).collect();
-        let found: AHashMap<StreamId, LoadOutcome> = self.refresh(&ids, connection).into_iter().collect();
+        let found: AHashMap<StreamId, LoadOutcome> =
+            self.refresh(&ids, Adoption::Continue, connection).into_iter().collect();
         for (begin, time_ms) in doubtful {
             match found.get(&begin.id) {
                 Some(LoadOutcome::Open | LoadOutcome::Ended(_)) => {}
-                Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None => {
+                Some(LoadOutcome::Failed | LoadOutcome::NotTried | LoadOutcome::Full(_)) | None => {
                     let id = begin.id.clone();
                     let _ = self.ledger.begun(begin, Touched(time_ms), now);
                     self.ledger.suspect(&id);
@@ -203,10 +207,15 @@ impl SharedStreamWriter {
                     ended: Some((end, edit)),
                 });
             }
-            Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None if waiting.doubtful => {
+            Some(LoadOutcome::Failed | LoadOutcome::NotTried | LoadOutcome::Full(_)) | None
+                if waiting.doubtful =>
+            {
                 let id = begin.id.clone();
                 appended.stream = Some(self.ledger.begun(begin, Touched(appended.time_ms), now));
                 self.ledger.suspect(&id);
+            }
+            Some(LoadOutcome::Full(_)) => {
+                *outcome = Err(AppendError::Stream(StreamFault::Overloaded { retry_ms: RETRY_MS }));
             }
             Some(LoadOutcome::Failed | LoadOutcome::NotTried) | None => {
                 *outcome = Err(AppendError::Unconfirmed { retry_ms: RETRY_MS });

@@ -10,7 +10,7 @@ use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
 use crate::metrics::store::bump;
 use crate::store::outcome::RETRY_MS;
 use crate::store::stream_orders::order;
-use crate::stream::{EndFate, Loaded};
+use crate::stream::{Adoption, EndFate, Loaded};
 use crate::wire::stream::{Piece, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOutcome};
 use ahash::{AHashMap, AHashSet};
 use crossbeam_channel::{TryRecvError, never};
@@ -40,6 +40,13 @@ enum UnsureWork {
     Leave(ProducerId),
 }
 
+/// A stream that commands wait for.
+struct WantedStream {
+    /// The user of the first of them.
+    user: UserName,
+    adoption: Adoption,
+}
+
 /// The outcome of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoadOutcome {
@@ -47,6 +54,8 @@ pub(super) enum LoadOutcome {
     Ended(Option<EndFate>),
     /// The store was asked too often.
     NotTried,
+    /// There is no memory to open it. These bytes were read.
+    Full(usize),
     Failed,
 }
 
@@ -134,14 +143,14 @@ impl SharedStreamWriter {
         let (mut outcomes, mut wanted) = (AHashMap::new(), Vec::new());
         let now = self.now();
         for work in &unsure {
-            let UnsureWork::Job(StreamJob { id, user, .. }) = work else { continue };
+            let UnsureWork::Job(StreamJob { id, user, order, .. }) = work else { continue };
             if outcomes.contains_key(id) {
                 continue;
             }
             let outcome = match self.ended.find(id).filter(|_| !self.ledger.has(id)) {
                 Some(fate) => LoadOutcome::Ended(Some(fate)),
                 None if self.late_share.take(user, now) => {
-                    wanted.push((id.clone(), user.clone()));
+                    wanted.push((id.clone(), WantedStream { user: user.clone(), adoption: adoption(order) }));
                     LoadOutcome::NotTried
                 }
                 None => LoadOutcome::NotTried,
@@ -167,20 +176,31 @@ impl SharedStreamWriter {
     /// Brings streams up to date for commands, as long as their users have bytes left.
     fn load_in_share(
         &mut self,
-        wanted: Vec<(StreamId, UserName)>,
+        wanted: Vec<(StreamId, WantedStream)>,
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, LoadOutcome)> {
-        let users: AHashMap<StreamId, UserName> = wanted.iter().cloned().collect();
-        let ids: Vec<StreamId> = wanted.into_iter().map(|(id, _)| id).collect();
+        let ids: Vec<StreamId> = wanted.iter().map(|(id, _)| id.clone()).collect();
+        let wanted: AHashMap<StreamId, WantedStream> = wanted.into_iter().collect();
         let (mut outcomes, mut left) = self.compare(&ids, connection);
         while !left.is_empty() {
             let rest = left.split_off(left.len().min(self.loads_at_once));
-            let may_read = |id: &StreamId| users.get(id).is_some_and(|user| self.late_share.may_read(user));
+            let may_read =
+                |id: &StreamId| wanted.get(id).is_some_and(|it| self.late_share.may_read(&it.user));
             let (load, late): (Vec<StreamId>, Vec<StreamId>) = left.into_iter().partition(may_read);
             outcomes.extend(late.into_iter().map(|id| (id, LoadOutcome::NotTried)));
-            outcomes.extend(self.load(&load, connection));
-            for (id, user) in load.iter().filter_map(|id| users.get_key_value(id)) {
-                self.late_share.was_read(user, self.ledger.bytes_of(id));
+            let adoption = |id: &StreamId| wanted.get(id).map_or(Adoption::End, |it| it.adoption);
+            for (id, outcome) in self.load(&load, adoption, connection) {
+                let bytes = match outcome {
+                    LoadOutcome::Full(bytes) => bytes,
+                    LoadOutcome::Open
+                    | LoadOutcome::Ended(_)
+                    | LoadOutcome::NotTried
+                    | LoadOutcome::Failed => self.ledger.bytes_of(&id),
+                };
+                if let Some(WantedStream { user, .. }) = wanted.get(&id) {
+                    self.late_share.was_read(user, bytes);
+                }
+                outcomes.push((id, outcome));
             }
             left = rest;
         }
@@ -191,10 +211,11 @@ impl SharedStreamWriter {
     pub(super) fn refresh(
         &mut self,
         ids: &[StreamId],
+        adoption: Adoption,
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, LoadOutcome)> {
         let (mut outcomes, left) = self.compare(ids, connection);
-        outcomes.extend(self.load(&left, connection));
+        outcomes.extend(self.load(&left, |_| adoption, connection));
         outcomes
     }
 
@@ -240,6 +261,7 @@ impl SharedStreamWriter {
     pub(super) fn load(
         &mut self,
         ids: &[StreamId],
+        adoption: impl Fn(&StreamId) -> Adoption,
         connection: &mut StoreConnection,
     ) -> Vec<(StreamId, LoadOutcome)> {
         let mut outcomes = Vec::with_capacity(ids.len());
@@ -257,7 +279,8 @@ impl SharedStreamWriter {
                     let most = streams::loads_at_once(self.settings.message_bytes);
                     self.loads_at_once = (self.loads_at_once * 2).min(most);
                     for (id, loaded) in some.iter().zip(loaded) {
-                        outcomes.push((id.clone(), self.take_loaded(id, loaded, connection)));
+                        let outcome = self.take_loaded(id, loaded, adoption(id), connection);
+                        outcomes.push((id.clone(), outcome));
                     }
                 }
                 Err(_) => {
@@ -275,9 +298,13 @@ impl SharedStreamWriter {
         &mut self,
         id: &StreamId,
         loaded: Loaded,
+        adoption: Adoption,
         connection: &mut StoreConnection,
     ) -> LoadOutcome {
         match loaded {
+            Loaded::Open(stream) if !self.ledger.has_room_for(&stream, adoption) => {
+                LoadOutcome::Full(stream.bytes())
+            }
             Loaded::Open(stream) => {
                 self.doubtful.remove(id);
                 let now = self.now();
@@ -305,7 +332,9 @@ impl SharedStreamWriter {
         let found = match (outcome, job.ticket) {
             (LoadOutcome::Open, _) => None,
             (LoadOutcome::Ended(found), _) => found,
-            (LoadOutcome::NotTried, _) | (LoadOutcome::Failed, None) => return self.put_off(job),
+            (LoadOutcome::NotTried | LoadOutcome::Full(_), _) | (LoadOutcome::Failed, None) => {
+                return self.put_off(job);
+            }
             (LoadOutcome::Failed, Some(ticket)) => {
                 return self.out.replies.push((ticket, StreamOutcome::Unavailable { retry_ms: RETRY_MS }));
             }
@@ -335,12 +364,22 @@ impl SharedStreamWriter {
             if ids.is_empty() {
                 return;
             }
-            let outcomes = self.load(&ids, connection);
+            let outcomes = self.load(&ids, |_| Adoption::Continue, connection);
             // Another attempt waits for the next turn.
             if outcomes.iter().any(|(_, outcome)| *outcome == LoadOutcome::Failed) {
                 return;
             }
         }
+    }
+}
+
+/// The purpose for which a command needs its stream.
+fn adoption(order: &StreamOrder) -> Adoption {
+    match order {
+        StreamOrder::Append { .. } | StreamOrder::Restart | StreamOrder::Attach | StreamOrder::Take => {
+            Adoption::Continue
+        }
+        StreamOrder::End { .. } | StreamOrder::Cancel { .. } | StreamOrder::Fail { .. } => Adoption::End,
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::connection::StoreConnection;
 use super::super::streams;
 use super::SharedStreamWriter;
 use super::commands::{LoadOutcome, call};
+use crate::stream::Adoption;
 use crate::wire::stream::StreamId;
 
 /// Streams that one statement looks at.
@@ -41,7 +42,7 @@ impl SharedStreamWriter {
             return;
         };
         let ids: Vec<StreamId> = found.into_iter().filter(|id| !self.ledger.has(id)).collect();
-        for (id, outcome) in self.load(&ids, connection) {
+        for (id, outcome) in self.load(&ids, |_| Adoption::End, connection) {
             if outcome == LoadOutcome::Open {
                 self.ledger.swept(&id, self.now());
             }
@@ -60,7 +61,7 @@ impl SharedStreamWriter {
         }
         let absent: Vec<StreamId> = lost.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
         // Also the ones that are open here: another instance may have taken one since the last look.
-        for (id, outcome) in self.refresh(&lost, connection) {
+        for (id, outcome) in self.refresh(&lost, Adoption::End, connection) {
             if outcome == LoadOutcome::Open {
                 self.ledger.lose_question(&id);
             }
