@@ -17,7 +17,7 @@ pub(super) struct Clocks {
     pub(super) orphaned: Option<Moment>,
     /// The last sign that another instance has a producer, with the time until the next one may show.
     pub(super) elsewhere: Option<Moment>,
-    /// By the clock of the store a deadline was over. The time is that of `elsewhere`, or of the find.
+    /// A sweep found the stream silent. The time is that of `elsewhere`, or of the silence, with the time until a sign of life may show.
     pub(super) swept: Option<Moment>,
     /// The time by which the store is to have the sign of life that is not written.
     pub(super) touch: Option<Moment>,

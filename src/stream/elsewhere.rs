@@ -11,6 +11,7 @@ use super::grid::FlushUrgency;
 use super::ledger::{Ledger, StoreWriters};
 use super::open::{OpenStream, StoreView};
 use super::output::StreamOutput;
+use super::silence::OverdueStream;
 use crate::clock::Moment;
 use crate::wire::stream::{StreamId, StreamState};
 
@@ -80,17 +81,25 @@ impl<T: Copy> Ledger<T> {
         }
     }
 
-    /// By the clock of the store a deadline of a stream is over, and no instance has ended it. That clock may be wrong, so the deadline
-    /// runs once more here, while looks may show a sign of life.
-    pub fn swept(&mut self, id: &StreamId, now: Moment) {
+    /// A stream that was loaded has been silent for its deadline, and no instance has ended it. If it is still as it was seen, its deadlines
+    /// have run since then; otherwise they begin now.
+    pub fn swept(&mut self, overdue: &OverdueStream, now: Moment) {
+        let OverdueStream { id, seen, since } = overdue;
+        let cancel = self.settings.cancel;
         let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.producers.is_empty()) else {
             return;
         };
+        let is_as_seen = stream.look() == *seen;
+        let since = if is_as_seen { *since } else { now };
         let clocks = &mut stream.clocks;
-        clocks.sign = now + clocks.touch_period();
+        clocks.sign = since + clocks.touch_period();
         clocks.swept = Some(clocks.sign);
-        if stream.state == StreamState::Paused {
-            clocks.orphaned = Some(now);
+        match stream.state {
+            StreamState::Paused => clocks.orphaned = Some(since),
+            StreamState::Cancelling => clocks.cancel_end = Some(since + cancel),
+            // By the clock of the store its question was given up before it was watched.
+            StreamState::Accepted if is_as_seen => clocks.life_end = clocks.life_end.min(since),
+            StreamState::Accepted | StreamState::Processing | StreamState::Streaming => {}
         }
         self.schedule(id);
     }
@@ -167,6 +176,12 @@ impl<T: Copy> OpenStream<T> {
         if self.state == StreamState::Paused {
             self.state = self.committed_state;
         }
+    }
+
+    /// The stream as the store was last known to have it.
+    fn look(&self) -> StreamLook {
+        let (generation, state, touched) = (self.generation, self.committed_state, self.touched);
+        StreamLook { generation, next: self.text.next(), state, touched }
     }
 
     /// True if nothing here depends on the stream: it has no producer, nothing waits, and this instance owes it no end. An answer without

@@ -46,6 +46,7 @@ mod reload;
 mod restore;
 mod settings;
 mod share;
+mod silence;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -65,4 +66,5 @@ pub use output::{CancelledAnswer, CancelledBy, StreamOutput};
 pub use part::{PartFault, PartRow, decode};
 pub use pieces::{PieceEntry, Pieces, StreamEvent};
 pub use settings::StreamSettings;
+pub use silence::{OverdueStream, SilenceWatch, SilentPart, SilentStream};
 pub use text::StreamText;

@@ -29,7 +29,7 @@ use crate::store::late_share::LateShare;
 use crate::store::open_streams::Output;
 use crate::store::pace::CommandPace;
 use crate::store::stream_orders;
-use crate::stream::{EndRow, Ledger, StreamSettings};
+use crate::stream::{EndRow, Ledger, SilenceWatch, StreamSettings};
 use crate::wire::stream::StreamId;
 use ahash::{AHashMap, AHashSet};
 use crossbeam_channel::{Receiver, Select};
@@ -65,6 +65,8 @@ pub(super) struct SharedStreamWriter {
     /// Streams that one statement loads. Fewer after one that failed.
     loads_at_once: usize,
     times: LookTimes,
+    /// Streams that may have no living instance.
+    silence: SilenceWatch,
     shown: Gauges,
     /// Where the moments of the ledger begin.
     origin: Instant,
@@ -106,6 +108,7 @@ impl SharedStreamWriter {
             epoch,
             loads_at_once: loads_at_once(settings.message_bytes),
             times: LookTimes::new(sweeps),
+            silence: SilenceWatch::default(),
             shown: Gauges::default(),
             origin: monotonic(),
             settings,
@@ -123,7 +126,8 @@ impl SharedStreamWriter {
 
     /// The time until streams need the worker.
     pub(super) fn patience(&self) -> Duration {
-        let sweep = self.times.until_sweep();
+        let silence = self.silence.due().map_or(Duration::MAX, |due| due.since(self.now()));
+        let sweep = self.times.until_sweep().min(silence);
         if self.is_empty() {
             return sweep;
         }

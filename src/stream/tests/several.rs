@@ -5,6 +5,7 @@ mod store;
 mod world;
 
 use super::reader::Reader;
+use crate::wire::stream::StreamState;
 use instance::{Arrival, Line};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -82,6 +83,46 @@ fn stream_whose_producer_lives_is_not_ended_by_another_instance() {
         for jump in [0, 20, 100, 100_000] {
             live_at(seconds, Duration::from_secs(jump));
         }
+    }
+}
+
+/// The seconds from the death of an instance until another one, which sweeps for the first time `late` seconds after it, has ended its stream.
+fn ended_after_death(state: StreamState, late: u32) -> u32 {
+    let mut world = World::new();
+    world.begin(0, 0);
+    world.append(0, 0, 0, Arrival::AtTheEnd);
+    if state == StreamState::Paused {
+        world.detach(0, 0);
+        world.wait(Duration::from_millis(1_100));
+    } else {
+        world.wait(Duration::from_millis(50));
+    }
+    world.flush(0, Line::Works);
+    world.crash(0);
+    let mut second = 0;
+    while world.newest_is_open() {
+        match second % 10 == late {
+            true => world.sweep(1),
+            false => world.end_overdue(1),
+        }
+        world.look(1);
+        world.flush(1, Line::Works);
+        assert!(second < 100, "it is still open");
+        world.wait(Duration::from_secs(1));
+        second += 1;
+    }
+    world.finish();
+    second
+}
+
+#[test]
+fn stream_of_an_instance_that_died_ends_a_sweep_after_its_deadline() {
+    // 30 s and 10 s; with a third of the idle time, a margin of two seconds, and the time of a sweep that finds it silent.
+    for late in [3, 9] {
+        let (streaming, paused) =
+            [StreamState::Streaming, StreamState::Paused].map(|state| ended_after_death(state, late)).into();
+        assert!((30..=40 + 2 + late + 2).contains(&streaming), "streaming: {streaming} s");
+        assert!((10..=10 + 2 + late + 2).contains(&paused), "paused: {paused} s");
     }
 }
 

@@ -1,14 +1,19 @@
 //! Looks at what other instances do to the streams that are open here, and the sweep of streams that no instance has open.
 
 use super::super::connection::StoreConnection;
-use super::super::streams;
+use super::super::streams::{self, FoundSilent};
 use super::SharedStreamWriter;
 use super::commands::{LoadOutcome, call};
-use crate::stream::Adoption;
+use crate::stream::{Adoption, OverdueStream};
 use crate::wire::stream::StreamId;
+use std::time::Duration;
 
 /// Streams that one statement looks at.
 const LOOKS_AT_ONCE: usize = 4_096;
+/// The least silence of a stream that is watched. Most producers write more often.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// Streams whose deadline is over that are opened in one turn: their texts may be 12 MiB.
+const OVERDUE_AT_ONCE: usize = 100;
 
 impl SharedStreamWriter {
     /// Compares the open streams with the store once a second, and loads the ones that others have changed.
@@ -28,26 +33,59 @@ impl SharedStreamWriter {
         self.catch_up(connection);
     }
 
-    /// Finds the streams whose deadline is over by the clock of the database, because no instance has them open, and opens them: the
-    /// ledger ends them if no look shows a sign of life. Not soon after an outage: their producers may come back.
+    /// Watches the streams in which nothing changes, because their instance may have died, and ends the ones whose deadline is over.
     pub(super) fn sweep(&mut self, connection: &mut StoreConnection) {
-        if !self.times.until_sweep().is_zero() {
-            return;
+        if self.times.until_sweep().is_zero() {
+            self.times.swept();
+            self.watch(connection);
         }
-        self.times.swept();
+        let overdue = self.silence.take_due(self.now(), OVERDUE_AT_ONCE);
+        if !overdue.is_empty() {
+            self.end_overdue(overdue, connection);
+        }
+    }
+
+    /// Finds the streams that are silent. Soon after an outage none is, because their producers may come back.
+    fn watch(&mut self, connection: &mut StoreConnection) {
         if !self.times.have_worked_for(self.settings.orphan) {
-            return;
+            return self.silence.clear();
         }
-        let Ok(found) = call(connection, |connection| streams::sweep(connection, &self.settings)) else {
-            return;
-        };
-        let ids: Vec<StreamId> = found.into_iter().filter(|id| !self.ledger.has(id)).collect();
-        for (id, outcome) in self.load(&ids, |_| Adoption::End, connection) {
-            if outcome == LoadOutcome::Open {
-                self.ledger.swept(&id, self.now());
-            }
+        let silent =
+            call(connection, |connection| streams::find_silent(connection, &self.settings, SILENT_AFTER));
+        let Ok(FoundSilent { mut streams, part, without_channel }) = silent else { return };
+        streams.retain(|stream| !self.ledger.has(&stream.id));
+        self.silence.found(streams, part, self.now());
+        if !without_channel.is_empty() {
+            // The next sweep finds them again if it fails.
+            let _ = call(connection, |connection| streams::close(connection, &without_channel));
         }
         self.end_lost(connection);
+    }
+
+    /// Opens the streams whose deadline is over, unless they changed since the last sweep. The ledger ends them.
+    fn end_overdue(&mut self, overdue: Vec<OverdueStream>, connection: &mut StoreConnection) {
+        if !self.times.have_worked_for(self.settings.orphan) {
+            return self.silence.clear();
+        }
+        let ids: Vec<StreamId> = overdue.iter().map(|stream| stream.id.clone()).collect();
+        let Ok(looks) = call(connection, |connection| streams::look(connection, &ids)) else {
+            let now = self.now();
+            return overdue.into_iter().for_each(|stream| self.silence.put_off(stream, now));
+        };
+        let is_as_before = |(stream, look): (OverdueStream, _)| (look == Some(stream.seen)).then_some(stream);
+        let overdue: Vec<OverdueStream> = overdue.into_iter().zip(looks).filter_map(is_as_before).collect();
+        let ids: Vec<StreamId> = overdue.iter().map(|stream| stream.id.clone()).collect();
+        let outcomes = self.load(&ids, |_| Adoption::End, connection);
+        let now = self.now();
+        for (stream, (_, outcome)) in overdue.into_iter().zip(outcomes) {
+            match outcome {
+                LoadOutcome::Open => self.ledger.swept(&stream, now),
+                LoadOutcome::Full(_) | LoadOutcome::NotTried | LoadOutcome::Failed => {
+                    self.silence.put_off(stream, now);
+                }
+                LoadOutcome::Ended(_) => {}
+            }
+        }
     }
 
     /// Ends the answers that wait for a backend, and whose question is deleted or not retained. Only what two sweeps in a row found: an

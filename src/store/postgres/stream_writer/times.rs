@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The time between two looks: the longest until a cancel, a restart or an end at another instance is noticed without the bus.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
-/// The time between two sweeps, varied by ±20 %.
+/// The time between two sweeps, varied by ±20 %. It is the longest until a stream is watched.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
 /// The duty to end the streams that no instance has open. One worker of an instance has it.

@@ -44,7 +44,7 @@ fn ask<T>(
     rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
 }
 
-fn progress(row: &Row) -> Result<Option<StreamLook>, Trouble> {
+pub(super) fn progress(row: &Row) -> Result<Option<StreamLook>, Trouble> {
     let Some(generation) = row.try_get::<Option<i32>>(0)? else { return Ok(None) };
     let state: i16 = row.try_get(2)?;
     Ok(Some(StreamLook {

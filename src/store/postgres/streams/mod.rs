@@ -19,4 +19,4 @@ pub(super) use load::{load, loads_at_once, read_one, read_open};
 pub(super) use look::{look, touch};
 pub(super) use options::options_column;
 pub(super) use reap::{Reaped, forget_parts, reap_parts};
-pub(super) use sweep::{lost_questions, sweep};
+pub(super) use sweep::{FoundSilent, close, find_silent, lost_questions};

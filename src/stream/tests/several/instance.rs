@@ -33,13 +33,15 @@ pub enum Arrival {
 
 pub struct Instance {
     pub ledger: Ledger<u32>,
+    pub silence: SilenceWatch,
     /// Ends whose commit is unknown.
     doubtful: BTreeMap<StreamId, EndRow>,
 }
 
 impl Instance {
     pub fn new(settings: StreamSettings, now: Moment) -> Instance {
-        Instance { ledger: Ledger::of_several(settings, now), doubtful: BTreeMap::new() }
+        let (silence, doubtful) = (SilenceWatch::default(), BTreeMap::new());
+        Instance { ledger: Ledger::of_several(settings, now), silence, doubtful }
     }
 
     /// Loads a stream. False if it is not open.

@@ -160,20 +160,26 @@ impl Store {
         Some(StreamLook { generation, next: stored.next(), state, touched: stored.touched })
     }
 
-    /// The streams whose deadline is over by the store's clock.
-    pub fn sweep(&self, settings: &StreamSettings, now: Moment) -> Vec<StreamId> {
-        let due = |(id, stored): (&StreamId, &Stored)| {
-            let answer = stored.stream.options.answer;
+    /// The streams that are silent by the store's clock, which may be wrong.
+    pub fn silent(&self, settings: &StreamSettings, clock: Moment) -> Vec<SilentStream> {
+        let silent = |(id, stored): (&StreamId, &Stored)| {
+            let StoredStream { options, state, .. } = &stored.stream;
             let ms = |ms: u32| Duration::from_millis(ms.into());
-            let after = match stored.stream.state {
-                StreamState::Accepted => answer.map_or(settings.life, |answer| ms(answer.give_up_ms)),
-                StreamState::Processing => answer.map_or(settings.idle, |answer| ms(answer.answer_ms)),
-                StreamState::Streaming => settings.idle,
-                StreamState::Paused => settings.orphan,
-                StreamState::Cancelling => settings.cancel,
+            let more = (settings.idle / 3).max(settings.orphan);
+            let (after, deadline) = match state {
+                StreamState::Accepted => (options.answer.map(|it| ms(it.give_up_ms)), settings.idle + more),
+                StreamState::Processing => {
+                    (None, options.answer.map_or(settings.idle, |it| ms(it.answer_ms)) + more)
+                }
+                StreamState::Streaming => (None, settings.idle + more),
+                StreamState::Paused => (None, settings.orphan),
+                StreamState::Cancelling => (None, settings.cancel),
             };
-            (stored.end.is_none() && now.since(stored.sign) > after).then(|| id.clone())
+            let is_silent = clock.since(stored.sign) > after.unwrap_or(Duration::from_secs(2));
+            let deadline = deadline + Duration::from_secs(2);
+            let seen = self.look(id).filter(|_| is_silent)?;
+            Some(SilentStream { id: id.clone(), seen, deadline })
         };
-        self.streams.iter().filter_map(due).collect()
+        self.streams.iter().filter_map(silent).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! Instances, producers that move between them, readers and one store. After each step the promises are checked.
 
+mod sweep;
+
 use super::Reader;
 use super::instance::{Arrival, Instance, Line, Output};
 use super::store::{Store, Stored};
@@ -300,14 +302,6 @@ impl World {
 
     pub fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
-    }
-
-    pub fn sweep(&mut self, at: usize) {
-        for id in self.store.sweep(&self.settings, self.now + self.jump) {
-            if !self.instances[at].ledger.has(&id) && self.arrive(at, &id, |_| true) {
-                self.instances[at].ledger.swept(&id, self.now);
-            }
-        }
     }
 
     pub fn look(&mut self, at: usize) {

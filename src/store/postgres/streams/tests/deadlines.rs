@@ -1,9 +1,9 @@
 //! Deadlines by the clock of the database, and the deletion of what has ended.
 
-use super::super::{lost_questions, reap_parts, sweep, touch};
+use super::super::{close, find_silent, look, lost_questions, reap_parts, touch};
 use super::support::{Store, edit, end, ends, fence, plain, row, rows, state, states};
 use crate::store::retention::Rest;
-use crate::stream::{Loaded, StreamSettings};
+use crate::stream::{Loaded, SilentPart, StreamSettings};
 use crate::wire::stream::{StreamId, StreamState};
 use std::time::Duration;
 
@@ -28,47 +28,66 @@ impl Store {
         ));
     }
 
-    fn swept(&mut self) -> Vec<StreamId> {
-        let mut found = sweep(&mut self.connection, &settings()).expect("a sweep");
-        found.sort();
-        found
+    /// The streams of which nothing was written for 500 s, in order, each with the silence that ends it, in seconds.
+    fn silent(&mut self) -> Vec<(StreamId, u64)> {
+        let after = Duration::from_secs(500);
+        let found = find_silent(&mut self.connection, &settings(), after).expect("a sweep");
+        assert_eq!((found.part, found.without_channel.len()), (SilentPart::All, 0));
+        let mut streams = found.streams;
+        streams.sort_by(|one, other| one.id.cmp(&other.id));
+        streams.into_iter().map(|stream| (stream.id, stream.deadline.as_secs())).collect()
     }
 }
 
 #[test]
-fn sweep_finds_streams_past_their_deadline() {
+fn silent_streams_are_found_with_their_deadlines() {
     let mut store = Store::start();
-    assert!(store.swept().is_empty(), "there are none");
-    let [silent, paused, cancelled, asked] = ["a", "b", "c", "d"].map(|channel| store.begin(channel));
+    assert!(store.silent().is_empty(), "there are none");
+    let [silent, paused, cancelled, patient] = ["a", "b", "c", "d"].map(|channel| store.begin(channel));
     store.sql(
-        "UPDATE seawall.streams s SET idle_ms = CASE c.name WHEN 'd' THEN 5000000 END
+        "UPDATE seawall.streams s SET idle_ms = CASE c.name WHEN 'd' THEN 6000000 END
              FROM seawall.channels c WHERE c.id = s.channel",
     );
     store.flush(&states([
         state(&paused, StreamState::Paused, None),
         state(&cancelled, StreamState::Cancelling, None),
     ]));
-    assert!(store.swept().is_empty());
+    assert!(store.silent().is_empty());
     store.age(800);
-    assert_eq!(store.swept(), std::slice::from_ref(&cancelled));
-    store.flush(&ends([end(&cancelled, fence(1, 0))]));
-    store.age(500);
-    assert_eq!(store.swept(), std::slice::from_ref(&paused));
+    // With a third of the idle time and a margin of two seconds.
+    let expected = [
+        (silent.clone(), 4_002),
+        (paused.clone(), 1_002),
+        (cancelled.clone(), 502),
+        (patient.clone(), 8_002),
+    ];
+    assert_eq!(store.silent(), expected);
     // A piece and a sign of life are as good as each other.
-    store.flush(&rows([row(&paused, 1, 0, "Hello")]));
-    store.age(800);
+    store.flush(&rows([row(&silent, 1, 0, "Hello")]));
     touch(&mut store.connection, std::slice::from_ref(&paused)).expect("a call");
+    store.flush(&ends([end(&cancelled, fence(1, 0))]));
+    assert_eq!(store.silent(), [(patient, 8_002)]);
     store.age(800);
-    assert!(store.swept().is_empty());
-    store.age(400);
-    assert_eq!(store.swept(), [silent.clone(), paused.clone()]);
-    store.flush(&rows([row(&silent, 1, 0, "Hello"), row(&paused, 1, 5, "!")]));
-    assert!(store.swept().is_empty());
-    store.age(2_000);
-    assert_eq!(store.swept(), [paused.clone(), asked.clone()]);
-    store.age(56_000);
-    store.flush(&rows([row(&silent, 1, 5, "!"), row(&paused, 1, 6, "!"), row(&asked, 1, 0, "!")]));
-    assert_eq!(store.swept(), [silent, paused, asked], "they live for too long");
+    let found = find_silent(&mut store.connection, &settings(), Duration::ZERO).expect("a sweep").streams;
+    let stream = found.iter().find(|stream| stream.id == silent).expect("it is silent again");
+    let looks = look(&mut store.connection, &[silent, paused]).expect("looks");
+    assert_eq!(Some(stream.seen), looks[0]);
+    assert_eq!((stream.seen.next.0, stream.seen.state), (5, StreamState::Streaming));
+}
+
+#[test]
+fn answers_are_silent_after_the_bounds_of_their_route() {
+    let mut store = Store::start();
+    let [accepted, processing] = ["a", "b"].map(|channel| store.begin(channel));
+    store.sql(
+        "UPDATE seawall.streams s SET state = CASE c.name WHEN 'a' THEN 4 ELSE 5 END, idle_ms = NULL,
+                 options = '{\"answer\":{\"question\":1,\"give_up_ms\":1000000,\"answer_ms\":500000}}'
+             FROM seawall.channels c WHERE c.id = s.channel",
+    );
+    store.age(1_050);
+    assert_eq!(store.silent(), [(processing.clone(), 1_502)]);
+    store.age(100);
+    assert_eq!(store.silent(), [(accepted, 4_002), (processing, 1_502)]);
 }
 
 #[test]
@@ -96,9 +115,9 @@ fn sign_of_life_of_a_clock_that_was_wrong_counts_no_longer() {
     let mut store = Store::start();
     let stream = store.begin("c");
     store.sql("UPDATE seawall.streams SET touched = 9000000000000000, idle_ms = NULL");
-    assert!(store.swept().is_empty());
-    store.sql("UPDATE seawall.streams SET began = began - 4000000, since = since - 4000000");
-    assert_eq!(store.swept(), [stream]);
+    assert!(store.silent().is_empty());
+    store.sql("UPDATE seawall.streams SET since = since - 4000000");
+    assert_eq!(store.silent(), [(stream, 4_002)]);
 }
 
 #[test]
@@ -111,21 +130,10 @@ fn stream_is_found_after_the_clock_was_put_back() {
         "UPDATE seawall.streams SET began = began + 86400000, since = since + 86400000, touched = touched + 86400000;
          UPDATE seawall.stream_parts SET written = written + 86400000",
     );
-    assert_eq!(store.swept(), [silent.clone(), paused.clone()]);
+    assert_eq!(store.silent().len(), 2);
     store.flush(&rows([row(&silent, 1, 5, "!")]));
     touch(&mut store.connection, std::slice::from_ref(&paused)).expect("a call");
-    assert!(store.swept().is_empty(), "signs of life since then count");
-}
-
-#[test]
-fn deadline_of_the_begin_has_a_margin_too() {
-    let mut store = Store::start();
-    let stream = store.begin("c");
-    store.sql("UPDATE seawall.streams SET idle_ms = 60000");
-    store.age(61);
-    assert!(store.swept().is_empty());
-    store.age(10);
-    assert_eq!(store.swept(), [stream]);
+    assert!(store.silent().is_empty(), "signs of life since then count");
 }
 
 #[test]
@@ -135,7 +143,9 @@ fn stream_of_a_channel_that_an_older_program_dropped_is_closed() {
     store.flush(&rows([row(&stream, 1, 0, "Hello")]));
     store.sql("DELETE FROM seawall.publications; DELETE FROM seawall.channels");
     store.age(700);
-    assert!(store.swept().is_empty());
+    let found = find_silent(&mut store.connection, &settings(), Duration::ZERO).expect("a sweep");
+    assert!(found.streams.is_empty());
+    close(&mut store.connection, &found.without_channel).expect("a call");
     assert_eq!(store.sql("SELECT count(*) FROM seawall.streams WHERE kept_until IS NULL"), "0");
     assert!(matches!(store.load(&stream), Loaded::Absent));
 }
