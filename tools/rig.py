@@ -194,9 +194,12 @@ def generate(program, server, arguments, timeout_s=120, pid=True):
     try:
         out, err = run.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        run.kill()
-        run.communicate()
         raise Failure(f"{' '.join(run.args)}: still running after {timeout_s} s") from None
+    finally:
+        # It has a session of its own, so a signal that ends this script does not reach it.
+        if run.poll() is None:
+            run.kill()
+            run.communicate()
     if run.returncode == 2:
         raise Failure(err.strip())
     return out.strip(), run.returncode == 0
