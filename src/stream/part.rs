@@ -4,17 +4,18 @@
 //! body    entry*
 //! entry   0 u8 | length u32 | text                                    integers are little-endian
 //!         1 u8 | length u32 | kind length u8 | kind | data            length is that of the three together
-//!         2 u8 | text                                                 to the end of the body
+//!         2 u8 | length u8 | text                                     if that is enough
 //! ```
 //!
-//! Most rows are one token, and of a token of 8 bytes a length would be a third: a body that ends with text has none there.
+//! Most rows are one token, of which a longer length would be a third. Each entry says where it ends, because PostgreSQL joins the bodies
+//! of a stream when it reads them.
 
 use super::pieces::{PieceEntry, Pieces, position};
 use crate::wire::stream::{EVENT_DATA_BYTES_MAX, EventKind, Generation, Position, StreamId};
 
 const TEXT: u8 = 0;
 const EVENT: u8 = 1;
-const LAST_TEXT: u8 = 2;
+const SHORT_TEXT: u8 = 2;
 /// The bytes before an entry's own.
 const ENTRY_HEAD_BYTES: usize = 1 + 4;
 
@@ -50,13 +51,12 @@ fn encode(pieces: &Pieces) -> Vec<u8> {
         body.push(kind);
         body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     };
-    let mut entries = pieces.entries().peekable();
-    while let Some(entry) = entries.next() {
+    for entry in pieces.entries() {
         match entry {
             PieceEntry::Text { text, .. } => {
-                match entries.peek() {
-                    Some(_) => head(&mut body, TEXT, text.len()),
-                    None => body.push(LAST_TEXT),
+                match u8::try_from(text.len()) {
+                    Ok(length) => body.extend_from_slice(&[SHORT_TEXT, length]),
+                    Err(_) => head(&mut body, TEXT, text.len()),
                 }
                 body.extend_from_slice(text.as_bytes());
             }
@@ -102,9 +102,12 @@ pub(super) fn join(parts: &[PartRow]) -> (Pieces, Result<(), PartFault>) {
 fn read_entries(body: &[u8], pieces: &mut Pieces) -> Result<(), PartFault> {
     let mut rest = body;
     while let Some((kind, after)) = rest.split_first() {
-        if *kind == LAST_TEXT {
-            pieces.push_text(std::str::from_utf8(after).map_err(|_| PartFault::Body)?);
-            return Ok(());
+        if *kind == SHORT_TEXT {
+            let (length, after) = after.split_first().ok_or(PartFault::Body)?;
+            let (text, after) = after.split_at_checked(usize::from(*length)).ok_or(PartFault::Body)?;
+            pieces.push_text(std::str::from_utf8(text).map_err(|_| PartFault::Body)?);
+            rest = after;
+            continue;
         }
         let (length, after) = after.split_first_chunk::<4>().ok_or(PartFault::Body)?;
         let (entry, after) =

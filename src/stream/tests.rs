@@ -519,6 +519,28 @@ fn flushes_keep_to_the_grid_which_slow_ones_stretch() {
     }
 }
 
+#[test]
+fn joined_bodies_of_several_rows_are_read_as_one() {
+    let (mut all, mut joined) = (Pieces::empty(0), Vec::new());
+    let long = "ö".repeat(200);
+    for texts in [&["wörd 1; "][..], &["wörd 2; "], &[&long], &["before ", "after"], &["wörd 3"]] {
+        let mut pieces = Pieces::empty(all.next());
+        for (place, text) in texts.iter().enumerate() {
+            if place > 0 {
+                pieces.push_event(EventKind::parse("usage").expect("valid"), "{}".into());
+            }
+            pieces.push_text(text);
+        }
+        joined.extend(PartRow::new(id(1), Generation(1), &pieces).body);
+        all.extend(pieces);
+    }
+    let read = decode(Position(0), position(all.next()), &joined).expect("a body");
+    assert_eq!(
+        format!("{:?}", read.entries().collect::<Vec<_>>()),
+        format!("{:?}", all.entries().collect::<Vec<_>>())
+    );
+}
+
 proptest! {
     #[test]
     fn body_of_any_bytes_is_read_or_refused(
