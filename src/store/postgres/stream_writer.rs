@@ -11,6 +11,7 @@ mod commands;
 mod flushes;
 mod holds;
 mod looks;
+mod lost;
 mod times;
 
 pub(super) use times::Sweeps;
@@ -31,9 +32,10 @@ use crate::store::pace::CommandPace;
 use crate::store::stream_orders;
 use crate::stream::{EndRow, Ledger, SilenceWatch, StreamSettings};
 use crate::wire::stream::StreamId;
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use crossbeam_channel::{Receiver, Select};
 use holds::Holds;
+use lost::LostSearch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -58,8 +60,7 @@ pub(super) struct SharedStreamWriter {
     holds: Holds,
     late_share: LateShare,
     pace: CommandPace,
-    /// Answers whose question was gone at the last sweep, and not at the one before.
-    lost: AHashSet<StreamId>,
+    lost: LostSearch,
     /// The epoch by which loads are known to come from the same logs.
     epoch: Arc<KnownEpoch>,
     /// Streams that one statement loads. Fewer after one that failed.
@@ -104,7 +105,7 @@ impl SharedStreamWriter {
             holds: Holds::default(),
             late_share: LateShare::default(),
             pace: CommandPace::default(),
-            lost: AHashSet::new(),
+            lost: LostSearch::default(),
             epoch,
             loads_at_once: loads_at_once(settings.message_bytes),
             times: LookTimes::new(sweeps),
@@ -127,7 +128,7 @@ impl SharedStreamWriter {
     /// The time until streams need the worker.
     pub(super) fn patience(&self) -> Duration {
         let silence = self.silence.due().map_or(Duration::MAX, |due| due.since(self.now()));
-        let sweep = self.times.until_sweep().min(silence);
+        let sweep = self.times.until_sweep().min(self.times.until_slice()).min(silence);
         if self.is_empty() {
             return sweep;
         }

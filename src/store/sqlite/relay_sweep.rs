@@ -13,6 +13,8 @@ use rusqlite::{Connection, params};
 
 /// Rows of each table in a slice.
 const ROWS: usize = 512;
+/// Open streams in a slice, of which only a few are written.
+const STREAMS: usize = 2_048;
 
 /// The progress of the sweep.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) enum RelaySweep {
     Claims(i64),
     /// Channels after this one.
     Channels(String),
+    /// Open streams after this one.
+    Streams(RowKey),
 }
 
 impl Default for RelaySweep {
@@ -37,39 +41,36 @@ impl Log {
         table: &RouteTable,
         now_ms: u64,
     ) -> Result<Rest, BatchFault> {
+        let has_streams = !self.open_streams().is_empty();
         let swept = self.transaction(|connection| {
-            let dead = delete_dead(connection, now_ms)?;
-            let (next, rest) = match sweep {
+            let (dead, mut lost) = (delete_dead(connection, now_ms)?, Vec::new());
+            let next = match sweep {
                 RelaySweep::Claims(after) => match delete_claims(connection, *after)? {
-                    Some(place) => (RelaySweep::Claims(place), Rest::Some),
-                    None => (RelaySweep::Channels(String::new()), Rest::Some),
+                    Some(place) => Some(RelaySweep::Claims(place)),
+                    None => Some(RelaySweep::Channels(String::new())),
                 },
                 RelaySweep::Channels(after) => match expire(connection, after, table, now_ms)? {
-                    Some(channel) => (RelaySweep::Channels(channel), Rest::Some),
-                    None => (RelaySweep::default(), Rest::None),
+                    Some(channel) => Some(RelaySweep::Channels(channel)),
+                    None => has_streams.then_some(RelaySweep::Streams(RowKey(0))),
                 },
+                RelaySweep::Streams(after) => {
+                    let next;
+                    (lost, next) = streams::lost_questions(connection, *after, STREAMS)?;
+                    next.map(RelaySweep::Streams)
+                }
             };
-            *sweep = next;
-            Ok(dead.or(rest))
+            let rest = if next.is_some() { Rest::Some } else { Rest::None };
+            *sweep = next.unwrap_or_default();
+            Ok((dead.or(rest), lost))
         });
-        let rest = swept.inspect_err(|fault| {
+        let (rest, lost) = swept.inspect_err(|fault| {
             *sweep = RelaySweep::default();
             self.recover(fault);
         })?;
-        if rest == Rest::None {
-            self.end_lost()?;
+        if !lost.is_empty() {
+            self.open_streams().order(|ledger, _| lost.iter().for_each(|id| ledger.lose_question(id)));
         }
         Ok(rest)
-    }
-
-    /// Ends the answers that wait for a backend, and whose question is deleted or not retained.
-    fn end_lost(&mut self) -> Result<(), BatchFault> {
-        if self.open_streams().is_empty() {
-            return Ok(());
-        }
-        let lost = self.read(streams::lost_questions)?;
-        self.open_streams().order(|ledger, _| lost.iter().for_each(|id| ledger.lose_question(id)));
-        Ok(())
     }
 }
 

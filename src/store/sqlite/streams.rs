@@ -130,19 +130,30 @@ pub(super) fn progress(
         .optional()
 }
 
-/// The answers that wait for a backend, and whose question is deleted or not retained. Only open streams have rows.
-pub(super) fn lost_questions(connection: &Connection) -> rusqlite::Result<Vec<StreamId>> {
+/// The answers among `most` open streams after a place that wait for a backend, and whose question is deleted or not retained; and the place
+/// to go on after, `None` at the end. Only open streams have rows.
+pub(super) fn lost_questions(
+    connection: &Connection,
+    after: RowKey,
+    most: usize,
+) -> rusqlite::Result<(Vec<StreamId>, Option<RowKey>)> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.name, s.place FROM streams AS s JOIN channels AS c ON c.id = s.place >> 39
-         WHERE s.state = ?1 AND NOT EXISTS
-             (SELECT 1 FROM publications AS q WHERE q.place = s.place - 1 AND q.deleted_by IS NULL)",
+        "SELECT c.name, s.place, s.state = ?3 AND NOT EXISTS
+             (SELECT 1 FROM publications AS q WHERE q.place = s.place - 1 AND q.deleted_by IS NULL)
+         FROM (SELECT place, state FROM streams WHERE place > ?1 ORDER BY place LIMIT ?2) AS s
+         LEFT JOIN channels AS c ON c.id = s.place >> 39 ORDER BY s.place",
     )?;
-    let rows = statement.query_map([StreamState::Accepted.code()], |row| {
-        let channel = ChannelName::parse_any(row.get_ref(0)?.as_str()?).ok();
-        let offset = RowKey(row.get(1)?).offset();
-        Ok(channel.map(|channel| StreamId { channel, offset }))
-    })?;
-    rows.filter_map(Result::transpose).collect()
+    let mut rows = statement.query(params![after.0, most as i64, StreamState::Accepted.code()])?;
+    let (mut lost, mut count, mut last) = (Vec::new(), 0, after);
+    while let Some(row) = rows.next()? {
+        (count, last) = (count + 1, RowKey(row.get(1)?));
+        if let (Some(name), true) = (row.get_ref(0)?.as_str_or_null()?, row.get(2)?)
+            && let Ok(channel) = ChannelName::parse_any(name)
+        {
+            lost.push(StreamId { channel, offset: last.offset() });
+        }
+    }
+    Ok((lost, (count >= most).then_some(last)))
 }
 
 /// The number of the next part. It is above the numbers of all parts, deleted ones included.

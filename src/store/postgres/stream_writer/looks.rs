@@ -1,9 +1,10 @@
 //! Looks at what other instances do to the streams that are open here, and the sweep of streams that no instance has open.
 
 use super::super::connection::StoreConnection;
-use super::super::streams::{self, FoundSilent};
+use super::super::streams::{self, FoundSilent, LOST_PAGE};
 use super::SharedStreamWriter;
 use super::commands::{LoadOutcome, call};
+use crate::store::retention::Rest;
 use crate::stream::{Adoption, OverdueStream};
 use crate::wire::stream::StreamId;
 use std::time::Duration;
@@ -43,6 +44,10 @@ impl SharedStreamWriter {
         if !overdue.is_empty() {
             self.end_overdue(overdue, connection);
         }
+        if self.times.until_slice().is_zero() {
+            let rest = self.search_lost(connection);
+            self.times.searched(rest);
+        }
     }
 
     /// Finds the streams that are silent. Soon after an outage none is, because their producers may come back.
@@ -50,6 +55,8 @@ impl SharedStreamWriter {
         if !self.times.have_worked_for(self.settings.orphan) {
             return self.silence.clear();
         }
+        self.lost.begin();
+        self.times.search();
         let silent =
             call(connection, |connection| streams::find_silent(connection, &self.settings, SILENT_AFTER));
         let Ok(FoundSilent { mut streams, part, without_channel }) = silent else { return };
@@ -59,7 +66,6 @@ impl SharedStreamWriter {
             // The next sweep finds them again if it fails.
             let _ = call(connection, |connection| streams::close(connection, &without_channel));
         }
-        self.end_lost(connection);
     }
 
     /// Opens the streams whose deadline is over, unless they changed since the last sweep. The ledger ends them.
@@ -88,12 +94,26 @@ impl SharedStreamWriter {
         }
     }
 
-    /// Ends the answers that wait for a backend, and whose question is deleted or not retained. Only what two sweeps in a row found: an
-    /// instance that has stored a delete withdraws the answer itself a moment later, and that is a cancel.
-    fn end_lost(&mut self, connection: &mut StoreConnection) {
-        let Ok(found) = call(connection, streams::lost_questions) else { return };
-        let (lost, new): (Vec<_>, Vec<_>) = found.into_iter().partition(|id| self.lost.contains(id));
-        self.lost = new.into_iter().collect();
+    /// Does a slice of the search for answers whose question is gone.
+    fn search_lost(&mut self, connection: &mut StoreConnection) -> Rest {
+        let now = self.now();
+        let again = self.lost.take(now);
+        if !again.is_empty() {
+            self.end_lost(&again, connection);
+        }
+        if let Some(after) = self.lost.page() {
+            match call(connection, |connection| streams::lost_questions(connection, after, LOST_PAGE)) {
+                Ok(page) => self.lost.found(page, now),
+                // The next sweep goes on there.
+                Err(_) => return Rest::None,
+            }
+        }
+        self.lost.rest()
+    }
+
+    fn end_lost(&mut self, ids: &[StreamId], connection: &mut StoreConnection) {
+        // One that is not looked at again because of a failure is found by the next search.
+        let Ok(lost) = call(connection, |connection| streams::still_lost(connection, ids)) else { return };
         if lost.is_empty() {
             return;
         }

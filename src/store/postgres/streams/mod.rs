@@ -7,6 +7,7 @@
 mod flush;
 mod load;
 mod look;
+mod lost;
 mod options;
 mod params;
 mod reap;
@@ -17,6 +18,7 @@ mod tests;
 pub(super) use flush::{StoredFlush, flush};
 pub(super) use load::{load, loads_at_once, read_one, read_open};
 pub(super) use look::{look, touch};
+pub(super) use lost::{LOST_PAGE, LostPage, OpenPlace, lost_questions, still_lost};
 pub(super) use options::options_column;
 pub(super) use reap::{Reaped, forget_parts, reap_parts};
-pub(super) use sweep::{FoundSilent, close, find_silent, lost_questions};
+pub(super) use sweep::{FoundSilent, close, find_silent};

@@ -8,7 +8,7 @@ use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::store::columns::{integer, natural};
 use crate::stream::{SilenceWatch, SilentPart, SilentStream, StreamSettings};
-use crate::wire::stream::{StreamId, StreamState};
+use crate::wire::stream::StreamId;
 use postgres_types::Type;
 use std::time::Duration;
 
@@ -103,29 +103,4 @@ pub(in crate::store::postgres) fn close(
 ) -> Result<(), CallFault> {
     connection.query("SELECT seawall.close_streams($1, $1)", &[(&streams, Type::INT8_ARRAY)])?;
     Ok(())
-}
-
-/// Answers whose question is gone that are found at once. They have no text.
-const LOST_MAX: i64 = 1_000;
-/// Answers that wait for a backend, and whose question is deleted or not retained.
-const LOST: &str =
-    "SELECT c.name, s.\"offset\" FROM seawall.streams s JOIN seawall.channels c ON c.id = s.channel
-     WHERE s.kept_until IS NULL AND s.state = $1 AND NOT EXISTS (SELECT FROM seawall.publications q
-         WHERE q.channel = s.channel AND q.\"offset\" = s.\"offset\" - 1 AND q.deleted_by IS NULL)
-     LIMIT $2";
-
-/// Finds the answers that wait for a backend in vain.
-pub(in crate::store::postgres) fn lost_questions(
-    connection: &mut StoreConnection,
-) -> Result<Vec<StreamId>, CallFault> {
-    let state = i16::from(StreamState::Accepted.code());
-    let rows = connection.query(LOST, &[(&state, Type::INT2), (&LOST_MAX, Type::INT8)])?;
-    let found: Result<Vec<_>, _> = rows.iter().map(stream_id).collect();
-    Ok(found.map_err(|error| CallFault::garbled(&error))?.into_iter().flatten().collect())
-}
-
-/// `None` if the channel has a name that this program does not know.
-fn stream_id(row: &Row) -> Result<Option<StreamId>, Trouble> {
-    let Ok(channel) = ChannelName::parse_any(row.try_get(0)?) else { return Ok(None) };
-    Ok(Some(StreamId { channel, offset: Offset(natural(row.try_get(1)?)) }))
 }

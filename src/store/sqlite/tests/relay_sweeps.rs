@@ -1,5 +1,7 @@
 //! The relay's sweep through a real log, and its looks at the channels that wait.
 
+use super::super::place::RowKey;
+use super::super::streams::lost_questions;
 use super::relay_support::{Desk, route, silent};
 use super::stream_support::id;
 use super::support::plain;
@@ -25,6 +27,28 @@ fn answer_ends_when_its_question_is_removed_unsent_or_erased() {
     assert_eq!(["t1", "t2", "t3"].map(is_open), [false, false, true]);
     let end = &desk.shelf.all("t1").pop().expect("an end");
     assert_eq!((&end["stream"], &end["data"]["cause"]), (&json!("failed"), &json!("not_delivered")));
+}
+
+#[test]
+fn open_streams_are_looked_at_in_slices() {
+    let mut desk = Desk::new(vec![route()]);
+    for channel in ["t1", "t2", "t3"] {
+        desk.ask(plain(channel, "1"));
+    }
+    let lost = "UPDATE publications SET deleted_by = 1, data = NULL WHERE place & 0x7fffffffff = 1
+                AND place >> 39 <> (SELECT id FROM channels WHERE name = 't2')";
+    desk.shelf.log.raw().execute_batch(lost).expect("SQL");
+    let (mut found, mut after, mut slices) = (Vec::new(), Some(RowKey(0)), 0);
+    while let Some(place) = after {
+        let some;
+        (some, after) = lost_questions(desk.shelf.log.raw(), place, 2).expect("a slice");
+        found.extend(some);
+        slices += 1;
+    }
+    assert_eq!(found, [id("t1", 2), id("t3", 2)]);
+    assert_eq!(slices, 2, "two streams, and one");
+    let (all, next) = lost_questions(desk.shelf.log.raw(), RowKey(0), 4).expect("a slice");
+    assert_eq!((all.len(), next), (2, None));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Deadlines by the clock of the database, and the deletion of what has ended.
 
-use super::super::{close, find_silent, look, lost_questions, reap_parts, touch};
+use super::super::{OpenPlace, close, find_silent, look, lost_questions, reap_parts, still_lost, touch};
 use super::support::{Store, edit, end, ends, fence, plain, row, rows, state, states};
 use crate::store::retention::Rest;
 use crate::stream::{Loaded, SilentPart, StreamSettings};
@@ -105,9 +105,20 @@ fn answers_whose_questions_are_gone_are_found() {
          UPDATE seawall.publications p SET deleted_by = 3, data = NULL FROM seawall.channels c
              WHERE c.id = p.channel AND p.\"offset\" = 1 AND c.name = 'c'",
     );
-    let mut found = lost_questions(&mut store.connection).expect("found");
+    let (mut found, mut after, mut pages) = (Vec::new(), Some(OpenPlace::START), 0);
+    while let Some(place) = after {
+        let page = lost_questions(&mut store.connection, place, 2).expect("a page");
+        found.extend(page.lost);
+        (after, pages) = (page.next, pages + 1);
+    }
     found.sort();
-    assert_eq!(found, [removed, deleted], "not {retained:?} nor {taken:?}");
+    assert_eq!(found, [removed.clone(), deleted.clone()], "not {retained:?} nor {taken:?}");
+    assert_eq!(pages, 3, "two streams at once, and the end");
+    let all = lost_questions(&mut store.connection, OpenPlace::START, 5).expect("a page");
+    assert!(all.lost.len() == 2 && all.next.is_none());
+    store.sql("UPDATE seawall.streams s SET state = 1 FROM seawall.channels c WHERE c.id = s.channel AND c.name = 'c'");
+    let ids = [retained, removed.clone(), deleted, taken];
+    assert_eq!(still_lost(&mut store.connection, &ids).expect("a look"), [removed]);
 }
 
 #[test]
