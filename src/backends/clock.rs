@@ -1,18 +1,18 @@
 //! The thread `relay`: it decides which channel is claimed next, and never waits for a backend or the store.
 
-use super::cancelled::{AnswerCancel, RouteCancels};
+use super::cancelled::AnswerCancel;
+use super::routes::RouteSeat;
 use super::sender::{self, NextStep, SenderJob, SenderReport};
 use super::shared::{Mode, RelayShared};
 use crate::clock::Moment;
 use crate::drain::DrainPhase;
 use crate::health::snapshot::AdmissionMode;
-use crate::id::ChannelName;
+use crate::id::{ChannelName, UserName};
 use crate::job::SnapshotReader;
 use crate::job::relay::{
     Claimed, RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayNotice, RelayOutcome, RelayStatus, RelayWork,
 };
-use crate::metrics::relay::RouteMeter;
-use crate::relay::route::{RelayRoute, RouteTable};
+use crate::relay::route::RouteTable;
 use crate::relay::schedule::{AfterSettling, RelaySchedule, RoutePlace, later};
 use crate::wire::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
@@ -33,8 +33,6 @@ const COUNT: Duration = Duration::from_secs(10);
 const BATCH: usize = 1_024;
 /// The bound on reports that wait for this thread: senders wait, and they are few.
 const REPORTS: usize = 1_024;
-/// Jobs that wait for the senders of one route: at most one for each seat, so as many as the greatest `concurrency`.
-const JOBS: usize = 512;
 /// Senders of a route without work end after this time.
 const IDLE: Duration = Duration::from_secs(30);
 /// The wait of a relay without routes and senders.
@@ -47,18 +45,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) enum ClockOrder {
     Renew,
     Stop,
-}
-
-/// A route, and its senders.
-struct RouteSeat {
-    name: Arc<str>,
-    /// `None`: the configuration has it no more.
-    route: Option<Arc<RelayRoute>>,
-    meter: Arc<RouteMeter>,
-    jobs: (Sender<Option<SenderJob>>, Receiver<Option<SenderJob>>),
-    cancels: RouteCancels,
-    senders: usize,
-    used: Moment,
 }
 
 pub(super) struct RelayClock {
@@ -265,7 +251,8 @@ impl RelayClock {
                 Err(_) => {}
             }
         }
-        let job = SenderJob { place, route, meter: Arc::clone(&seat.meter), channel, claimed };
+        let (meter, shares) = (Arc::clone(&seat.meter), Arc::clone(&seat.shares));
+        let job = SenderJob { place, route, meter, shares, channel, claimed };
         if let Err(TrySendError::Full(Some(job)) | TrySendError::Disconnected(Some(job))) =
             seat.jobs.0.try_send(Some(job))
         {
@@ -338,11 +325,31 @@ impl RelayClock {
                     NextStep::Rest => AfterSettling::Rest,
                     NextStep::Ready => AfterSettling::Ready,
                     NextStep::After(delay) => later(self.now(), delay),
+                    NextStep::Hold(user) => return self.hold(&channel, user),
                 };
                 self.settled(&channel, after);
             }
-            SenderReport::Freed { place } => self.schedule.freed(place),
+            SenderReport::Freed { place } => {
+                self.schedule.freed(place);
+                self.let_go(place);
+            }
             SenderReport::Next { claimed, place } => self.take_over(claimed, place),
+        }
+    }
+
+    /// Holds a channel back, and lets the one go whose turn it is: a seat may have been given back since the claim.
+    fn hold(&mut self, channel: &ChannelName, user: UserName) {
+        let route = self.place_of(channel);
+        self.schedule.hold(channel, user, route);
+        if let Some(place) = route {
+            self.let_go(place);
+        }
+    }
+
+    fn let_go(&mut self, place: RoutePlace) {
+        if let Some(seat) = self.seats.get(place.0) {
+            let shares = seat.shares.lock();
+            self.schedule.let_go(place, |user| shares.has_room(user));
         }
     }
 
@@ -369,12 +376,7 @@ impl RelayClock {
         self.table = self.shared.routes.current();
         self.shared.calls.clear();
         for (place, seat) in self.seats.iter_mut().enumerate() {
-            seat.route = self.table.named(&seat.name).cloned().map(Arc::new);
-            let all = seat.route.as_ref().map_or(0, |route| route.concurrency);
-            // A route that was gone for a while has a meter of its own again.
-            if let Some(meter) = self.shared.meters.of(&seat.name) {
-                seat.meter = meter;
-            }
+            let all = seat.renew(&self.table, &self.shared.meters);
             self.schedule.seat(RoutePlace(place), all);
             self.schedule.forget(RoutePlace(place));
         }
@@ -383,16 +385,7 @@ impl RelayClock {
                 continue;
             }
             let Some(meter) = self.shared.meters.of(&route.name) else { continue };
-            let seat = RouteSeat {
-                name: Arc::clone(&route.name),
-                route: Some(Arc::new(route.clone())),
-                meter,
-                jobs: bounded(JOBS),
-                cancels: RouteCancels::default(),
-                senders: 0,
-                used: Moment::ZERO,
-            };
-            let place = self.free_place();
+            let (seat, place) = (RouteSeat::new(route, meter), self.free_place());
             self.schedule.seat(RoutePlace(place), route.concurrency);
             match self.seats.get_mut(place) {
                 Some(old) => *old = seat,

@@ -10,6 +10,7 @@ mod cancelled;
 mod clock;
 mod orders;
 mod reading;
+mod routes;
 mod sender;
 mod shared;
 

@@ -3,7 +3,7 @@
 use super::attempt::{Attempted, NextClaim, RelayAttempt};
 use super::reading::ResponseBody;
 use super::shared::{Mode, RelayShared};
-use crate::id::ChannelName;
+use crate::id::{ChannelName, UserName};
 use crate::job::mailbox::ThreadProducer;
 use crate::job::relay::{
     ClaimOutcome, Claimed, Fence, LEASE, RelayAnswer, RelayOutcome, RelayWork, SettleOutcome,
@@ -12,7 +12,9 @@ use crate::metrics::relay::RouteMeter;
 use crate::net::deadline::now;
 use crate::relay::route::RelayRoute;
 use crate::relay::schedule::RoutePlace;
+use crate::relay::share::SeatShares;
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub(super) struct SenderJob {
     pub(super) place: RoutePlace,
     pub(super) route: Arc<RelayRoute>,
     pub(super) meter: Arc<RouteMeter>,
+    pub(super) shares: Arc<Mutex<SeatShares>>,
     pub(super) channel: ChannelName,
     /// A claim of the channel, if there is one already.
     pub(super) claimed: Option<Box<Claimed>>,
@@ -50,11 +53,32 @@ pub(super) enum SenderReport {
 }
 
 /// The next step for a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NextStep {
     Rest,
     Ready,
     After(Duration),
+    /// It waits for its turn among the channels whose next publication is of this user.
+    Hold(UserName),
+}
+
+/// A seat of the author of a publication, while it is sent and its response is read.
+struct UserSeat<'a> {
+    shares: &'a Mutex<SeatShares>,
+    user: UserName,
+}
+
+impl<'a> UserSeat<'a> {
+    /// `None`: the user has no room.
+    fn take(shares: &'a Mutex<SeatShares>, user: &UserName) -> Option<UserSeat<'a>> {
+        shares.lock().take(user).then(|| UserSeat { shares, user: user.clone() })
+    }
+}
+
+impl Drop for UserSeat<'_> {
+    fn drop(&mut self) {
+        self.shares.lock().leave(&self.user);
+    }
 }
 
 /// Starts a sender. It ends when the sender of its jobs is gone, or a job is `None`.
@@ -97,7 +121,8 @@ impl RelaySender {
     }
 
     fn work(&self, job: SenderJob) {
-        let SenderJob { place, route, meter, channel, claimed } = job;
+        let SenderJob { place, route, meter, shares, channel, claimed } = job;
+        let mut seat: Option<UserSeat<'_>> = None;
         let mut next = match claimed {
             Some(claimed) => Ok(claimed),
             None => self.claim(&channel),
@@ -109,9 +134,16 @@ impl RelaySender {
                 Err(step) => break step,
             };
             streak += 1;
-            if streak > STREAK_MAX || self.shared.is(Mode::Draining) || claimed.route != route.name {
+            if self.shared.is(Mode::Draining) || claimed.route != route.name {
                 self.settle(&channel, claimed.fence, RelayOutcome::Release);
                 break NextStep::Ready;
+            }
+            // The next publication of the same user keeps its seat: another sender would take it meanwhile.
+            let user = &claimed.question.user;
+            seat = seat.filter(|seat| seat.user == *user).or_else(|| UserSeat::take(&shares, user));
+            if streak > STREAK_MAX || seat.is_none() {
+                self.settle(&channel, claimed.fence, RelayOutcome::Release);
+                break NextStep::Hold(user.clone());
             }
             let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed);
             next = self.settled(&channel, claimed.fence, outcome, wish);
@@ -126,6 +158,8 @@ impl RelaySender {
             });
             return body.read(&self.shared, &route, &meter);
         };
+        // The report may let a channel of the user go.
+        drop(seat);
         self.report(SenderReport::Settled { channel, next: step });
     }
 

@@ -7,3 +7,4 @@ pub mod response;
 pub mod retry;
 pub mod route;
 pub mod schedule;
+pub mod share;

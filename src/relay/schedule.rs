@@ -2,17 +2,19 @@
 //!
 //! A channel is with at most one sender until its publication is settled, so the first requests of a channel are in the order of its
 //! log. A route has a number of seats, one for each request and each response that is being read. A channel that finds none waits in
-//! the order of arrival.
+//! the order of arrival. One whose publication turns out to be of a user without [room](super::share) is held back until a seat is
+//! free, and then users have their turns.
 //!
 //! All of it may be lost: the store knows which channels wait, and a poll gives them to [`RelaySchedule::due`].
 
 use crate::clock::Moment;
-use crate::id::ChannelName;
+use crate::id::{ChannelName, UserName};
 use ahash::AHashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Channels that wait for a seat of one route, and channels that wait for a time. More are left to the poll.
+/// Channels that wait for a seat of one route, channels that are held back of one route, and channels that wait for a time. More are left
+/// to the poll.
 pub const WAITING_MAX: usize = 4_096;
 
 /// A route's place in the schedule, which stays the same for as long as it runs.
@@ -45,6 +47,16 @@ struct RouteSeats {
     all: usize,
     taken: usize,
     ready: VecDeque<ChannelName>,
+    held: HeldChannels,
+}
+
+/// Channels whose next publication is of a user without room.
+#[derive(Debug, Default)]
+struct HeldChannels {
+    count: usize,
+    of_users: AHashMap<UserName, VecDeque<ChannelName>>,
+    /// The users among them, in turn.
+    turns: VecDeque<UserName>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +65,8 @@ enum ChannelPlace {
     Ready(RoutePlace),
     /// With a sender. If `is_due`, something more is to be sent.
     Sent { route: RoutePlace, is_due: bool },
+    /// In `held` of the route.
+    Held(RoutePlace),
     /// In `later`.
     Later(RoutePlace, Moment),
 }
@@ -82,8 +96,9 @@ impl RelaySchedule {
     pub fn noticed(&mut self, channel: ChannelName, route: RoutePlace) {
         match self.channels.get_mut(&channel) {
             Some(ChannelPlace::Sent { is_due, .. }) => *is_due = true,
-            Some(ChannelPlace::Ready(of) | ChannelPlace::Later(of, _)) if *of == route => {}
-            Some(ChannelPlace::Ready(_) | ChannelPlace::Later(..)) => {
+            Some(ChannelPlace::Ready(of) | ChannelPlace::Held(of) | ChannelPlace::Later(of, _))
+                if *of == route => {}
+            Some(ChannelPlace::Ready(_) | ChannelPlace::Held(_) | ChannelPlace::Later(..)) => {
                 self.withdraw(&channel);
                 self.ready(channel, route);
             }
@@ -148,6 +163,27 @@ impl RelaySchedule {
         }
     }
 
+    /// The publication of a channel was claimed and released, because its author has no room. It waits for [`RelaySchedule::let_go`].
+    pub fn hold(&mut self, channel: &ChannelName, user: UserName, route: Option<RoutePlace>) {
+        let Some(ChannelPlace::Sent { .. }) = self.channels.get(channel) else { return };
+        self.channels.remove(channel);
+        let Some(route) = route else { return };
+        let Some(seats) = self.routes.get_mut(route.0) else { return };
+        if seats.held.count < WAITING_MAX {
+            seats.held.push(user, channel.clone());
+            self.channels.insert(channel.clone(), ChannelPlace::Held(route));
+        }
+    }
+
+    /// A seat of a route is free: a channel that is held back may be claimed, if its user has room. Users have their turns.
+    pub fn let_go(&mut self, route: RoutePlace, has_room: impl Fn(&UserName) -> bool) {
+        let Some(seats) = self.routes.get_mut(route.0) else { return };
+        if let Some(channel) = seats.held.pop(has_room) {
+            self.channels.remove(&channel);
+            self.ready(channel, route);
+        }
+    }
+
     /// A sender is free.
     pub fn freed(&mut self, route: RoutePlace) {
         if let Some(seats) = self.routes.get_mut(route.0) {
@@ -159,10 +195,12 @@ impl RelaySchedule {
     pub fn forget(&mut self, route: RoutePlace) {
         if let Some(seats) = self.routes.get_mut(route.0) {
             seats.ready.clear();
+            seats.held = HeldChannels::default();
         }
-        self.channels.retain(
-            |_, place| !matches!(place, ChannelPlace::Ready(of) | ChannelPlace::Later(of, _) if *of == route),
-        );
+        self.channels.retain(|_, place| match place {
+            ChannelPlace::Ready(of) | ChannelPlace::Held(of) | ChannelPlace::Later(of, _) => *of != route,
+            ChannelPlace::Sent { .. } => true,
+        });
         let channels = &self.channels;
         self.later.retain(|(_, channel)| channels.contains_key(channel));
     }
@@ -190,6 +228,11 @@ impl RelaySchedule {
                     seats.ready.retain(|waiting| waiting != channel);
                 }
             }
+            Some(ChannelPlace::Held(of)) => {
+                if let Some(seats) = self.routes.get_mut(of.0) {
+                    seats.held.remove(channel);
+                }
+            }
             Some(ChannelPlace::Later(_, at)) => drop(self.later.remove(&(at, channel.clone()))),
             Some(ChannelPlace::Sent { .. }) | None => {}
         }
@@ -212,6 +255,42 @@ impl RelaySchedule {
             seats.ready.push_back(channel.clone());
             self.channels.insert(channel, ChannelPlace::Ready(route));
         }
+    }
+}
+
+impl HeldChannels {
+    fn push(&mut self, user: UserName, channel: ChannelName) {
+        self.count += 1;
+        match self.of_users.get_mut(&user) {
+            Some(channels) => channels.push_back(channel),
+            None => {
+                self.turns.push_back(user.clone());
+                self.of_users.insert(user, VecDeque::from([channel]));
+            }
+        }
+    }
+
+    /// The next channel of the first user that has room. That user is the last one next time.
+    fn pop(&mut self, has_room: impl Fn(&UserName) -> bool) -> Option<ChannelName> {
+        let place = self.turns.iter().position(has_room)?;
+        let user = self.turns.remove(place)?;
+        let channels = self.of_users.get_mut(&user)?;
+        let channel = channels.pop_front();
+        if channels.is_empty() {
+            self.of_users.remove(&user);
+        } else {
+            self.turns.push_back(user);
+        }
+        self.count = self.count.saturating_sub(usize::from(channel.is_some()));
+        channel
+    }
+
+    fn remove(&mut self, channel: &ChannelName) {
+        self.of_users.values_mut().for_each(|channels| channels.retain(|held| held != channel));
+        self.of_users.retain(|_, channels| !channels.is_empty());
+        let of_users = &self.of_users;
+        self.turns.retain(|user| of_users.contains_key(user));
+        self.count = of_users.values().map(VecDeque::len).sum();
     }
 }
 

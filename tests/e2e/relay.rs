@@ -407,7 +407,7 @@ fn serial_route_sends_the_next_question_once_the_answer_has_ended() {
 #[test]
 fn slow_backend_delays_neither_a_commit_nor_another_channel() {
     let backend = RelayBackend::start();
-    let gateway = backend.setup("concurrency = 2").start();
+    let gateway = backend.setup("concurrency = 4").start();
     backend.mode(json!({"mode": "never"}));
     let mut asker = asker(&gateway);
     ask(&mut asker, THREAD, "slow");
@@ -421,4 +421,31 @@ fn slow_backend_delays_neither_a_commit_nor_another_channel() {
     assert_eq!(ended(&mut asker, &mut view, "completed"), "quick");
     backend.kept_order("thread.2", &[question]);
     assert_eq!(backend.kept_order(THREAD, &[1]).len(), 1);
+}
+
+#[test]
+fn user_whose_questions_fill_the_route_leaves_seats_to_others() {
+    let backend = RelayBackend::start();
+    let gateway = backend.setup("concurrency = 8").start();
+    backend.mode(json!({"mode": "never"}));
+    let mut ann = asker(&gateway);
+    for number in 0..40 {
+        ask(&mut ann, &format!("thread.{number}"), "slow");
+    }
+    let of = |user: &str| backend.requests().iter().filter(|request| request["user"] == user).count();
+    until(SOON, "ann has her share", || of("ann") == 4);
+    answer_with(&backend, &["quick"]);
+    let mut bob = stream::user(&gateway, "bob", &["subscribe", "publish"]);
+    bob.subscribe("thread.bob");
+    let (_, answer) = ask(&mut bob, "thread.bob", "quick");
+    let mut view = relay::view("thread.bob", answer);
+    assert_eq!(ended(&mut bob, &mut view, "completed"), "quick");
+    assert_eq!(of("ann"), 4, "as many as are free");
+    // The backend ends what hangs: ann's other questions follow.
+    backend.kill();
+    backend.restart();
+    until(SOON, "all are delivered", || {
+        let requests = backend.requests();
+        (0..40).all(|number| requests.iter().any(|request| request["channel"] == format!("thread.{number}")))
+    });
 }

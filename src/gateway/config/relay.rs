@@ -70,7 +70,7 @@ pub const FIELDS: [(&str, &str); 16] = [
     ),
     (
         "concurrency",
-        "Requests at once of this instance, 1 to 512; a response that is being read counts as one. At most 1024 for all routes. Default: `32`.",
+        "Requests at once of this instance, 1 to 512; a response that is being read counts as one. At most 1024 for all routes. The questions of one user have at most as many as are free, so half of them if no other user asks. Default: `32`.",
     ),
     (
         "serial",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::random::Random;
+use crate::relay::share::SeatShares;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -98,6 +99,67 @@ fn more_channels_than_the_bound_are_left_to_the_poll() {
     assert_eq!(schedule.channels.len(), WAITING_MAX);
 }
 
+fn user(name: &str) -> UserName {
+    UserName::parse(name).expect("a user")
+}
+
+/// Takes the next channel, and returns its name.
+fn next(schedule: &mut RelaySchedule) -> Option<String> {
+    schedule.next(at(0), open).map(|(_, channel)| channel.as_str().to_owned())
+}
+
+#[test]
+fn channels_of_users_without_room_are_held_back_and_users_have_turns() {
+    let mut schedule = RelaySchedule::new([8]);
+    for (name, author) in [("a1", "ann"), ("a2", "ann"), ("a3", "ann"), ("b1", "bob"), ("b2", "bob")] {
+        schedule.noticed(channel(name), ROUTE);
+        assert_eq!(next(&mut schedule).as_deref(), Some(name));
+        schedule.hold(&channel(name), user(author), Some(ROUTE));
+        schedule.freed(ROUTE);
+        schedule.due(channel(name), ROUTE);
+        schedule.noticed(channel(name), ROUTE);
+    }
+    assert_eq!(next(&mut schedule), None, "neither a notice nor the poll hurries them");
+    schedule.let_go(ROUTE, |_| false);
+    assert_eq!(next(&mut schedule), None);
+    let mut let_go = Vec::new();
+    for _ in 0..5 {
+        schedule.let_go(ROUTE, |_| true);
+        let_go.extend(next(&mut schedule));
+    }
+    assert_eq!(let_go, ["a1", "b1", "a2", "b2", "a3"]);
+    schedule.let_go(ROUTE, |_| true);
+    assert_eq!((next(&mut schedule), schedule.routes[0].held.count), (None, 0));
+    assert!(schedule.routes[0].held.of_users.is_empty() && schedule.routes[0].held.turns.is_empty());
+}
+
+#[test]
+fn channel_that_is_held_back_moves_with_a_reload() {
+    let (old, new) = (RoutePlace(0), RoutePlace(1));
+    let held = || {
+        let mut schedule = RelaySchedule::new([2, 2]);
+        for name in ["one", "two"] {
+            schedule.noticed(channel(name), old);
+            schedule.next(at(0), open).expect("ready");
+            schedule.hold(&channel(name), user("ann"), Some(old));
+            schedule.freed(old);
+        }
+        schedule
+    };
+    let mut schedule = held();
+    schedule.noticed(channel("one"), new);
+    assert_eq!(schedule.next(at(0), open), Some((new, channel("one"))));
+    schedule.let_go(old, |_| true);
+    assert_eq!(schedule.next(at(0), open), Some((old, channel("two"))));
+    schedule.let_go(old, |_| true);
+    assert_eq!(schedule.next(at(0), open), None);
+    let mut schedule = held();
+    schedule.forget(old);
+    assert!(schedule.channels.is_empty() && schedule.routes[0].held.count == 0);
+    schedule.due(channel("one"), old);
+    assert!(schedule.next(at(0), open).is_some(), "the poll finds it");
+}
+
 #[test]
 fn channel_that_a_reload_gives_to_another_route_waits_there_after_its_request() {
     let (one, old, new) = (channel("one"), RoutePlace(0), RoutePlace(1));
@@ -151,6 +213,7 @@ struct Row {
 struct Underway {
     channel: ChannelName,
     offset: u64,
+    author: UserName,
     fence: u64,
     ends: u64,
 }
@@ -158,13 +221,37 @@ struct Underway {
 #[derive(Debug)]
 struct Process {
     schedule: RelaySchedule,
+    shares: SeatShares,
     requests: Vec<Underway>,
 }
 
 impl Process {
     fn new() -> Process {
-        Process { schedule: RelaySchedule::new([3]), requests: Vec::new() }
+        let mut shares = SeatShares::default();
+        shares.resize(SEATS);
+        Process { schedule: RelaySchedule::new([SEATS]), shares, requests: Vec::new() }
     }
+
+    /// A sender is free.
+    fn freed(&mut self) {
+        self.schedule.freed(ROUTE);
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        self.schedule.let_go(ROUTE, |user| self.shares.has_room(user));
+    }
+}
+
+const SEATS: u16 = 3;
+
+/// The author of a publication: most are of one user.
+fn author(channel: &ChannelName, offset: u64) -> UserName {
+    user(match (channel.as_str(), offset % 4) {
+        ("e", 1) => "bob",
+        ("d", 2) => "cat",
+        _ => "ann",
+    })
 }
 
 const LEASE_MS: u64 = 300;
@@ -223,6 +310,8 @@ impl World {
         }
         let process = &self.processes[which];
         assert!(process.schedule.taken(ROUTE) <= 3 && process.requests.len() <= 3);
+        let of_ann = process.requests.iter().filter(|request| request.author.as_str() == "ann").count();
+        assert!(of_ann <= 2, "one user has all seats");
         let mut names: Vec<_> = process.requests.iter().map(|request| &request.channel).collect();
         names.sort();
         names.dedup();
@@ -235,22 +324,30 @@ impl World {
         if row.cursor >= row.head || row.taken_until > now || row.next_ms > now {
             let process = &mut self.processes[which];
             process.schedule.settled(&name, AfterSettling::Rest, Some(ROUTE));
-            return process.schedule.freed(ROUTE);
+            return process.freed();
         }
         row.fence += 1;
+        let author = author(&name, row.cursor + 1);
+        let process = &mut self.processes[which];
+        if !process.shares.take(&author) {
+            process.schedule.hold(&name, author, Some(ROUTE));
+            process.let_go();
+            return process.freed();
+        }
         row.taken_until = now + LEASE_MS;
         row.requests.push(row.cursor + 1);
         // A request may take longer than the lease: then another process claims the channel meanwhile.
         let ends = now + self.random.u64() % (LEASE_MS * 3 / 2);
         let (offset, fence) = (row.cursor + 1, row.fence);
-        self.processes[which].requests.push(Underway { channel: name, offset, fence, ends });
+        self.processes[which].requests.push(Underway { channel: name, offset, author, fence, ends });
     }
 
     fn settle(&mut self, which: usize, request: Underway) {
         let is_taken = self.chance(60);
         let (now, wait) = (self.now, self.random.u64() % 200);
         let process = &mut self.processes[which];
-        process.schedule.freed(ROUTE);
+        process.shares.leave(&request.author);
+        process.freed();
         let row = self.rows.get_mut(&request.channel).expect("a row");
         if row.fence != request.fence {
             return process.schedule.settled(&request.channel, AfterSettling::Rest, Some(ROUTE));
