@@ -8,6 +8,7 @@ use crate::job::relay::{ClaimOutcome, DeadCause, OpenAnswer, RELAY_ROWS_MAX};
 use crate::job::{Append, AppendChange};
 use crate::relay::route::{RelayRoute, RouteTable};
 use crate::store::outcome::change_of;
+use crate::store::retention::Rest;
 use crate::wire::claims;
 use crate::wire::publication::{Change, Published, Stored};
 use crate::wire::push;
@@ -158,8 +159,83 @@ impl DueShares {
     }
 
     /// True if no route has a place left.
-    pub(super) fn are_used(&self) -> bool {
+    fn are_used(&self) -> bool {
         self.left.iter().all(|(_, left)| *left == 0)
+    }
+}
+
+/// One look at the channels that wait, page by page. `P` is a place among them.
+///
+/// The first page is that of the front, where the ones are that wait longest, and has half of what is listed; so channels that are new all
+/// the time keep none from its turn. The other pages go on where the last look ended, so a front that does not move hides nothing.
+pub(super) struct DueLook<'t, P> {
+    table: &'t RouteTable,
+    limit: u32,
+    shares: DueShares,
+    /// The last place that was looked at.
+    at: P,
+    /// The end of the last look, while this one is at the front.
+    kept: Option<P>,
+    /// The places at the front that were listed, in order: the other pages may come to them again.
+    front: Vec<P>,
+    pages: usize,
+    is_over: bool,
+}
+
+impl<'t, P: Clone + Default + Ord> DueLook<'t, P> {
+    /// `kept`: the end of the last look.
+    pub(super) fn new(kept: P, limit: u32, table: &'t RouteTable) -> DueLook<'t, P> {
+        let limit = limit.min(RELAY_ROWS_MAX).div_ceil(2);
+        let shares = DueShares::new(limit, table);
+        let (at, front) = (P::default(), Vec::new());
+        DueLook { table, limit, shares, at, kept: Some(kept), front, pages: 0, is_over: false }
+    }
+
+    /// The place after which the next page begins; `None`: the look is over.
+    pub(super) fn page(&self) -> Option<&P> {
+        (!self.is_over).then_some(&self.at)
+    }
+
+    /// Looks at a channel. True if it is listed.
+    pub(super) fn take(&mut self, place: P, route: Option<&RelayRoute>) -> bool {
+        if self.shares.are_used() {
+            return false;
+        }
+        self.at = place.clone();
+        if self.kept.is_none() && self.front.binary_search(&place).is_ok() {
+            return false;
+        }
+        let is_listed = route.is_some_and(|route| self.shares.take(route));
+        if is_listed && self.kept.is_some() {
+            self.front.push(place);
+        }
+        is_listed
+    }
+
+    /// All channels of a page were looked at. `rest`: of the list.
+    pub(super) fn read(&mut self, rest: Rest) {
+        self.pages += 1;
+        let is_last = rest == Rest::None;
+        match self.kept.take() {
+            Some(_) if is_last && !self.shares.are_used() => self.finish(),
+            Some(kept) => {
+                self.at = kept;
+                self.shares = DueShares::new(self.limit, self.table);
+            }
+            None if self.shares.are_used() => self.is_over = true,
+            None if is_last => self.finish(),
+            None => self.is_over = self.pages >= SCANS,
+        }
+    }
+
+    /// The list is at its end: the next look goes on at its begin.
+    fn finish(&mut self) {
+        (self.at, self.is_over) = (P::default(), true);
+    }
+
+    /// The end of the look.
+    pub(super) fn end(self) -> P {
+        self.kept.unwrap_or(self.at)
     }
 }
 
@@ -249,9 +325,62 @@ impl NewDead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::route::tests::route;
 
     fn row(cursor: u64, head: u64, attempts: u32, next_ms: u64) -> RelayRow {
         RelayRow { head: Offset(head), cursor: Offset(cursor), attempts, next_ms }
+    }
+
+    /// Looks once at channels `0 .. count`, in pages of ten, and returns the listed ones.
+    fn look(kept: &mut u32, count: u32, limit: u32, table: &RouteTable) -> Vec<u32> {
+        let (mut look, mut listed) = (DueLook::new(*kept, limit, table), Vec::new());
+        let route = table.iter().next();
+        while let Some(after) = look.page().copied() {
+            // Place n is that of channel n - 1.
+            let page: Vec<u32> = (after + 1..=count).take(10).collect();
+            for place in &page {
+                if look.take(*place, route) {
+                    listed.push(*place - 1);
+                }
+            }
+            look.read(if page.len() < 10 { Rest::None } else { Rest::Some });
+        }
+        *kept = look.end();
+        listed
+    }
+
+    #[test]
+    fn each_look_begins_at_the_front_and_goes_on_where_the_last_one_ended() {
+        let table = RouteTable::new(vec![route("one", "t*")]);
+        let mut kept = 0;
+        assert_eq!(
+            look(&mut kept, 7, 20, &table),
+            (0..7).collect::<Vec<_>>(),
+            "a short list is looked at once"
+        );
+        assert_eq!(kept, 0);
+        let mut found = std::collections::BTreeSet::new();
+        for turn in 0..12 {
+            let listed = look(&mut kept, 100, 20, &table);
+            assert_eq!(listed[..10], (0..10).collect::<Vec<_>>(), "turn {turn}");
+            assert!(listed.len() <= 20);
+            found.extend(listed);
+        }
+        assert_eq!(found.len(), 100, "a front that does not move hides nothing");
+    }
+
+    #[test]
+    fn look_at_channels_of_another_route_ends_after_some_pages() {
+        let table = RouteTable::new(vec![route("one", "t*"), route("two", "u*")]);
+        let mut kept = 0;
+        // The places of the second route are never used up.
+        let ends: Vec<u32> = (0..3)
+            .map(|_| {
+                look(&mut kept, 400, 20, &table);
+                kept
+            })
+            .collect();
+        assert_eq!(ends, [150, 300, 0], "fifteen pages after the one at the front");
     }
 
     #[test]

@@ -226,7 +226,7 @@ pub(super) struct WaitingRow {
 }
 
 /// A place in the list of channels that wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WaitingPlace {
     pub(super) next_ms: i64,
     pub(super) channel: Box<str>,

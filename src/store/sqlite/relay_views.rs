@@ -4,42 +4,39 @@ use super::relay_rows::{self, WaitingPlace, WaitingRow};
 use super::relay_turn::Running;
 use crate::id::ChannelName;
 use crate::job::relay::{DueChannel, RelayDue, RelayStatus, RouteStatus, StuckChannel};
-use crate::store::relay::{DueShares, RelayRow, SCANS, STATUS_ROWS, STUCK, UNROUTED};
+use crate::store::relay::{DueLook, RelayRow, STATUS_ROWS, STUCK, UNROUTED};
+use crate::store::retention::Rest;
 use std::time::Duration;
 
 /// Channels that wait, looked at by one statement. Appends wait meanwhile.
 const DUE_ROWS: u32 = 256;
 
 impl Running<'_> {
-    /// A look that ends before the list does goes on there with the next request, so that a route with very many channels hides no other.
     pub(super) fn due(&mut self, limit: u32) -> rusqlite::Result<RelayDue> {
-        let mut shares = DueShares::new(limit, &self.turn.table);
+        let table = &self.turn.table;
+        let mut look = DueLook::new(self.turn.due_after.clone(), limit, table);
         let mut due = RelayDue::default();
-        let mut after = self.turn.due_after.clone();
-        for _ in 0..SCANS {
-            let page = relay_rows::waiting(self.connection, &after, self.now_ms, DUE_ROWS)?;
-            let is_last = page.len() < DUE_ROWS as usize;
-            if let Some(last) = page.last() {
-                let next_ms = i64::try_from(last.row.next_ms).unwrap_or(i64::MAX);
-                after = WaitingPlace { next_ms, channel: last.channel.clone() };
-            }
-            for WaitingRow { channel, row, oldest_ms } in page {
-                let Ok(channel) = ChannelName::parse_any(&channel) else { continue };
-                let Some(route) = self.turn.table.of(&channel) else {
+        while let Some(after) = look.page() {
+            let page = relay_rows::waiting(self.connection, after, self.now_ms, DUE_ROWS)?;
+            let rest = if page.len() < DUE_ROWS as usize { Rest::None } else { Rest::Some };
+            for WaitingRow { channel: name, row, oldest_ms } in page {
+                let channel = ChannelName::parse_any(&name).ok();
+                let route = channel.as_ref().and_then(|channel| table.of(channel));
+                let next_ms = i64::try_from(row.next_ms).unwrap_or(i64::MAX);
+                let place = WaitingPlace { next_ms, channel: name };
+                let is_held = channel.as_ref().is_some_and(|channel| self.is_held(channel));
+                let is_listed = look.take(place, route.filter(|_| !is_held));
+                let Some(channel) = channel else { continue };
+                if route.is_none() {
                     let next_ms = self.now_ms + UNROUTED.as_millis() as u64;
                     relay_rows::write(self.connection, &channel, &RelayRow { next_ms, ..row })?;
-                    continue;
-                };
-                if !self.is_held(&channel) && shares.take(route) {
+                } else if is_listed {
                     due.channels.push(DueChannel { channel, attempts: row.attempts, oldest_ms });
                 }
             }
-            if is_last || shares.are_used() {
-                after = WaitingPlace::default();
-                break;
-            }
+            look.read(rest);
         }
-        self.done.due_after = Some(after);
+        self.done.due_after = Some(look.end());
         let next_ms = relay_rows::next_after(self.connection, self.now_ms)?;
         due.next = next_ms.map(|next_ms| Duration::from_millis(next_ms.saturating_sub(self.now_ms)));
         Ok(due)

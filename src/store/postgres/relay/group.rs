@@ -11,8 +11,9 @@ use crate::job::relay::{
 };
 use crate::relay::route::RouteTable;
 use crate::store::relay::{
-    DueShares, NewDead, RelayRow, SCAN_ROWS, SCANS, SKIP_SCANS, STATUS_ROWS, STUCK, StoredAnswer, UNROUTED,
+    DueLook, NewDead, RelayRow, SCAN_ROWS, SCANS, SKIP_SCANS, STATUS_ROWS, STUCK, StoredAnswer, UNROUTED,
 };
+use crate::store::retention::Rest;
 use ahash::{AHashMap, AHashSet};
 use std::time::Duration;
 
@@ -265,33 +266,26 @@ impl Group<'_> {
         })
     }
 
-    /// A look that ends before the list does goes on there with the next request, so that a route with very many channels hides no other.
     fn due(&mut self, limit: u32) -> Result<RelayDue, CallFault> {
-        let mut shares = DueShares::new(limit, self.table);
-        let mut due = RelayDue::default();
-        let mut unrouted = Vec::new();
-        let mut after = std::mem::take(self.due_after);
-        for _ in 0..SCANS {
-            let page = reads::due(self.connection, after, RELAY_ROWS_MAX)?;
-            let is_last = page.len() < RELAY_ROWS_MAX as usize;
-            for DueRow { channel, name, attempts, next_ms, oldest_ms } in page {
-                after = DuePlace { next_ms, channel };
+        let mut look = DueLook::new(*self.due_after, limit, self.table);
+        let (mut due, mut unrouted) = (RelayDue::default(), Vec::new());
+        while let Some(after) = look.page() {
+            let page = reads::due(self.connection, *after, RELAY_ROWS_MAX)?;
+            let rest = if page.len() < RELAY_ROWS_MAX as usize { Rest::None } else { Rest::Some };
+            for DueRow { channel: number, name, attempts, next_ms, oldest_ms } in page {
                 let route = name.as_ref().and_then(|name| self.table.of(name));
-                match (name, route) {
-                    (Some(channel), Some(route)) => {
-                        if shares.take(route) {
-                            due.channels.push(DueChannel { channel, attempts, oldest_ms });
-                        }
+                let is_listed = look.take(DuePlace { next_ms, channel: number }, route);
+                match name.filter(|_| route.is_some()) {
+                    Some(channel) if is_listed => {
+                        due.channels.push(DueChannel { channel, attempts, oldest_ms });
                     }
-                    _ => unrouted.push(channel),
+                    Some(_) => {}
+                    None => unrouted.push(number),
                 }
             }
-            if is_last || shares.are_used() {
-                after = DuePlace::default();
-                break;
-            }
+            look.read(rest);
         }
-        *self.due_after = after;
+        *self.due_after = look.end();
         if !unrouted.is_empty() {
             reads::defer(self.connection, &unrouted, UNROUTED.as_millis() as i64)?;
         }

@@ -291,7 +291,7 @@ pub(super) struct DueRow {
 }
 
 /// A place in the list of channels that wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DuePlace {
     pub(super) next_ms: i64,
     /// The number of the channel.
