@@ -173,7 +173,8 @@ impl RelayAttempt<'_> {
                 let form =
                     if response.header("content-length") == Some("0") { BodyForm::Nothing } else { form };
                 let channel = self.claimed.channel.clone();
-                self.taken(ResponseBody { client, response, form, answer, channel, message_id })
+                let reading = answer.as_ref().map(|(id, _)| self.shared.readings.enter(id, &client.control));
+                self.taken(ResponseBody { client, response, form, answer, reading, channel, message_id })
             }
             Meaning::Later(_) => {
                 let asked = response.header("retry-after");
@@ -251,3 +252,7 @@ impl RelayAttempt<'_> {
         Attempted { outcome: RelayOutcome::Dead { cause, status }, body: None, next: NextClaim::Now }
     }
 }
+
+#[cfg(test)]
+#[path = "attempt/tests.rs"]
+mod tests;

@@ -5,7 +5,8 @@
 
 use super::call::{Called, RelayCall, SKIPPED_BYTES_MAX, timestamp};
 use super::shared::{Mode, RelayShared};
-use crate::id::Offset;
+use crate::clock::Moment;
+use crate::id::{Epoch, Offset};
 use crate::metrics::relay::RouteMeter;
 use crate::net::deadline::now;
 use crate::relay::answer::Meaning;
@@ -24,6 +25,9 @@ use std::time::Duration;
 const QUEUE: usize = 256;
 /// The tries of one request, and the waits between them.
 const WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// One that waited for longer is dropped: its answer has ended, and what the backend writes is refused. A backend that is down must not get
+/// those of minutes ago once it is up again.
+const OLD: Duration = Duration::from_secs(30);
 /// The stream ends without the backend after `streams.cancel_ms`, so there is no use in a long wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,6 +36,17 @@ pub(super) struct AnswerCancel {
     pub(super) id: StreamId,
     pub(super) question: Offset,
     pub(super) generation: Generation,
+    pub(super) epoch: Epoch,
+    /// When it was cancelled.
+    pub(super) at: Moment,
+    /// Of its route then. A reload may leave the channel without one.
+    pub(super) meter: Arc<RouteMeter>,
+}
+
+impl AnswerCancel {
+    fn count_dropped(meter: &RouteMeter) {
+        meter.cancels_dropped.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The requests of one route. Dropping it ends its thread.
@@ -43,10 +58,11 @@ pub(super) struct RouteCancels {
 
 impl RouteCancels {
     /// Has a request sent, or counts it as dropped.
-    pub(super) fn send(&mut self, shared: &Arc<RelayShared>, meter: &RouteMeter, cancel: AnswerCancel) {
+    pub(super) fn send(&mut self, shared: &Arc<RelayShared>, cancel: AnswerCancel) {
+        let meter = Arc::clone(&cancel.meter);
         let is_queued = self.queue(shared).and_then(|queue| queue.try_send(cancel).ok()).is_some();
         if !is_queued {
-            meter.cancels_dropped.fetch_add(1, Ordering::Relaxed);
+            AnswerCancel::count_dropped(&meter);
         }
     }
 
@@ -72,22 +88,26 @@ fn start(shared: &Arc<RelayShared>) -> io::Result<Sender<AnswerCancel>> {
 fn serve(shared: &RelayShared, cancels: &Receiver<AnswerCancel>) {
     for cancel in cancels {
         let routes = shared.routes.current();
-        let Some(route) = routes.of(&cancel.id.channel) else { continue };
+        let route = routes.of(&cancel.id.channel);
         // A defect in one request must not take those after it.
-        let is_taken = catch_unwind(AssertUnwindSafe(|| is_taken(shared, route, &cancel))).unwrap_or(false);
+        let send = || route.is_some_and(|route| is_taken(shared, route, &cancel));
+        let is_taken = catch_unwind(AssertUnwindSafe(send)).unwrap_or(false);
         if shared.is(Mode::Stopping) {
             return;
         }
-        if !is_taken && let Some(meter) = shared.meters.of(&route.name) {
-            meter.cancels_dropped.fetch_add(1, Ordering::Relaxed);
+        if !is_taken {
+            AnswerCancel::count_dropped(&cancel.meter);
         }
     }
 }
 
 /// Sends a request until the backend has it, but not often. False: it has it not.
 fn is_taken(shared: &RelayShared, route: &RelayRoute, cancel: &AnswerCancel) -> bool {
-    let AnswerCancel { id: stream, question, generation } = cancel;
-    let id = webhook::cancel_id(stream, *generation);
+    let AnswerCancel { id: stream, question, generation, epoch, at, meter: _ } = cancel;
+    if shared.now().at.since(*at) >= OLD {
+        return false;
+    }
+    let id = webhook::cancel_id(*epoch, stream, *generation);
     let client = shared.calls.take(&route.name);
     let mut waits = WAITS.into_iter();
     let is_taken = loop {

@@ -14,7 +14,6 @@ use crate::job::relay::{
 };
 use crate::relay::route::RouteTable;
 use crate::relay::schedule::{AfterSettling, RelaySchedule, RoutePlace, later};
-use crate::wire::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -279,21 +278,17 @@ impl RelayClock {
                     self.schedule.noticed(channel, place);
                 }
             }
-            RelayNotice::Cancelled { id, question, generation } => {
-                self.close(&id);
+            RelayNotice::Cancelled { id, question, generation, epoch } => {
+                self.shared.readings.end(&id);
                 let place = self.place_of(&id.channel);
-                if let Some(seat) = place.and_then(|place| self.seats.get_mut(place.0)) {
-                    seat.cancels.send(&self.shared, &seat.meter, AnswerCancel { id, question, generation });
-                }
+                let Some(seat) = place.and_then(|place| self.seats.get_mut(place.0)) else {
+                    // No route, and so no counter of one.
+                    return tracing::debug!(channel = %id.channel, "cancel without a route dropped");
+                };
+                let (meter, at) = (Arc::clone(&seat.meter), self.shared.now().at);
+                seat.cancels.send(&self.shared, AnswerCancel { id, question, generation, epoch, at, meter });
             }
-            RelayNotice::Over { id } => self.close(&id),
-        }
-    }
-
-    /// Closes the response with an answer, if it is being read.
-    fn close(&self, id: &StreamId) {
-        if let Some(control) = self.shared.readings.lock().get(id) {
-            control.end();
+            RelayNotice::Over { id } => self.shared.readings.end(&id),
         }
     }
 
@@ -408,9 +403,7 @@ impl RelayClock {
     /// Ends what is in progress, and releases the claims.
     fn stop(mut self) {
         self.shared.enter(Mode::Stopping);
-        for control in self.shared.readings.lock().values() {
-            control.end();
-        }
+        self.shared.readings.end_all();
         let until = self.now() + END_TIMEOUT;
         let places = self.seats.len();
         while (0..places).any(|place| self.schedule.taken(RoutePlace(place)) > 0) && self.now() < until {

@@ -10,9 +10,12 @@ mod cancelled;
 mod clock;
 mod orders;
 mod reading;
+mod readings;
 mod routes;
 mod sender;
 mod shared;
+#[cfg(test)]
+mod support;
 
 pub use self::shared::{BackendEvidence, RelayParts};
 

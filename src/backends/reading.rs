@@ -2,6 +2,7 @@
 
 use super::call::{CallClient, SKIPPED_BYTES_MAX};
 use super::orders::carried_out;
+use super::readings::AnswerReading;
 use super::shared::{Mode, RelayShared};
 use crate::id::{ChannelName, Key};
 use crate::job::mailbox::{MailboxItem, ThreadProducer, Unsent};
@@ -36,6 +37,8 @@ pub(super) struct ResponseBody {
     pub(super) form: BodyForm,
     /// `None`: the question has no answer that was stored with it.
     pub(super) answer: Option<(StreamId, Generation)>,
+    /// Entered before the answer is `processing`: a cancel may come at once, and its notice before the body is read.
+    pub(super) reading: Option<AnswerReading>,
     /// Of the question.
     pub(super) channel: ChannelName,
     pub(super) message_id: String,
@@ -69,6 +72,7 @@ impl ResponseBody {
             response,
             form: BodyForm::Nothing,
             answer: None,
+            reading: None,
             channel,
             message_id: String::new(),
         }
@@ -88,13 +92,10 @@ impl ResponseBody {
         if self.form == BodyForm::Nothing {
             return self.skip(shared, route);
         }
-        let ResponseBody { client, mut response, form, answer, channel, message_id } = self;
+        let ResponseBody { client, mut response, form, answer, reading, channel, message_id } = self;
         let producer = Arc::new(shared.mailboxes.open());
         let watched = Arc::clone(&producer);
         client.control.watch(Some(Arc::new(move || watched.is_stopped() || watched.has_ended())));
-        if let Some((id, _)) = &answer {
-            shared.readings.lock().insert(id.clone(), Arc::clone(&client.control));
-        }
         let life_end = now() + shared.life;
         let mut reader = ResponseReader::new(form, answer.clone(), &message_id);
         let mut writer = AnswerWriter {
@@ -109,9 +110,7 @@ impl ResponseBody {
         };
         let stop = writer.copy(&client, &mut response, &mut reader).err();
         client.control.watch(None);
-        if let Some((id, _)) = &answer {
-            shared.readings.lock().remove(id);
-        }
+        drop(reading);
         let stop = stop.map(|stop| match stop {
             // The relay has closed it: that is no break of the backend.
             ReadingStop::Broken if client.control.is_ended() && !shared.is(Mode::Stopping) => {

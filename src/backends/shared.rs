@@ -1,6 +1,7 @@
 //! The part that all threads of the relay have.
 
 use super::call::RouteCalls;
+use super::readings::AnswerReadings;
 use crate::clock::Now;
 use crate::id::ChannelName;
 use crate::job::mailbox::ThreadMailboxes;
@@ -8,8 +9,6 @@ use crate::job::relay::{Fence, RelayAnswer, RelayNotice, RelayQueue, RelayWork, 
 use crate::job::{Append, EvidenceSender, Outlook};
 use crate::metrics::relay::RelayMeters;
 use crate::metrics::vitals::Vitals;
-use crate::net::http_reading::CallControl;
-use crate::wire::stream::StreamId;
 use ahash::AHashMap;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Receiver, Sender};
@@ -72,8 +71,7 @@ pub(super) struct RelayShared {
     pub(super) clock: WallClock,
     /// The claims of this process. At most one for each seat of a route.
     pub(super) claims: Mutex<AHashMap<ChannelName, Fence>>,
-    /// The answers whose responses are being read.
-    pub(super) readings: Mutex<AHashMap<StreamId, Arc<CallControl>>>,
+    pub(super) readings: AnswerReadings,
     /// The clients for calls, with kept connections.
     pub(super) calls: RouteCalls,
     mode: AtomicU8,
@@ -119,7 +117,7 @@ impl RelayShared {
             life,
             clock,
             claims: Mutex::default(),
-            readings: Mutex::default(),
+            readings: AnswerReadings::default(),
             calls: RouteCalls::new(source),
             mode: AtomicU8::new(Mode::Running as u8),
             pauses: Default::default(),

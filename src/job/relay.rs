@@ -329,8 +329,8 @@ pub struct Skipped {
 pub enum RelayNotice {
     /// A publication of the channel is to be relayed, or may be relayed now.
     Waiting { channel: ChannelName },
-    /// A user has cancelled the answer `id` to `question`.
-    Cancelled { id: StreamId, question: Offset, generation: Generation },
+    /// A user has cancelled the answer `id` to `question`, in the logs of `epoch`.
+    Cancelled { id: StreamId, question: Offset, generation: Generation, epoch: Epoch },
     /// An answer takes no more: another instance has its cancel or its end. A backend that is to know of that is notified there.
     Over { id: StreamId },
 }

@@ -1,7 +1,7 @@
 //! Answers to the reactors and threads that asked, and announcements of new publications to all reactors and to the bus.
 
 use super::outcome::{Outcome, RETRY_MS, change_of};
-use crate::id::{ChannelName, ReactorId};
+use crate::id::{ChannelName, Epoch, ReactorId};
 use crate::job::bus::{Bus, InstanceNote};
 use crate::job::callers::Callers;
 use crate::job::relay::{RelayNotice, RelayNotices, Routes};
@@ -111,11 +111,11 @@ impl Answers {
     }
 
     /// Sends what the ledger of streams has: replies, messages to producers, and news for readers here and, over the bus, elsewhere.
-    pub(super) fn streams(&self, out: StreamOutput<Ticket>) {
+    pub(super) fn streams(&self, out: StreamOutput<Ticket>, epoch: Epoch) {
         let StreamOutput { replies, notices, news, heard, cancelled, answers: _ } = out;
         for CancelledAnswer { id, question, generation, by, .. } in cancelled {
             self.relay.0.send(match by {
-                CancelledBy::Here => RelayNotice::Cancelled { id, question, generation },
+                CancelledBy::Here => RelayNotice::Cancelled { id, question, generation, epoch },
                 CancelledBy::Elsewhere => RelayNotice::Over { id },
             });
         }

@@ -1,7 +1,7 @@
 //! Commands about streams on their way to the ledger, and the answers to those about streams that are not open.
 
 use crate::clock::Moment;
-use crate::id::{ProducerId, UserName};
+use crate::id::{Epoch, ProducerId, UserName};
 use crate::job::stream::{StreamJob, StreamOrder};
 use crate::job::{CancelAuthority, Ticket};
 use crate::metrics::streams::StreamCounters;
@@ -101,7 +101,7 @@ impl LateCommand {
 }
 
 /// Sends what the ledger has for reactors, and counts the refusals in it.
-pub(super) fn deliver(out: &mut Output, counters: &StreamCounters, answers: &Answers) {
+pub(super) fn deliver(out: &mut Output, counters: &StreamCounters, answers: &Answers, epoch: Epoch) {
     if out.is_empty() {
         return;
     }
@@ -117,7 +117,7 @@ pub(super) fn deliver(out: &mut Output, counters: &StreamCounters, answers: &Ans
     let faults = faults.chain(out.notices.iter().filter_map(|(_, notice)| of_notice(notice)));
     faults.for_each(|fault| counters.count_refusal(fault));
     out.answers.drain(..).for_each(|fact| counters.answers.count(fact));
-    answers.streams(std::mem::take(out));
+    answers.streams(std::mem::take(out), epoch);
 }
 
 /// The edit that ended a stream, as it is announced.

@@ -67,8 +67,9 @@ pub fn message_id(epoch: Epoch, channel: &ChannelName, offset: Offset) -> String
 }
 
 /// The `webhook-id` of the request that says that an answer was cancelled.
-pub fn cancel_id(answer: &StreamId, generation: Generation) -> String {
-    let digest = Sha256::digest(format!("cancelled {} {} {generation}", answer.channel, answer.offset));
+pub fn cancel_id(epoch: Epoch, answer: &StreamId, generation: Generation) -> String {
+    let digest =
+        Sha256::digest(format!("cancelled {epoch} {} {} {generation}", answer.channel, answer.offset));
     let text = URL_SAFE_NO_PAD.encode(digest);
     format!("msg_{}", text.get(..22).unwrap_or_default())
 }
@@ -206,6 +207,11 @@ mod tests {
         // printf %s 'a thread.7 58' | sha256sum, in base64 for addresses.
         assert_eq!(id(10, 58), "msg_6OxDKoKozbKxZm-qUTnrD6");
         assert!(id(10, 58) != id(10, 59) && id(10, 58) != id(11, 58));
+        let answer = StreamId { channel: channel(), offset: Offset(58) };
+        let cancel = |epoch, generation| cancel_id(Epoch(epoch), &answer, Generation(generation));
+        assert!(
+            cancel(10, 1) != cancel(10, 2) && cancel(10, 1) != cancel(11, 1) && cancel(10, 1) != id(10, 58)
+        );
     }
 
     #[test]

@@ -94,9 +94,17 @@ impl KnownEpoch {
 
     /// The known epoch, and the other one.
     pub(super) fn replaced(&self) -> Option<(Epoch, Epoch)> {
-        let of = |cell: &AtomicU64| u32::try_from(cell.load(Ordering::Acquire)).ok().map(Epoch);
-        of(&self.known).zip(of(&self.found))
+        self.known().zip(read(&self.found))
     }
+
+    /// The epoch of the first answer; `None` before it.
+    pub(super) fn known(&self) -> Option<Epoch> {
+        read(&self.known)
+    }
+}
+
+fn read(cell: &AtomicU64) -> Option<Epoch> {
+    u32::try_from(cell.load(Ordering::Acquire)).ok().map(Epoch)
 }
 
 /// The fate of work that met another epoch.
@@ -114,7 +122,9 @@ mod tests {
     #[test]
     fn first_epoch_is_known_and_any_other_is_final() {
         let epoch = KnownEpoch::default();
+        assert_eq!(epoch.known(), None);
         assert!(epoch.meet(Epoch(7)).is_ok() && epoch.meet(Epoch(7)).is_ok());
+        assert_eq!(epoch.known(), Some(Epoch(7)));
         assert_eq!(epoch.replaced(), None);
         assert!(epoch.meet(Epoch(8)).is_err());
         assert_eq!(epoch.replaced(), Some((Epoch(7), Epoch(8))));

@@ -20,6 +20,7 @@ use super::epoch::KnownEpoch;
 use super::streams::loads_at_once;
 use super::timing::monotonic;
 use crate::clock::Moment;
+use crate::id::Epoch;
 use crate::job::Ticket;
 use crate::job::stream::StreamWork;
 use crate::metrics::streams::StreamCounters;
@@ -143,7 +144,9 @@ impl SharedStreamWriter {
 
     /// Sends what the ledger has for reactors.
     fn deliver(&mut self) {
-        stream_orders::deliver(&mut self.out, &self.counters, &self.answers);
+        // Before the first commit, no answer is cancelled.
+        let epoch = self.epoch.known().unwrap_or(Epoch(0));
+        stream_orders::deliver(&mut self.out, &self.counters, &self.answers, epoch);
     }
 
     /// Sets the gauges, which have the sums of all workers.

@@ -91,7 +91,7 @@ impl SqliteAppender {
         checkpoints: Checkpoints,
     ) -> SqliteAppender {
         let WriterInputs { appends: jobs, orders, streams, relay } = inputs;
-        let streams = StreamWriter::new(Arc::clone(log.open_streams()), streams);
+        let streams = StreamWriter::new(Arc::clone(log.open_streams()), log.epoch(), streams);
         let now = monotonic();
         let mut trust = ClockTrust::new(log.last_use_ms().unwrap_or_default());
         // Even if nothing was ever published, a step after this is noticed.

@@ -5,6 +5,7 @@
 use super::log::{BatchFault, Log};
 use super::log_streams::StreamsAtCommit;
 use super::stream_end::WrittenEnd;
+use crate::id::Epoch;
 use crate::job::stream::{StreamOrder, StreamWork};
 use crate::job::{Append, AppendChange, AppendError, Appended, Attempt};
 use crate::metrics::store::{add, bump};
@@ -37,6 +38,8 @@ const LATENCIES: usize = 32;
 /// The streams in the thread that writes.
 pub(super) struct StreamWriter {
     open: Arc<OpenStreams>,
+    /// Of the logs.
+    epoch: Epoch,
     work: Receiver<StreamWork>,
     queued_bytes: Arc<AtomicUsize>,
     counters: Arc<StreamCounters>,
@@ -57,10 +60,11 @@ struct DoubtfulFlush {
 }
 
 impl StreamWriter {
-    pub(super) fn new(open: Arc<OpenStreams>, ends: StreamEnds) -> StreamWriter {
+    pub(super) fn new(open: Arc<OpenStreams>, epoch: Epoch, ends: StreamEnds) -> StreamWriter {
         let StreamEnds { work, queued_bytes, counters } = ends;
         StreamWriter {
             open,
+            epoch,
             work,
             queued_bytes,
             counters,
@@ -332,7 +336,7 @@ impl StreamWriter {
 
     /// Sends what the ledger has for reactors.
     pub(super) fn deliver(&mut self, answers: &Answers) {
-        stream_orders::deliver(&mut self.out, &self.counters, answers);
+        stream_orders::deliver(&mut self.out, &self.counters, answers, self.epoch);
     }
 
     /// Notes a commit that took this long.

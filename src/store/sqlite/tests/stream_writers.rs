@@ -26,7 +26,7 @@ fn flood_about_streams_that_are_not_open_reads_the_file_a_bounded_number_of_time
     let (send, work) = crossbeam_channel::bounded(1_000);
     let counters = Arc::new(StreamCounters::default());
     let ends = StreamEnds { work, counters: Arc::clone(&counters), ..StreamEnds::none() };
-    let mut writer = StreamWriter::new(shelf.open(), ends);
+    let mut writer = StreamWriter::new(shelf.open(), shelf.log.epoch(), ends);
     for offset in 1..=1_000 {
         send.send(StreamWork::Job(job(&id("c", offset), None, piece("x")))).expect("there is room");
     }
@@ -45,7 +45,7 @@ fn latency_is_measured_at_the_commit_of_the_piece_only() {
     let (send, work) = crossbeam_channel::bounded(2);
     let counters = Arc::new(StreamCounters::default());
     let ends = StreamEnds { work, counters: Arc::clone(&counters), ..StreamEnds::none() };
-    let mut writer = StreamWriter::new(shelf.open(), ends);
+    let mut writer = StreamWriter::new(shelf.open(), shelf.log.epoch(), ends);
     let answers = no_answers();
     let measured = || counters.latency.buckets.iter().map(|cell| cell.load(Ordering::Relaxed)).sum::<u64>();
     send.send(StreamWork::Job(job(&of, None, piece("x")))).expect("there is room");
@@ -63,7 +63,7 @@ fn flush_of_unknown_outcome_is_shown_once_if_the_file_has_it_and_waits_again_if_
     let mut shelf = Shelf::new(KEEP_ALL);
     let answers = no_answers();
     let clock = WallClock::Set(Arc::new(AtomicU64::new(1_000)));
-    let mut writer = StreamWriter::new(shelf.open(), StreamEnds::none());
+    let mut writer = StreamWriter::new(shelf.open(), shelf.log.epoch(), StreamEnds::none());
     let id = shelf.begin("c");
     for (text, is_stored, shown) in [("a", true, "a"), ("b", false, "a"), ("c", true, "abc")] {
         shelf.take(&id, text);
