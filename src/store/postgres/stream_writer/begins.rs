@@ -131,10 +131,14 @@ impl SharedStreamWriter {
         let ids: Vec<StreamId> = deleted.iter().map(answer).collect();
         let absent: Vec<StreamId> = ids.iter().filter(|id| !self.ledger.has(id)).cloned().collect();
         // Also the ones that are open here: another instance may have taken one since the last look.
-        self.refresh(&ids, Adoption::End, connection);
+        let refreshed = self.refresh(&ids, Adoption::End, connection);
+        let outcomes: AHashMap<StreamId, LoadOutcome> = refreshed.into_iter().collect();
         let now = self.now();
-        for (job, question) in deleted {
-            self.ledger.withdraw(&job.channel, question, &job.user, now);
+        for ((job, question), id) in deleted.into_iter().zip(&ids) {
+            // A backend may have one that could not be looked at. If none has it, the search for lost questions ends it.
+            if outcomes.get(id) == Some(&LoadOutcome::Open) {
+                self.ledger.withdraw(&job.channel, question, &job.user, now);
+            }
         }
         for id in &absent {
             self.ledger.release(id, &mut self.out);
