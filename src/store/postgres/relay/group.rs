@@ -3,6 +3,7 @@
 use super::super::connection::StoreConnection;
 use super::super::fault::{CallFault, Fate};
 use super::claims::{self, ClaimAsked, ClaimDecision, ClaimPlan};
+use super::dead;
 use super::reads::{self, Candidate, DuePlace, DueRow, Fetched, Stretch, WrittenRow};
 use crate::id::{ChannelName, Offset};
 use crate::job::relay::{
@@ -256,8 +257,9 @@ impl Group<'_> {
             }
             RelayWork::Status => RelayAnswer::Status(self.status()?),
             RelayWork::Dead { route, after, limit } => {
+                self.name_dead()?;
                 let most = (*limit).min(RELAY_ROWS_MAX);
-                RelayAnswer::Dead(reads::dead(self.connection, route.as_deref(), *after, most)?)
+                RelayAnswer::Dead(dead::dead_letters(self.connection, route.as_deref(), *after, most)?)
             }
             RelayWork::ReleaseAll => RelayAnswer::ReleaseAll(reads::release(self.connection, self.by)?),
             RelayWork::Claim { .. } | RelayWork::Settle { .. } | RelayWork::Skip { .. } => {
@@ -294,8 +296,21 @@ impl Group<'_> {
         Ok(due)
     }
 
+    /// Gives the dead letters that retention left in channels that no instance claimed the routes of these channels.
+    fn name_dead(&mut self) -> Result<(), CallFault> {
+        let unnamed = dead::unnamed_dead(self.connection, RELAY_ROWS_MAX)?;
+        let route = |channel: Option<ChannelName>| Some(&*self.table.of(&channel?)?.name);
+        let named = unnamed.into_iter().filter_map(|(number, channel)| Some((number, route(channel)?)));
+        let (numbers, routes): (Vec<i64>, Vec<&str>) = named.unzip();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        dead::name_dead(self.connection, (&numbers, &routes))
+    }
+
     fn status(&mut self) -> Result<RelayStatus, CallFault> {
-        let dead = reads::count_dead(self.connection)?;
+        self.name_dead()?;
+        let dead = dead::count_dead(self.connection)?;
         let dead_of =
             |name: &str| dead.iter().find(|(route, _)| route == name).map_or(0, |(_, count)| *count);
         let mut status = RelayStatus::default();

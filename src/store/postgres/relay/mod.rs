@@ -5,6 +5,7 @@
 //! (`sql/14_claims.sql`); what has changed is read again. So a claim that is lost to another instance costs nothing else.
 
 mod claims;
+mod dead;
 mod group;
 mod reads;
 mod reap;

@@ -3,7 +3,7 @@
 use super::super::connection::StoreConnection;
 use super::super::fault::CallFault;
 use crate::id::{ChannelName, Epoch, Key, Offset, UserName};
-use crate::job::relay::{DeadCause, DeadLetter, Fence, OpenAnswer, RelayedQuestion};
+use crate::job::relay::{Fence, OpenAnswer, RelayedQuestion};
 use crate::net::postgres::Row;
 use crate::net::trouble::Trouble;
 use crate::relay::route::{AnswerMode, RelayRoute};
@@ -30,11 +30,11 @@ pub(super) struct Looked {
     pub(super) epoch: Epoch,
 }
 
-fn garbled<T>(rows: &[Row], of: impl Fn(&Row) -> Result<T, Trouble>) -> Result<Vec<T>, CallFault> {
+pub(super) fn garbled<T>(rows: &[Row], of: impl Fn(&Row) -> Result<T, Trouble>) -> Result<Vec<T>, CallFault> {
     rows.iter().map(of).collect::<Result<_, _>>().map_err(|error| CallFault::garbled(&error))
 }
 
-fn offset(row: &Row, at: usize) -> Result<Offset, Trouble> {
+pub(super) fn offset(row: &Row, at: usize) -> Result<Offset, Trouble> {
     row.try_get(at).map(natural).map(Offset)
 }
 
@@ -397,41 +397,4 @@ pub(super) fn status(connection: &mut StoreConnection, most: u32) -> Result<Vec<
             is_taken: row.try_get(5)?,
         })
     })
-}
-
-/// The number of dead letters of each route.
-pub(super) fn count_dead(connection: &mut StoreConnection) -> Result<Vec<(String, u64)>, CallFault> {
-    let rows = connection.query("SELECT route, count(*) FROM seawall.relay_dead GROUP BY route", &[])?;
-    garbled(&rows, |row| Ok((row.try_get(0)?, natural(row.try_get(1)?))))
-}
-
-/// Dead letters of a route, or of all, in the order of their numbers.
-pub(super) fn dead(
-    connection: &mut StoreConnection,
-    route: Option<&str>,
-    after: u64,
-    most: u32,
-) -> Result<Vec<DeadLetter>, CallFault> {
-    let rows = connection.query(
-        "SELECT number, channel, \"offset\", through, route, cause, status, time FROM seawall.relay_dead
-         WHERE ($1::text IS NULL OR route = $1) AND number > $2 ORDER BY number LIMIT $3",
-        &[(&route, Type::TEXT), (&integer(after), Type::INT8), (&i64::from(most), Type::INT8)],
-    )?;
-    let letters = garbled(&rows, |row| {
-        let channel = ChannelName::parse_any(&row.try_get::<String>(1)?).ok();
-        let cause = DeadCause::of_code(row.try_get::<i16>(5)?.into());
-        // A row that a newer program wrote may be unknown here.
-        let Some((channel, cause)) = channel.zip(cause) else { return Ok(None) };
-        Ok(Some(DeadLetter {
-            number: natural(row.try_get(0)?),
-            channel,
-            offset: offset(row, 2)?,
-            through: offset(row, 3)?,
-            route: row.try_get::<String>(4)?.into(),
-            cause,
-            status: row.try_get::<Option<i32>>(6)?.and_then(|status| u16::try_from(status).ok()),
-            time_ms: natural(row.try_get(7)?),
-        }))
-    })?;
-    Ok(letters.into_iter().flatten().collect())
 }

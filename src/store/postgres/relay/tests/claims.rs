@@ -249,7 +249,13 @@ fn sweep_deletes_what_is_over() {
     );
     assert_eq!(reap(&mut store.appends, 0).expect("swept"), None);
     let mut one = store.instance(1);
-    assert_eq!(one.dead().iter().map(|it| it.channel.as_str().to_owned()).collect::<Vec<_>>(), ["t1"]);
+    store.sql("INSERT INTO seawall.relay_dead (channel, \"offset\", through, route, cause, time) VALUES ('u1', 1, 1, '', 3, 9000000000000)");
+    let dead = one.dead();
+    let named: Vec<_> = dead.iter().map(|it| (it.channel.as_str(), &*it.route)).collect();
+    assert_eq!(named, [("t1", "assistant"), ("u1", "")], "a channel without a route has none");
+    let RelayAnswer::Status(status) = one.answered(RelayWork::Status) else { panic!("no status") };
+    assert_eq!(status.routes[0].dead, 1);
+    store.sql("DELETE FROM seawall.relay_dead WHERE channel = 'u1'");
     assert_eq!(store.sql("SELECT count(*) FROM seawall.relays"), "2");
     assert_eq!(store.sql("SELECT count(*) FROM seawall.relay_claims"), "1");
     store.sql("UPDATE seawall.relay_dead SET time = 1");
