@@ -1,12 +1,12 @@
 //! The relay of several gateways on one PostgreSQL: each channel has one sender at a time, and another one goes on when it dies.
 
 use crate::cluster::rig::Rig;
-use crate::support::relay::{RelayBackend, ask, ended, view};
+use crate::support::relay::{ASSISTANT, RelayBackend, ask, ended, view};
 use crate::support::stream;
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const THREADS: [&str; 3] = ["thread.1", "thread.2", "thread.3"];
 /// Questions in each thread.
@@ -98,4 +98,29 @@ fn answer_whose_question_is_not_retained_ends_at_every_instance() {
             "{end}"
         );
     }
+}
+
+#[test]
+fn first_piece_that_another_instance_stores_has_waited_since_the_question() {
+    let (rig, backend) = (Rig::start(), RelayBackend::start());
+    backend.mode(json!({"mode": "accepted"}));
+    let gateways = [start(&rig, &backend, "one"), start(&rig, &backend, "two")];
+    let thread = THREADS[0];
+    let mut asker = asker(&gateways[0], &[thread]);
+    let before = Instant::now();
+    let (_, answer) = ask(&mut asker, thread, "hello?");
+    let stored = Instant::now();
+    view(thread, answer).read(&mut asker, "the backend has it", |view| view.state == "processing");
+    let mut bot = stream::user(&gateways[1], ASSISTANT, &["publish", "stream"]);
+    let waits = Duration::from_millis(1_500);
+    until(SOON, "some time passes", || stored.elapsed() >= waits);
+    let about = &backend.requests()[0]["answer"];
+    let piece = json!({"channel": thread, "offset": answer, "gen": about["gen"], "at": 0, "text": "late"});
+    bot.ask_again(&json!({"append": piece}), "appended");
+    let most = before.elapsed();
+    gateways[1].shows("seawall_relay_first_piece_seconds_count", 1.0);
+    let waited = gateways[1].metric("seawall_relay_first_piece_seconds_sum");
+    // By the clock of the database, in whole milliseconds.
+    let bounds = waits.as_secs_f64() - 0.1..most.as_secs_f64() + 0.1;
+    assert!(bounds.contains(&waited), "{waited} s, and not in {bounds:?}");
 }
