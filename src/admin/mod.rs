@@ -277,12 +277,20 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             AdminQuestion::Act(AdminAction::Release(_)) => Some("release"),
             AdminQuestion::Act(AdminAction::Admission(_)) => Some("admission"),
         };
+        let dependency = match &ask {
+            AdminQuestion::Dependency(name) => Some(name.clone()),
+            _ => None,
+        };
         match self.requests.ask(ask, peer) {
             Some(AdminAnswer::Report(report)) => {
                 if let Some(action) = action {
                     self.metrics.admin.count_action(action);
                 }
-                tell(out, method, report.status, HEALTH_TYPE, &report.body);
+                let body = match dependency {
+                    Some(name) => self.with_routes(&name, report.body),
+                    None => report.body,
+                };
+                tell(out, method, report.status, HEALTH_TYPE, &body);
             }
             Some(AdminAnswer::Unknown(known)) => {
                 refuse(out, method, &AdminRefusal::unknown_dependency(&known))

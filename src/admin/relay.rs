@@ -16,7 +16,7 @@ use crate::wire::stream::{EndCause, StreamId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The wait for the store.
@@ -123,6 +123,12 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
         Ok(json!({"route": &*route.name, "was_paused": was_paused}))
     }
 
+    /// Adds the routes of a dependency to its report.
+    pub(super) fn with_routes(&self, dependency: &str, report: String) -> String {
+        let routes = routes_of(&self.relay.routes.current(), &self.metrics.relay, dependency);
+        with_routes(report, routes.as_ref())
+    }
+
     pub(super) fn route(&self, name: &str) -> Result<RelayRoute, AdminRefusal> {
         let table = self.relay.routes.current();
         table.named(name).cloned().ok_or_else(|| {
@@ -130,6 +136,32 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
             AdminRefusal::unknown_route(&known)
         })
     }
+}
+
+/// The routes of a backend, if it has any, as the relay counted them at most ten seconds ago: the store need not answer now.
+fn routes_of(table: &RouteTable, meters: &RelayMeters, dependency: &str) -> Option<Value> {
+    let routes = table.iter().filter(|route| route.dependency.as_deref() == Some(dependency));
+    let body = |route: &RelayRoute| {
+        let meter = meters.of(&route.name)?;
+        let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let oldest_ms = Some(read(&meter.oldest_ms)).filter(|oldest_ms| *oldest_ms > 0);
+        Some(json!({
+            "route": &*route.name, "waiting": read(&meter.waiting), "oldest_ms": oldest_ms,
+            "dead": read(&meter.dead_letters), "paused": meter.is_paused(),
+        }))
+    };
+    let bodies: Vec<Value> = routes.filter_map(body).collect();
+    (!bodies.is_empty()).then_some(Value::Array(bodies))
+}
+
+/// Adds routes to a report, which is a JSON object.
+fn with_routes(mut report: String, routes: Option<&Value>) -> String {
+    if let Some(routes) = routes
+        && let Some(end) = report.rfind('}')
+    {
+        report.insert_str(end, &format!(",\"routes\":{routes}"));
+    }
+    report
 }
 
 fn status_body(table: &RouteTable, status: &RelayStatus, meters: &RelayMeters, now_ms: u64) -> Value {
@@ -229,6 +261,28 @@ mod tests {
             (&json!(0), &Value::Null, &json!(false))
         );
         assert_eq!((&body["unrouted"], &body["stuck"][0]["head"]), (&json!(1), &json!(59)));
+    }
+
+    #[test]
+    fn dependency_shows_what_waits_for_its_routes() {
+        let of =
+            |name, dependency: &str| RelayRoute { dependency: Some(dependency.into()), ..route(name, "a*") };
+        let table = RouteTable::new(vec![of("one", "agents"), of("two", "other"), of("three", "agents")]);
+        let meters = RelayMeters::default();
+        meters.renew(table.iter().map(|route| &route.name));
+        let one = meters.of("one").expect("a route");
+        one.waiting.store(4, Ordering::Relaxed);
+        one.oldest_ms.store(5_000, Ordering::Relaxed);
+        one.dead_letters.store(2, Ordering::Relaxed);
+        let routes = routes_of(&table, &meters, "agents");
+        let body =
+            with_routes("{\"name\":\"agents\",\"probes\":[{\"ok\":true}]}\n".to_owned(), routes.as_ref());
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let route = |name, waiting, oldest_ms: Option<u64>, dead| json!({"route": name, "waiting": waiting, "oldest_ms": oldest_ms, "dead": dead, "paused": false});
+        assert_eq!(body["routes"], json!([route("one", 4, Some(5_000), 2), route("three", 0, None, 0)]));
+        assert_eq!((&body["name"], &body["probes"][0]["ok"]), (&json!("agents"), &json!(true)));
+        assert_eq!(routes_of(&table, &meters, "store"), None);
+        assert_eq!(with_routes("{}".to_owned(), None), "{}");
     }
 
     #[test]

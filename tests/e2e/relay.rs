@@ -5,7 +5,7 @@ use crate::support::commands::CommandBody;
 use crate::support::relay::{self, ASSISTANT, RelayBackend, SECRET, ask, ended, ended_in_log};
 use crate::support::stream::{self, View};
 use crate::support::wait::{SOON, until};
-use crate::support::{Client, Gateway};
+use crate::support::{Client, Gateway, Operator};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -316,7 +316,13 @@ fn outage_of_a_backend_shows_as_lost_replies_and_delays_them() {
          lost = [\"replies\"]\ninterval_ms = 200\nfailures = 1\nsuccesses = 1\n",
         backend.port()
     );
-    let gateway = backend.setup(&dependency).start();
+    let gateway = backend.setup(&dependency).with_admin().start();
+    // The figures are counted every ten seconds.
+    let shown = Operator::of(&gateway).get("/health/dependencies/assistant").json();
+    assert_eq!(
+        (&shown["routes"][0]["route"], &shown["routes"][0]["paused"]),
+        (&json!("assistant"), &json!(false))
+    );
     answer_with(&backend, &["well"]);
     let mut asker = asker(&gateway);
     let (_, answer) = ask(&mut asker, THREAD, "before");
