@@ -65,5 +65,7 @@ export interface RelayReport {
   stuck: { channel: string; cursor: number; head: number; attempts: number; oldest_ms: number | null }[];
 }
 export interface DeadLetter { number: number; route: string; channel: string; offset: number; through: number; cause: string; status: number | null; time_ms: number }
+/** The messages that a replay has sent, and the offset that the next one is to begin with. */
+export interface RelayReplay { route: string; channel: string; sent: { offset: number; outcome: string }[]; next: number | null }
 export interface RelayTry { route: string; outcome: string; took_ms: number; status?: number; error?: string; body?: string; cut?: boolean }
 export interface Setting { section: string; key: string; value: string | null; origin: string; applies: string }

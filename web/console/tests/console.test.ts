@@ -9,11 +9,11 @@ import { downtime } from '../src/pages/dependencies.tsx';
 import { phases } from '../src/pages/drain.tsx';
 import { users, worst } from '../src/pages/errors.tsx';
 import { guess } from '../src/pages/lookup.tsx';
-import { outcomes, routeState, tried } from '../src/pages/relay.tsx';
+import { isReplayable, outcomes, replayed, routeState, tried } from '../src/pages/relay.tsx';
 import { matching } from '../src/pages/settings.tsx';
 import { ceiling, nearest, path } from '../src/plot.tsx';
 import { link, readRoute, spanOf } from '../src/route.ts';
-import type { Drain, LiveAnswer, RelayRoute } from '../src/types.ts';
+import type { DeadLetter, Drain, LiveAnswer, RelayRoute } from '../src/types.ts';
 
 test('numbers have at most three significant digits, and a missing one is a dash', () => {
   assert.deepEqual([0, 0.254, 9.995, 15.46, 999, 1_597.129, 15_460, 1_000_000, -12.3, null, Number.NaN].map(short),
@@ -131,4 +131,14 @@ test('a route that waits or pauses says so in a word', () => {
   assert.deepEqual([outcomes({ taken: 1_204, failed: 0, gone: 1 }), outcomes({})], ['taken 1,204, gone 1', '–']);
   assert.equal(tried({ route: 'a', outcome: 'refused', took_ms: 12, status: 422 }), '422 in 12 ms: refused');
   assert.equal(tried({ route: 'a', outcome: 'later', took_ms: 3, error: 'connection refused' }), 'no response in 3 ms: connection refused');
+});
+
+test('a replay counts what the backend answered, and what retention removed has none', () => {
+  const sent = [{ offset: 58, outcome: 'taken' }, { offset: 60, outcome: 'refused' }, { offset: 62, outcome: 'taken' }];
+  const replay = { route: 'a', channel: 'thread.7', sent, next: null };
+  assert.equal(replayed(replay), 'thread.7: 2 taken, 1 refused');
+  assert.equal(replayed({ ...replay, next: 64 }), 'thread.7: 2 taken, 1 refused; the rest begins at 64');
+  assert.equal(replayed({ ...replay, sent: [] }), 'thread.7: nothing is left to send');
+  const letter = { route: 'a', cause: 'refused' } as DeadLetter;
+  assert.deepEqual([letter, { ...letter, cause: 'expired' }, { ...letter, route: '' }].map(isReplayable), [true, false, false]);
 });

@@ -115,7 +115,7 @@ test('a dependency goes down and comes back on the page, and a session that may 
   assert.equal(await reader.page.getByRole('button', { name: /Probe|Hold|Release/ }).count(), 0);
 });
 
-test('a route that its backend ended is resumed on the page, and a test shows what the backend answers', async (t) => {
+test('a route that its backend ended is resumed on the page, a test shows what the backend answers, and a dead letter is sent again', async (t) => {
   let status = 410;
   const backend = http.createServer((request, answer) => {
     request.resume().on('end', () => answer.writeHead(status, { 'content-type': 'application/json' }).end());
@@ -137,6 +137,13 @@ test('a route that its backend ended is resumed on the page, and a test shows wh
   await tab.page.locator('dialog').getByRole('button', { name: 'Resume' }).click();
   await tab.sees('that it sends', tab.shown, (text) => text.includes('sends') && text.includes('taken 1'), 20_000);
   assert.equal((await ask('GET', '/relay')).routes[0].paused, false);
+  status = 422;
+  await peer.ask('publish', { channel: 'thread.7', key: 'question-2', data: { text: 'And now?' } });
+  await tab.sees('the dead letter', tab.shown, (text) => text.includes('refused (422)'), 20_000);
+  status = 204;
+  await tab.page.getByRole('button', { name: 'Replay…' }).click();
+  await tab.page.locator('dialog').getByRole('button', { name: 'Replay' }).click();
+  await tab.sees('that it was taken', tab.shown, (text) => text.includes('thread.7: 1 taken'), 20_000);
 });
 
 test('what is shown says how old it is while the gateway is gone', async (t) => {

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { call } from '../api.ts';
 import { clock, lasting, whole } from '../format.ts';
 import { Ago, Card, Confirm, Fault, State, Table, useAnswer, type Order } from '../parts.tsx';
-import type { DeadLetter, RelayReport, RelayRoute, RelayTry } from '../types.ts';
+import type { DeadLetter, RelayReplay, RelayReport, RelayRoute, RelayTry } from '../types.ts';
 import type { PageProps } from './overview.tsx';
 
 /** A message that waits for longer than this is worth a look. */
@@ -20,6 +20,17 @@ export const outcomes = (requests: Record<string, number>): string => Object.ent
 
 /** The result of a test as a sentence. */
 export const tried = (one: RelayTry): string => (one.status === undefined ? `no response in ${one.took_ms} ms: ${one.error ?? ''}` : `${one.status} in ${one.took_ms} ms: ${one.outcome}`);
+
+/** The result of a replay as a sentence. */
+export function replayed({ channel, sent, next }: RelayReplay): string {
+  const counts = new Map<string, number>();
+  sent.forEach(({ outcome }) => counts.set(outcome, (counts.get(outcome) ?? 0) + 1));
+  const words = [...counts].map(([word, count]) => `${whole(count)} ${word}`).join(', ') || 'nothing is left to send';
+  return `${channel}: ${words}${next === null ? '' : `; the rest begins at ${next}`}`;
+}
+
+/** A dead letter that may be sent again: retention has not removed it, and there is a route. */
+export const isReplayable = (one: DeadLetter): boolean => one.cause !== 'expired' && one.route !== '';
 
 export function Relay({ live, answer }: PageProps) {
   const { answer: report, fault } = useAnswer<RelayReport>('../relay', live.at);
@@ -102,6 +113,14 @@ export function Relay({ live, answer }: PageProps) {
 
 function DeadLetters({ live, answer }: Pick<PageProps, 'live' | 'answer'>) {
   const { answer: page, fault } = useAnswer<{ dead: DeadLetter[]; next: number | null }>('../relay/dead', live.at);
+  const [order, setOrder] = useState<Order>();
+  const [result, setResult] = useState<RelayReplay>();
+  const replay = ({ route, channel, offset, through }: DeadLetter) => setOrder({
+    title: `Replay to ${route}`,
+    text: <p>Sends {through > offset ? `the messages ${offset}–${through}` : `message ${offset}`} of <bdi>{channel}</bdi> to the backend again, with the same id. No answer begins, and it stays listed.</p>,
+    button: 'Replay',
+    act: async () => setResult(await call<RelayReplay>('POST', `../relay/routes/${encodeURIComponent(route)}/replay`, { channel, from: offset, to: through })),
+  });
   return (
     <Card title="Dead letters" wide aside={(page?.next ?? null) === null ? undefined : 'the first 100'}>
       <Fault text={page === undefined ? fault : undefined} />
@@ -113,8 +132,11 @@ function DeadLetters({ live, answer }: Pick<PageProps, 'live' | 'answer'>) {
           { title: 'Offset', isNumber: true, cell: (one) => (one.through > one.offset ? `${one.offset}–${one.through}` : one.offset) },
           { title: 'Cause', cell: (one) => `${one.cause.replace('_', ' ')}${one.status === null ? '' : ` (${one.status})`}` },
           { title: 'When', cell: (one) => <Ago ms={one.time_ms} now={answer.now} /> },
+          { title: 'Action', cell: (one) => (answer.scope === 'operate' && isReplayable(one) ? <button type="button" onClick={() => replay(one)}>Replay…</button> : '–') },
         ]}
       />
+      {result !== undefined && <p class="prose" role="status"><b>{result.route}</b> <bdi>{replayed(result)}</bdi></p>}
+      {order !== undefined && <Confirm order={order} close={() => setOrder(undefined)} />}
     </Card>
   );
 }
