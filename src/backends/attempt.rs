@@ -7,10 +7,13 @@ use super::shared::RelayShared;
 use crate::alert::retry::retry_after_ms;
 use crate::job::mailbox::ThreadProducer;
 use crate::job::relay::{Claimed, DeadCause, LEASE, RelayOutcome};
-use crate::job::stream::{StreamFault, StreamOrder, StreamOutcome};
+use crate::job::stream::{StreamOrder, StreamOutcome};
 use crate::metrics::relay::{RequestOutcome, RouteMeter};
 use crate::net::deadline::now;
 use crate::relay::answer::{BodyForm, LaterReason, Meaning};
+use crate::relay::attempt::{
+    DeadStep, RepeatStep, TakenStep, after_failed, after_taken, before_repeat, is_given_up,
+};
 use crate::relay::retry;
 use crate::relay::route::RelayRoute;
 use crate::wire::stream::{EndCause, Generation, StreamId};
@@ -58,8 +61,7 @@ pub(super) struct RelayAttempt<'a> {
 impl RelayAttempt<'_> {
     pub(super) fn make(&self) -> Attempted {
         let (question, unix_ms) = (&self.claimed.question, self.shared.now().unix_ms);
-        let give_up_ms = u64::try_from(self.route.give_up.as_millis()).unwrap_or(u64::MAX);
-        if question.time_ms.saturating_add(give_up_ms) <= unix_ms {
+        if is_given_up(question.time_ms, self.route.give_up, unix_ms) {
             self.meter.dead_not_delivered.fetch_add(1, Ordering::Relaxed);
             return self.dead(DeadCause::NotDelivered, None);
         }
@@ -103,22 +105,13 @@ impl RelayAttempt<'_> {
         if self.claimed.attempt == 1 {
             return Ok(Some(open.generation));
         }
-        match self.order(&id, || StreamOrder::Restart, ORDER_TIMEOUT) {
-            Some(StreamOutcome::Restarted { generation, .. }) => Ok(Some(generation)),
-            // It has ended or ends: the next claim skips the question, unless it may still be answered.
-            Some(
-                StreamOutcome::Refused(StreamFault::AlreadyEnded { .. } | StreamFault::NotFound)
-                | StreamOutcome::Ended { .. }
-                | StreamOutcome::Cancelling,
-            ) => Err((RelayOutcome::Release, NextClaim::After(STORE_AGAIN))),
-            Some(
-                StreamOutcome::Refused(_)
-                | StreamOutcome::Appended { .. }
-                | StreamOutcome::Processing { .. }
-                | StreamOutcome::Unavailable { .. }
-                | StreamOutcome::Unconfirmed { .. },
-            )
-            | None => Err((RelayOutcome::Later { delay: STORE_AGAIN }, NextClaim::After(STORE_AGAIN))),
+        let restarted = self.order(&id, || StreamOrder::Restart, ORDER_TIMEOUT);
+        match before_repeat(restarted.as_ref()) {
+            RepeatStep::Send(generation) => Ok(Some(generation)),
+            RepeatStep::Release => Err((RelayOutcome::Release, NextClaim::After(STORE_AGAIN))),
+            RepeatStep::Again => {
+                Err((RelayOutcome::Later { delay: STORE_AGAIN }, NextClaim::After(STORE_AGAIN)))
+            }
         }
     }
 
@@ -207,24 +200,14 @@ impl RelayAttempt<'_> {
 
     /// The backend has the question: that is committed before its body is read.
     fn taken(&self, body: ResponseBody) -> Attempted {
-        let is_open = match &body.answer {
-            None => true,
-            Some((id, _)) => match self.order(id, || StreamOrder::Take, TAKE_TIMEOUT) {
-                Some(StreamOutcome::Processing { .. }) => true,
-                // It ended, or a user has cancelled it: the backend has the question all the same.
-                Some(
-                    StreamOutcome::Refused(_)
-                    | StreamOutcome::Ended { .. }
-                    | StreamOutcome::Cancelling
-                    | StreamOutcome::Appended { .. }
-                    | StreamOutcome::Restarted { .. },
-                ) => false,
-                Some(StreamOutcome::Unavailable { .. } | StreamOutcome::Unconfirmed { .. }) | None => {
-                    return Self::store_again();
-                }
-            },
+        let step = body.answer.as_ref().map_or(TakenStep::Read, |(id, _)| {
+            after_taken(self.order(id, || StreamOrder::Take, TAKE_TIMEOUT).as_ref())
+        });
+        let body = match step {
+            TakenStep::Read => body,
+            TakenStep::Skip => ResponseBody { form: BodyForm::Nothing, ..body },
+            TakenStep::Again => return Self::store_again(),
         };
-        let body = if is_open { body } else { ResponseBody { form: BodyForm::Nothing, ..body } };
         Attempted { outcome: RelayOutcome::Done, body: Some(body), next: NextClaim::Now }
     }
 
@@ -242,11 +225,9 @@ impl RelayAttempt<'_> {
     fn dead(&self, cause: DeadCause, status: Option<u16>) -> Attempted {
         let end = if status.is_some() { EndCause::Refused } else { EndCause::NotDelivered };
         if let Some(id) = self.answer() {
-            match self.order(&id, || StreamOrder::Fail { cause: end }, ORDER_TIMEOUT) {
-                Some(StreamOutcome::Unavailable { .. } | StreamOutcome::Unconfirmed { .. }) | None => {
-                    return Self::store_again();
-                }
-                Some(_) => {}
+            let failed = self.order(&id, || StreamOrder::Fail { cause: end }, ORDER_TIMEOUT);
+            if after_failed(failed.as_ref()) == DeadStep::Again {
+                return Self::store_again();
             }
         }
         Attempted { outcome: RelayOutcome::Dead { cause, status }, body: None, next: NextClaim::Now }

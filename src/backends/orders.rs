@@ -5,6 +5,7 @@ use crate::job::Ticket;
 use crate::job::mailbox::{MailboxItem, ThreadProducer};
 use crate::job::stream::{StreamJob, StreamOrder, StreamOutcome, StreamWork};
 use crate::net::deadline::now;
+use crate::relay::attempt::is_repeated;
 use crate::wire::stream::StreamId;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,8 @@ pub(super) fn carried_out(
 ) -> Option<StreamOutcome> {
     loop {
         let outcome = once(producer, id, user, order(), deadline.min(now() + OUTCOME_TIMEOUT));
-        match outcome {
-            Some(StreamOutcome::Unavailable { .. } | StreamOutcome::Unconfirmed { .. }) | None => {}
-            Some(outcome) => return Some(outcome),
+        if !is_repeated(outcome.as_ref()) {
+            return outcome;
         }
         if now() + AGAIN >= deadline || producer.has_ended() {
             return None;

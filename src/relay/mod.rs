@@ -3,6 +3,7 @@
 //! The log is the queue: a channel's row in the store says how far its backend got. Nothing waits for a backend before a commit.
 
 pub mod answer;
+pub mod attempt;
 pub mod response;
 pub mod retry;
 pub mod route;
