@@ -16,6 +16,7 @@ pub mod head;
 pub mod introspection;
 pub mod key_set;
 pub mod operations;
+pub mod parts;
 pub mod permission;
 pub mod postgres;
 pub mod proxy;
@@ -29,7 +30,7 @@ pub mod token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("head", head::check),
     ("proxy", proxy::check),
     ("frames", frames::check),
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 17] = [
     ("admin", admin::check),
     ("api", api::check),
     ("relay", relay::check),
+    ("parts", parts::check),
     ("permission", permission::check),
     ("introspection", introspection::check),
     ("key_set", key_set::check),

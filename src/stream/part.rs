@@ -12,6 +12,7 @@
 
 use super::pieces::{PieceEntry, Pieces, position};
 use crate::wire::stream::{EVENT_DATA_BYTES_MAX, EventKind, Generation, Position, StreamId};
+use serde::de::IgnoredAny;
 
 const TEXT: u8 = 0;
 const EVENT: u8 = 1;
@@ -130,5 +131,7 @@ fn event(entry: &[u8]) -> Option<(EventKind, Box<str>)> {
     let (kind, data) = rest.split_at_checked(usize::from(*length))?;
     let kind = EventKind::parse(std::str::from_utf8(kind).ok()?)?;
     let data = std::str::from_utf8(data).ok()?;
-    (data.len() <= EVENT_DATA_BYTES_MAX).then(|| (kind, Box::from(data)))
+    // The data goes into frames and ends as it is: anything else there would spoil what is around it.
+    let is_json = data.len() <= EVENT_DATA_BYTES_MAX && serde_json::from_str::<IgnoredAny>(data).is_ok();
+    is_json.then(|| (kind, Box::from(data)))
 }

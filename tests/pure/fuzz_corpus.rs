@@ -131,6 +131,11 @@ fn corpus_of_relay_responses_passes() {
 }
 
 #[test]
+fn corpus_of_rows_with_pieces_passes() {
+    replay_target("parts");
+}
+
+#[test]
 fn corpus_of_redis_replies_passes() {
     replay_target("redis");
 }
