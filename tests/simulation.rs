@@ -8,12 +8,25 @@
 //! A world of its own has streams: producers that repeat, restart, fall silent and die, the real ledger in a store that fails, and
 //! readers of any pace on real engines.
 //!
+//! Another one has questions: two processes with the real ledger, schedule and decisions of the relay over one store that fences them, and
+//! a backend that answers at once, later, twice or never.
+//!
 //! A further world has only the dependencies: they fail by the seed under the real board, with probes, work and
 //! handshakes, and what the board reports is compared with their true state.
 //!
 //! `SEED=7 cargo test --test simulation` replays one run and prints its last events; `SEEDS=5000` runs more seeds.
 
 mod simulation {
+    pub mod answer_backend;
+    pub mod answer_checks;
+    pub mod answer_instance;
+    pub mod answer_reading;
+    pub mod answer_relay;
+    pub mod answer_rows;
+    pub mod answer_sender;
+    pub mod answer_store;
+    pub mod answer_text;
+    pub mod answer_world;
     pub mod auth;
     pub mod client;
     pub mod drain;
@@ -29,6 +42,8 @@ mod simulation {
     pub mod shell;
     pub mod socket;
     pub mod store;
+    pub mod stream_cut;
+    pub mod stream_reading;
     pub mod stream_rig;
     pub mod stream_socket;
     pub mod stream_store;
@@ -38,7 +53,9 @@ mod simulation {
     pub mod world;
 }
 
+use simulation::answer_world::AnswerWorld;
 use simulation::ground::Ground;
+use simulation::stream_cut::{Cursor, CutStream};
 use simulation::stream_world::StreamWorld;
 use simulation::trace::Trace;
 use simulation::world::World;
@@ -60,6 +77,8 @@ fn number(variable: &str) -> Option<u64> {
 
 /// The same for producers and readers of streams.
 const STREAM_SEEDS: u64 = 12;
+/// The same for questions and their answers.
+const ANSWER_SEEDS: u64 = 64;
 
 /// One run of one of the worlds.
 type Run = fn(u64, Rc<Trace>);
@@ -78,6 +97,10 @@ fn dependencies(seed: u64, trace: Rc<Trace>) {
 
 fn streams(seed: u64, trace: Rc<Trace>) {
     StreamWorld::new(seed, trace).run();
+}
+
+fn answers(seed: u64, trace: Rc<Trace>) {
+    AnswerWorld::new(seed, trace).run();
 }
 
 /// Runs every `stride`th seed until one fails, and returns it. A run has one thread, and runs share no state.
@@ -133,6 +156,20 @@ fn streams_keep_their_promises_under_simulated_failures() {
 }
 
 #[test]
+fn questions_and_answers_keep_their_promises_under_simulated_failures() {
+    run_all(answers, ANSWER_SEEDS);
+}
+
+#[test]
+fn reader_cut_at_any_position_of_a_stream_gets_all_of_its_text() {
+    for cursor in [Cursor::Named, Cursor::None] {
+        let mut stream = CutStream::new(1, cursor);
+        stream.run();
+        assert!(stream.served > 1_500, "{} readers", stream.served);
+    }
+}
+
+#[test]
 fn same_seed_gives_the_same_run() {
     let events = |of, seed| {
         let trace = Rc::new(Trace::silent());
@@ -141,4 +178,5 @@ fn same_seed_gives_the_same_run() {
     assert_eq!(events(conversation, 3), events(conversation, 3));
     assert_eq!(events(dependencies, 3), events(dependencies, 3));
     assert_eq!(events(streams, 3), events(streams, 3));
+    assert_eq!(events(answers, 3), events(answers, 3));
 }

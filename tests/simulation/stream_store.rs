@@ -47,6 +47,7 @@ struct Durable {
 
 pub struct StreamStore {
     durable: Durable,
+    settings: StreamSettings,
     ledger: Ledger<Ticket>,
     out: StreamOutput<Ticket>,
     broadcasts: Vec<Broadcast>,
@@ -105,10 +106,11 @@ pub fn settings() -> StreamSettings {
 }
 
 impl StreamStore {
-    pub fn new(now: Now) -> StreamStore {
+    pub fn new(settings: StreamSettings, now: Now) -> StreamStore {
         StreamStore {
             durable: Durable::default(),
-            ledger: Ledger::new(settings(), now.at),
+            ledger: Ledger::new(settings.clone(), now.at),
+            settings,
             out: StreamOutput::default(),
             broadcasts: Vec::new(),
             answers: Vec::new(),
@@ -124,7 +126,7 @@ impl StreamStore {
     pub fn crash(&mut self, now: Now) {
         self.out = StreamOutput::default();
         self.heard.clear();
-        self.ledger = Ledger::new(settings(), now.at);
+        self.ledger = Ledger::new(self.settings.clone(), now.at);
         for stream in self.durable.open.values() {
             self.ledger.restore(stream.clone(), now.at);
         }

@@ -3,7 +3,7 @@
 
 use super::stream_rig::Rig;
 use super::stream_socket::{self, Link};
-use super::stream_store::{Heard, StreamStore, Ticketed};
+use super::stream_store::{Heard, StreamStore, Ticketed, settings};
 use super::trace::Trace;
 use super::world::Phase;
 use fastrand::Rng;
@@ -135,7 +135,7 @@ impl StreamWorld {
             rng,
             trace,
             rigs,
-            store: StreamStore::new(now),
+            store: StreamStore::new(settings(), now),
             producers: producers.collect(),
             readers: readers.collect(),
             connections: 0,
