@@ -205,6 +205,14 @@ impl<T: Copy> Ledger<T> {
         self.resume(out);
     }
 
+    /// The end of the committed text of a stream, if the store has less of it now: it has lost commits.
+    pub fn known_beyond(&self, loaded: &LoadedStream) -> Option<(Generation, Position)> {
+        let stream = self.streams.get(&loaded.stream.id)?;
+        let stored = loaded.parts.last().map_or(Position::ZERO, |row| row.next);
+        let known = (stream.generation, stream.text.next());
+        (known > (loaded.stream.generation, stored)).then_some(known)
+    }
+
     /// True if a stream is open here, and nothing says that the store has it otherwise.
     pub fn is_current(&self, id: &StreamId) -> bool {
         self.has(id) && !self.behind.contains(id)

@@ -23,6 +23,7 @@ use seawall::wire::stream::{
 };
 use seawall_fault::{Direction, Mode, Proxy};
 use serde_json::Value;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Deadlines that a test can wait for.
@@ -513,6 +514,24 @@ fn many_streams_in_opposite_order_do_not_deadlock() {
     assert_eq!(server.sql(deadlocks), "0");
     one.close();
     two.close();
+}
+
+#[test]
+fn text_that_stays_shorter_than_what_was_committed_proves_a_loss() {
+    let server = Postgres::start();
+    let mut rig = start(&server);
+    let of = rig.begin("c");
+    assert_eq!(rig.ask(&of, text(0, "Hello")), appended(5));
+    assert_eq!(rig.ask(&of, text(5, " world")), appended(11));
+    server.sql("DELETE FROM seawall.stream_parts WHERE at = 5");
+    until(SOON, "another connection answers the same later", || {
+        rig.counters.contradictions.load(Ordering::Relaxed) == 1
+    });
+    let refused = rig.append(append("d", "ann", None, "1"));
+    assert!(matches!(refused, Err(AppendError::Unavailable { .. })), "{refused:?}");
+    let shown = rig.inbox.live.try_iter().filter(|live| format!("{live:?}").contains("Restarted")).count();
+    assert_eq!(shown, 0, "nothing is shown of the shorter text");
+    rig.close();
 }
 
 #[test]

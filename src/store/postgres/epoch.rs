@@ -4,9 +4,9 @@
 //! process that continued would take new publications for known ones by their offsets. So from the first answer with another
 //! epoch, the store only refuses, and the process has to be restarted.
 //!
-//! Three answers prove such a loss without the operator: a new publication gets an offset that this process acknowledged, or one
+//! Four answers prove such a loss without the operator: a new publication gets an offset that this process acknowledged, or one
 //! under which subscribers were sent another publication, or a head is below an offset that was known before it was read, and still is
-//! over a [new connection](super::suspicion). From then on the store refuses writes until the epoch is replaced.
+//! over a [new connection](super::suspicion), or the text of an open stream is likewise shorter than what was committed. From then on the store refuses writes until the epoch is replaced.
 
 use super::fault::{CallFault, Fate};
 use super::suspicion::{HeadsVerdict, LossSuspicion};
@@ -15,6 +15,7 @@ use crate::hub::Contradiction;
 use crate::id::{ChannelName, Epoch, Offset};
 use crate::metrics::store::{StoreCounters, bump};
 use crate::wire::push::LogPosition;
+use crate::wire::stream::{Generation, Position, StreamId};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -68,6 +69,21 @@ impl KnownEpoch {
             let Contradiction { channel, known, found } = contradiction;
             let (known, found) = (known.0, found.0);
             tracing::error!(%channel, known, found, look_at = NEW_EPOCH, "store lost acknowledged publications");
+        }
+    }
+
+    /// Notes that a log lost committed pieces of a stream.
+    pub(super) fn note_lost_text(
+        &self,
+        id: &StreamId,
+        known: (Generation, Position),
+        counters: &StoreCounters,
+    ) {
+        bump(&counters.contradictions);
+        if !self.went_back.swap(true, Ordering::AcqRel) {
+            let (channel, begin) = (&id.channel, id.offset.0);
+            let (Generation(generation), Position(next)) = known;
+            tracing::error!(%channel, begin, generation, next, look_at = NEW_EPOCH, "store lost committed pieces");
         }
     }
 

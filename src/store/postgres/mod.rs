@@ -205,7 +205,7 @@ impl PostgresStore {
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         let writers = config.writers.max(1);
-        let (of_streams, stream_workers) = stream_writers(&config, &streams, &answers, &epoch);
+        let (of_streams, stream_workers) = stream_writers(&config, &streams, &answers, (&epoch, &counters));
         let failed_writes = Arc::new(FailedWrites::default());
         let (channel, present) = (ProbeChannel::of(&config.instance), Presence::default());
         for (number, of_streams) in of_streams.into_iter().enumerate() {
@@ -309,7 +309,7 @@ fn stream_writers(
     config: &PostgresConfig,
     ends: &StreamEnds,
     answers: &Answers,
-    epoch: &Arc<KnownEpoch>,
+    (epoch, counters): (&Arc<KnownEpoch>, &Arc<StoreCounters>),
 ) -> (Vec<SharedStreamWriter>, Vec<Sender<StreamWork>>) {
     let (settings, writers) = (&config.streams, config.writers.max(1));
     ends.counters.memory_bytes_max.store(settings.memory_bytes as u64, Ordering::Relaxed);
@@ -318,7 +318,8 @@ fn stream_writers(
         let (sender, work) = bounded(STREAM_QUEUE.div_ceil(writers));
         let ends = StreamEnds::new(work, Arc::clone(&ends.queued_bytes), &ends.counters);
         let settings = share_of_streams(settings, writers);
-        (SharedStreamWriter::new(settings, ends, answers.clone(), Arc::clone(epoch), sweeps), sender)
+        let logs = (Arc::clone(epoch), Arc::clone(counters));
+        (SharedStreamWriter::new(settings, ends, answers.clone(), logs, sweeps), sender)
     };
     sweeps.take(writers).map(writer).unzip()
 }

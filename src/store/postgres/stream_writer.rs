@@ -12,6 +12,7 @@ mod flushes;
 mod holds;
 mod looks;
 mod lost;
+mod lost_text;
 mod times;
 
 pub(super) use times::Sweeps;
@@ -23,6 +24,7 @@ use crate::clock::Moment;
 use crate::id::Epoch;
 use crate::job::Ticket;
 use crate::job::stream::StreamWork;
+use crate::metrics::store::StoreCounters;
 use crate::metrics::streams::StreamCounters;
 use crate::store::StreamEnds;
 use crate::store::answers::Answers;
@@ -37,6 +39,7 @@ use ahash::AHashMap;
 use crossbeam_channel::{Receiver, Select};
 use holds::Holds;
 use lost::LostSearch;
+use lost_text::TextSuspicion;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,6 +67,8 @@ pub(super) struct SharedStreamWriter {
     lost: LostSearch,
     /// The epoch by which loads are known to come from the same logs.
     epoch: Arc<KnownEpoch>,
+    lost_text: TextSuspicion,
+    of_store: Arc<StoreCounters>,
     /// Streams that one statement loads. Fewer after one that failed.
     loads_at_once: usize,
     times: LookTimes,
@@ -88,7 +93,7 @@ impl SharedStreamWriter {
         settings: StreamSettings,
         ends: StreamEnds,
         answers: Answers,
-        epoch: Arc<KnownEpoch>,
+        (epoch, of_store): (Arc<KnownEpoch>, Arc<StoreCounters>),
         sweeps: Sweeps,
     ) -> SharedStreamWriter {
         let StreamEnds { work, queued_bytes, counters } = ends;
@@ -108,6 +113,8 @@ impl SharedStreamWriter {
             pace: CommandPace::default(),
             lost: LostSearch::default(),
             epoch,
+            lost_text: TextSuspicion::default(),
+            of_store,
             loads_at_once: loads_at_once(settings.message_bytes),
             times: LookTimes::new(sweeps),
             silence: SilenceWatch::default(),

@@ -5,12 +5,13 @@ use super::super::fault::{CallFault, Fate};
 use super::super::streams;
 use super::super::timing::monotonic;
 use super::SharedStreamWriter;
+use super::lost_text::TextVerdict;
 use crate::id::{ProducerId, UserName};
 use crate::job::stream::{StreamJob, StreamOrder, StreamWork};
 use crate::metrics::store::bump;
 use crate::store::outcome::RETRY_MS;
 use crate::store::stream_orders::order;
-use crate::stream::{Adoption, EndFate, Loaded};
+use crate::stream::{Adoption, EndFate, Loaded, LoadedStream};
 use crate::wire::stream::{Piece, ProducerNotice, StreamEnd, StreamFault, StreamId, StreamOutcome};
 use ahash::{AHashMap, AHashSet};
 use crossbeam_channel::{TryRecvError, never};
@@ -302,6 +303,7 @@ impl SharedStreamWriter {
         connection: &mut StoreConnection,
     ) -> LoadOutcome {
         match loaded {
+            Loaded::Open(stream) if self.is_shorter(&stream, connection) => LoadOutcome::Failed,
             Loaded::Open(stream) if !self.ledger.has_room_for(&stream, adoption) => {
                 LoadOutcome::Full(stream.bytes())
             }
@@ -325,6 +327,21 @@ impl SharedStreamWriter {
                 LoadOutcome::Ended(None)
             }
         }
+    }
+
+    /// True if the store has less of a stream than was committed. Once that is proved, the logs are not trusted any more.
+    fn is_shorter(&mut self, loaded: &LoadedStream, connection: &mut StoreConnection) -> bool {
+        let id = &loaded.stream.id;
+        let Some(known) = self.ledger.known_beyond(loaded) else {
+            self.lost_text.clear(id);
+            return false;
+        };
+        match self.lost_text.judge(id, connection.dialled(), monotonic()) {
+            TextVerdict::Unproven => {}
+            TextVerdict::Redial => connection.redial(),
+            TextVerdict::Lost => self.epoch.note_lost_text(id, known, &self.of_store),
+        }
+        true
     }
 
     /// Carries out a command whose stream was looked for.
