@@ -25,11 +25,13 @@ pub(super) fn start(
     clock: Clock,
 ) -> std::io::Result<Option<RunningObjectives>> {
     setup.metrics.streams.answers.expect_within(config.slo.prompt);
-    // The configuration accepts no objective whose tiers nothing could reach.
-    let Ok(board) = Scoreboard::new(&config.objectives()) else { return Ok(None) };
     if !config.slo.enabled {
         return Ok(None);
     }
+    // The configuration accepts no objective whose tiers nothing could reach.
+    let board = Scoreboard::new(&config.objectives()).map_err(|(name, fault)| {
+        std::io::Error::other(format!("slo.{name}: nothing could reach its tier {}", fault.name))
+    })?;
     alerts::start(config, channels, move || clock.read())?;
     let (shared, shared_alerts) = shared.unzip();
     let alerts = AlertParts {

@@ -142,7 +142,16 @@ fn open(row: &Row, channel: &ChannelName) -> Result<Option<LoadedStream>, Troubl
     let options = stream_options(row.try_get(5)?);
     let state: i16 = row.try_get(7)?;
     let asked: Option<i64> = row.try_get(20)?;
-    let asked = asked.filter(|_| options.answer.is_some()).map(|ms| Duration::from_millis(natural(ms)));
+    let age = Duration::from_millis(natural(row.try_get(9)?));
+    let state = StreamState::of_code(state.into()).unwrap_or(StreamState::Paused);
+    let has_answer = options.answer.is_some();
+    // The age of an accepted answer is by one clock. A publication has the time of its instance.
+    let asked = match state {
+        StreamState::Accepted => Some(age),
+        StreamState::Processing | StreamState::Streaming | StreamState::Paused | StreamState::Cancelling => {
+            asked.map(|ms| Duration::from_millis(natural(ms)))
+        }
+    };
     let body = row.try_get::<Option<&[u8]>>(12)?.unwrap_or_default();
     let next = Position(row.try_get::<Option<i32>>(11)?.map_or(0, unsigned));
     let part = PartRow { id: id.clone(), generation, at: Position::ZERO, next, body: body.to_vec() };
@@ -154,9 +163,9 @@ fn open(row: &Row, channel: &ChannelName) -> Result<Option<LoadedStream>, Troubl
             // Retention may delete the begin while the stream is open.
             begun: Box::from(row.try_get::<Option<&str>>(10)?.unwrap_or("null")),
             generation,
-            state: StreamState::of_code(state.into()).unwrap_or(StreamState::Paused),
-            age: Duration::from_millis(natural(row.try_get(9)?)),
-            asked,
+            state,
+            age,
+            asked: asked.filter(|_| has_answer),
         },
         touched: Touched(natural(row.try_get(8)?)),
         canceller: user(4)?,

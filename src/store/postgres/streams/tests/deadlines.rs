@@ -91,6 +91,24 @@ fn answers_are_silent_after_the_bounds_of_their_route() {
 }
 
 #[test]
+fn time_of_a_question_is_that_of_the_database_while_no_backend_has_it() {
+    let mut store = Store::start();
+    let answer = store.begin("a");
+    let mut asked = |state: u8| {
+        store.sql(&format!(
+            "UPDATE seawall.streams SET state = {state},
+                 options = '{{\"answer\":{{\"question\":1,\"give_up_ms\":1000,\"answer_ms\":1000}}}}';
+             UPDATE seawall.publications SET time = time - 36000000"
+        ));
+        let Loaded::Open(loaded) = store.load(&answer) else { panic!("it is open") };
+        loaded.stream.asked.expect("it is known").as_secs()
+    };
+    // The clock of the instance that stored it was ten hours slow.
+    assert!(asked(4) < 36_000);
+    assert!(asked(5) >= 72_000, "the database has no other time of it");
+}
+
+#[test]
 fn answers_whose_questions_are_gone_are_found() {
     let mut store = Store::start();
     let [retained, removed, deleted, taken] = ["a", "b", "c", "d"].map(|channel| {
