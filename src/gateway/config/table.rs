@@ -215,7 +215,7 @@ settings! {
     retention.age_ms as retention.age = 7776000000, zero_or("forever", 1_000, RETENTION_MS_MAX), Restart:
         "Age at which a publication is deleted.";
     retention.bytes = 0, zero_or("unbounded", 1 << 20, 1 << 50), Restart:
-        "Bytes in use in the SQLite database; with PostgreSQL, about the bytes of all publications. Over it, the oldest publications of all channels are deleted.";
+        "Bytes in use in the SQLite database, also of the pieces of streams, so choose several times `streams.memory_bytes`; with PostgreSQL, about the bytes of all publications. Over it, the oldest publications of all channels are deleted.";
 
     auth.secret = none, SharedSecret, Reload:
         "An HS256 key, as a short form of one `[[auth.keys]]` table. Prefer `SEAWALL_AUTH_SECRET` to a file.";
