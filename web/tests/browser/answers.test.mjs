@@ -2,40 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { close, open, person, SOON_MS, Tab } from './support/browser.mjs';
+import { isGrowth, PIECES, reads, record, recorded, says, shown, WHOLE } from './support/answer.mjs';
+import { close, open, person, Tab } from './support/browser.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Writer } from './support/writer.mjs';
-
-/** The model's text in ten pieces: characters of one to four bytes, joined and combining ones, controls, escapes, what looks like HTML. */
-const PIECES = ['Hello, ', 'wörld.\n', '𝒳 ≠ 字 ', 'e\u0301 and ', '👩‍👩‍👧‍👦 🏳️‍🌈 ', '"quoted" \\ back\\n ', '<b>&amp;</b> ', '\u200Fשלום\u200E  two  blanks ', '\ttab \u0007 bell', ' the end 🌍'];
-const WHOLE = PIECES.join('');
 
 /** No stream ends because a machine is slow. */
 const SLOW = '[streams]\nidle_ms = 300000\norphan_ms = 60000\n';
 
 before(open);
 after(close);
-
-/** Records in the page each text and each state that the last answer is shown with, however short. */
-const record = () => {
-  window.recorded = { texts: [], states: [] };
-  const look = () => {
-    const one = [...document.querySelectorAll('.sw-answer')].at(-1);
-    const add = (all, value) => { if (value !== undefined && all.at(-1) !== value) all.push(value); };
-    add(window.recorded.texts, one?.querySelector('.sw-answer-text')?.textContent);
-    add(window.recorded.states, one?.dataset.state);
-  };
-  new MutationObserver(look).observe(document, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['data-state'] });
-};
-const recorded = (tab) => tab.page.evaluate(() => window.recorded);
-
-/** The last answer as the page shows it. */
-const shown = (tab) => tab.page.evaluate(() => {
-  const one = [...document.querySelectorAll('.sw-answer')].at(-1);
-  return { state: one?.dataset.state, text: one?.querySelector('.sw-answer-text')?.textContent ?? '', note: one?.querySelector('.sw-note span')?.textContent ?? '' };
-});
-const reads = (tab, text) => tab.sees(`the answer is ${JSON.stringify(text)}`, () => shown(tab), (one) => one.text === text);
-const says = (tab, state, note) => tab.sees(`the answer is ${state}`, () => shown(tab), (one) => one.state === state && (note === undefined || one.note === note), 2 * SOON_MS);
 
 /** Opens a tab that records from its first moment. */
 async function opened(t, context, gateway) {
@@ -71,7 +47,7 @@ test('a page that is reloaded at ten moments of an answer, and one that is not, 
     assert.equal((await shown(each)).text, WHOLE);
   }
   const { texts, states } = await recorded(other);
-  assert.ok(texts.every((one, index) => WHOLE.startsWith(one) && one.length >= (texts[index - 1] ?? '').length), JSON.stringify(texts));
+  assert.ok(isGrowth(texts, WHOLE), JSON.stringify(texts));
   assert.ok(states.every((one) => ['streaming', 'paused', 'completed'].includes(one)), states.join());
 });
 
