@@ -58,7 +58,7 @@ export interface ErrorReport { groups: ErrorGroup[]; groups_max: number; dropped
 export interface Flag { name: string; rollout: number; users: string[]; clients: string[]; off: boolean }
 export interface RelayRoute {
   route: string; dependency: string | null; concurrency: number; waiting: number; oldest_ms: number | null; attempts: number; claims: number; dead: number;
-  in_flight: number; paused: boolean; requests: Record<string, number>;
+  in_flight: number; paused: boolean; outage?: string | null; requests: Record<string, number>;
 }
 export interface RelayReport {
   now_ms: number; routes: RelayRoute[]; unrouted: number; complete: boolean;

@@ -127,7 +127,9 @@ test('a route that waits or pauses says so in a word', () => {
   assert.deepEqual(routeState(route, 100_000), ['ok', 'sends']);
   assert.deepEqual(routeState({ ...route, oldest_ms: 40_000 }, 100_000), ['ok', 'sends'], 'a minute is no delay');
   assert.deepEqual(routeState({ ...route, oldest_ms: 39_999 }, 100_000), ['degraded', 'behind']);
-  assert.deepEqual(routeState({ ...route, paused: true, oldest_ms: 1 }, 100_000), ['down', 'paused by 410']);
+  assert.deepEqual(routeState({ ...route, paused: true, outage: 'k3f9x2', oldest_ms: 1 }, 100_000), ['down', 'paused by 410']);
+  assert.deepEqual(routeState({ ...route, outage: 'k3f9x2' }, 100_000), ['down', 'backend down'], 'no request is sent in an outage');
+  assert.deepEqual(routeState({ ...route, outage: null }, 100_000), ['ok', 'sends']);
   assert.deepEqual([outcomes({ taken: 1_204, failed: 0, gone: 1 }), outcomes({})], ['taken 1,204, gone 1', '–']);
   assert.equal(tried({ route: 'a', outcome: 'refused', took_ms: 12, status: 422 }), '422 in 12 ms: refused');
   assert.equal(tried({ route: 'a', outcome: 'later', took_ms: 3, error: 'connection refused' }), 'no response in 3 ms: connection refused');

@@ -1,18 +1,18 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-b1c23fdcc5.css",
-        media_type: "text/css; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"b1c23fdcc53cb202e9e83705a1952208\"", bytes: include_bytes!("assets/console-b1c23fdcc5.css") },
-        gzip: Some(FileForm { etag: "\"7ea32608a71e54f6fa31c3a9e623095b\"", bytes: include_bytes!("assets/console-b1c23fdcc5.css.gz") }),
-    },
-    File {
-        path: "/console/assets/console-c404110ef7.js",
+        path: "/console/assets/console-a89e3565de.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"c404110ef70f650880e8b097c2a1f457\"", bytes: include_bytes!("assets/console-c404110ef7.js") },
-        gzip: Some(FileForm { etag: "\"172b71efb293da52b8acce3aab2c7e95\"", bytes: include_bytes!("assets/console-c404110ef7.js.gz") }),
+        plain: FileForm { etag: "\"a89e3565de3dd62f9d3b3fd8b36303db\"", bytes: include_bytes!("assets/console-a89e3565de.js") },
+        gzip: Some(FileForm { etag: "\"5d74fcf1d182a313d3bca531227cf7cb\"", bytes: include_bytes!("assets/console-a89e3565de.js.gz") }),
+    },
+    File {
+        path: "/console/assets/console-ba48267ee6.css",
+        media_type: "text/css; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"ba48267ee65ab5ac090edd0a15ee125b\"", bytes: include_bytes!("assets/console-ba48267ee6.css") },
+        gzip: Some(FileForm { etag: "\"9922a93ff1925d3f4d827cba6485fcdc\"", bytes: include_bytes!("assets/console-ba48267ee6.css.gz") }),
     },
     File {
         path: "/console/assets/icon-22de4ba081.svg",
@@ -25,7 +25,7 @@
         path: "/console/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"9269e8c346adcc20843eaa49564ac812\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"d67aa95d47e181b6eb38cbca7d15b2f6\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
 ]

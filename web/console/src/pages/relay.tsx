@@ -8,9 +8,10 @@ import type { PageProps } from './overview.tsx';
 /** A message that waits for longer than this is worth a look. */
 const OLD_MS = 60_000;
 
-/** The state of a route as a sign: gone, behind, or well. */
+/** The state of a route as a sign: gone, down, behind, or well. */
 export function routeState(route: RelayRoute, now: number): [string, string] {
   if (route.paused) return ['down', 'paused by 410'];
+  if (route.outage) return ['down', 'backend down'];
   if (route.oldest_ms !== null && now - route.oldest_ms > OLD_MS) return ['degraded', 'behind'];
   return ['ok', 'sends'];
 }

@@ -34,7 +34,7 @@ export function Slos({ live, answer, options }: PageProps) {
           <Table
             label="objectives" rows={report.objectives} id={(slo) => slo.name} empty="No objective is configured."
             columns={[
-              { title: 'Objective', cell: (slo) => <a href={link('slos', { slo: slo.name })} aria-current={slo === chosen ? 'true' : undefined}>{slo.name}</a> },
+              { title: 'Objective', cell: (slo) => <a class="word" href={link('slos', { slo: slo.name })} aria-current={slo === chosen ? 'true' : undefined}>{slo.name}</a> },
               { title: 'State', cell: (slo) => <State of={slo.state} /> },
               { title: 'Target', isNumber: true, cell: (slo) => <>{target(slo)} <small>{slo.period_days} d</small></> },
               { title: 'Now', isNumber: true, cell: (slo) => percent(worst(slo)?.now_ppm) },
