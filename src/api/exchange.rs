@@ -1,6 +1,7 @@
 //! Requests over a blocking connection that stays open, with a deadline for each step.
 
 use crate::clock::{Moment, Now};
+use crate::job::places::TakenPlaces;
 use crate::net::listener::ReadFailure;
 use crate::net::served::ServedStream;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
@@ -74,6 +75,8 @@ pub(super) struct Exchange<'a, C> {
     limits: HeadLimits,
     head_timeout: Duration,
     bytes: Vec<u8>,
+    /// Freed when the connection has ended.
+    place: Option<TakenPlaces>,
 }
 
 impl<'a, C: Fn() -> Now> Exchange<'a, C> {
@@ -83,7 +86,7 @@ impl<'a, C: Fn() -> Now> Exchange<'a, C> {
         limits: HeadLimits,
         head_timeout: Duration,
     ) -> Exchange<'a, C> {
-        Exchange { stream, clock, limits, head_timeout, bytes: Vec::new() }
+        Exchange { stream, clock, limits, head_timeout, bytes: Vec::new(), place: None }
     }
 
     /// Reads the head of the next request.
@@ -152,6 +155,11 @@ impl<'a, C: Fn() -> Now> Exchange<'a, C> {
     /// Sends an answer. False if the peer does not take it in time.
     pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.send(bytes, self.clock)
+    }
+
+    /// Holds a place until the connection has ended.
+    pub(super) fn hold(&mut self, place: TakenPlaces) {
+        self.place = Some(place);
     }
 
     /// Signals that nothing follows, and waits for the peer to close the connection.

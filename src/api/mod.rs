@@ -28,6 +28,7 @@ use crate::job::registry::ClusterBoard;
 use crate::job::{Mailbox, Outlook, Queues};
 use crate::metrics::api::ApiCounters;
 use crate::metrics::vitals::Vitals;
+use crate::net::deadline::now;
 use crate::net::listener;
 use crate::net::seats::{Seat, Seats};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -39,10 +40,14 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
+use std::time::Duration;
 pub use tokens::{BackendKeySet, TokenCheck};
 
 /// Bytes of all bodies that are read or worked on at once.
 const BODIES_BYTES_MAX: usize = 64 << 20;
+
+/// The wait for the ends of open bodies, which have bounds of their own.
+const BODIES_END_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The listener's parts.
 pub struct Api<C> {
@@ -68,6 +73,7 @@ pub struct Api<C> {
 #[derive(Clone)]
 pub struct RunningApi {
     shared: Arc<ApiShared>,
+    callers: Arc<Callers>,
 }
 
 impl RunningApi {
@@ -76,9 +82,12 @@ impl RunningApi {
         self.shared.revise(policy);
     }
 
-    /// Refuses further requests, as the process ends. Those in progress are completed.
+    /// Refuses further requests, as the process ends. Those in progress are completed. Waits for the ends of open bodies, but not for
+    /// ever: their last replies say up to where each stream is stored.
     pub fn stop(&self) {
         self.shared.queues.store(None);
+        self.callers.producers().wake_all();
+        self.shared.open_bodies.wait_until_free(now() + BODIES_END_TIMEOUT);
     }
 }
 
@@ -112,7 +121,7 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
         let server = Arc::new(ApiServer {
             shared: Arc::clone(&shared),
             connections: connections.max(1),
-            callers,
+            callers: Arc::clone(&callers),
             mailboxes,
             outlook,
             cluster,
@@ -132,6 +141,6 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Api<C> {
             listener::accept(&socket, &seats, "api-peer", count, serve);
         };
         Builder::new().name("api".into()).spawn(accept)?;
-        Ok(RunningApi { shared })
+        Ok(RunningApi { shared, callers })
     }
 }

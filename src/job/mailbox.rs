@@ -156,6 +156,11 @@ impl ThreadMailboxes {
     pub fn stop(&self) {
         self.queue.store(None);
         self.reads.store(None);
+        self.wake_all();
+    }
+
+    /// Wakes all threads that wait for something.
+    pub fn wake_all(&self) {
         for mailbox in self.boxes.lock().values() {
             // A thread that has found the queue waits by now.
             drop(mailbox.inner.lock());

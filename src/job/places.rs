@@ -34,6 +34,12 @@ impl Places {
         self.gauge.load(Ordering::Relaxed)
     }
 
+    /// Waits until none is in use, at most until the deadline.
+    pub fn wait_until_free(&self, deadline: Instant) {
+        let mut table = self.table.lock();
+        while table.in_use() > 0 && !self.freed.wait_until(&mut table, deadline).timed_out() {}
+    }
+
     /// The places that one party may hold.
     pub fn share(&self) -> usize {
         self.table.lock().share()

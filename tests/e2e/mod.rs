@@ -8,6 +8,7 @@
 mod admin;
 mod alerts;
 mod api_commands;
+mod api_commands_drain;
 mod audit;
 mod backup_and_restore;
 mod beat_and_ping;

@@ -63,7 +63,7 @@ impl<C: Fn() -> Now> ApiServer<C> {
         request: CommandsRequest<'_>,
     ) -> Result<CommandsEnd, Option<ApiProblem>> {
         let choice = ReplyChoice::of(&request.head.query)?;
-        self.queues()?;
+        let queues = self.queues()?;
         let head = request.head;
         let reader = match head.body {
             DeclaredBody::Bytes(length) if length <= LINE_BYTES_MAX => {
@@ -92,10 +92,15 @@ impl<C: Fn() -> Now> ApiServer<C> {
         }
         let places = &self.shared.open_bodies;
         let taken = Places::take(places, request.key.party(), 1, now());
-        let Some(_open) = taken else { return Err(Some(no_room(&request.key, places.share()))) };
-        let rest = OpenBody::serve(self, exchange.stream(), &request, reader, Replies::new(choice))?;
-        exchange.send(&rest);
-        Ok(CommandsEnd::Sent)
+        let Some(open) = taken else { return Err(Some(no_room(&request.key, places.share()))) };
+        let replies = Replies::new(choice);
+        let served = OpenBody::serve(self, exchange.stream(), &request, queues, reader, replies);
+        let served = served.map(|rest| exchange.send(&rest));
+        if self.queues().is_err() {
+            // The process waits for the end of the connection, within which the peer gets the end of the response.
+            exchange.hold(open);
+        }
+        served.map(|_| CommandsEnd::Sent)
     }
 
     /// Carries out the only command of a request, and returns its reply.

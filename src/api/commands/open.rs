@@ -9,6 +9,7 @@ use super::sender::{CommandSender, Dispatched};
 use crate::api::server::{ApiServer, draining};
 use crate::clock::Now;
 use crate::job::Queues;
+use crate::limits::REPLY_TIMEOUT;
 use crate::net::deadline::now;
 use crate::net::served::ServedStream;
 use crate::wire::api::problem::{ApiProblem, ProblemCode};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 const TRY_AGAIN: Duration = Duration::from_millis(2);
 /// The time between two looks at the key, which may have been withdrawn, and at the configuration.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// The time for a peer to take the replies that are too many for it, once the process ends.
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Commands in one turn, so that replies go out meanwhile.
 const COMMANDS_PER_TURN: usize = 64;
 
@@ -33,6 +36,8 @@ pub(super) struct Arrived {
 pub(super) struct OpenBody<'a, 's, C> {
     server: &'a ApiServer<C>,
     request: &'a CommandsRequest<'a>,
+    /// While they are held, the store takes jobs.
+    queues: Arc<Queues>,
     duplex: Duplex<'a, 's>,
     sender: CommandSender<'a, C>,
     replies: Replies,
@@ -40,6 +45,7 @@ pub(super) struct OpenBody<'a, 's, C> {
     received: Vec<u8>,
     lines: BodyLines,
     progress: BodyProgress,
+    stage: BodyStage,
     /// A command for which there was no room.
     held: Option<LineOrder>,
     idle: Duration,
@@ -48,6 +54,14 @@ pub(super) struct OpenBody<'a, 's, C> {
     /// When the peer took the last bytes of replies, or had none to take.
     taken: Instant,
     checked: Instant,
+}
+
+/// Says if more of a body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyStage {
+    Reading,
+    /// The process ends, since this time: what was sent is answered.
+    Leaving(Instant),
 }
 
 /// The end of a body.
@@ -80,6 +94,7 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
         server: &'a ApiServer<C>,
         stream: &'a mut ServedStream<'s>,
         request: &'a CommandsRequest<'a>,
+        queues: Arc<Queues>,
         arrived: Arrived,
         replies: Replies,
     ) -> Result<Vec<u8>, Option<ApiProblem>> {
@@ -93,6 +108,7 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
         let mut body = OpenBody {
             server,
             request,
+            queues,
             duplex,
             sender,
             replies,
@@ -100,6 +116,7 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
             received,
             lines: BodyLines::default(),
             progress: BodyProgress::Partial,
+            stage: BodyStage::Reading,
             held: None,
             idle: request.policy.idle,
             heard: begun,
@@ -124,7 +141,12 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
         loop {
             match self.turn(now()) {
                 Ok(BodyTurn::Worked) => {}
-                Ok(BodyTurn::Idle) if self.is_over() => return BodyEnd::Proper,
+                Ok(BodyTurn::Idle) if self.is_over() => {
+                    return match self.stage {
+                        BodyStage::Reading => BodyEnd::Proper,
+                        BodyStage::Leaving(_) => BodyEnd::Fault(draining()),
+                    };
+                }
                 Ok(BodyTurn::Idle) => {
                     let most = self.wait(now());
                     self.duplex.wait(most);
@@ -136,21 +158,42 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
 
     /// Does everything that does not have to wait.
     fn turn(&mut self, now: Instant) -> Result<BodyTurn, BodyEnd> {
-        let queues = self.server.queues().map_err(BodyEnd::Fault)?;
+        self.look_at_drain(now)?;
         self.check(now)?;
         let received = self.receive(now);
         let read = self.read()?;
-        let sent = self.commands(&queues, now)?;
+        let sent = self.commands(now)?;
         let written = self.write(now)?;
         let worked = [received, read, sent, written].contains(&BodyTurn::Worked);
         self.check_silence(now)?;
         Ok(if worked { BodyTurn::Worked } else { BodyTurn::Idle })
     }
 
+    /// Reads no more once the process ends. What was read and not sent is dropped: the peer repeats what has no answer.
+    fn look_at_drain(&mut self, now: Instant) -> Result<(), BodyEnd> {
+        match self.stage {
+            BodyStage::Reading if self.server.queues().is_err() => {
+                self.stage = BodyStage::Leaving(now);
+                self.progress = BodyProgress::Complete;
+                (self.lines, self.received, self.held) = (BodyLines::default(), Vec::new(), None);
+                Ok(())
+            }
+            BodyStage::Leaving(since) if now >= self.leave_by(since) => {
+                Err(if self.replies.has_room() { BodyEnd::Fault(draining()) } else { BodyEnd::Lost })
+            }
+            BodyStage::Reading | BodyStage::Leaving(_) => Ok(()),
+        }
+    }
+
+    /// The time by which a body ends that has to since this time. Each command has its reply by then, if the peer takes replies.
+    fn leave_by(&self, since: Instant) -> Instant {
+        since + if self.replies.has_room() { REPLY_TIMEOUT } else { STALL_TIMEOUT }
+    }
+
     /// True when all commands are answered, and the replies are with the peer or go out with the end.
     fn is_over(&self) -> bool {
         let is_read = self.progress == BodyProgress::Complete && self.lines.content.is_empty();
-        is_read && self.held.is_none() && !self.sender.has_pending()
+        is_read && self.held.is_none() && self.sender.is_answered()
     }
 
     /// The time for which nothing has to be done unless something comes.
@@ -158,7 +201,11 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
         let until = |moment: Instant| moment.saturating_duration_since(now);
         let (check, silence) = (until(self.checked + CHECK_PERIOD), until(self.heard + self.idle));
         let reply = self.sender.due().map_or(CHECK_PERIOD, until);
-        let most = check.min(silence).min(reply).max(Duration::from_millis(1));
+        let leave = match self.stage {
+            BodyStage::Reading => CHECK_PERIOD,
+            BodyStage::Leaving(since) => until(self.leave_by(since)),
+        };
+        let most = check.min(silence).min(reply).min(leave).max(Duration::from_millis(1));
         // A full window and a full mailbox end with a wake-up, a full queue does not.
         let is_waiting = self.held.is_some() || !self.sender.is_settled();
         if is_waiting && !self.sender.is_held() { most.min(TRY_AGAIN) } else { most }
@@ -219,7 +266,7 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
     }
 
     /// Sends the commands of the lines that are complete, until there is no room for one.
-    fn commands(&mut self, queues: &Queues, now: Instant) -> Result<BodyTurn, BodyEnd> {
+    fn commands(&mut self, now: Instant) -> Result<BodyTurn, BodyEnd> {
         let mut turn = BodyTurn::Idle;
         for _ in 0..COMMANDS_PER_TURN {
             if !self.replies.has_room() {
@@ -236,7 +283,7 @@ impl<'a, 's, C: Fn() -> Now> OpenBody<'a, 's, C> {
                     NextOrder::None => break,
                 },
             };
-            match self.sender.dispatch(queues, order) {
+            match self.sender.dispatch(&self.queues, order) {
                 Dispatched::Sent => turn = BodyTurn::Worked,
                 Dispatched::Full(order) => {
                     self.held = Some(order);

@@ -91,9 +91,9 @@ impl<'a, C: Fn() -> Now> CommandSender<'a, C> {
         (self.bounds, self.streams) = (policy.bounds, policy.streams);
     }
 
-    /// True if commands wait for their answers.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty() || !self.owed.is_empty()
+    /// True if no command waits for its answer, and the answers to all appends were asked for.
+    pub(super) fn is_answered(&self) -> bool {
+        self.pending.is_empty() && self.owed.is_empty() && self.unanswered.is_empty()
     }
 
     /// True while a window is full, or much waits to be received: a wake-up follows.
