@@ -114,8 +114,7 @@ impl AdminRefusal {
     }
 
     pub(super) fn unknown_relayed_channel() -> AdminRefusal {
-        let message =
-            "the relay knows no such channel: GET /relay lists the channels that have waited longest";
+        let message = "the relay knows no such channel: `seawall relay status` and GET /relay list the channels that are stuck";
         AdminRefusal::new(404, "not_found", message)
     }
 

@@ -4,6 +4,7 @@ use super::refusal::AdminRefusal;
 use super::relay_path::RelayQuestion;
 use super::{Admin, refuse, relay_try, tell};
 use crate::clock::Now;
+use crate::health::snapshot::Snapshot;
 use crate::id::{ChannelName, Offset};
 use crate::job::relay::{
     DeadLetter, RelayAnswer, RelayStatus, RelayWork, RouteStatus, Skipped, StuckChannel,
@@ -44,20 +45,17 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
 
     fn relay_status(&self) -> Result<Value, AdminRefusal> {
         let table = self.relay.routes.current();
-        let status = match table.is_empty() {
-            true => RelayStatus { is_complete: true, ..RelayStatus::default() },
-            false => match self.relay.store.call(RelayWork::Status, STORE_TIMEOUT) {
-                RelayAnswer::Status(status) => status,
-                _ => return Err(AdminRefusal::relay_store_silent()),
-            },
+        // Also without a route: the store may have what waits for one that was removed.
+        let status = match self.relay.store.call(RelayWork::Status, STORE_TIMEOUT) {
+            RelayAnswer::Status(status) => status,
+            _ if table.is_empty() => RelayStatus { is_complete: true, ..RelayStatus::default() },
+            _ => return Err(AdminRefusal::relay_store_silent()),
         };
-        Ok(status_body(&table, &status, &self.metrics.relay, (self.clock)().unix_ms))
+        let (meters, snapshot) = (&self.metrics.relay, self.outlook.snapshot());
+        Ok(status_body(&table, &status, meters, &snapshot, (self.clock)().unix_ms))
     }
 
     fn dead_letters(&self, route: Option<&str>, after: u64) -> Result<Value, AdminRefusal> {
-        if self.relay.routes.is_empty() {
-            return Err(AdminRefusal::unknown_route(&[]));
-        }
         let route = route.map(|name| self.route(name)).transpose()?.map(|route| route.name);
         match self.relay.store.call(RelayWork::Dead { route, after, limit: DEAD_PAGE }, STORE_TIMEOUT) {
             RelayAnswer::Dead(letters) => {
@@ -70,9 +68,6 @@ impl<C: Fn() -> Now + Send + Sync + 'static> Admin<C> {
     }
 
     fn skip(&self, channel: ChannelName, to: Offset, peer: SocketAddr) -> Result<Value, AdminRefusal> {
-        if self.relay.routes.is_empty() {
-            return Err(AdminRefusal::unknown_route(&[]));
-        }
         let work = RelayWork::Skip { channel: channel.clone(), to };
         let RelayAnswer::Skip(skipped) = self.relay.store.call(work, STORE_TIMEOUT) else {
             return Err(AdminRefusal::relay_skip_silent());
@@ -164,10 +159,19 @@ fn with_routes(mut report: String, routes: Option<&Value>) -> String {
     report
 }
 
-fn status_body(table: &RouteTable, status: &RelayStatus, meters: &RelayMeters, now_ms: u64) -> Value {
+fn status_body(
+    table: &RouteTable,
+    status: &RelayStatus,
+    meters: &RelayMeters,
+    snapshot: &Snapshot,
+    now_ms: u64,
+) -> Value {
     let route = |route: &RelayRoute| {
         let stored = status.routes.iter().find(|each| each.route == route.name);
-        route_body(route, stored, meters.of(&route.name).as_deref())
+        let mut body = route_body(route, stored, meters.of(&route.name).as_deref());
+        let outage = route.dependency.as_ref().and_then(|name| snapshot.outage_of(name));
+        body["outage"] = json!(outage.map(|outage| outage.reference().to_string()));
+        body
     };
     let stuck = |each: &StuckChannel| {
         json!({"channel": each.channel.as_str(), "cursor": each.cursor.0, "head": each.head.0, "attempts": each.attempts,
@@ -248,13 +252,14 @@ mod tests {
         meter.is_paused.store(true, Ordering::Relaxed);
         meter.inflight.store(4, Ordering::Relaxed);
         meter.count(RequestOutcome::Gone);
-        let body = status_body(&table, &status, &meters, 9_000);
+        let body = status_body(&table, &status, &meters, &Snapshot::ok(), 9_000);
         let first = &body["routes"][0];
         assert_eq!(
             (&first["waiting"], &first["dead"], &first["in_flight"]),
             (&json!(2), &json!(3), &json!(4))
         );
         assert_eq!((&first["paused"], &first["requests"]["gone"]), (&json!(true), &json!(1)));
+        assert_eq!(first["outage"], Value::Null);
         let other = &body["routes"][1];
         assert_eq!(
             (&other["waiting"], &other["oldest_ms"], &other["paused"]),

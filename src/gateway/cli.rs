@@ -204,7 +204,7 @@ enum CliCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Print what waits for the backends of the running gateway, or give an order about it: give up, try, resume
+    /// Print what waits for the backends of the running gateway, send it again or give it up, try a backend, or end a pause
     Relay {
         #[command(subcommand)]
         command: RelayCommand,

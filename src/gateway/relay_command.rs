@@ -9,7 +9,7 @@ use super::relay_text::{
 use super::remote::Remote;
 use super::running::RunningGateway;
 use crate::id::{ChannelName, INTEGER_MAX};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -65,12 +65,13 @@ pub(super) struct RelayDeadArguments {
 }
 
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("messages").required(true).args(["dead", "channel"])))]
 pub(super) struct RelayReplayArguments {
     /// The name of the route
     #[arg(long, value_name = "NAME", value_parser = route_name)]
     route: String,
     /// All dead letters of the route
-    #[arg(long, conflicts_with_all = ["channel", "from", "to"], required_unless_present = "channel")]
+    #[arg(long, conflicts_with_all = ["from", "to"])]
     dead: bool,
     /// The channel
     #[arg(long, value_name = "CHANNEL", value_parser = channel_name, requires = "from", requires = "to")]
@@ -150,7 +151,7 @@ impl RelayStatusArguments {
     fn run(&self, remote: &Remote) -> Result<CommandOutcome, String> {
         remote.read("GET", PATH, "", |body| match self.json {
             true => Some(succeeded(body.to_owned())),
-            false => status(body, self.route.as_deref()).map(succeeded),
+            false => status(body, self.route.as_deref()),
         })
     }
 }
@@ -170,6 +171,9 @@ impl RelayReplayArguments {
     fn run(&self, remote: &Remote) -> Result<CommandOutcome, String> {
         let mut total = Replayed::default();
         match (&self.channel, self.from, self.to) {
+            (Some(_), Some(from), Some(to)) if from > to => {
+                return Err(format!("--from {from} is above --to {to}: give the first offset and the last"));
+            }
             (Some(channel), Some(from), Some(to)) => self.range(remote, channel, (from, to), &mut total)?,
             _ => self.letters(remote, &mut total)?,
         }

@@ -26,18 +26,27 @@ pub(super) struct Replayed {
 }
 
 /// A block for each route, and a line for each channel that is stuck; `None` if it is no such answer.
-pub(super) fn status(body: &str, only: Option<&str>) -> Option<String> {
+pub(super) fn status(body: &str, only: Option<&str>) -> Option<CommandOutcome> {
     let body: Value = serde_json::from_str(body).ok()?;
     let now = body["now_ms"].as_u64()?;
-    let mut out = String::new();
+    let (mut out, mut known) = (String::new(), Vec::new());
     for route in body["routes"].as_array()? {
         let name = route["route"].as_str()?;
+        known.push(name);
         if only.is_some_and(|only| only != name) {
             continue;
         }
         let number = |field: &str| route[field].as_u64();
-        let paused = if route["paused"].as_bool()? { "  PAUSED (410): seawall relay resume" } else { "" };
-        writeln!(out, "{name}{paused}").ok()?;
+        let trouble = match (route["paused"].as_bool()?, route["outage"].as_str()) {
+            (true, _) => format!("  PAUSED (410): seawall relay resume --route {name}"),
+            (false, Some(reference)) => {
+                format!(
+                    "  BACKEND DOWN ({reference}): nothing is sent until it answers; see `seawall doctor`"
+                )
+            }
+            (false, None) => String::new(),
+        };
+        writeln!(out, "{name}{trouble}").ok()?;
         let oldest = number("oldest_ms").map(|at| format!(", the oldest message {}", age(now, at)));
         let waiting = counted(number("waiting")?, "channel");
         writeln!(out, "  waiting    {waiting}{}", oldest.unwrap_or_default()).ok()?;
@@ -58,8 +67,13 @@ pub(super) fn status(body: &str, only: Option<&str>) -> Option<String> {
         writeln!(out, "  attempts   {} at most", number("attempts")?).ok()?;
         writeln!(out, "  dead       {}", counted(number("dead")?, "letter")).ok()?;
     }
-    if out.is_empty() {
-        out.push_str(if only.is_some() { "no route has this name\n" } else { "no route is configured\n" });
+    match (known.is_empty(), out.is_empty()) {
+        (true, _) => out.push_str("no route is configured\n"),
+        (false, true) => {
+            let text = format!("no route has this name; there are: {}\n", known.join(", "));
+            return Some(CommandOutcome { text, code: ExitCode::FAILURE });
+        }
+        (false, false) => {}
     }
     for channel in body["stuck"].as_array()? {
         let (name, cursor) = (channel["channel"].as_str()?, channel["cursor"].as_u64()?);
@@ -72,7 +86,7 @@ pub(super) fn status(body: &str, only: Option<&str>) -> Option<String> {
         0 => {}
         count => writeln!(
             out,
-            "{} waiting without a route: add one that matches, or drop them",
+            "{} waiting without a route: add a [[relay]] that matches, or give them up with `seawall relay skip`",
             counted(count, "channel")
         )
         .ok()?,
@@ -80,7 +94,7 @@ pub(super) fn status(body: &str, only: Option<&str>) -> Option<String> {
     if body["complete"].as_bool() == Some(false) {
         out.push_str("more channels wait than were counted\n");
     }
-    Some(out)
+    Some(succeeded(out))
 }
 
 fn age(now_ms: u64, at_ms: u64) -> String {
@@ -186,26 +200,30 @@ mod tests {
             {"route":"assistant","dependency":"assistant","concurrency":32,"waiting":2,"oldest_ms":40000,"attempts":7,"claims":1,
              "dead":3,"in_flight":4,"paused":true,"requests":{"taken":9,"failed":0,"gone":1}},
             {"route":"log","dependency":"log","concurrency":8,"waiting":0,"oldest_ms":null,"attempts":0,"claims":0,"dead":0,
-             "in_flight":0,"paused":false,"requests":{}}],
+             "in_flight":0,"paused":false,"outage":"7g4h85","requests":{}}],
             "unrouted":1,"stuck":[{"channel":"thread.7","cursor":57,"head":59,"attempts":7,"oldest_ms":40000}],"complete":true}"#;
         let expected = "\
-assistant  PAUSED (410): seawall relay resume
+assistant  PAUSED (410): seawall relay resume --route assistant
   waiting    2 channels, the oldest message 60 s old
   requests   4 of 32 here; 1 claim at all instances
   outcomes   gone 1, taken 9 since the start
   attempts   7 at most
   dead       3 letters
-log
+log  BACKEND DOWN (7g4h85): nothing is sent until it answers; see `seawall doctor`
   waiting    0 channels
   requests   0 of 8 here; 0 claims at all instances
   attempts   0 at most
   dead       0 letters
 thread.7  at 57 of 59, 7 attempts, 60 s old
-1 channel waiting without a route: add one that matches, or drop them
+1 channel waiting without a route: add a [[relay]] that matches, or give them up with `seawall relay skip`
 ";
-        assert_eq!(status(body, None).expect("a status"), expected);
-        assert!(status(body, Some("log")).expect("a status").starts_with("log\n"));
-        assert!(status(body, Some("other")).expect("a status").starts_with("no route has this name\n"));
+        assert_eq!(status(body, None), Some(succeeded(expected.into())));
+        assert!(status(body, Some("log")).expect("a status").text.starts_with("log  BACKEND"));
+        let unknown = CommandOutcome {
+            text: "no route has this name; there are: assistant, log\n".into(),
+            code: ExitCode::FAILURE,
+        };
+        assert_eq!(status(body, Some("other")), Some(unknown));
         assert_eq!(status("{}", None), None);
     }
 

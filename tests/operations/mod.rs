@@ -7,5 +7,6 @@ mod proxies;
 mod reload;
 mod reload_dependencies;
 mod reload_incomplete;
+mod reload_relay;
 mod systemd;
 mod takeover;
