@@ -17,7 +17,8 @@ const EXIT: Duration = Duration::from_secs(120);
 /// A gateway that keeps streams whose producers take long to come back.
 fn setup() -> Setup {
     let patient = with_api(stream::setup()).env("SEAWALL_STREAMS_IDLE_MS", "600000");
-    patient.env("SEAWALL_STREAMS_ORPHAN_MS", "600000").drain("exit", EXIT.as_millis() as u64)
+    let patient = patient.env("SEAWALL_STREAMS_ORPHAN_MS", "600000").env("SEAWALL_STREAMS_ROLLUP_MS", "200");
+    patient.drain("exit", EXIT.as_millis() as u64)
 }
 
 fn secured() -> (Setup, Certificate) {
@@ -62,7 +63,11 @@ fn drained(gateway: &mut Gateway, body: &mut CommandBody, words: &[&str]) -> (us
             piece
         })
         .collect();
-    body.send(&pieces);
+    // The first is committed at once, the others a window later: the gateway begins to end before that.
+    body.send(&pieces[..1]);
+    let first = words[0].len() as f64;
+    until(SOON, "the first is committed", || gateway.metric("seawall_stream_bytes_total") >= first);
+    body.send(&pieces[1..]);
     gateway.signal(Signal::TERM);
     let lines = body.rest();
     assert_eq!(gateway.ends_within(EXIT), Some(0), "{}", gateway.output());

@@ -1,11 +1,11 @@
 // Written by web/build.mjs.
 &[
     File {
-        path: "/console/assets/console-a89e3565de.js",
+        path: "/console/assets/console-2576c4baa3.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"a89e3565de3dd62f9d3b3fd8b36303db\"", bytes: include_bytes!("assets/console-a89e3565de.js") },
-        gzip: Some(FileForm { etag: "\"5d74fcf1d182a313d3bca531227cf7cb\"", bytes: include_bytes!("assets/console-a89e3565de.js.gz") }),
+        plain: FileForm { etag: "\"2576c4baa3225c69257ac0dc1a8837f9\"", bytes: include_bytes!("assets/console-2576c4baa3.js") },
+        gzip: Some(FileForm { etag: "\"e36fcee5fdfb537e23081497fe115052\"", bytes: include_bytes!("assets/console-2576c4baa3.js.gz") }),
     },
     File {
         path: "/console/assets/console-ba48267ee6.css",
@@ -25,7 +25,7 @@
         path: "/console/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"d67aa95d47e181b6eb38cbca7d15b2f6\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"0f56361d9a4d8de278f41a37f62c6561\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
 ]

@@ -87,9 +87,9 @@ export function Relay({ live, answer }: PageProps) {
             />
             {test !== undefined && <p class="prose" role="status"><b>{test.route}</b> {tried(test)} <bdi>{test.body}</bdi></p>}
           </Card>
-          {report.routes.length > 0 && (
+          {report.routes.length + report.unrouted > 0 && (
             <>
-              <Card title="Stuck channels" wide aside={report.unrouted > 0 ? `${whole(report.unrouted)} more wait without a route` : undefined}>
+              <Card title="Stuck channels" wide aside={report.unrouted > 0 ? `${whole(report.unrouted)} without a route` : undefined}>
                 <Table
                   label="stuck channels" rows={report.stuck} id={(one) => one.channel} empty="No channel waits after an attempt."
                   columns={[
