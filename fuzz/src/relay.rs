@@ -35,7 +35,7 @@ pub fn check(bytes: &[u8]) {
 fn read(form: BodyForm, body: &[u8], part: usize) -> (Vec<ResponseOrder>, Option<ResponseFault>) {
     let channel = ChannelName::parse("thread.7").expect("a channel");
     let answer = (StreamId { channel, offset: Offset(59) }, Generation(1));
-    let mut reader = ResponseReader::new(form, Some(answer), "msg_AAAAAAAAAAAAAAAAAAAAAA");
+    let mut reader = ResponseReader::new(form, Some(answer), "msg_AAAAAAAAAAAAAAAAAAAAAA", 2_000);
     let mut orders = Vec::new();
     let mut take = |order| {
         orders.push(order);
@@ -75,5 +75,6 @@ fn kept(order: &ResponseOrder) {
             assert!(key.as_str().len() <= 64);
             is_json(data);
         }
+        ResponseOrder::Continue { key, at: Position(at), .. } => assert!(*at > 0 && key.as_str().len() <= 64),
     }
 }

@@ -167,7 +167,17 @@ impl RelayAttempt<'_> {
                     if response.header("content-length") == Some("0") { BodyForm::Nothing } else { form };
                 let channel = self.claimed.channel.clone();
                 let reading = answer.as_ref().map(|(id, _)| self.shared.readings.enter(id, &client.control));
-                self.taken(ResponseBody { client, response, form, answer, reading, channel, message_id })
+                let asker = Some(self.claimed.question.user.clone());
+                self.taken(ResponseBody {
+                    client,
+                    response,
+                    form,
+                    answer,
+                    reading,
+                    channel,
+                    asker,
+                    message_id,
+                })
             }
             Meaning::Later(_) => {
                 let asked = response.header("retry-after");

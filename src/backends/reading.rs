@@ -1,20 +1,22 @@
 //! Reads the body of a response as it arrives, and carries out what it says.
 
 use super::call::{CallClient, SKIPPED_BYTES_MAX};
-use super::orders::carried_out;
+use super::orders::{carried_out, carried_out_beside};
 use super::readings::AnswerReading;
 use super::shared::{Mode, RelayShared};
-use crate::id::{ChannelName, Key};
+use crate::id::{ChannelName, Key, UserName};
 use crate::job::mailbox::{MailboxItem, ThreadProducer, Unsent};
 use crate::job::stream::{ProducerNotice, StreamFault, StreamJob, StreamOrder, StreamOutcome, StreamWork};
-use crate::job::{Append, AppendChange, AppendError, Completion, Creation};
+use crate::job::{Append, AppendChange, AppendError, Appended, Completion, Creation};
 use crate::metrics::relay::RouteMeter;
 use crate::net::deadline::now;
-use crate::net::http_reading::HttpReading;
+use crate::net::http_reading::{CallControl, HttpReading};
 use crate::relay::answer::BodyForm;
 use crate::relay::response::{ResponseFault, ResponseOrder, ResponseReader};
 use crate::relay::route::RelayRoute;
-use crate::wire::stream::{Generation, StreamEnd, StreamId};
+use crate::wire::stream::{
+    BeginStream, BegunStream, Generation, Position, StreamEnd, StreamId, StreamOptions,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -41,6 +43,8 @@ pub(super) struct ResponseBody {
     pub(super) reading: Option<AnswerReading>,
     /// Of the question.
     pub(super) channel: ChannelName,
+    /// The author of the question, who may cancel the answer. `None`: nothing of the body is read.
+    pub(super) asker: Option<UserName>,
     pub(super) message_id: String,
 }
 
@@ -74,6 +78,7 @@ impl ResponseBody {
             answer: None,
             reading: None,
             channel,
+            asker: None,
             message_id: String::new(),
         }
     }
@@ -92,25 +97,28 @@ impl ResponseBody {
         if self.form == BodyForm::Nothing {
             return self.skip(shared, route);
         }
-        let ResponseBody { client, mut response, form, answer, reading, channel, message_id } = self;
+        let ResponseBody { client, mut response, form, answer, reading, channel, asker, message_id } = self;
         let producer = Arc::new(shared.mailboxes.open());
         let watched = Arc::clone(&producer);
         client.control.watch(Some(Arc::new(move || watched.is_stopped() || watched.has_ended())));
         let life_end = now() + shared.life;
-        let mut reader = ResponseReader::new(form, answer.clone(), &message_id);
+        let mut reader = ResponseReader::new(form, answer.clone(), &message_id, shared.message_bytes);
         let mut writer = AnswerWriter {
             shared,
             route,
             producer: &producer,
-            answer: answer.clone(),
+            control: &client.control,
+            answer,
+            reading,
             channel: &channel,
+            asker,
             life_end,
             has_begun: false,
             has_warned: false,
         };
         let stop = writer.copy(&client, &mut response, &mut reader).err();
         client.control.watch(None);
-        drop(reading);
+        drop(writer.reading.take());
         let stop = stop.map(|stop| match stop {
             // The relay has closed it: that is no break of the backend.
             ReadingStop::Broken if client.control.is_ended() && !shared.is(Mode::Stopping) => {
@@ -132,9 +140,12 @@ struct AnswerWriter<'a> {
     shared: &'a RelayShared,
     route: &'a RelayRoute,
     producer: &'a ThreadProducer,
-    /// With the newest generation.
+    control: &'a Arc<CallControl>,
+    /// The part that is being written, with the newest generation.
     answer: Option<(StreamId, Generation)>,
+    reading: Option<AnswerReading>,
     channel: &'a ChannelName,
+    asker: Option<UserName>,
     /// When the response has taken too long.
     life_end: Instant,
     /// A piece was sent, so a break of the response is that of a producer.
@@ -203,6 +214,7 @@ impl AnswerWriter<'_> {
                 }
             }
             ResponseOrder::Publish { channel, key, data } => self.publish(channel, &key, &data),
+            ResponseOrder::Continue { generation, at, key } => self.go_on(generation, at, &key),
         }
     }
 
@@ -247,21 +259,70 @@ impl AnswerWriter<'_> {
         carried_out(self.producer, id, &self.route.user, order, deadline).ok_or(ReadingStop::Broken)
     }
 
+    /// Completes the part that is full, and begins the stream that continues it. Until the next part begins, the response is not read.
+    fn go_on(&mut self, generation: Generation, at: Position, key: &Key) -> Result<(), ReadingStop> {
+        let Some((id, _)) = self.answer.clone() else { return Err(ReadingStop::Over) };
+        let order = || StreamOrder::End {
+            generation: Some(generation),
+            at: Some(at),
+            end: StreamEnd::Completed,
+            data: None,
+        };
+        let mut is_cancelled = false;
+        let notice = |notice| is_cancelled |= matches!(notice, ProducerNotice::Cancel { .. });
+        let deadline = now() + STORE_TIMEOUT;
+        match carried_out_beside(self.producer, &id, &self.route.user, order, deadline, notice) {
+            Some(StreamOutcome::Ended { end: StreamEnd::Completed, .. }) => {}
+            Some(outcome) => return Err(stop_of(&outcome)),
+            None => return Err(ReadingStop::Broken),
+        }
+        if is_cancelled || self.control.is_ended() {
+            return Err(ReadingStop::Cancelled);
+        }
+        let data = format!("{{\"continues\":{}}}", id.offset.0);
+        let options = StreamOptions { asker: self.asker.clone(), ..StreamOptions::default() };
+        let begin = BeginStream { options, producer: self.producer.id() };
+        let stored = self.stored(&id.channel, key, &data, Some(&begin))?;
+        let Some(Appended { offset, stream: Some(begun), .. }) = stored else {
+            return Err(ReadingStop::Over);
+        };
+        // A stream that has text already is another run's.
+        let BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None } = begun else {
+            return Err(ReadingStop::Over);
+        };
+        let next = StreamId { channel: id.channel.clone(), offset };
+        self.reading = Some(self.shared.readings.enter(&next, self.control));
+        self.answer = Some((next, Generation::FIRST));
+        Ok(())
+    }
+
     /// Stores a publication of the response, and waits for it, so that publications keep their order.
     fn publish(&mut self, channel: Option<ChannelName>, key: &Key, data: &str) -> Result<(), ReadingStop> {
         let channel = channel.unwrap_or_else(|| self.channel.clone());
         if !self.route.may_publish(self.channel, &channel) {
             return Err(ReadingStop::Fault(ResponseFault::NotAllowed { channel }));
         }
+        self.stored(&channel, key, data, None).map(drop)
+    }
+
+    /// Stores a publication; `None`: it is refused.
+    fn stored(
+        &mut self,
+        channel: &ChannelName,
+        key: &Key,
+        data: &str,
+        begin: Option<&BeginStream>,
+    ) -> Result<Option<Appended>, ReadingStop> {
         let deadline = now() + STORE_TIMEOUT;
         loop {
-            let wait = match self.append(&channel, key, data) {
-                Some(Ok(())) => return Ok(()),
+            let wait = match self.append(channel, key, data, begin) {
+                Some(Ok(appended)) => return Ok(Some(appended)),
                 Some(Err(
                     AppendError::Unavailable { retry_ms }
                     | AppendError::Unconfirmed { retry_ms }
                     | AppendError::NoRoom { retry_ms }
-                    | AppendError::ChannelShareUsed { retry_ms },
+                    | AppendError::ChannelShareUsed { retry_ms }
+                    | AppendError::Stream(StreamFault::Overloaded { retry_ms }),
                 )) => Duration::from_millis(u64::from(retry_ms)),
                 None => Duration::ZERO,
                 Some(Err(error)) => {
@@ -274,7 +335,7 @@ impl AnswerWriter<'_> {
                             "relay publication refused"
                         );
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             let wait = wait.clamp(APPEND_AGAIN.0, APPEND_AGAIN.1);
@@ -286,7 +347,13 @@ impl AnswerWriter<'_> {
         }
     }
 
-    fn append(&self, channel: &ChannelName, key: &Key, data: &str) -> Option<Result<(), AppendError>> {
+    fn append(
+        &self,
+        channel: &ChannelName,
+        key: &Key,
+        data: &str,
+        begin: Option<&BeginStream>,
+    ) -> Option<Result<Appended, AppendError>> {
         let ticket = self.producer.append_ticket(None)?;
         let job = Append {
             ticket,
@@ -296,7 +363,7 @@ impl AnswerWriter<'_> {
             change: AppendChange::Original,
             creation: Creation::Free,
             data: data.into(),
-            stream: None,
+            stream: begin.cloned().map(Box::new),
             claims: None,
         };
         let deadline = now() + APPEND_TIMEOUT;
@@ -312,7 +379,7 @@ impl AnswerWriter<'_> {
                     ticket: of,
                     completion: Completion::Appended { outcome, .. },
                 }) if of == ticket => {
-                    return Some(outcome.map(drop));
+                    return Some(outcome);
                 }
                 Some(_) => {}
                 None => {

@@ -47,6 +47,8 @@ pub struct RelayParts {
     pub idle: Duration,
     /// `streams.life_ms`: the time of a body.
     pub life: Duration,
+    /// `limits.message_bytes` as the streams have it: the data of one part of an answer.
+    pub message_bytes: usize,
 }
 
 pub(super) type WallClock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -68,6 +70,7 @@ pub(super) struct RelayShared {
     pub(super) vitals: Arc<Vitals>,
     pub(super) idle: Duration,
     pub(super) life: Duration,
+    pub(super) message_bytes: usize,
     pub(super) clock: WallClock,
     /// The claims of this process. At most one for each seat of a route.
     pub(super) claims: Mutex<AHashMap<ChannelName, Fence>>,
@@ -104,6 +107,7 @@ impl RelayShared {
             source,
             idle,
             life,
+            message_bytes,
         } = parts;
         let shared = RelayShared {
             routes,
@@ -115,6 +119,7 @@ impl RelayShared {
             vitals,
             idle,
             life,
+            message_bytes,
             clock,
             claims: Mutex::default(),
             readings: AnswerReadings::default(),

@@ -61,6 +61,7 @@ pub(super) fn relay(
         vitals: Arc::new(Vitals::new(1, 10, 10, 10, Moment::ZERO)),
         source: None,
         idle: PATIENCE,
+        message_bytes: 64 << 10,
         life: PATIENCE,
     };
     RelayShared::new(parts, Arc::new(clock)).0

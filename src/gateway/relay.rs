@@ -88,6 +88,7 @@ impl PreparedRelay {
             source: config.server.source_address,
             idle: config.streams.idle,
             life: config.streams.life,
+            message_bytes: config.limits.message_bytes as usize,
         };
         let running = backends::start(parts, move || clock.read())?;
         let control = running.control();

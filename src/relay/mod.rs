@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod attempt;
+mod parts;
 pub mod response;
 pub mod retry;
 pub mod route;

@@ -1,6 +1,7 @@
 //! Reads the body of a response as it arrives, and makes orders of it.
 
 use super::answer::BodyForm;
+use super::parts::{PARTS_MAX, TextPart};
 use crate::id::{ChannelName, Key};
 use crate::wire::command::{AnswerPlace, ResponseCommand, parse_response};
 use crate::wire::lines::{LINE_BYTES_MAX, LineBuffer, LineTooLong};
@@ -22,6 +23,12 @@ pub enum ResponseOrder {
     },
     /// The next orders are for the next generation.
     Restart,
+    /// The text has no more room in its publication: the stream is completed, and the next orders are for one that continues it.
+    Continue {
+        generation: Generation,
+        at: Position,
+        key: Key,
+    },
     End {
         generation: Generation,
         at: Position,
@@ -49,6 +56,8 @@ pub enum ResponseFault {
     NotTheAnswer { line: u32 },
     /// A publication for a channel that the route does not list.
     NotAllowed { channel: ChannelName },
+    /// A text for more than [`PARTS_MAX`] publications.
+    TooManyParts,
 }
 
 impl From<LineTooLong> for ResponseFault {
@@ -69,6 +78,7 @@ impl fmt::Display for ResponseFault {
             ResponseFault::NotAllowed { channel } => {
                 write!(f, "a response of this route may not publish to {channel}; list it in publish")
             }
+            ResponseFault::TooManyParts => write!(f, "the text needs more than {PARTS_MAX} publications"),
         }
     }
 }
@@ -89,10 +99,20 @@ pub struct ResponseReader {
     lines: LineBuffer,
     /// The whole body of [`BodyForm::One`], or the begin of a character.
     begun: Vec<u8>,
+    /// Of [`BodyForm::Text`].
+    part: TextPart,
+    /// Parts that are complete.
+    parts: u32,
 }
 
 impl ResponseReader {
-    pub fn new(form: BodyForm, answer: Option<(StreamId, Generation)>, message_id: &str) -> ResponseReader {
+    /// `message_bytes`: the bound on the data of a publication.
+    pub fn new(
+        form: BodyForm,
+        answer: Option<(StreamId, Generation)>,
+        message_id: &str,
+        message_bytes: usize,
+    ) -> ResponseReader {
         let generation = answer.as_ref().map_or(Generation::FIRST, |(_, generation)| *generation);
         ResponseReader {
             form,
@@ -103,6 +123,8 @@ impl ResponseReader {
             line: 0,
             lines: LineBuffer::default(),
             begun: Vec::new(),
+            part: TextPart::new(message_bytes),
+            parts: 0,
         }
     }
 
@@ -114,10 +136,21 @@ impl ResponseReader {
     ) -> Result<(), E> {
         match self.form {
             BodyForm::Nothing => Ok(()),
-            BodyForm::Text => match self.text(bytes)? {
-                Some(order) => take(order),
-                None => Ok(()),
-            },
+            BodyForm::Text => {
+                let text = self.text(bytes)?;
+                let mut rest = &*text;
+                while !rest.is_empty() {
+                    let (now, later) = self.part.take(rest);
+                    if !now.is_empty() {
+                        take(self.append(AnswerPlace::default(), Piece::Text(now.into())))?;
+                    }
+                    if !later.is_empty() {
+                        take(self.next_part()?)?;
+                    }
+                    rest = later;
+                }
+                Ok(())
+            }
             BodyForm::One => {
                 if self.begun.len() + bytes.len() > LINE_BYTES_MAX {
                     return Err(ResponseFault::TooLong.into());
@@ -160,9 +193,9 @@ impl ResponseReader {
     }
 
     /// The text in the bytes, up to the last whole character.
-    fn text(&mut self, bytes: &[u8]) -> Result<Option<ResponseOrder>, ResponseFault> {
+    fn text(&mut self, bytes: &[u8]) -> Result<String, ResponseFault> {
         if self.answer.is_none() {
-            return Ok(None);
+            return Ok(String::new());
         }
         self.begun.extend_from_slice(bytes);
         let whole = match std::str::from_utf8(&self.begun) {
@@ -173,11 +206,20 @@ impl ResponseReader {
         let rest = self.begun.split_off(whole);
         debug_assert!(rest.len() < CHARACTER_BYTES, "a character has at most four bytes");
         let text = String::from_utf8(std::mem::replace(&mut self.begun, rest));
-        let text = text.map_err(|_| ResponseFault::NotText)?;
-        if text.is_empty() {
-            return Ok(None);
+        text.map_err(|_| ResponseFault::NotText)
+    }
+
+    /// Completes the part that is full.
+    fn next_part(&mut self) -> Result<ResponseOrder, ResponseFault> {
+        self.parts += 1;
+        if self.parts >= PARTS_MAX {
+            return Err(ResponseFault::TooManyParts);
         }
-        Ok(Some(self.append(AnswerPlace::default(), Piece::Text(text.into_boxed_str()))))
+        let (generation, at) = (self.generation, self.at);
+        (self.generation, self.at) = (Generation::FIRST, Position::ZERO);
+        self.part = self.part.next();
+        let key = self.key(&format!("part{}", self.parts + 1))?;
+        Ok(ResponseOrder::Continue { generation, at, key })
     }
 
     fn append(&mut self, place: AnswerPlace, piece: Piece) -> ResponseOrder {
@@ -216,16 +258,16 @@ impl ResponseReader {
                 Ok(Some(ResponseOrder::End { generation, at, end, data: data.map(Box::from) }))
             }
             ResponseCommand::Publish { channel, key, data } => {
-                let key = key.map_or_else(|| self.key(), Ok)?;
+                let key = key.map_or_else(|| self.key(&self.line.to_string()), Ok)?;
                 Ok(Some(ResponseOrder::Publish { channel, key, data: data.into() }))
             }
         }
     }
 
     /// The key of a publication without one: a repeat of the request and its response stores nothing twice.
-    fn key(&self) -> Result<Key, ResponseFault> {
+    fn key(&self, of: &str) -> Result<Key, ResponseFault> {
         let malformed = |_| ResponseFault::Malformed { line: self.line, message: "no key".to_owned() };
-        Key::parse(&format!("{}_{}", self.message_id, self.line)).map_err(malformed)
+        Key::parse(&format!("{}_{of}", self.message_id)).map_err(malformed)
     }
 
     /// Refuses a command for another stream than the answer.

@@ -51,6 +51,7 @@ mod publish_and_receive;
 mod rate_limits;
 mod recovery;
 mod relay;
+mod relay_parts;
 mod returns;
 mod running_gateway;
 mod schema;

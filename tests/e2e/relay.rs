@@ -198,24 +198,6 @@ fn response_that_breaks_off_is_a_lost_producer() {
 }
 
 #[test]
-fn answer_that_outgrows_a_publication_fails_with_the_text_so_far() {
-    let backend = RelayBackend::start();
-    let gateway = backend.setup("").start();
-    let piece = "0123456789abcdef".repeat(512);
-    let pieces = vec![&*piece; 12];
-    answer_with(&backend, &pieces);
-    let mut asker = asker(&gateway);
-    let (_, answer) = ask(&mut asker, THREAD, "hello?");
-    let text = ended(&mut asker, &mut view(answer), "failed");
-    assert!(text.len() > 16 << 10 && piece.repeat(12).starts_with(&text), "{} bytes", text.len());
-    gateway.logs("relay response too large");
-    // The route goes on.
-    answer_with(&backend, &["short"]);
-    let (_, answer) = ask(&mut asker, THREAD, "shorter?");
-    assert_eq!(ended(&mut asker, &mut view(answer), "completed"), "short");
-}
-
-#[test]
 fn refused_question_is_a_dead_letter_and_its_answer_fails() {
     let backend = RelayBackend::start();
     let gateway = backend.setup("").start();

@@ -5,6 +5,7 @@ use crate::id::Offset;
 use proptest::prelude::*;
 
 const ID: &str = "msg_AAAAAAAAAAAAAAAAAAAAAA";
+const MESSAGE_BYTES: usize = 500;
 
 fn answer() -> (StreamId, Generation) {
     let channel = ChannelName::parse("thread.7").expect("a channel");
@@ -13,7 +14,7 @@ fn answer() -> (StreamId, Generation) {
 
 /// Reads a body that arrives in these parts.
 fn read(form: BodyForm, parts: &[&[u8]]) -> Result<Vec<ResponseOrder>, ResponseFault> {
-    let mut reader = ResponseReader::new(form, Some(answer()), ID);
+    let mut reader = ResponseReader::new(form, Some(answer()), ID, MESSAGE_BYTES);
     let mut orders = Vec::new();
     let mut take = |order| {
         orders.push(order);
@@ -43,6 +44,30 @@ fn text_ends_with_its_body_and_no_text_ends_nothing() {
     assert_eq!(read(&[]), Ok(Vec::new()));
     assert_eq!(read(&[b"\xC3"]), Err(ResponseFault::NotText));
     assert_eq!(read(&[b"a\xFFb"]), Err(ResponseFault::NotText));
+}
+
+#[test]
+fn long_text_continues_in_the_next_part() {
+    let lines = "a line of text\n".repeat(40);
+    let orders = read(BodyForm::Text, &[lines.as_bytes()]).expect("text");
+    let [first, go_on, second, last] = &orders[..] else { panic!("{orders:?}") };
+    let ResponseOrder::Append { piece: Piece::Text(before), .. } = first else { panic!("{first:?}") };
+    let ResponseOrder::Append { piece: Piece::Text(after), generation, at } = second else {
+        panic!("{second:?}")
+    };
+    assert_eq!(
+        (before.to_string() + after, *generation, *at),
+        (lines.clone(), Generation::FIRST, Position::ZERO)
+    );
+    assert!(before.ends_with('\n') && before.len() > 300, "{before}");
+    let at = Position(u32::try_from(before.len()).expect("short"));
+    let key = Key::parse(&format!("{ID}_part2")).expect("a key");
+    assert_eq!(*go_on, ResponseOrder::Continue { generation: Generation(2), at, key });
+    let at = Position(u32::try_from(after.len()).expect("short"));
+    let end = StreamEnd::Completed;
+    assert_eq!(*last, ResponseOrder::End { generation: Generation::FIRST, at, end, data: None });
+    // A response without end does not fill a channel.
+    assert_eq!(read(BodyForm::Text, &[lines.repeat(20).as_bytes()]), Err(ResponseFault::TooManyParts));
 }
 
 #[test]
@@ -95,7 +120,7 @@ fn garbage_and_other_streams_are_refused_by_line() {
         assert_eq!(fault(other), ResponseFault::NotTheAnswer { line: 2 });
     }
     assert_eq!(fault(&"a".repeat(LINE_BYTES_MAX + 1)), ResponseFault::TooLong);
-    let mut reader = ResponseReader::new(BodyForm::Lines, None, ID);
+    let mut reader = ResponseReader::new(BodyForm::Lines, None, ID, MESSAGE_BYTES);
     let pushed = reader.push(b"{\"append\":{\"text\":\"a\"}}\n", |_| Ok(()));
     assert_eq!(pushed, Err(ResponseFault::NotTheAnswer { line: 1 }), "the question has no answer");
 }
