@@ -68,7 +68,8 @@ impl AnswerReading {
     ) -> AnswerReading {
         AnswerReading {
             call,
-            reader: ResponseReader::new(form, Some((id.clone(), generation)), message_id),
+            // A text that is too long fails, because nothing here continues it.
+            reader: ResponseReader::new(form, Some((id.clone(), generation)), message_id, usize::MAX),
             id,
             generation,
             connection: stage.instance.number(),
@@ -176,7 +177,9 @@ impl AnswerReading {
                     self.begin_end(end, Some(at), stage);
                     return Ok(false);
                 }
-                ResponseOrder::Restart | ResponseOrder::Publish { .. } => panic!("not sent here: {order:?}"),
+                ResponseOrder::Restart | ResponseOrder::Publish { .. } | ResponseOrder::Continue { .. } => {
+                    panic!("not sent here: {order:?}")
+                }
             }
         }
         Ok(self.is_read)
