@@ -100,7 +100,7 @@ mod tests {
     fn part_without_line_breaks_is_filled() {
         let text = "x".repeat(3 * (MESSAGE_BYTES - AROUND_BYTES));
         assert_eq!(parts(&[&text]).iter().map(String::len).collect::<Vec<_>>(), [400; 3]);
-        // What fits exactly has no part after it, and a line break at the bound does not begin one.
+        // A text that fits exactly has no part after it, and a line break at the bound does not begin one.
         assert_eq!(parts(&[&text[..399], "\n"]).len(), 2, "the escape of a line break has two bytes");
         assert_eq!(parts(&[&text[..398], "\n"]).len(), 1);
         assert_eq!(parts(&[&text[..398], "\n", "y"]).len(), 2);
