@@ -11,6 +11,7 @@ mod operators;
 mod presence;
 mod rebalance;
 mod relay;
+mod relay_faults;
 mod restarts;
 pub mod rig;
 mod segment_keys;

@@ -70,6 +70,13 @@ impl RelayBackend {
         kill_process(pid, Signal::STOP).expect("it is stopped");
     }
 
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        let process = self.process.borrow();
+        let pid = process.as_ref().and_then(|child| Pid::from_raw(child.id() as i32)).expect("it runs");
+        kill_process(pid, Signal::CONT).expect("it goes on");
+    }
+
     /// `kill -9`.
     pub fn kill(&self) {
         if let Some(mut child) = self.process.borrow_mut().take() {
