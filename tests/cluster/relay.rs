@@ -5,6 +5,7 @@ use crate::support::relay::{ASSISTANT, RelayBackend, ask, ended, view};
 use crate::support::stream;
 use crate::support::wait::{SOON, until};
 use crate::support::{Client, Gateway};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,34 @@ fn question_of_an_instance_that_dies_is_sent_again_by_another_with_the_next_gene
     assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "after all");
     until(SOON, "the next question is sent", || backend.requests().iter().any(|it| it["offset"] == next));
     backend.kept_order(thread, &[question, next]);
+}
+
+#[test]
+fn question_that_a_drain_interrupts_is_answered_by_another_instance() {
+    let (rig, backend) = (Rig::start(), RelayBackend::start());
+    backend.mode(json!({"mode": "never"}));
+    let setup = backend.with_route(stream::with_streams(rig.setup("one")).with_slow_store(), "");
+    let drains = [("accept", 0), ("spread", 20), ("close", 50), ("exit", 20_000)];
+    let setup = drains.into_iter().fold(setup, |setup, (name, ms)| setup.drain(name, ms));
+    let mut first = setup.start();
+    let thread = THREADS[0];
+    let (question, answer) = ask(&mut asker(&first, &[thread]), thread, "hello?");
+    backend.has_requests(1);
+    backend.mode(json!({"mode": "text", "pieces": ["after all"]}));
+    let second = start(&rig, &backend, "two");
+    let mut asker = asker(&second, &[thread]);
+    let (code, _) = first.ends_after(Signal::TERM);
+    assert_eq!(code, Some(0), "{}", first.output());
+    // Its claim is given back, so nothing waits for the end of it; a claim that is not ends after thirty seconds.
+    let ended_at = Instant::now();
+    assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "after all");
+    println!("answered {:?} after the end of the instance", ended_at.elapsed());
+    let requests = backend.kept_order(thread, &[question]);
+    let numbers = |request: &Value| {
+        ["/attempt", "/answer/gen"].map(|it| request.pointer(it).and_then(Value::as_u64).expect("a number"))
+    };
+    let [first, .., last] = &requests[..] else { panic!("{requests:?}") };
+    assert!(numbers(first) < numbers(last), "a second run has a generation of its own: {requests:?}");
 }
 
 #[test]
