@@ -259,32 +259,16 @@ impl AnswerWriter<'_> {
         carried_out(self.producer, id, &self.route.user, order, deadline).ok_or(ReadingStop::Broken)
     }
 
-    /// Completes the part that is full, and begins the stream that continues it. Until the next part begins, the response is not read.
+    /// Begins the stream that continues a part which is full, and completes that. In this order, a response that can go no further always
+    /// leaves a part that is not completed. Meanwhile the response is not read.
     fn go_on(&mut self, generation: Generation, at: Position, key: &Key) -> Result<(), ReadingStop> {
         let Some((id, _)) = self.answer.clone() else { return Err(ReadingStop::Over) };
-        let order = || StreamOrder::End {
-            generation: Some(generation),
-            at: Some(at),
-            end: StreamEnd::Completed,
-            data: None,
-        };
-        let mut is_cancelled = false;
-        let notice = |notice| is_cancelled |= matches!(notice, ProducerNotice::Cancel { .. });
-        let deadline = now() + STORE_TIMEOUT;
-        match carried_out_beside(self.producer, &id, &self.route.user, order, deadline, notice) {
-            Some(StreamOutcome::Ended { end: StreamEnd::Completed, .. }) => {}
-            Some(outcome) => return Err(stop_of(&outcome)),
-            None => return Err(ReadingStop::Broken),
-        }
-        if is_cancelled || self.control.is_ended() {
-            return Err(ReadingStop::Cancelled);
-        }
         let data = format!("{{\"continues\":{}}}", id.offset.0);
         let options = StreamOptions { asker: self.asker.clone(), ..StreamOptions::default() };
         let begin = BeginStream { options, producer: self.producer.id() };
         let stored = self.stored(&id.channel, key, &data, Some(&begin))?;
         let Some(Appended { offset, stream: Some(begun), .. }) = stored else {
-            return Err(ReadingStop::Over);
+            return Err(ReadingStop::TooLarge);
         };
         // A stream that has text already is another run's.
         let BegunStream { generation: Generation::FIRST, next: Position::ZERO, ended: None } = begun else {
@@ -293,7 +277,21 @@ impl AnswerWriter<'_> {
         let next = StreamId { channel: id.channel.clone(), offset };
         self.reading = Some(self.shared.readings.enter(&next, self.control));
         self.answer = Some((next, Generation::FIRST));
-        Ok(())
+        let end = StreamEnd::Completed;
+        let order = || StreamOrder::End { generation: Some(generation), at: Some(at), end, data: None };
+        let mut is_cancelled = false;
+        let notice = |notice| is_cancelled |= matches!(notice, ProducerNotice::Cancel { .. });
+        let deadline = now() + STORE_TIMEOUT;
+        match carried_out_beside(self.producer, &id, &self.route.user, order, deadline, notice) {
+            Some(StreamOutcome::Ended { end: StreamEnd::Completed, .. }) => {}
+            Some(outcome) => {
+                // The part has ended otherwise, or is that of a later attempt: nothing continues it.
+                self.end(StreamEnd::Cancelled);
+                return Err(stop_of(&outcome));
+            }
+            None => return Err(ReadingStop::Broken),
+        }
+        if is_cancelled || self.control.is_ended() { Err(ReadingStop::Cancelled) } else { Ok(()) }
     }
 
     /// Stores a publication of the response, and waits for it, so that publications keep their order.
