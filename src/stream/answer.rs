@@ -7,7 +7,7 @@ use super::facts::AnswerFact;
 use super::flush::EndFate;
 use super::grid::FlushUrgency;
 use super::ledger::Ledger;
-use super::open::{FirstNews, OpenStream, PendingEnd, StreamEnder};
+use super::open::{OpenStream, PendingEnd, StreamEnder};
 use super::order::{Known, StreamSender};
 use super::output::{CancelledAnswer, CancelledBy, StreamOutput};
 use super::waiting::Wish;
@@ -116,15 +116,6 @@ impl<T: Copy> Ledger<T> {
         if matches!(stream.state, StreamState::Accepted | StreamState::Processing) {
             stream.enter(StreamState::Streaming, now, life);
             self.schedule(id);
-        }
-    }
-
-    /// Shows readers the state of an answer that has just begun.
-    pub(super) fn announce(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
-        if let Some(stream) = self.streams.get(id)
-            && stream.first_news == FirstNews::Due
-        {
-            self.show_state(id, stream.committed_state, now, out);
         }
     }
 

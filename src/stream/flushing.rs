@@ -73,8 +73,9 @@ impl<T: Copy> Ledger<T> {
         self.in_flight = true;
         self.grid.cut(now);
         flush.touches = self.take_touches();
-        for id in flush.streams.clone() {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+        let streams = std::mem::take(&mut flush.streams);
+        for id in &streams {
+            let Some(stream) = self.streams.get_mut(id) else { continue };
             // A stream that was closed and opened again is in the list twice.
             if std::mem::replace(&mut stream.listed, FlushList::No) == FlushList::No {
                 continue;
@@ -83,14 +84,15 @@ impl<T: Copy> Ledger<T> {
                 continue;
             }
             if contents == FlushContents::All || stream.ending.is_some() {
-                collect(&id, stream, &mut flush, now);
+                collect(id, stream, &mut flush, now);
                 continue;
             }
-            collect_state(&id, stream, &mut flush);
+            collect_state(id, stream, &mut flush);
             if stream.has_waiting() {
-                self.list(&id, FlushUrgency::Window);
+                self.list(id, FlushUrgency::Window);
             }
         }
+        flush.streams = streams;
         flush
     }
 
@@ -190,11 +192,14 @@ impl<T: Copy> Ledger<T> {
             }
         }
         for id in &flush.streams {
-            self.announce(id, now, out);
-            if let Some(stream) = self.streams.get_mut(id) {
-                let reached = stream.reached();
-                let left = if stream.pending.is_empty() { PiecesLeft::None } else { PiecesLeft::Some };
-                stream.waiting.committed(id, reached, left, out);
+            let Some(stream) = self.streams.get_mut(id) else { continue };
+            let reached = stream.reached();
+            let left = if stream.pending.is_empty() { PiecesLeft::None } else { PiecesLeft::Some };
+            stream.waiting.committed(id, reached, left, out);
+            // Readers get the state of an answer that has just begun.
+            if stream.first_news == FirstNews::Due {
+                let state = stream.committed_state;
+                self.show_state(id, state, now, out);
             }
         }
         self.resume(out);
@@ -241,10 +246,11 @@ impl<T: Copy> Ledger<T> {
 
     /// The flight of a stream is committed, so readers may have it; or it waits again.
     fn land(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
+        let Ledger { streams, shares, .. } = self;
+        let Some(stream) = streams.get_mut(id) else { return };
         if stream.view != StoreView::Current {
             stream.turn_back();
-            return self.recount(id);
+            return shares.recount(stream);
         }
         let before = stream.generation;
         let Some(flight) = stream.land() else { return };
@@ -258,9 +264,8 @@ impl<T: Copy> Ledger<T> {
             tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces) });
             stream.note_piece(now, &mut out.answers);
         }
-        let is_ending = stream.ending.is_some();
-        self.recount(id);
-        if is_ending {
+        shares.recount(stream);
+        if stream.ending.is_some() {
             self.list(id, FlushUrgency::Early);
         }
     }

@@ -226,9 +226,7 @@ impl<T: Copy> Ledger<T> {
     /// Tells the shares of the bytes that a stream has now.
     pub(super) fn recount(&mut self, id: &StreamId) {
         if let Some(stream) = self.streams.get_mut(id) {
-            let bytes = stream.bytes();
-            self.shares.change(stream.payer(), stream.counted, bytes);
-            stream.counted = bytes;
+            self.shares.recount(stream);
         }
     }
 
@@ -250,12 +248,11 @@ impl<T: Copy> Ledger<T> {
 
     /// Has the next flush look at a stream.
     pub(super) fn list(&mut self, id: &StreamId, urgency: FlushUrgency) {
-        if let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.listed != FlushList::Later) {
+        if let Some(stream) = self.streams.get_mut(id)
+            && stream.listed != FlushList::Later
+        {
             self.urgency = self.urgency.max(urgency);
-            if stream.listed == FlushList::No {
-                stream.listed = FlushList::Yes;
-                self.list.push(id.clone());
-            }
+            stream.join_list(id, &mut self.list);
         }
     }
 

@@ -368,6 +368,14 @@ impl<T: Copy> OpenStream<T> {
         self.flight.insert(Flight { generation: self.head, pieces })
     }
 
+    /// Adds the stream to the list of the next flush, unless it is in one.
+    pub(super) fn join_list(&mut self, id: &StreamId, list: &mut Vec<StreamId>) {
+        if self.listed == FlushList::No {
+            self.listed = FlushList::Yes;
+            list.push(id.clone());
+        }
+    }
+
     /// The notice of a cancel that is committed.
     pub(super) fn cancel_notice(&self, id: &StreamId, now: Moment) -> Option<ProducerNotice> {
         if self.committed_state != StreamState::Cancelling {

@@ -3,7 +3,7 @@
 use super::flush::EndFate;
 use super::grid::FlushUrgency;
 use super::ledger::Ledger;
-use super::open::{Examined, PendingEnd, StreamEnder};
+use super::open::{Examined, FlushList, PendingEnd, StreamEnder};
 use super::order::{CancelRight, Known, StreamAppend, StreamFinish, StreamSender};
 use super::output::StreamOutput;
 use super::settings::{EVENT_BYTES, RETRY_MS};
@@ -41,12 +41,15 @@ impl<T: Copy> Ledger<T> {
                 Ok(())
             }
             Ok(Examined::New(piece)) => {
-                self.greet(id, producer, now, out);
-                self.add(id, piece, now).map(|end| {
+                if stream.producers.contains(&producer) {
+                    stream.clocks.sign = now;
+                } else {
+                    self.greet(id, producer, now, out);
+                }
+                self.add(id, piece, (producer, ticket), now, out).map(|()| {
                     if !had_text {
                         self.note_text(id, now);
                     }
-                    self.wait_for_piece(id, end, producer, ticket, out);
                 })
             }
         };
@@ -56,9 +59,17 @@ impl<T: Copy> Ledger<T> {
         Known::Open
     }
 
-    /// Adds a piece, and returns the position after it.
-    fn add(&mut self, id: &StreamId, piece: Piece, now: Moment) -> Result<Position, StreamFault> {
-        let Ledger { streams, shares, settings, grid, .. } = self;
+    /// Adds a piece, has its commit answered, and its producer pause if too much waits. It is the path of each token, so it looks the stream
+    /// up once.
+    fn add(
+        &mut self,
+        id: &StreamId,
+        piece: Piece,
+        (producer, ticket): (ProducerId, Option<T>),
+        now: Moment,
+        out: &mut StreamOutput<T>,
+    ) -> Result<(), StreamFault> {
+        let Ledger { streams, shares, settings, grid, list, urgency, producers, .. } = self;
         let overloaded = StreamFault::Overloaded { retry_ms: RETRY_MS };
         let stream = streams.get_mut(id).ok_or(StreamFault::NotFound)?;
         let bytes = match &piece {
@@ -73,31 +84,19 @@ impl<T: Copy> Ledger<T> {
             return Err(overloaded);
         }
         stream.push(piece, settings)?;
-        let counted = stream.bytes();
-        shares.change(stream.payer(), stream.counted, counted);
-        stream.counted = counted;
-        let was_quiet = stream.cut_at.is_none_or(|cut_at| now.since(cut_at) >= grid.window());
-        let next = stream.next();
-        self.list(id, if was_quiet { FlushUrgency::Early } else { FlushUrgency::Window });
-        Ok(next)
-    }
-
-    /// Has the commit of a new piece answered, and its producer pause if too much waits.
-    fn wait_for_piece(
-        &mut self,
-        id: &StreamId,
-        end: Position,
-        producer: ProducerId,
-        ticket: Option<T>,
-        out: &mut StreamOutput<T>,
-    ) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.waiting.push(ticket, producer, Wish::Append(stream.head, end));
-        let is_full = stream.counted.waiting > self.settings.window_bytes
-            || self.shares.is_full(stream.payer(), &self.settings);
-        if is_full && self.producers.pause(producer) {
+        shares.recount(stream);
+        if stream.listed != FlushList::Later {
+            let was_quiet = stream.cut_at.is_none_or(|cut_at| now.since(cut_at) >= grid.window());
+            *urgency = (*urgency).max(if was_quiet { FlushUrgency::Early } else { FlushUrgency::Window });
+            stream.join_list(id, list);
+        }
+        stream.waiting.push(ticket, producer, Wish::Append(stream.head, stream.next()));
+        let is_full =
+            stream.counted.waiting > settings.window_bytes || shares.is_full(stream.payer(), settings);
+        if is_full && producers.pause(producer) {
             out.notices.push((producer, ProducerNotice::Pause));
         }
+        Ok(())
     }
 
     /// Answers a repeat: at once if it is committed, but without a ticket only once in a flush.

@@ -1,5 +1,6 @@
 //! The bytes of all streams, and each user's share of them.
 
+use super::open::OpenStream;
 use super::settings::StreamSettings;
 use crate::id::UserName;
 use ahash::AHashMap;
@@ -55,9 +56,11 @@ impl StreamShares {
 
     /// True if a piece of this user may wait.
     pub(super) fn admits_piece(&self, user: &UserName, bytes: usize, settings: &StreamSettings) -> bool {
+        let own = self.of(user);
         self.total.waiting + bytes <= settings.pending_bytes
-            && self.of(user).waiting + bytes <= settings.pending_bytes / 2
-            && self.has_memory(user, bytes, settings)
+            && own.waiting + bytes <= settings.pending_bytes / 2
+            && self.total.all() + bytes <= settings.memory_bytes
+            && own.all() + bytes <= settings.memory_bytes / 2
     }
 
     /// True if more waits than half of the bound, for all or for this user.
@@ -83,6 +86,13 @@ impl StreamShares {
             bytes.kept = (bytes.kept + after.kept).saturating_sub(before.kept);
             bytes.waiting = (bytes.waiting + after.waiting).saturating_sub(before.waiting);
         }
+    }
+
+    /// Replaces the bytes that were counted of a stream by those that it has now.
+    pub(super) fn recount<T: Copy>(&mut self, stream: &mut OpenStream<T>) {
+        let bytes = stream.bytes();
+        self.change(stream.payer(), stream.counted, bytes);
+        stream.counted = bytes;
     }
 
     pub(super) fn close(&mut self, user: &UserName, bytes: Bytes) {
