@@ -250,7 +250,7 @@ impl<T: Copy> Ledger<T> {
         let Some(stream) = streams.get_mut(id) else { return };
         if stream.view != StoreView::Current {
             stream.turn_back();
-            return shares.recount(stream);
+            return stream.recount(shares);
         }
         let before = stream.generation;
         let Some(flight) = stream.land() else { return };
@@ -264,7 +264,7 @@ impl<T: Copy> Ledger<T> {
             tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces) });
             stream.note_piece(now, &mut out.answers);
         }
-        shares.recount(stream);
+        stream.recount(shares);
         if stream.ending.is_some() {
             self.list(id, FlushUrgency::Early);
         }

@@ -226,7 +226,7 @@ impl<T: Copy> Ledger<T> {
     /// Tells the shares of the bytes that a stream has now.
     pub(super) fn recount(&mut self, id: &StreamId) {
         if let Some(stream) = self.streams.get_mut(id) {
-            self.shares.recount(stream);
+            stream.recount(&mut self.shares);
         }
     }
 

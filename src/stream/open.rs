@@ -7,7 +7,7 @@ use super::flush::EndFate;
 use super::order::{OpenOptions, StreamAppend, StreamSender};
 use super::pieces::{PieceEntry, Pieces, position};
 use super::settings::{RESTARTED_MESSAGES, RETRY_MS, STREAM_BYTES, StreamSettings};
-use super::share::Bytes;
+use super::share::{Bytes, StreamShares};
 use super::size::EndSize;
 use super::text::StreamText;
 use super::waiting::{FinalState, Reached, WaitingList};
@@ -366,6 +366,13 @@ impl<T: Copy> OpenStream<T> {
             self.clocks.touch = None;
         }
         self.flight.insert(Flight { generation: self.head, pieces })
+    }
+
+    /// Tells the shares of the bytes that it has now.
+    pub(super) fn recount(&mut self, shares: &mut StreamShares) {
+        let bytes = self.bytes();
+        shares.change(self.payer(), self.counted, bytes);
+        self.counted = bytes;
     }
 
     /// Adds the stream to the list of the next flush, unless it is in one.

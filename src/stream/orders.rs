@@ -84,7 +84,7 @@ impl<T: Copy> Ledger<T> {
             return Err(overloaded);
         }
         stream.push(piece, settings)?;
-        shares.recount(stream);
+        stream.recount(shares);
         if stream.listed != FlushList::Later {
             let was_quiet = stream.cut_at.is_none_or(|cut_at| now.since(cut_at) >= grid.window());
             *urgency = (*urgency).max(if was_quiet { FlushUrgency::Early } else { FlushUrgency::Window });

@@ -1,6 +1,5 @@
 //! The bytes of all streams, and each user's share of them.
 
-use super::open::OpenStream;
 use super::settings::StreamSettings;
 use crate::id::UserName;
 use ahash::AHashMap;
@@ -86,13 +85,6 @@ impl StreamShares {
             bytes.kept = (bytes.kept + after.kept).saturating_sub(before.kept);
             bytes.waiting = (bytes.waiting + after.waiting).saturating_sub(before.waiting);
         }
-    }
-
-    /// Replaces the bytes that were counted of a stream by those that it has now.
-    pub(super) fn recount<T: Copy>(&mut self, stream: &mut OpenStream<T>) {
-        let bytes = stream.bytes();
-        self.change(stream.payer(), stream.counted, bytes);
-        stream.counted = bytes;
     }
 
     pub(super) fn close(&mut self, user: &UserName, bytes: Bytes) {
