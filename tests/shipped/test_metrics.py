@@ -41,8 +41,8 @@ class MetricsTest(unittest.TestCase):
             folder = pathlib.Path(name)
             with process([gateway(), "--listen", f"127.0.0.1:{port}"], folder, settings):
                 until("the gateway listens", lambda: dial(port).close() is None)
-                # Objectives are judged every ten seconds.
-                until("they are judged", lambda: b"seawall_slo_evaluated" in self.metrics(port))
+                # Objectives are judged every ten seconds, and alerts by another look.
+                until("both are judged", lambda: {b"seawall_slo_evaluated_timestamp_seconds", b"seawall_alert_firing"} <= self.names(port))
                 text = self.metrics(port)
         self.assertIn(b"seawall_connections ", text)
         judged = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
@@ -65,6 +65,10 @@ class MetricsTest(unittest.TestCase):
             rules.write_bytes(self.export(folder, "prometheus", "--config", relay))
             self.assertIn("slo: answers}", rules.read_text())
             self.run_tool("promtool", "check", "rules", sloth, rules)
+
+    def names(self, port):
+        """The names of the metrics that a gateway shows now."""
+        return {line.split()[2] for line in self.metrics(port).splitlines() if line.startswith(b"# TYPE ")}
 
     def export(self, folder, form, *arguments):
         """The objectives of a configuration, for another program."""
