@@ -1,5 +1,5 @@
-//! Questions and answers: two processes with the real ledger and the real decisions of the relay, one store, and a backend that does
-//! what backends do. Promises S1 to S6 of `docs/streams.md` for answers, and those at the top of `docs/relay.md`, here R1 to R4.
+//! Questions and answers: two processes with the real ledger and the real decisions of the relay, one store, and a backend that
+//! answers, fails and dies. Checks the promises of `docs/streams.md` (S1 to S6) for answers, and those of `docs/relay.md` (R1 to R4).
 
 use super::answer_backend::{AnswerBackend, Mood};
 use super::answer_checks::AnswerChecks;
