@@ -162,7 +162,7 @@ fn questions_and_answers_keep_their_promises_under_simulated_failures() {
 
 #[test]
 fn reader_cut_at_any_position_of_a_stream_gets_all_of_its_text() {
-    for cursor in [Cursor::Named, Cursor::None] {
+    for cursor in [Cursor::Named, Cursor::WithStreams, Cursor::None] {
         let mut stream = CutStream::new(1, cursor);
         stream.run();
         assert!(stream.served > 1_500, "{} readers", stream.served);

@@ -7,9 +7,9 @@
 use seawall::id::{ChannelName, Epoch, Offset};
 use seawall::wire::command::{
     AppendPiece, Command, CommandBounds, CommandFrame, Connect, Content, Cursor, EndStream, Entrance,
-    HistoryRange, Publish, ReportedError, RosterUse, StartAt, WatchDetail, parse,
+    HistoryRange, Publish, ReportedError, RosterUse, StartAt, Subscribe, WatchDetail, parse,
 };
-use seawall::wire::stream::{Generation, Piece, Position};
+use seawall::wire::stream::{Generation, KnownStream, Piece, Position};
 use serde_json::value::RawValue;
 use std::fmt::Write;
 
@@ -69,9 +69,10 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
             put(&mut text, "token", string(token));
             "refresh"
         }
-        Command::Subscribe { channel, from, roster } => {
+        Command::Subscribe(Subscribe { channel, from, streams, roster }) => {
             put(&mut text, "channel", string(channel.as_str()));
             put_from(&mut text, *from);
+            put_streams(&mut text, streams);
             put_roster(&mut text, roster);
             "subscribe"
         }
@@ -85,10 +86,7 @@ fn arguments(command: &Command<'_>) -> (&'static str, String) {
         }
         Command::History { channel, range, limit } => {
             put(&mut text, "channel", string(channel.as_str()));
-            match range {
-                HistoryRange::Before(offset) => put(&mut text, "before", offset.0),
-                HistoryRange::After(offset) => put(&mut text, "after", offset.0),
-            }
+            put_range(&mut text, *range);
             put(&mut text, "limit", limit);
             "history"
         }
@@ -241,15 +239,36 @@ fn put_connect(text: &mut String, connect: &Connect<'_>) {
         put(text, "client", string(client));
     }
     let cursors = connect.recover.iter().map(|cursor| {
-        let Cursor { channel, epoch, offset, roster } = cursor;
+        let Cursor { channel, epoch, offset, streams, roster } = cursor;
         let mut entry = String::from("{");
         put(&mut entry, "channel", string(channel.as_str()));
         put(&mut entry, "epoch", epoch_text(*epoch));
         put(&mut entry, "offset", offset.0);
+        put_streams(&mut entry, streams);
         put_roster(&mut entry, roster);
         entry + "}"
     });
     put(text, "recover", format!("[{}]", cursors.collect::<Vec<_>>().join(",")));
+}
+
+fn put_streams(text: &mut String, streams: &[KnownStream]) {
+    let members: Vec<String> = streams
+        .iter()
+        .map(|stream| {
+            let KnownStream { offset, generation, next } = stream;
+            format!("\"{offset}\":[{generation},{next}]")
+        })
+        .collect();
+    if !members.is_empty() {
+        put(text, "streams", format!("{{{}}}", members.join(",")));
+    }
+}
+
+fn put_range(text: &mut String, range: HistoryRange) {
+    match range {
+        HistoryRange::Before(offset) => put(text, "before", offset.0),
+        HistoryRange::After(offset) => put(text, "after", offset.0),
+    }
 }
 
 fn put_from(text: &mut String, from: StartAt) {

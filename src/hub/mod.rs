@@ -42,6 +42,7 @@ use channel::{Channel, channel_mut};
 use slab::Slab;
 use std::collections::HashMap;
 use std::rc::Rc;
+use streams::state::KnownStreams;
 use subscription::{Behind, Catching, Subscription, SubscriptionStage, WaitsFor, subscription_mut};
 use tail::Tails;
 
@@ -65,6 +66,8 @@ pub struct Hub {
     needs: Vec<Need>,
     unfollowed: Vec<ChannelName>,
     contradiction: Option<Box<Contradiction>>,
+    /// The parts of open streams that subscriptions which catch up have already.
+    known_streams: KnownStreams,
 }
 
 impl Hub {
@@ -83,6 +86,7 @@ impl Hub {
             needs: Vec::new(),
             unfollowed: Vec::new(),
             contradiction: None,
+            known_streams: KnownStreams::default(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Hub {
         channel.waiting.retain(|other| *other != id);
         channel.ahead.retain(|other| *other != id);
         channel.older.waiting.retain(|other| *other != id);
+        self.known_streams.remove(&id);
         if channel.streams.is_some() {
             self.leave_streams(subscription.channel, id);
         }

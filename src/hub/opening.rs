@@ -10,6 +10,7 @@ use super::exchange::{LogPage, Need};
 use super::id::{ChannelId, SubscriptionId};
 use super::subscription::{Behind, Catching, SubscriptionStage, subscription_mut};
 use crate::wire::command::StartAt;
+use crate::wire::push::RecoveryOutcome;
 
 impl Hub {
     /// Answers [`Need::Position`], and returns the subscriptions that were decided. `None` means that the read
@@ -97,6 +98,9 @@ impl Hub {
     pub(super) fn begin(&mut self, id: SubscriptionId, decision: Decision) {
         let Some(subscription) = subscription_mut(&mut self.subscriptions, id) else { return };
         subscription.sent_head = decision.position.head;
+        if decision.outcome != RecoveryOutcome::Recovered {
+            self.known_streams.remove(&id);
+        }
         let until = decision.position.head;
         subscription.stage =
             SubscriptionStage::Behind(Behind { until, ..Behind::at(decision.cursor, Catching::Opening) });

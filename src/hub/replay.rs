@@ -51,7 +51,7 @@ impl Hub {
         limit_chase(behind, channel, position.head, position.floor, out);
         if behind.cursor == position.head && behind.until <= position.head {
             if let Some(streams) = &mut channel.streams {
-                match streams.show(id, subscription.channel, &mut self.needs, out) {
+                match streams.show(id, subscription.channel, &mut self.known_streams, &mut self.needs, out) {
                     Some(ShowStep::Shows(frame)) => return CatchUpStep::Shares(frame),
                     Some(ShowStep::Waits) => {
                         behind.waits_for = WaitsFor::Streams;
@@ -66,6 +66,7 @@ impl Hub {
             }
             channel.live.push(LiveSubscriber { slot: subscription.slot, subscription: id.index });
             subscription.stage = SubscriptionStage::Live { at: channel.live.len() as u32 - 1 };
+            self.known_streams.remove(&id);
             return CatchUpStep::Done;
         }
         if behind.cursor >= position.head {

@@ -149,9 +149,7 @@ impl Member {
             (Command::Connect(_), id) => cx.refuse(id, &Refusal::ConnectedAlready),
             (Command::Signal { channel, data }, id) => self.signal(id, &channel, data, cx),
             (Command::Refresh { token }, Some(id)) => self.refresh(id, &token, cx),
-            (Command::Subscribe { channel, from, roster }, Some(id)) => {
-                self.subscribe(id, &channel, from, roster, cx);
-            }
+            (Command::Subscribe(subscribe), Some(id)) => self.subscribe(id, subscribe, cx),
             (Command::Unsubscribe { channel }, Some(id)) => self.unsubscribe(id, &channel, cx),
             (Command::Publish(publish), Some(id)) => self.publish(id, publish, cx),
             (Command::History { channel, range, limit }, Some(id)) => {
@@ -177,7 +175,7 @@ impl Member {
             // The parser rejects these without an id.
             (
                 Command::Refresh { .. }
-                | Command::Subscribe { .. }
+                | Command::Subscribe(_)
                 | Command::Unsubscribe { .. }
                 | Command::Publish(_)
                 | Command::History { .. }

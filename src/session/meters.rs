@@ -6,7 +6,7 @@ use crate::auth::account::{Account, ChannelShare, RosterPlace};
 use crate::clock::Moment;
 use crate::limits::PUBLISH_OVERHEAD_BYTES;
 use crate::rate::{ByteRate, Meter, Rate, SharedMeter};
-use crate::wire::command::{Command, EndStream, Publish, RosterUse};
+use crate::wire::command::{Command, EndStream, Publish, RosterUse, Subscribe};
 use crate::wire::push::ReportedLimits;
 use crate::wire::stream::Piece;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl Meters {
                 }
                 None => Ok(()),
             },
-            Command::Subscribe { roster, .. } => {
+            Command::Subscribe(Subscribe { roster, .. }) => {
                 self.check_read(policy, now)?;
                 if *roster != RosterUse::default() {
                     self.admit_roster(policy.presence, now, address)?;

@@ -5,6 +5,7 @@ use super::life::ClientText;
 use super::member::Member;
 use super::policy::AuthMode;
 use super::returning::ReturningClient;
+use super::subscribe::know_streams;
 use crate::auth::permission::Right;
 use crate::clock::Moment;
 use crate::hub::{Decision, OpenRefused, SubscriptionId};
@@ -135,7 +136,7 @@ impl Restoring {
 
 impl RestoredChannel {
     fn open(member: &mut Member, cursor: Cursor, cx: &mut Context<'_>) -> RestoredChannel {
-        let Cursor { channel, epoch, offset, roster } = cursor;
+        let Cursor { channel, epoch, offset, streams, roster } = cursor;
         let mut entry =
             RestoredChannel { channel, subscription: None, state: RestoredState::Asked, roster: None };
         if !member.has(Right::Subscribe, &entry.channel, cx.policy) {
@@ -151,6 +152,7 @@ impl RestoredChannel {
             Ok((subscription, decision)) => {
                 member.subscriptions.push(subscription);
                 entry.subscription = Some(subscription);
+                know_streams(subscription, decision, streams, cx);
                 match member.refusal_of_roster(&entry.channel, &roster, cx) {
                     None => member.hold_roster(&entry.channel, roster, cx.policy),
                     Some(refusal) => entry.roster = Some(refusal.code()),

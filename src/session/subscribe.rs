@@ -9,21 +9,34 @@ use crate::hub::{Decision, OpenRefused, SubscriptionId};
 use crate::id::{ChannelName, CommandId};
 use crate::limits::REPLY_TIMEOUT;
 use crate::roster::Departure;
-use crate::wire::command::{RosterUse, StartAt};
-use crate::wire::push::{self, Recovered, SubscriptionEnd};
+use crate::wire::command::Subscribe;
+use crate::wire::push::{self, Recovered, RecoveryOutcome, SubscriptionEnd};
+use crate::wire::stream::KnownStream;
 
 /// When a client should subscribe again if the log could not be read, in milliseconds.
 const SUBSCRIBE_RETRY_MS: u32 = 2_000;
+
+/// Notes what a client has of open streams, if it has the log before its cursor or may turn out to have it.
+pub(super) fn know_streams(
+    subscription: SubscriptionId,
+    decision: Option<Decision>,
+    streams: Box<[KnownStream]>,
+    cx: &mut Context<'_>,
+) {
+    let is_possible = decision.is_none_or(|decision| decision.outcome == RecoveryOutcome::Recovered);
+    if is_possible && !streams.is_empty() {
+        cx.hub.know_streams(subscription, streams);
+    }
+}
 
 impl Member {
     pub(super) fn subscribe(
         &mut self,
         id: CommandId,
-        channel: &ChannelName,
-        from: StartAt,
-        roster: RosterUse,
+        Subscribe { channel, from, streams, roster }: Subscribe,
         cx: &mut Context<'_>,
     ) {
+        let channel = &channel;
         if !self.may(Right::Subscribe, channel, Some(id), cx) {
             return;
         }
@@ -54,6 +67,7 @@ impl Member {
                 let answer_by = cx.asked + REPLY_TIMEOUT;
                 self.opening.push(Opening { subscription, id, answer_by });
                 self.hold_roster(channel, roster, cx.policy);
+                know_streams(subscription, decision, streams, cx);
                 if decision.is_some() {
                     self.opened(subscription, decision, cx);
                 }

@@ -25,7 +25,7 @@ pub use rejected::{CommandFault, Rejected};
 pub use report::{ClientReport, ErrorLevel, REPORT_BYTES_MAX, REPORT_ERRORS_MAX, ReportedError};
 pub use request::{
     Command, CommandFrame, Connect, Content, Cursor, Entrance, HistoryRange, Publish, RosterUse, StartAt,
-    WatchDetail,
+    Subscribe, WatchDetail,
 };
 pub use response::{AnswerPlace, ResponseCommand, parse_response};
-pub use stream::{AppendPiece, EndStream};
+pub use stream::{AppendPiece, EndStream, KNOWN_STREAMS_MAX};

@@ -5,12 +5,14 @@ mod news;
 mod outcome;
 mod place;
 mod state;
+mod whole;
 
 pub use event::{EVENT_DATA_BYTES_MAX, EVENT_KIND_BYTES_MAX, EventKind, Piece};
 pub use news::{News, StreamNews, WholeStream};
 pub use outcome::{BegunStream, ProducerNotice, StreamFault, StreamOutcome};
-pub use place::{Generation, Position, StreamId};
+pub use place::{Generation, KnownStream, Position, StreamId};
 pub use state::{EndCause, StreamEnd, StreamMark, StreamState};
+pub use whole::WholeText;
 
 use crate::id::{Offset, ProducerId, UserName};
 

@@ -27,6 +27,8 @@ const CONNECTION: u64 = 1;
 pub enum Cursor {
     /// It names the publication that it has last, and asks for the text after its own.
     Named,
+    /// It names the publication that it has last, and what it has of the stream, and asks for nothing.
+    WithStreams,
     /// It has nothing.
     None,
 }
@@ -37,8 +39,8 @@ struct CutReader {
     slot: SlotId,
     cut_at: usize,
     reading: StreamReading,
-    /// The position from which it got what it asked for.
-    reply: Option<u64>,
+    /// The position from which it was first given the stream.
+    given_from: Option<u64>,
     leaves_at: usize,
 }
 
@@ -121,15 +123,19 @@ impl CutStream {
                 ),
             ]
             .to_vec(),
+            Cursor::WithStreams => [format!(
+                r#"{{"id":2,"subscribe":{{"channel":"c0","recover":{{"epoch":"7","offset":{offset}}},"streams":{{"{offset}":[1,{cut_at}]}}}}}}"#
+            )]
+            .to_vec(),
             Cursor::None => [r#"{"id":2,"subscribe":{"channel":"c0"}}"#.to_owned()].to_vec(),
         };
         say.iter().for_each(|text| self.rigs[rig].say(slot, text));
         let text = match self.cursor {
-            Cursor::Named => self.text[..cut_at].to_owned(),
+            Cursor::Named | Cursor::WithStreams => self.text[..cut_at].to_owned(),
             Cursor::None => String::new(),
         };
         let reading = StreamReading { generation: 1, text };
-        self.readers.push(CutReader { rig, slot, cut_at, reading, reply: None, leaves_at });
+        self.readers.push(CutReader { rig, slot, cut_at, reading, given_from: None, leaves_at });
     }
 
     fn write(&mut self, from: usize, to: usize) {
@@ -158,8 +164,12 @@ impl CutStream {
         for reader in &mut self.readers {
             for message in self.rigs[reader.rig].hear(reader.slot).expect("a connection") {
                 let Some(stream) = message.get("stream") else { continue };
-                if message.get("id").is_some() {
-                    reader.reply = stream["at"].as_u64();
+                let is_first = match self.cursor {
+                    Cursor::Named => message.get("id").is_some(),
+                    Cursor::WithStreams | Cursor::None => reader.given_from.is_none(),
+                };
+                if is_first {
+                    reader.given_from = stream["at"].as_u64();
                 }
                 reader.hear(stream);
             }
@@ -174,8 +184,11 @@ impl CutStream {
             assert!(stored.starts_with(&reader.reading.text), "S2: cut at {cut_at}, {cursor:?}");
             let missing = stored.len() - reader.reading.text.len();
             assert!(missing <= 8, "S2: cut at {cut_at}, {cursor:?}: {missing} bytes are missing");
-            let asked = (cursor == Cursor::Named).then_some(cut_at as u64);
-            assert_eq!(reader.reply, asked, "the reply to the reader cut at {cut_at}");
+            let wanted = match cursor {
+                Cursor::Named | Cursor::WithStreams => cut_at as u64,
+                Cursor::None => 0,
+            };
+            assert_eq!(reader.given_from, Some(wanted), "the reader cut at {cut_at}, {cursor:?}");
             self.rigs[reader.rig].leave(reader.slot);
             self.served += 1;
         }

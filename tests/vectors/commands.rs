@@ -4,9 +4,9 @@ use super::{names_differ, read};
 use seawall::id::{ChannelName, Epoch, Key, PresenceState, UserName};
 use seawall::wire::command::{
     AppendPiece, ClientReport, Command, CommandBounds, CommandFault, CommandFrame, Content, Entrance,
-    HistoryRange, Publish, ReportedError, RosterUse, StartAt, WatchDetail, parse,
+    HistoryRange, Publish, ReportedError, RosterUse, StartAt, Subscribe, WatchDetail, parse,
 };
-use seawall::wire::stream::{Generation, Piece, Position};
+use seawall::wire::stream::{Generation, KnownStream, Piece, Position};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -97,6 +97,14 @@ const fn code(fault: CommandFault) -> &'static str {
     }
 }
 
+/// Adds what the client has of open streams, if it names any.
+fn describe_streams(value: &mut Value, streams: &[KnownStream]) {
+    if !streams.is_empty() {
+        let list = streams.iter().map(|known| json!([known.offset.0, known.generation.0, known.next.0]));
+        value["streams"] = list.collect();
+    }
+}
+
 /// Adds the use of the roster, unless there is none.
 fn describe_roster(value: &mut Value, roster: &RosterUse) {
     if let Entrance::Inside(state) = &roster.present {
@@ -116,6 +124,7 @@ fn described(request: &CommandFrame<'_>) -> Value {
                 let epoch = epoch(cursor.epoch);
                 let mut value =
                     json!({ "channel": name(&cursor.channel), "epoch": epoch, "offset": cursor.offset.0 });
+                describe_streams(&mut value, &cursor.streams);
                 describe_roster(&mut value, &cursor.roster);
                 value
             };
@@ -123,7 +132,7 @@ fn described(request: &CommandFrame<'_>) -> Value {
             ("connect", json!({ "token": connect.token, "client": connect.client, "recover": recover }))
         }
         Command::Refresh { token } => ("refresh", json!({ "token": token })),
-        Command::Subscribe { channel, from, roster } => {
+        Command::Subscribe(Subscribe { channel, from, streams, roster }) => {
             let from = match from {
                 StartAt::Now => json!("now"),
                 StartAt::After { epoch: of, offset } => {
@@ -132,6 +141,7 @@ fn described(request: &CommandFrame<'_>) -> Value {
                 StartAt::Last(last) => json!({ "last": last }),
             };
             let mut value = json!({ "channel": name(channel), "from": from });
+            describe_streams(&mut value, streams);
             describe_roster(&mut value, roster);
             ("subscribe", value)
         }

@@ -8,11 +8,11 @@
         gzip: None,
     },
     File {
-        path: "/assets/later-5ccc285d9d.js",
+        path: "/assets/later-70c4de9383.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Part,
-        plain: FileForm { etag: "\"5ccc285d9defc309507598cf2cfaf69d\"", bytes: include_bytes!("assets/later-5ccc285d9d.js") },
-        gzip: Some(FileForm { etag: "\"dcf9f8fbfef1bc081f415a10acc2c2bd\"", bytes: include_bytes!("assets/later-5ccc285d9d.js.gz") }),
+        plain: FileForm { etag: "\"70c4de9383619f20d9639e919494014e\"", bytes: include_bytes!("assets/later-70c4de9383.js") },
+        gzip: Some(FileForm { etag: "\"ba254afab327e9615ba0eb2e3b3343fd\"", bytes: include_bytes!("assets/later-70c4de9383.js.gz") }),
     },
     File {
         path: "/assets/later-a6208c2ba2.css",
@@ -22,6 +22,13 @@
         gzip: Some(FileForm { etag: "\"071deeb4769a7591353b9211e24497c6\"", bytes: include_bytes!("assets/later-a6208c2ba2.css.gz") }),
     },
     File {
+        path: "/assets/page-7f91f9f975.js",
+        media_type: "text/javascript; charset=utf-8",
+        kind: FileKind::Part,
+        plain: FileForm { etag: "\"7f91f9f975cd4fbda27e2c53f8558c8e\"", bytes: include_bytes!("assets/page-7f91f9f975.js") },
+        gzip: Some(FileForm { etag: "\"e739f4ba6cc4a80eec55c15dbffbf927\"", bytes: include_bytes!("assets/page-7f91f9f975.js.gz") }),
+    },
+    File {
         path: "/assets/page-ac9c26ed09.css",
         media_type: "text/css; charset=utf-8",
         kind: FileKind::Part,
@@ -29,24 +36,17 @@
         gzip: Some(FileForm { etag: "\"38389a8d3e90a8b67f88dc8ba9e69d01\"", bytes: include_bytes!("assets/page-ac9c26ed09.css.gz") }),
     },
     File {
-        path: "/assets/page-dba7a5a02e.js",
-        media_type: "text/javascript; charset=utf-8",
-        kind: FileKind::Part,
-        plain: FileForm { etag: "\"dba7a5a02e206eb1382f277b9bbc1656\"", bytes: include_bytes!("assets/page-dba7a5a02e.js") },
-        gzip: Some(FileForm { etag: "\"6720013ba3ec6d793514ae99de39c882\"", bytes: include_bytes!("assets/page-dba7a5a02e.js.gz") }),
-    },
-    File {
         path: "/?link_tokens=off",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"4e7a53d4c1f4e82b0b9ac900fa87321d\"", bytes: include_bytes!("index-link-tokens-off.html") },
+        plain: FileForm { etag: "\"2ab0d91b4fb25c384c08d1258f19fa84\"", bytes: include_bytes!("index-link-tokens-off.html") },
         gzip: None,
     },
     File {
         path: "/",
         media_type: "text/html; charset=utf-8",
         kind: FileKind::Page,
-        plain: FileForm { etag: "\"0be214f75a667e2eb4275e7f318204c3\"", bytes: include_bytes!("index.html") },
+        plain: FileForm { etag: "\"e5fa06c17a0133162cebe3be4ce6f4b4\"", bytes: include_bytes!("index.html") },
         gzip: None,
     },
     File {
@@ -88,8 +88,8 @@
         path: "/seawall-client-streams.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"3a0309d79e7611e3964525fc6a96b56e\"", bytes: include_bytes!("seawall-client-streams.js") },
-        gzip: Some(FileForm { etag: "\"c11d6297c4c21534e10fb1fe9d355778\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
+        plain: FileForm { etag: "\"a61b7e59cc9b0cfd5ad03a23530a695e\"", bytes: include_bytes!("seawall-client-streams.js") },
+        gzip: Some(FileForm { etag: "\"a2358730a94549663e62d862aa5de1d4\"", bytes: include_bytes!("seawall-client-streams.js.gz") }),
     },
     File {
         path: "/seawall-client-telemetry.js",
@@ -109,7 +109,7 @@
         path: "/seawall-client.js",
         media_type: "text/javascript; charset=utf-8",
         kind: FileKind::Module,
-        plain: FileForm { etag: "\"4b5328188b1774b8481089dd464c776f\"", bytes: include_bytes!("seawall-client.js") },
-        gzip: Some(FileForm { etag: "\"8de84548228da50670e499c1335b79f2\"", bytes: include_bytes!("seawall-client.js.gz") }),
+        plain: FileForm { etag: "\"ebfa79b3b73eb035f7dab2539a51af02\"", bytes: include_bytes!("seawall-client.js") },
+        gzip: Some(FileForm { etag: "\"3e6c71c9eb4bc3bff7b538f7c6750698\"", bytes: include_bytes!("seawall-client.js.gz") }),
     },
 ]

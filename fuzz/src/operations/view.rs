@@ -3,7 +3,7 @@
 use super::store::EPOCH;
 use super::workers::Workers;
 use seawall::id::ChannelName;
-use seawall::wire::command::{Command, CommandFrame, StartAt};
+use seawall::wire::command::{Command, CommandFrame, StartAt, Subscribe};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -91,7 +91,7 @@ impl View {
         let mut is_answered = true;
         match request.map(|request| &request.command) {
             Some(Command::Signal { .. } | Command::Append(_)) => is_answered = false,
-            Some(Command::Subscribe { channel, from, .. }) => {
+            Some(Command::Subscribe(Subscribe { channel, from, .. })) => {
                 self.begins.insert((id, channel.to_string()), *from);
             }
             Some(Command::Connect(connect)) => {

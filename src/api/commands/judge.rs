@@ -126,7 +126,7 @@ impl LineJudge<'_> {
             }
             Command::Connect(_)
             | Command::Refresh { .. }
-            | Command::Subscribe { .. }
+            | Command::Subscribe(_)
             | Command::Unsubscribe { .. }
             | Command::Signal { .. }
             | Command::Present { .. }

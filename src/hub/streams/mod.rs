@@ -24,9 +24,18 @@ use super::exchange::Need;
 use super::id::{ChannelId, SubscriptionId};
 use super::subscription::{SubscriptionStage, WaitsFor, subscription_mut};
 use crate::wire::publication::{Change, Published};
-use crate::wire::stream::{StreamMark, StreamNews, WholeStream};
+use crate::wire::stream::{KnownStream, StreamMark, StreamNews, WholeStream};
 
 impl Hub {
+    /// Notes what the client of a subscription has of open streams: it is shown only the rest of these. Call after [`Hub::open`], unless
+    /// that decided that the log is not recovered: then the client begins with nothing.
+    #[cold]
+    pub fn know_streams(&mut self, id: SubscriptionId, streams: Box<[KnownStream]>) {
+        if self.subscription(id).is_some() && !self.is_live(id) {
+            self.known_streams.insert(id, streams);
+        }
+    }
+
     /// Takes a committed change of an open stream from the live lane.
     pub fn streamed(&mut self, news: &StreamNews) {
         let Some(id) = self.names.get(&news.id.channel).copied() else { return };

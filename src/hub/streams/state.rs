@@ -4,9 +4,12 @@ use super::round::{KEPT_BYTES_MAX, KeptChange, NewsStep, StreamProgress, StreamR
 use crate::hub::exchange::Need;
 use crate::hub::id::{ChannelId, SubscriptionId};
 use crate::id::Offset;
-use crate::wire::stream::{StreamNews, WholeStream};
+use crate::wire::stream::{KnownStream, StreamNews, WholeStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The parts of open streams that the clients of subscriptions which catch up have already.
+pub(in crate::hub) type KnownStreams = BTreeMap<SubscriptionId, Box<[KnownStream]>>;
 
 /// Looks that subscribers which are being shown the open streams may put off in a row.
 const LOOKS_LEFT_OUT_MAX: u8 = 10;
@@ -104,6 +107,12 @@ pub(super) struct StreamsAnswered {
     pub(super) missing: Vec<Arc<[u8]>>,
     /// Subscribers that waited for it.
     pub(super) waiting: Vec<SubscriptionId>,
+}
+
+/// The part that a client has of a stream. The list is in the order of the offsets.
+fn find(known: &[KnownStream], offset: Offset) -> Option<KnownStream> {
+    let index = known.binary_search_by_key(&offset, |stream| stream.offset).ok()?;
+    known.get(index).copied()
 }
 
 impl ChannelStreams {
@@ -318,6 +327,7 @@ impl ChannelStreams {
         &mut self,
         id: SubscriptionId,
         channel: ChannelId,
+        known: &mut KnownStreams,
         needs: &mut Vec<Need>,
         out: &mut Vec<u8>,
     ) -> Option<ShowStep> {
@@ -331,6 +341,10 @@ impl ChannelStreams {
         }
         let shown = self.joining.entry(id).or_default();
         if shown.round != self.rounds {
+            if shown.streams > 0 {
+                // It has more than it said, and is shown all of it again.
+                known.remove(&id);
+            }
             *shown = ShownStreams { round: self.rounds, ..ShownStreams::default() };
         }
         let round = self.round.as_mut()?;
@@ -345,7 +359,9 @@ impl ChannelStreams {
                 let mut left = wholes.iter().enumerate().skip(shown.streams);
                 if let Some((index, whole)) = left.find(|(_, whole)| is_open(whole.id.offset)) {
                     shown.streams = index + 1;
-                    return Some(ShowStep::Shows(Arc::clone(&whole.frame)));
+                    let has = known.get(&id).and_then(|known| find(known, whole.id.offset));
+                    let rest = has.and_then(|has| whole.rest(has)).map(Arc::from);
+                    return Some(ShowStep::Shows(rest.unwrap_or_else(|| Arc::clone(&whole.frame))));
                 }
                 // A part at a time, each when the subscriber has room: the round goes on keeping what arrives meanwhile.
                 if round.kept_bytes_from(shown.kept) > KEPT_BYTES_MAX {

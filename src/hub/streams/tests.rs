@@ -9,7 +9,8 @@ use crate::wire::publication::Change;
 use crate::wire::push::LogPosition;
 use crate::wire::server_frame::{self, Opcode};
 use crate::wire::stream::{
-    Generation, News, Position, StreamEnd, StreamId, StreamMark, StreamNews, StreamState, WholeStream,
+    Generation, KnownStream, News, Position, StreamEnd, StreamId, StreamMark, StreamNews, StreamState,
+    WholeStream,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -748,12 +749,15 @@ fn slow_reader_of_long_streams_is_shown_them_in_one_round() {
         frame: vec![0; 60 << 10].into(),
     };
     (1..=8).for_each(|offset| streams.begin(Offset(offset)));
-    assert!(matches!(streams.show(reader, channel, &mut needs, &mut out), Some(ShowStep::Waits)));
+    assert!(matches!(
+        streams.show(reader, channel, &mut KnownStreams::new(), &mut needs, &mut out),
+        Some(ShowStep::Waits)
+    ));
     streams.answered(channel, Offset(8), Some((1..=8).map(whole).collect()), &mut needs);
     let (mut at, mut shown) = (0, Vec::new());
     // While it takes a whole, much is added to one of them.
     for _ in 0..8 {
-        let step = streams.show(reader, channel, &mut needs, &mut out);
+        let step = streams.show(reader, channel, &mut KnownStreams::new(), &mut needs, &mut out);
         let Some(ShowStep::Shows(frame)) = step else { panic!("{step:?}") };
         assert_eq!(frame.len(), 60 << 10);
         for _ in 0..20 {
@@ -762,7 +766,7 @@ fn slow_reader_of_long_streams_is_shown_them_in_one_round() {
         }
     }
     let mut parts = 0;
-    while let Some(step) = streams.show(reader, channel, &mut needs, &mut out) {
+    while let Some(step) = streams.show(reader, channel, &mut KnownStreams::new(), &mut needs, &mut out) {
         let ShowStep::Shows(part) = step else { panic!("{step:?}") };
         assert!(part.len() <= super::round::KEPT_BYTES_MAX);
         shown.extend_from_slice(&part);
@@ -839,7 +843,7 @@ fn slow_subscriber_puts_looks_off_but_not_for_long() {
     let (channel, reader) = (ChannelId { index: 0, serial: 0 }, SubscriptionId { index: 0, serial: 0 });
     let (mut needs, mut out) = (Vec::new(), Vec::new());
     streams.begin(Offset(1));
-    streams.show(reader, channel, &mut needs, &mut out);
+    streams.show(reader, channel, &mut KnownStreams::new(), &mut needs, &mut out);
     let whole = WholeStream {
         id: StreamId { channel: name(), offset: Offset(1) },
         generation: Generation::FIRST,
@@ -854,6 +858,48 @@ fn slow_subscriber_puts_looks_off_but_not_for_long() {
         assert_eq!(needs.len() > rounds, looks == 10, "after {looks} looks");
         streams.check_invariants();
     }
+}
+
+#[test]
+fn subscriber_is_shown_the_rest_of_what_it_has_unless_it_must_begin_again() {
+    let (channel, mut needs) = (ChannelId { index: 0, serial: 0 }, Vec::new());
+    let whole = |offset| WholeStream {
+        id: StreamId { channel: name(), offset: Offset(offset) },
+        generation: Generation::FIRST,
+        next: Position(4),
+        state: StreamState::Streaming,
+        frame: frame(&format!(r#"{{"stream":{{"offset":{offset},"at":0,"text":"abcd","next":4}}}}"#)),
+    };
+    let part = |offset, next| KnownStream {
+        offset: Offset(offset),
+        generation: Generation::FIRST,
+        next: Position(next),
+    };
+    let at = |step: Option<ShowStep>| {
+        let Some(ShowStep::Shows(frame)) = step else { panic!("{step:?}") };
+        let json = frame.split_at(frame.iter().position(|byte| *byte == b'{').expect("JSON")).1;
+        let value: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+        (value["stream"]["offset"].as_u64(), value["stream"]["at"].as_u64())
+    };
+    let (reader, other) = (SubscriptionId { index: 0, serial: 0 }, SubscriptionId { index: 1, serial: 0 });
+    let mut known = KnownStreams::from([(reader, [part(1, 3), part(3, 1)].into())]);
+    let mut streams = super::state::ChannelStreams::default();
+    (1..=3).for_each(|offset| streams.begin(Offset(offset)));
+    let mut show = |streams: &mut super::state::ChannelStreams, id| {
+        streams.show(id, channel, &mut known, &mut needs, &mut Vec::new())
+    };
+    assert!(matches!(show(&mut streams, reader), Some(ShowStep::Waits)));
+    streams.answered(channel, Offset(3), Some((1..=3).map(whole).collect()), &mut Vec::new());
+    let wanted = [(1, 3), (2, 0), (3, 1)].map(|(offset, at)| (Some(offset), Some(at)));
+    assert_eq!([(); 2].map(|()| at(show(&mut streams, reader))), wanted[..2]);
+    assert_eq!(at(show(&mut streams, other)), (Some(1), Some(0)), "it has nothing");
+    // A subscriber that was shown something has more than it said.
+    let hole = long_piece(9);
+    assert!(streams.take(channel, &hole, &mut Vec::new()).is_none());
+    assert!(matches!(show(&mut streams, reader), Some(ShowStep::Waits)));
+    streams.answered(channel, Offset(3), Some((1..=3).map(whole).collect()), &mut Vec::new());
+    let from_the_beginning = [1, 2, 3].map(|offset| (Some(offset), Some(0)));
+    assert_eq!([(); 3].map(|()| at(show(&mut streams, reader))), from_the_beginning);
 }
 
 #[test]

@@ -4,9 +4,11 @@ use super::arguments::{self, Arguments, Complaint, Path, clamped, elements, shor
 use super::previous::previous;
 use super::rejected::{CommandFault, Rejected};
 use super::report::report;
-use super::request::{Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt};
+use super::request::{
+    Command, CommandFrame, Connect, Content, Cursor, HistoryRange, Publish, StartAt, Subscribe,
+};
 use super::roster::{absent, presence, present, roster_use};
-use super::stream::{self, APPEND_READS, END_READS, NAME_READS, READ_READS};
+use super::stream::{self, APPEND_READS, END_READS, NAME_READS, READ_READS, known_streams};
 use crate::id::{CommandId, Epoch, INTEGER_MAX, Offset};
 use crate::limits::{HISTORY_LIMIT_MAX, REPLAY_PUBLICATIONS_MAX};
 use crate::wire::scan::{Broken, JsonKind, Raw, Scanner};
@@ -17,7 +19,7 @@ pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 /// The number of bytes of `client` that are kept.
 pub const CLIENT_BYTES_MAX: usize = 64;
 /// The members of a cursor that are read.
-const CURSOR_READS: &[&str] = &["channel", "epoch", "offset", "present", "watch"];
+const CURSOR_READS: &[&str] = &["channel", "epoch", "offset", "streams", "present", "watch"];
 /// The `limit` of a `history` without one.
 pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
 
@@ -117,7 +119,7 @@ impl Verb {
         match self {
             Verb::Connect => &["token", "client", "recover", "previous"],
             Verb::Refresh => &["token"],
-            Verb::Subscribe => &["channel", "recover", "last", "present", "watch"],
+            Verb::Subscribe => &["channel", "recover", "last", "streams", "present", "watch"],
             Verb::Unsubscribe | Verb::Absent => &["channel"],
             Verb::Publish => &["channel", "key", "data", "edits", "deletes", "stream"],
             Verb::History => &["channel", "before", "after", "limit"],
@@ -294,7 +296,8 @@ fn subscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
         (None, None | Some(0)) => StartAt::Now,
         (None, Some(last)) => StartAt::Last(last),
     };
-    Ok(Command::Subscribe { channel, from, roster: roster_use(arguments)? })
+    let streams = arguments.optional("streams", known_streams)?.unwrap_or_default();
+    Ok(Command::Subscribe(Subscribe { channel, from, streams, roster: roster_use(arguments)? }))
 }
 
 fn unsubscribe<'a>(arguments: &Arguments<'a>) -> Result<Command<'a>, Complaint> {
@@ -413,5 +416,6 @@ fn cursor(raw: Raw<'_>) -> Result<Cursor, Complaint> {
     let arguments = Arguments::read(raw, "connect.recover[]", CURSOR_READS)?;
     let channel = arguments.required("channel", arguments::channel)?;
     let (epoch, offset) = place(&arguments)?;
-    Ok(Cursor { channel, epoch, offset, roster: roster_use(&arguments)? })
+    let streams = arguments.optional("streams", known_streams)?.unwrap_or_default();
+    Ok(Cursor { channel, epoch, offset, streams, roster: roster_use(&arguments)? })
 }

@@ -4,7 +4,7 @@ use super::previous::Previous;
 use super::report::ClientReport;
 use super::stream::{AppendPiece, EndStream};
 use crate::id::{ChannelName, CommandId, Epoch, Key, Offset, PresenceState, UserName};
-use crate::wire::stream::{Generation, Position, StreamOptions};
+use crate::wire::stream::{Generation, KnownStream, Position, StreamOptions};
 use std::borrow::Cow;
 
 /// One command with its id.
@@ -24,11 +24,7 @@ pub enum Command<'a> {
         token: Cow<'a, str>,
     },
     /// Subscribes to a channel from a start in its log.
-    Subscribe {
-        channel: ChannelName,
-        from: StartAt,
-        roster: RosterUse,
-    },
+    Subscribe(Subscribe),
     Unsubscribe {
         channel: ChannelName,
     },
@@ -91,6 +87,16 @@ pub enum Command<'a> {
     },
 }
 
+/// The arguments of `subscribe`.
+#[derive(Debug, PartialEq)]
+pub struct Subscribe {
+    pub channel: ChannelName,
+    pub from: StartAt,
+    /// As in [`Cursor::streams`]. They count only if the log is recovered.
+    pub streams: Box<[KnownStream]>,
+    pub roster: RosterUse,
+}
+
 /// The use of a channel's roster that comes with a subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RosterUse {
@@ -138,6 +144,8 @@ pub struct Cursor {
     pub epoch: Option<Epoch>,
     /// The last publication the client has.
     pub offset: Offset,
+    /// The parts of open streams that it has.
+    pub streams: Box<[KnownStream]>,
     pub roster: RosterUse,
 }
 

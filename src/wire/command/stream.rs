@@ -1,14 +1,18 @@
 //! The commands about streams.
 
-use super::arguments::{self, Arguments, Complaint, Path, wrong_type};
-use crate::id::{ChannelName, Offset};
-use crate::wire::scan::{JsonKind, Raw};
+use super::arguments::{self, Arguments, Complaint, Path, elements, shortened, wrong_type};
+use crate::id::{ChannelName, INTEGER_MAX, Offset};
+use crate::wire::scan::{JsonKind, Raw, Scanner};
 use crate::wire::stream::{
-    EVENT_DATA_BYTES_MAX, EventKeep, EventKind, Generation, Piece, Position, StreamEnd, StreamOptions,
+    EVENT_DATA_BYTES_MAX, EventKeep, EventKind, Generation, KnownStream, Piece, Position, StreamEnd,
+    StreamOptions,
 };
 
 /// The shortest and the longest `idle_ms`: a tenth of a second and an hour.
 pub const IDLE_MS: (u32, u32) = (100, 3_600_000);
+
+/// The streams that a client may name with what it has of them: as many as a channel can have open.
+pub const KNOWN_STREAMS_MAX: usize = 256;
 
 /// The arguments of `append`.
 pub(super) const APPEND_READS: &[&str] = &["channel", "offset", "gen", "at", "text", "event"];
@@ -83,6 +87,69 @@ pub(super) fn known(arguments: &Arguments<'_>) -> Result<Option<(Generation, Pos
     let generation = arguments.optional("gen", number(0))?.unwrap_or_default();
     let after = arguments.optional("after", number(0))?.unwrap_or_default();
     Ok((generation > 0).then_some((Generation(generation), Position(after))))
+}
+
+/// Reads `{"59":[1,1200],…}`: by the offset of its begin, the generation and the position that a client has of each stream.
+#[cold]
+pub(super) fn known_streams(path: Path, raw: Raw<'_>) -> Result<Box<[KnownStream]>, Complaint> {
+    if raw.kind != JsonKind::Object {
+        return Err(wrong_type(
+            path,
+            "an object of streams, each with [gen,next] under its offset",
+            raw.kind,
+        ));
+    }
+    let mut members = Vec::new();
+    Scanner::new(raw.text)
+        .object(|scanner, name| {
+            members.push((name, scanner.value()?));
+            Ok(())
+        })
+        .map_err(|broken| Complaint::malformed(broken.to_string()))?;
+    if members.len() > KNOWN_STREAMS_MAX {
+        let message =
+            format!("{path} names {} streams; at most {KNOWN_STREAMS_MAX} are allowed", members.len());
+        return Err(Complaint::too_large(message));
+    }
+    let mut streams = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        streams.push(known_stream(path, &name, value)?);
+    }
+    streams.sort_unstable_by_key(|stream| stream.offset);
+    match streams.iter().zip(streams.iter().skip(1)).find(|(one, next)| one.offset == next.offset) {
+        Some((twice, _)) => {
+            let message = format!("{path} names the stream {} twice; name it once", twice.offset);
+            Err(Complaint::malformed(message))
+        }
+        None => Ok(streams.into()),
+    }
+}
+
+fn known_stream(path: Path, name: &str, value: Raw<'_>) -> Result<KnownStream, Complaint> {
+    let wanted = || {
+        let (name, got) = (shortened(name), shortened(value.text));
+        Complaint::malformed(format!(
+            "{path} must have [gen,next] under the offset of each stream, as in {{\"59\":[1,1200]}}, got {got} under {name}"
+        ))
+    };
+    let whole = |text: &str| {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|number| is_plain && *number <= INTEGER_MAX)
+    };
+    let offset = whole(name).filter(|offset| *offset > 0).ok_or_else(wanted)?;
+    if value.kind != JsonKind::Array {
+        return Err(wanted());
+    }
+    let numbers: Option<Vec<u32>> =
+        elements(value)?.iter().map(|raw| whole(raw.text)?.try_into().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[generation, next]) if generation > 0 => Ok(KnownStream {
+            offset: Offset(offset),
+            generation: Generation(generation),
+            next: Position(next),
+        }),
+        Some(_) | None => Err(wanted()),
+    }
 }
 
 /// Reads the `stream` of a `publish`.

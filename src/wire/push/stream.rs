@@ -49,10 +49,7 @@ pub fn stream_answered(out: &mut Vec<u8>, id: CommandId, stream: &StreamId, outc
 
 /// Appends the reply to `stream`: the frame of the stream, with the id.
 pub fn stream_read(out: &mut Vec<u8>, id: CommandId, whole: &WholeStream) {
-    const OPENING: &[u8] = b"{\"stream\":";
-    // The header of a frame has no brace, because its bytes are a text's opcode and a length.
-    let begin = whole.frame.windows(OPENING.len()).position(|bytes| bytes == OPENING);
-    let members = begin.and_then(|at| whole.frame.get(at + 1..)).unwrap_or(b"}");
+    let members = whole.json().and_then(|json| json.get(1..)).unwrap_or(b"}");
     server_frame::write_with(out, Opcode::Text, |out| {
         out.push(b'{');
         json::integer(out, "id", id.0);

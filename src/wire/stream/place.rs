@@ -40,3 +40,13 @@ pub struct StreamId {
     /// The offset of the begin.
     pub offset: Offset,
 }
+
+/// The part of an open stream that a client has: everything of a generation before `next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownStream {
+    /// The begin of the stream.
+    pub offset: Offset,
+    pub generation: Generation,
+    /// Where the piece begins that it lacks.
+    pub next: Position,
+}

@@ -20,6 +20,8 @@ export interface Owner {
   send(text: string): boolean;
   /** Called with each frame, after it was handled. */
   readonly taps: Set<(frame: Frame) => void>;
+  /** By channel: what is read of its open streams, for the next connection. */
+  readonly reading: Map<string, () => object>;
   leave(handle: Handle): void;
 }
 

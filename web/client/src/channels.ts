@@ -184,6 +184,9 @@ export function pushed(t: Turn, link: number, { publication, signal, presence, s
   }
 }
 
+/** Returns what is read of a channel's streams, unless another connection may add to it meanwhile. */
+export const reading = ({ s }: Turn, channel: string): object | undefined => (s.links.size > 1 ? undefined : s.reading?.(channel));
+
 /** Sends the subscribes and history requests that are due, up to `WINDOW` unanswered ones. */
 export function follow(t: Turn): void {
   const { s } = t;
@@ -205,7 +208,7 @@ function ask(t: Turn, sub: Sub, link: number, join: boolean): void {
   const { name: channel, serial, epoch, last: offset, want, present, watch } = sub;
   if (join) {
     sub.joining = true;
-    const from = epoch === undefined ? want && { last: want } : { recover: { epoch, offset } };
+    const from = epoch === undefined ? want && { last: want } : { recover: { epoch, offset }, streams: reading(t, channel) };
     t.ask(link, { for: 'subscribe', channel, serial }, 'subscribe', { channel, ...(from || {}), present, watch });
   } else {
     sub.asked = true;

@@ -42,6 +42,7 @@ class Shell implements Client, Owner {
   readonly flags = new Cell<readonly string[]>([]);
   readonly outbox: Outbox;
   readonly taps = new Set<(frame: Frame) => void>();
+  readonly reading = new Map<string, () => object>();
   readonly #entries = new Cell<readonly OutboxEntry[]>([]);
   readonly #storage;
   readonly #clock: Clock;
@@ -76,7 +77,7 @@ class Shell implements Client, Owner {
     const { token, user: account, affinity, telemetry, client = 'seawall-js/0.1', clock = systemClock, random = Math.random, outbox } = options;
     this.#clock = clock;
     this.#random = random;
-    this.#s = session.begin({ client, account, affinity, watcher: (telemetry || undefined) as unknown as Watcher, ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
+    this.#s = session.begin({ client, account, affinity, watcher: (telemetry || undefined) as unknown as Watcher, reading: (channel) => this.reading.get(channel)?.(), ...(typeof token === 'string' ? { token } : { renewable: !!token }) });
     this.status = new Cell<Status>(this.#s.status);
     this.#storage = new Cell<Outbox['storage']['value']>(outbox ? 'opening' : 'memory');
     this.outbox = Object.assign(this.#entries, {

@@ -2,7 +2,7 @@
 
 import type { Ending } from './api.js';
 import { delay, nextAttempt } from './backoff.js';
-import { begin, interrupt, regained } from './channels.js';
+import { begin, interrupt, reading, regained } from './channels.js';
 import { advice, advised, ending } from './close.js';
 import { identify } from './identity.js';
 import { AFFINITY_MS, CONNECT_BYTES, CONNECT_MS, EARLY_RETRY_MS, FRAME_BYTES, LEAVE_MS, PROBE_MS, RECOVER_BYTES, REFUSAL_MS } from './limits.js';
@@ -84,8 +84,9 @@ export function opened(t: Turn, id: number): void {
   let room = Math.min(RECOVER_BYTES, (s.limits?.frameBytes || FRAME_BYTES) - CONNECT_BYTES - (s.token?.length ?? 0));
   for (const { name, epoch, last, present, watch } of s.subs.values()) {
     if (epoch === undefined || s.cautious || recover.length >= (s.limits?.subscriptions || 128)) continue;
-    room -= name.length + epoch.length + (present || watch ? 150 : 60);
-    if (room > 0) recover.push({ channel: name, epoch, offset: last, present, watch });
+    const streams = reading(t, name);
+    room -= name.length + epoch.length + JSON.stringify(streams ?? 0).length + (present || watch ? 150 : 60);
+    if (room > 0) recover.push({ channel: name, epoch, offset: last, streams, present, watch });
   }
   t.ask(id, { for: 'connect' }, 'connect', { token: s.token, client: s.client, recover, previous: s.watcher?.report(t) });
 }

@@ -16,9 +16,9 @@ import { Turn, type Ask, type Effect, type Event, type SessionState, type Watche
 import { pageOf, type Frame } from './wire.js';
 
 /** Returns the initial state. `renewable`: there is a token callback. `account`: the user, if the app knows it. */
-export function begin({ client, token, renewable = false, account, affinity = false, watcher }: { client?: string; token?: string; renewable?: boolean; account?: string; affinity?: boolean; watcher?: Watcher }): SessionState {
+export function begin({ client, token, renewable = false, account, affinity = false, watcher, reading }: { client?: string; token?: string; renewable?: boolean; account?: string; affinity?: boolean; watcher?: Watcher; reading?: SessionState['reading'] }): SessionState {
   return {
-    client, token, renewable, account, affinity, watcher, idle: 0, steppedAt: Infinity, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
+    client, token, renewable, account, affinity, watcher, reading, idle: 0, steppedAt: Infinity, subject: account ?? subjectOf(token), user: token === undefined && !renewable ? 'anonymous' : undefined,
     asking: 0, unjudged: false, view: { phase: 'connecting', attempt: 0 },
     status: { level: 'unknown', revision: 0, dependencies: [], lost: [] },
     offline: false, cautious: false, attempt: 0, dialledAt: -Infinity, hinted: false, notBefore: 0, serial: 0, pumpAt: Infinity,

@@ -161,6 +161,8 @@ export interface SessionState {
   last?: { readonly instance: string; readonly until: number };
   /** Absent: `connect` does not report how the last connection ended. */
   readonly watcher?: Watcher;
+  /** Returns what is read of a channel's open streams: `[gen,next]` by offset. */
+  readonly reading?: (channel: string) => object | undefined;
   /** The flags that are on, as the gateway said last. `undefined`: it has none. */
   flags?: readonly string[];
   /** The lost connection, until another one serves. */

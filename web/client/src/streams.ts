@@ -132,6 +132,9 @@ class Open extends Cell<readonly Stream[]> implements Streams {
       if (id === undefined && stream?.channel === channel.name) this.#take(stream);
     };
     channel.owner.taps.add(tap);
+    channel.owner.reading.set(channel.name, () => Object.fromEntries(
+      [...this.#open.values()].filter(({ reading: { gen } }) => gen).slice(-256).map(({ offset, reading: { gen, next } }) => [offset, [gen, next]]),
+    ));
     // The handle drops these listeners when it leaves.
     channel.on('publication', (one) => this.#publication(one));
     channel.on('reset', () => {
@@ -148,6 +151,7 @@ class Open extends Cell<readonly Stream[]> implements Streams {
       if (phase === 'left') {
         stop();
         channel.owner.taps.delete(tap);
+        channel.owner.reading.delete(channel.name);
         for (const one of this.#open.values()) one.isLeft.set(true);
         this.#open.clear();
         this.set([]);

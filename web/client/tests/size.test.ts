@@ -9,7 +9,7 @@ import { build } from 'esbuild';
 
 /** As for the gateway's sources: a longer file holds more than one topic. */
 const LINES_MAX = 450;
-const GZIP_MAX = { index: 12_340, durable: 1_870, flags: 210, presence: 1_500, producer: 3_000, reports: 3_400, streams: 2_370, telemetry: 640, timeline: 2_300 };
+const GZIP_MAX = { index: 12_420, durable: 1_870, flags: 210, presence: 1_500, producer: 3_000, reports: 3_400, streams: 2_440, telemetry: 640, timeline: 2_300 };
 
 for (const [name, most] of Object.entries(GZIP_MAX)) {
   test(`${name} has at most ${most} bytes, minified with gzip`, async () => {

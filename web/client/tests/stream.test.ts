@@ -88,6 +88,7 @@ class Room {
   pages: Publication[] = [];
   readonly owner = {
     taps: new Set<(frame: Frame) => void>(),
+    reading: new Map<string, () => object>(),
     request: (body: Record<string, unknown>, name?: string) => {
       this.asked.push([name, body]);
       return this.answer(body, name);
@@ -271,7 +272,23 @@ test('streams end with their handle, and frames of other channels are not taken'
   await settle();
   assert.equal(room.streams.value.length, 1);
   room.state.set({ phase: 'left' });
-  assert.deepEqual([room.owner.taps.size, room.streams.value], [0, []]);
+  assert.deepEqual([room.owner.taps.size, room.owner.reading.size, room.streams.value], [0, 0, []]);
+});
+
+test('the next connection is given what is read of the open streams', () => {
+  const room = new Room();
+  const reading = () => room.owner.reading.get('c1')!();
+  for (const offset of [59, 60, 61]) room.publish(offset, { stream: 'begun', data: {} });
+  assert.deepEqual(reading(), {}, 'nothing was read of them');
+  room.push({ gen: 1, at: 0, text: 'hé', next: 3 });
+  room.push({ gen: 2, at: 0, text: 'a', next: 1 }, 60);
+  assert.deepEqual(reading(), { 59: [1, 3], 60: [2, 1] });
+  room.push({ gen: 1, at: 5, text: 'no', next: 7 });
+  assert.deepEqual(reading(), { 59: [1, 3], 60: [2, 1] }, 'a piece that does not adjoin is not read');
+  room.publish(62, { edits: 60 });
+  assert.deepEqual(reading(), { 59: [1, 3] });
+  for (let offset = 100; offset < 400; offset++) room.push({ gen: 1, at: 0, text: 'a', next: 1 }, offset);
+  assert.equal(Object.keys(reading()).length, 256, 'the gateway takes no more');
 });
 
 test('an iteration ends when its channel leaves, and when the client closes', async (t) => {
