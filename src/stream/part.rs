@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Most rows are one token, of which a longer length would be a third. Each entry says where it ends, because PostgreSQL joins the bodies
-//! of a stream when it reads them.
+//! of a stream when it reads them. SQLite has a body with a single text as the text alone.
 
 use super::pieces::{PieceEntry, Pieces, position};
 use crate::wire::stream::{EVENT_DATA_BYTES_MAX, EventKind, Generation, Position, StreamId};
@@ -44,26 +44,50 @@ impl PartRow {
         let (at, next) = (position(pieces.at()), position(pieces.next()));
         PartRow { id, generation, at, next, body: encode(pieces) }
     }
+
+    /// A row with a text and nothing else.
+    pub fn of_text(id: StreamId, generation: Generation, at: Position, text: &[u8]) -> PartRow {
+        let mut body = Vec::with_capacity(text.len() + ENTRY_HEAD_BYTES);
+        write_text(&mut body, text);
+        PartRow { id, generation, at, next: position(at.0 as usize + text.len()), body }
+    }
+
+    /// The text of a row that has nothing else.
+    pub fn only_text(&self) -> Option<&[u8]> {
+        let (kind, rest) = self.body.split_first()?;
+        let (length, text) = match *kind {
+            SHORT_TEXT => rest.split_first().map(|(length, text)| (usize::from(*length), text))?,
+            TEXT => {
+                let (length, text) = rest.split_first_chunk::<4>()?;
+                (u32::from_le_bytes(*length) as usize, text)
+            }
+            _ => return None,
+        };
+        (text.len() == length).then_some(text)
+    }
+}
+
+fn write_head(body: &mut Vec<u8>, kind: u8, length: usize) {
+    body.push(kind);
+    body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn write_text(body: &mut Vec<u8>, text: &[u8]) {
+    match u8::try_from(text.len()) {
+        Ok(length) => body.extend_from_slice(&[SHORT_TEXT, length]),
+        Err(_) => write_head(body, TEXT, text.len()),
+    }
+    body.extend_from_slice(text);
 }
 
 fn encode(pieces: &Pieces) -> Vec<u8> {
     let mut body = Vec::with_capacity(pieces.bytes() + ENTRY_HEAD_BYTES);
-    let head = |body: &mut Vec<u8>, kind: u8, length: usize| {
-        body.push(kind);
-        body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-    };
     for entry in pieces.entries() {
         match entry {
-            PieceEntry::Text { text, .. } => {
-                match u8::try_from(text.len()) {
-                    Ok(length) => body.extend_from_slice(&[SHORT_TEXT, length]),
-                    Err(_) => head(&mut body, TEXT, text.len()),
-                }
-                body.extend_from_slice(text.as_bytes());
-            }
+            PieceEntry::Text { text, .. } => write_text(&mut body, text.as_bytes()),
             PieceEntry::Event(event) => {
                 let kind = event.kind.as_str();
-                head(&mut body, EVENT, 1 + kind.len() + event.data.len());
+                write_head(&mut body, EVENT, 1 + kind.len() + event.data.len());
                 body.push(u8::try_from(kind.len()).unwrap_or(u8::MAX));
                 body.extend_from_slice(kind.as_bytes());
                 body.extend_from_slice(event.data.as_bytes());

@@ -531,7 +531,12 @@ fn joined_bodies_of_several_rows_are_read_as_one() {
             }
             pieces.push_text(text);
         }
-        joined.extend(PartRow::new(id(1), Generation(1), &pieces).body);
+        let row = PartRow::new(id(1), Generation(1), &pieces);
+        assert_eq!(row.only_text().is_some(), texts.len() == 1);
+        if let Some(text) = row.only_text() {
+            assert_eq!(PartRow::of_text(id(1), Generation(1), row.at, text), row);
+        }
+        joined.extend(row.body);
         all.extend(pieces);
     }
     let read = decode(Position(0), position(all.next()), &joined).expect("a body");
@@ -546,7 +551,11 @@ proptest! {
     fn body_of_any_bytes_is_read_or_refused(
         at in any::<u32>(), next in any::<u32>(), body in prop::collection::vec(0u8..4, 0..60),
     ) {
-        if let Ok(pieces) = decode(Position(at), Position(next), &body) {
+        let row = PartRow { id: id(1), generation: Generation(1), at: Position(at), next: Position(next), body };
+        if let Some(text) = row.only_text() {
+            prop_assert!(row.body.ends_with(text));
+        }
+        if let Ok(pieces) = decode(row.at, row.next, &row.body) {
             let entries = pieces.entries().map(|entry| match entry {
                 PieceEntry::Text { text, .. } => text.len(),
                 PieceEntry::Event(_) => 1,

@@ -293,7 +293,7 @@ fn streams(connection: &Connection) -> rusqlite::Result<()> {
              since INTEGER NOT NULL
          ) STRICT;
          -- Text and events in the order of their commits. Nothing searches for those of one stream, so there is no index.
-         -- at, next: the positions that the part spans.
+         -- at, next: the positions that the part spans. next: 0 if the body is its text and nothing else.
          CREATE TABLE stream_parts (
              id INTEGER PRIMARY KEY,
              place INTEGER NOT NULL,

@@ -8,7 +8,7 @@ use super::stream_end::WrittenEnd;
 use super::streams::{self, StoredStreams};
 use crate::store::open_streams::{OpenStreams, Output};
 use crate::store::retention::Rest;
-use crate::stream::{Flush, PartRow};
+use crate::stream::Flush;
 use crate::wire::stream::StreamId;
 use ahash::{AHashMap, AHashSet};
 use std::sync::Arc;
@@ -42,14 +42,7 @@ impl Log {
         self.read(|connection| {
             streams::parts(connection, first, |place, part| {
                 if let Some(id) = places.get(&place) {
-                    let (generation, at, next) = (part.generation, part.at, part.next);
-                    open.restore_part(&PartRow {
-                        id: id.clone(),
-                        generation,
-                        at,
-                        next,
-                        body: part.body.to_vec(),
-                    });
+                    open.restore_part(&part.of(id.clone()));
                 }
             })
         })?;

@@ -100,17 +100,22 @@ pub(super) fn set_generation(
         .map(drop)
 }
 
+/// A part that is one text has no heads of entries, and 0 in place of `next`, which takes no byte: that is its position and its length.
 pub(super) fn add_part(
     connection: &Connection,
     id: i64,
     place: RowKey,
     part: &PartRow,
 ) -> rusqlite::Result<()> {
+    let (next, body) = match part.only_text() {
+        Some(text) => (Position::ZERO, text),
+        None => (part.next, &*part.body),
+    };
     connection
         .prepare_cached(
             "INSERT INTO stream_parts (id, place, gen, at, next, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![id, place.0, part.generation.0, part.at.0, part.next.0, part.body])
+        .execute(params![id, place.0, part.generation.0, part.at.0, next.0, body])
         .map(drop)
 }
 
@@ -314,10 +319,22 @@ pub(super) fn parts(
 
 /// A row of `stream_parts`.
 pub(super) struct StoredPart<'a> {
-    pub(super) generation: Generation,
-    pub(super) at: Position,
-    pub(super) next: Position,
-    pub(super) body: &'a [u8],
+    generation: Generation,
+    at: Position,
+    next: Position,
+    body: &'a [u8],
+}
+
+impl StoredPart<'_> {
+    /// The part, of this stream.
+    pub(super) fn of(self, id: StreamId) -> PartRow {
+        let StoredPart { generation, at, next, body } = self;
+        if next == Position::ZERO {
+            PartRow::of_text(id, generation, at, body)
+        } else {
+            PartRow { id, generation, at, next, body: body.to_vec() }
+        }
+    }
 }
 
 /// True if there is a part below a number.
