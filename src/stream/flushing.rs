@@ -246,7 +246,7 @@ impl<T: Copy> Ledger<T> {
 
     /// The flight of a stream is committed, so readers may have it; or it waits again.
     fn land(&mut self, id: &StreamId, now: Moment, out: &mut StreamOutput<T>) {
-        let Ledger { streams, shares, .. } = self;
+        let Ledger { streams, shares, buffer, .. } = self;
         let Some(stream) = streams.get_mut(id) else { return };
         if stream.view != StoreView::Current {
             stream.turn_back();
@@ -261,7 +261,7 @@ impl<T: Copy> Ledger<T> {
         }
         if !flight.pieces.is_empty() {
             let (at, next) = (position(flight.pieces.at()), position(flight.pieces.next()));
-            tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces) });
+            tell(News::Pieces { at, next, frames: frames::pieces(id, generation, &flight.pieces, buffer) });
             stream.note_piece(now, &mut out.answers);
         }
         stream.recount(shares);

@@ -20,11 +20,11 @@ fn frame(out: &mut Vec<u8>, id: &StreamId, generation: Generation, members: impl
     });
 }
 
-/// One frame for each text and each event.
-pub(super) fn pieces(id: &StreamId, generation: Generation, pieces: &Pieces) -> Arc<[u8]> {
-    let mut out = Vec::with_capacity(pieces.bytes() + 128);
+/// One frame for each text and each event. `out` is a buffer that is used again.
+pub(super) fn pieces(id: &StreamId, generation: Generation, pieces: &Pieces, out: &mut Vec<u8>) -> Arc<[u8]> {
+    out.clear();
     for entry in pieces.entries() {
-        frame(&mut out, id, generation, |out| match entry {
+        frame(out, id, generation, |out| match entry {
             PieceEntry::Text { at, text } => {
                 json::integer(out, "at", at.0.into());
                 json::text(out, "text", text);
@@ -41,7 +41,7 @@ pub(super) fn pieces(id: &StreamId, generation: Generation, pieces: &Pieces) -> 
             }
         });
     }
-    out.into()
+    Arc::from(out.as_slice())
 }
 
 pub(super) fn state(id: &StreamId, generation: Generation, state: StreamState) -> Arc<[u8]> {

@@ -68,6 +68,8 @@ pub struct Ledger<T> {
     pub(super) behind: BTreeSet<StreamId>,
     /// The streams to be touched in the store by the next flush.
     pub(super) touches: Vec<StreamId>,
+    /// A buffer in which frames are written.
+    pub(super) buffer: Vec<u8>,
 }
 
 impl<T: Copy> Ledger<T> {
@@ -98,6 +100,7 @@ impl<T: Copy> Ledger<T> {
             in_flight: false,
             behind: BTreeSet::new(),
             touches: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 

@@ -104,7 +104,7 @@ impl<T: Copy> Ledger<T> {
         let LoadedStream { stream: found, touched, canceller, restarted, .. } = loaded;
         let (id, generation) = (found.id, found.generation);
         self.behind.remove(&id);
-        let Ledger { streams, settings, .. } = self;
+        let Ledger { streams, settings, buffer, .. } = self;
         let Some(stream) = streams.get_mut(&id) else { return };
         let (known, next) = (stream.generation, position(stored.next()));
         let (wanted, first) = (stream.state, out.news.len());
@@ -127,7 +127,7 @@ impl<T: Copy> Ledger<T> {
         }
         if !added.is_empty() {
             let at = position(added.at());
-            tell(News::Pieces { at, next, frames: frames::pieces(&id, generation, &added) });
+            tell(News::Pieces { at, next, frames: frames::pieces(&id, generation, &added, buffer) });
         }
         if writer == PiecesWriter::Elsewhere {
             out.note_heard(first);

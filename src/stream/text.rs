@@ -4,16 +4,19 @@ use super::pieces::{PieceEntry, Pieces, StreamEvent, events_before, has_event, h
 use super::settings::EVENT_BYTES;
 use crate::wire::stream::{EventKind, Position};
 use std::sync::Arc;
+use std::{iter, mem};
 
-/// A block that has this many bytes is not copied again.
+/// A text that has this many bytes becomes a block.
 const BLOCK_BYTES: usize = 4 << 10;
 
 /// The committed text and events of a generation.
 ///
-/// A clone shares them: it has the list of blocks, of which all but the last are whole.
+/// A clone shares them, but for the last few kilobytes, which it copies: a token is then added without copying what is before it.
 #[derive(Clone, Debug, Default)]
 pub struct StreamText {
     blocks: Vec<Arc<str>>,
+    /// The text after the blocks.
+    tail: String,
     events: Arc<Vec<StreamEvent>>,
     text_bytes: usize,
     event_bytes: usize,
@@ -49,12 +52,16 @@ impl StreamText {
         let at = at.0 as usize;
         let mut skipped = at.checked_sub(events_before(&self.events, at))?;
         let mut text = String::with_capacity(self.text_bytes.checked_sub(skipped)?);
-        for block in &self.blocks {
+        for block in self.blocks() {
             let within = skipped.min(block.len());
             text.push_str(block.get(within..)?);
             skipped -= within;
         }
         Some(text)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().map(|block| &**block).chain(iter::once(&*self.tail))
     }
 
     /// Adds pieces that begin where the text ends.
@@ -70,14 +77,12 @@ impl StreamText {
         }
     }
 
-    /// A short last block is copied with what follows it, so that the list stays short.
     fn push_text(&mut self, text: &str) {
         self.text_bytes += text.len();
-        let block = match self.blocks.pop_if(|last| last.len() < BLOCK_BYTES) {
-            Some(last) => Arc::from([&*last, text].concat()),
-            None => Arc::from(text),
-        };
-        self.blocks.push(block);
+        self.tail.push_str(text);
+        if self.tail.len() >= BLOCK_BYTES {
+            self.blocks.push(mem::take(&mut self.tail).into());
+        }
     }
 
     /// True if these bytes are the text at this position, without an event between them.
@@ -87,7 +92,7 @@ impl StreamText {
         }
         let Some(mut skipped) = at.checked_sub(events_before(&self.events, at)) else { return false };
         let mut rest = text;
-        for block in &self.blocks {
+        for block in self.blocks() {
             let within = skipped.min(block.len());
             skipped -= within;
             let known = block.as_bytes().get(within..).unwrap_or_default();
