@@ -12,14 +12,14 @@ use crate::metrics::relay::{RequestOutcome, RouteMeter};
 use crate::net::deadline::now;
 use crate::relay::answer::{BodyForm, LaterReason, Meaning};
 use crate::relay::attempt::{
-    DeadStep, RepeatStep, TakenStep, after_failed, after_taken, before_repeat, is_given_up,
+    DeadStep, RepeatStep, TakenStep, after_failed, after_taken, before_repeat, is_given_up, is_held,
 };
 use crate::relay::retry;
 use crate::relay::route::RelayRoute;
 use crate::wire::stream::{EndCause, Generation, StreamId};
 use crate::wire::webhook::{RelayedPublication, message_id};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The wait for the store when it does not answer, before the whole attempt is made again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ pub(super) struct RelayAttempt<'a> {
     /// For orders about answers; it is the producer of none.
     pub(super) orders: &'a ThreadProducer,
     pub(super) claimed: &'a Claimed,
+    /// The claim was asked for at this time.
+    pub(super) asked: Instant,
     /// In `0.0 .. 1.0`.
     pub(super) random: f32,
 }
@@ -75,6 +77,11 @@ impl RelayAttempt<'_> {
         }
         let id = message_id(self.claimed.epoch, &self.claimed.channel, question.offset);
         let body = self.body(unix_ms, answer.as_ref().map(|(_, generation)| *generation));
+        if !is_held(now().saturating_duration_since(self.asked)) {
+            // The process was stopped, or the store was away: it is claimed again before it is sent.
+            let next = NextClaim::After(STORE_AGAIN);
+            return Attempted { outcome: RelayOutcome::Release, body: None, next };
+        }
         let client = self.shared.calls.take(&self.route.name);
         let timeout = self.route.timeout;
         let call = RelayCall { route: self.route, id: &id, body: &body, unix_ms, timeout };

@@ -2,7 +2,7 @@
 
 use super::cancelled::AnswerCancel;
 use super::routes::RouteSeat;
-use super::sender::{self, NextStep, SenderJob, SenderReport};
+use super::sender::{self, AskedClaim, NextStep, SenderJob, SenderReport};
 use super::shared::{Mode, RelayShared};
 use crate::clock::Moment;
 use crate::drain::DrainPhase;
@@ -10,7 +10,7 @@ use crate::health::snapshot::AdmissionMode;
 use crate::id::{ChannelName, UserName};
 use crate::job::SnapshotReader;
 use crate::job::relay::{
-    Claimed, RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayNotice, RelayOutcome, RelayStatus, RelayWork,
+    RELAY_ROWS_MAX, RelayAnswer, RelayDue, RelayNotice, RelayOutcome, RelayStatus, RelayWork,
 };
 use crate::relay::route::RouteTable;
 use crate::relay::schedule::{AfterSettling, RelaySchedule, RoutePlace, later};
@@ -231,7 +231,7 @@ impl RelayClock {
     }
 
     /// Gives a channel, for which a seat was taken, to a sender.
-    fn send(&mut self, place: RoutePlace, channel: ChannelName, claimed: Option<Box<Claimed>>) {
+    fn send(&mut self, place: RoutePlace, channel: ChannelName, claim: Option<AskedClaim>) {
         let taken = self.schedule.taken(place);
         let Some(seat) = self.seats.get_mut(place.0) else { return };
         let Some(route) = seat.route.clone() else {
@@ -251,7 +251,7 @@ impl RelayClock {
             }
         }
         let (meter, shares) = (Arc::clone(&seat.meter), Arc::clone(&seat.shares));
-        let job = SenderJob { place, route, meter, shares, channel, claimed };
+        let job = SenderJob { place, route, meter, shares, channel, claim };
         if let Err(TrySendError::Full(Some(job)) | TrySendError::Disconnected(Some(job))) =
             seat.jobs.0.try_send(Some(job))
         {
@@ -328,7 +328,7 @@ impl RelayClock {
                 self.schedule.freed(place);
                 self.let_go(place);
             }
-            SenderReport::Next { claimed, place } => self.take_over(claimed, place),
+            SenderReport::Next { claim, place } => self.take_over(claim, place),
         }
     }
 
@@ -349,14 +349,14 @@ impl RelayClock {
     }
 
     /// Gives the next publication of a channel, whose sender reads a response, to another sender. Without one the claim is released.
-    fn take_over(&mut self, claimed: Box<Claimed>, place: RoutePlace) {
-        let channel = claimed.channel.clone();
+    fn take_over(&mut self, claim: AskedClaim, place: RoutePlace) {
+        let channel = claim.claimed.channel.clone();
         if !self.shared.is(Mode::Draining) && self.schedule.take_over(&channel) {
-            return self.send(place, channel, Some(claimed));
+            return self.send(place, channel, Some(claim));
         }
         let work = RelayWork::Settle {
             channel: channel.clone(),
-            fence: claimed.fence,
+            fence: claim.claimed.fence,
             outcome: RelayOutcome::Release,
         };
         if let Some(links) = self.shared.links.load_full() {

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The wait for the answer to one request to the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +31,12 @@ const STREAK_MAX: u32 = 16;
 /// A sender has no deep calls, and there may be hundreds of them.
 const STACK_BYTES: usize = 512 << 10;
 
+/// A claim, and the time at which it was asked for.
+pub(super) struct AskedClaim {
+    pub(super) claimed: Box<Claimed>,
+    pub(super) asked: Instant,
+}
+
 /// Work for one sender. It has a seat of the route.
 pub(super) struct SenderJob {
     pub(super) place: RoutePlace,
@@ -39,7 +45,7 @@ pub(super) struct SenderJob {
     pub(super) shares: Arc<Mutex<SeatShares>>,
     pub(super) channel: ChannelName,
     /// A claim of the channel, if there is one already.
-    pub(super) claimed: Option<Box<Claimed>>,
+    pub(super) claim: Option<AskedClaim>,
 }
 
 /// News of a sender.
@@ -47,7 +53,7 @@ pub(super) enum SenderReport {
     /// The channel is with no sender any more.
     Settled { channel: ChannelName, next: NextStep },
     /// The sender reads a response, and the channel's next publication is claimed.
-    Next { claimed: Box<Claimed>, place: RoutePlace },
+    Next { claim: AskedClaim, place: RoutePlace },
     /// The sender gives its seat back.
     Freed { place: RoutePlace },
 }
@@ -121,16 +127,16 @@ impl RelaySender {
     }
 
     fn work(&self, job: SenderJob) {
-        let SenderJob { place, route, meter, shares, channel, claimed } = job;
+        let SenderJob { place, route, meter, shares, channel, claim } = job;
         let mut seat: Option<UserSeat<'_>> = None;
-        let mut next = match claimed {
-            Some(claimed) => Ok(claimed),
+        let mut next = match claim {
+            Some(claim) => Ok(claim),
             None => self.claim(&channel),
         };
         let mut streak = 0;
         let step = loop {
-            let claimed = match next {
-                Ok(claimed) => claimed,
+            let AskedClaim { claimed, asked } = match next {
+                Ok(claim) => claim,
                 Err(step) => break step,
             };
             streak += 1;
@@ -145,7 +151,7 @@ impl RelaySender {
                 self.settle(&channel, claimed.fence, RelayOutcome::Release);
                 break NextStep::Hold(user.clone());
             }
-            let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed);
+            let Attempted { outcome, body, next: wish } = self.attempt(&route, &meter, &claimed, asked);
             next = self.settled(&channel, claimed.fence, outcome, wish);
             let Some(body) = body else { continue };
             if body.is_quick() {
@@ -153,7 +159,7 @@ impl RelaySender {
                 continue;
             }
             self.report(match next {
-                Ok(claimed) => SenderReport::Next { claimed, place },
+                Ok(claim) => SenderReport::Next { claim, place },
                 Err(next) => SenderReport::Settled { channel, next },
             });
             return body.read(&self.shared, &route, &meter);
@@ -163,16 +169,23 @@ impl RelaySender {
         self.report(SenderReport::Settled { channel, next: step });
     }
 
-    fn attempt(&self, route: &RelayRoute, meter: &RouteMeter, claimed: &Claimed) -> Attempted {
+    fn attempt(
+        &self,
+        route: &RelayRoute,
+        meter: &RouteMeter,
+        claimed: &Claimed,
+        asked: Instant,
+    ) -> Attempted {
         self.shared.claims.lock().insert(claimed.channel.clone(), claimed.fence);
         let (shared, orders, random) = (&*self.shared, &self.orders, fastrand::f32());
-        RelayAttempt { shared, route, meter, orders, claimed, random }.make()
+        RelayAttempt { shared, route, meter, orders, claimed, asked, random }.make()
     }
 
-    fn claim(&self, channel: &ChannelName) -> Result<Box<Claimed>, NextStep> {
+    fn claim(&self, channel: &ChannelName) -> Result<AskedClaim, NextStep> {
+        let asked = now();
         let work = RelayWork::Claim { channel: channel.clone() };
         match self.shared.ask(work, STORE_TIMEOUT) {
-            RelayAnswer::Claim(outcome) => claimed(outcome),
+            RelayAnswer::Claim(outcome) => claimed(outcome, asked),
             _ => Err(NextStep::After(Duration::from_secs(1))),
         }
     }
@@ -187,11 +200,13 @@ impl RelaySender {
         fence: Fence,
         outcome: RelayOutcome,
         wish: NextClaim,
-    ) -> Result<Box<Claimed>, NextStep> {
+    ) -> Result<AskedClaim, NextStep> {
+        // The answer that is lost may have been that of the first try.
+        let asked = now();
         let settled = self.settle(channel, fence, outcome);
         self.shared.claims.lock().remove(channel);
         match (settled, wish) {
-            (Some(SettleOutcome::Settled(next)), NextClaim::Now) => claimed(next),
+            (Some(SettleOutcome::Settled(next)), NextClaim::Now) => claimed(next, asked),
             (Some(SettleOutcome::Settled(_)), NextClaim::After(delay)) => Err(NextStep::After(delay)),
             (Some(SettleOutcome::Settled(_)), NextClaim::Resumed) | (Some(SettleOutcome::Lost) | None, _) => {
                 Err(NextStep::Rest)
@@ -220,9 +235,9 @@ impl RelaySender {
     }
 }
 
-fn claimed(outcome: ClaimOutcome) -> Result<Box<Claimed>, NextStep> {
+fn claimed(outcome: ClaimOutcome, asked: Instant) -> Result<AskedClaim, NextStep> {
     match outcome {
-        ClaimOutcome::Claimed(claimed) => Ok(claimed),
+        ClaimOutcome::Claimed(claimed) => Ok(AskedClaim { claimed, asked }),
         ClaimOutcome::Nothing | ClaimOutcome::Taken | ClaimOutcome::Waits | ClaimOutcome::Unrouted => {
             Err(NextStep::Rest)
         }

@@ -5,8 +5,12 @@
 //! An order that found no room, or came while an end was being stored that then was not, is refused as overloaded. That says nothing of
 //! the answer, so the order is [repeated](is_repeated).
 
+use crate::job::relay::LEASE;
 use crate::wire::stream::{Generation, StreamFault, StreamOutcome};
 use std::time::Duration;
+
+/// The part of a lease that is left for the connection to the backend.
+const CONNECT_RESERVE: Duration = Duration::from_secs(5);
 
 /// The next step of an attempt that may repeat a request, after the answer was to begin another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,12 @@ pub enum DeadStep {
 pub fn is_given_up(question_ms: u64, give_up: Duration, now_ms: u64) -> bool {
     let give_up_ms = u64::try_from(give_up.as_millis()).unwrap_or(u64::MAX);
     question_ms.saturating_add(give_up_ms) <= now_ms
+}
+
+/// True while the lease of a claim lasts, this long after the claim was asked for, which is before its lease began. After that another
+/// process may have given the publication up, or be further: nothing is sent (R2).
+pub fn is_held(since_asked: Duration) -> bool {
+    since_asked < LEASE.saturating_sub(CONNECT_RESERVE)
 }
 
 /// True if an order with this outcome is to be given again.
@@ -124,6 +134,12 @@ mod tests {
     fn ended() -> StreamOutcome {
         let (end, edit) = (StreamEnd::Cancelled, Offset(7));
         StreamOutcome::Refused(StreamFault::AlreadyEnded { end, edit })
+    }
+
+    #[test]
+    fn nothing_is_sent_when_the_lease_may_be_over() {
+        let held: Vec<u64> = (0..60).filter(|seconds| is_held(Duration::from_secs(*seconds))).collect();
+        assert_eq!(held, (0..25).collect::<Vec<_>>());
     }
 
     #[test]

@@ -27,8 +27,6 @@ pub struct RelayStage<'a> {
     pub backend: &'a mut AnswerBackend,
     pub rng: &'a mut Rng,
     pub trace: &'a Trace,
-    /// The newest claims by which requests were sent.
-    pub claims: &'a mut BTreeMap<ChannelName, Fence>,
     /// The last publication of each channel that arrived.
     pub sent: &'a mut BTreeMap<ChannelName, u64>,
 }
@@ -151,11 +149,11 @@ impl AnswerRelay {
         &mut self,
         place: RoutePlace,
         channel: ChannelName,
-        claimed: Option<Box<Claimed>>,
+        claim: Option<(Box<Claimed>, Moment)>,
         stage: &mut RelayStage<'_>,
     ) {
         let route = self.routes[place.0].clone();
-        self.senders.push(AnswerSender::new(place, route, channel, claimed, stage));
+        self.senders.push(AnswerSender::new(place, route, channel, claim, stage));
     }
 
     fn reported(&mut self, sender: AnswerSender, news: SenderNews, stage: &mut RelayStage<'_>) {
@@ -171,11 +169,11 @@ impl AnswerRelay {
                     self.schedule.freed(place);
                 }
             }
-            SenderNews::Next(claimed) => {
+            SenderNews::Next(claimed, asked) => {
                 self.senders.push(sender);
                 let channel = claimed.channel.clone();
                 if !self.is_draining && self.schedule.take_over(&channel) {
-                    return self.send(place, channel, Some(claimed), stage);
+                    return self.send(place, channel, Some((claimed, asked)), stage);
                 }
                 let (fence, outcome) = (claimed.fence, RelayOutcome::Release);
                 stage.instance.ask_store(RelayWork::Settle { channel: channel.clone(), fence, outcome });

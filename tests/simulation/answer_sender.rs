@@ -12,7 +12,8 @@ use seawall::job::relay::{
 use seawall::job::stream::{StreamOrder, StreamOutcome};
 use seawall::relay::answer::{BodyForm, Meaning, meaning};
 use seawall::relay::attempt::{
-    DeadStep, RepeatStep, TakenStep, after_failed, after_taken, before_repeat, is_given_up, is_repeated,
+    DeadStep, RepeatStep, TakenStep, after_failed, after_taken, before_repeat, is_given_up, is_held,
+    is_repeated,
 };
 use seawall::relay::retry;
 use seawall::relay::route::RelayRoute;
@@ -33,7 +34,7 @@ pub enum SenderNews {
     /// The channel may be claimed after this; `None`: nothing is to be sent.
     Settled(Option<Duration>),
     /// The sender reads a response, and the next publication is claimed.
-    Next(Box<Claimed>),
+    Next(Box<Claimed>, Moment),
     /// It gives its seat back.
     Freed,
 }
@@ -64,6 +65,8 @@ pub struct AnswerSender {
     route: RelayRoute,
     pub channel: ChannelName,
     claimed: Option<Box<Claimed>>,
+    /// The claim was asked for at this time.
+    asked: Moment,
     /// The response to read once the attempt is settled.
     body: Option<Box<AnswerReading>>,
     state: SenderState,
@@ -105,12 +108,14 @@ impl AnswerSender {
         place: RoutePlace,
         route: RelayRoute,
         channel: ChannelName,
-        claimed: Option<Box<Claimed>>,
+        claim: Option<(Box<Claimed>, Moment)>,
         stage: &mut RelayStage<'_>,
     ) -> AnswerSender {
         let until = stage.now.at + STORE_TIMEOUT;
-        let (state, is_claimed) = (SenderState::Claiming { request: 0, until }, claimed.is_some());
-        let mut sender = AnswerSender { place, route, channel, claimed, body: None, state };
+        let (state, is_claimed) = (SenderState::Claiming { request: 0, until }, claim.is_some());
+        let asked = claim.as_ref().map_or(stage.now.at, |(_, asked)| *asked);
+        let claimed = claim.map(|(claimed, _)| claimed);
+        let mut sender = AnswerSender { place, route, channel, claimed, asked, body: None, state };
         if is_claimed {
             sender.attempt(stage);
         } else {
@@ -258,24 +263,23 @@ impl AnswerSender {
     }
 
     fn request(&mut self, generation: Generation, stage: &mut RelayStage<'_>) {
+        if !is_held(stage.now.at.since(self.asked)) {
+            return self.settle(RelayOutcome::Release, Some(STORE_AGAIN), stage);
+        }
         let claimed = self.claimed();
         let (channel, offset) = (self.channel.clone(), claimed.question.offset);
-        // Of a claim that is over nothing is known: another process may have given the question up.
-        let newest = stage.claims.entry(channel.clone()).or_insert(claimed.fence);
         let row = stage.store.rows[&channel];
-        if claimed.fence >= *newest && row.fence == claimed.fence.0 {
-            *newest = claimed.fence;
-            let sent = stage.sent.entry(channel.clone()).or_default();
-            let is_first = !stage.backend.delivered.contains_key(&(channel.clone(), offset));
-            assert!(!is_first || offset.0 > *sent, "R2: {offset} of {channel} after {sent}");
-            assert!(is_first || claimed.attempt > 1, "a repeat of {offset} of {channel} is not named one");
-            if is_first && let Some(id) = self.answer() {
-                let cancelled_ms = stage.store.streams[&id].cancelled_ms;
-                assert!(
-                    cancelled_ms.is_none_or(|cancelled_ms| cancelled_ms >= row.claimed_ms),
-                    "R1: {offset} of {channel} is sent after it was withdrawn"
-                );
-            }
+        assert_eq!(row.fence, claimed.fence.0, "R2: {offset} of {channel} is sent by a claim that is over");
+        let sent = stage.sent.entry(channel.clone()).or_default();
+        let is_first = !stage.backend.delivered.contains_key(&(channel.clone(), offset));
+        assert!(!is_first || offset.0 > *sent, "R2: {offset} of {channel} after {sent}");
+        assert!(is_first || claimed.attempt > 1, "a repeat of {offset} of {channel} is not named one");
+        if is_first && let Some(id) = self.answer() {
+            let cancelled_ms = stage.store.streams[&id].cancelled_ms;
+            assert!(
+                cancelled_ms.is_none_or(|cancelled_ms| cancelled_ms >= row.claimed_ms),
+                "R1: {offset} of {channel} is sent after it was withdrawn"
+            );
         }
         let arrived = Arrived {
             id: message_id(claimed.epoch, &channel, offset),
@@ -368,6 +372,7 @@ impl AnswerSender {
         });
         let request = stage.instance.ask_store(RelayWork::Settle { channel, fence, outcome });
         let now = stage.now.at;
+        self.asked = now;
         let (asked_until, until) = (now + STORE_TIMEOUT, now + LEASE);
         self.state = SenderState::Settling { outcome, after, request, asked_until, until };
     }
@@ -397,7 +402,7 @@ impl AnswerSender {
         if let Some(body) = self.body.take() {
             self.state = SenderState::Reading(body);
             return match next {
-                Ok(ClaimOutcome::Claimed(claimed)) => SenderNews::Next(claimed),
+                Ok(ClaimOutcome::Claimed(claimed)) => SenderNews::Next(claimed, self.asked),
                 Ok(ClaimOutcome::NotYet { delay }) => SenderNews::Settled(Some(delay)),
                 Ok(_) => SenderNews::Settled(None),
                 Err(after) => SenderNews::Settled(after),

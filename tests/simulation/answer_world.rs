@@ -16,7 +16,6 @@ use seawall::clock::{Moment, Now};
 use seawall::id::pattern::ChannelPattern;
 use seawall::id::{ChannelName, Offset, UserName};
 use seawall::job::CancelAuthority;
-use seawall::job::relay::Fence;
 use seawall::job::stream::StreamOrder;
 use seawall::relay::route::{AnswerMode, ChannelOrder, RelayRoute, RelayedKind, RelayedKinds, RouteTable};
 use seawall::stream::StreamSettings;
@@ -60,7 +59,6 @@ pub struct AnswerWorld {
     wishes: Vec<Wish>,
     /// All that were stored.
     questions: Vec<(ChannelName, Offset)>,
-    claims: BTreeMap<ChannelName, Fence>,
     sent: BTreeMap<ChannelName, u64>,
     checks: AnswerChecks,
     keys: u64,
@@ -133,7 +131,6 @@ impl AnswerWorld {
             faults: StoreFaults::default(),
             wishes: Vec::new(),
             questions: Vec::new(),
-            claims: BTreeMap::new(),
             sent: BTreeMap::new(),
             checks: AnswerChecks::new(INSTANCES),
             keys: 0,
@@ -270,7 +267,6 @@ impl AnswerWorld {
             backend: &mut self.backend,
             rng: &mut self.rng,
             trace: &self.trace,
-            claims: &mut self.claims,
             sent: &mut self.sent,
         });
         assert!(process.instance.bytes() <= settings().memory_bytes, "S6");

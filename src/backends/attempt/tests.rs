@@ -86,6 +86,7 @@ fn cancel_right_after_the_backend_has_the_question_closes_a_silent_response() {
         meter: &meter,
         orders: &orders,
         claimed: &claimed,
+        asked: crate::net::deadline::now(),
         random,
     };
     let Attempted { outcome, body, .. } = attempt.make();
@@ -100,4 +101,29 @@ fn cancel_right_after_the_backend_has_the_question_closes_a_silent_response() {
     streams.join().expect("no panic");
     shared.mailboxes.stop();
     reading.join().expect("no panic");
+}
+
+#[test]
+fn question_whose_claim_may_be_over_is_not_sent() {
+    let callers = Arc::new(Callers::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("set");
+    let port = listener.local_addr().expect("an address").port();
+    let now = || Now { at: Moment::ZERO, unix_ms: 1_000 };
+    let shared = relay(port, Arc::clone(callers.producers()), now);
+    let (orders, claimed, random) = (shared.mailboxes.open(), claimed(), 0.5);
+    let (route, meter) = (route(port), shared.meters.of("assistant").expect("its route"));
+    // As after the process was stopped between the claim and the request.
+    let asked = crate::net::deadline::now().checked_sub(LEASE).expect("a time");
+    let attempt = RelayAttempt {
+        shared: &shared,
+        route: &route,
+        meter: &meter,
+        orders: &orders,
+        claimed: &claimed,
+        asked,
+        random,
+    };
+    assert_eq!(attempt.make().outcome, RelayOutcome::Release);
+    assert!(listener.accept().is_err(), "the backend is not called");
 }
