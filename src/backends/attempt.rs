@@ -77,7 +77,7 @@ impl RelayAttempt<'_> {
         }
         let id = message_id(self.claimed.epoch, &self.claimed.channel, question.offset);
         let body = self.body(unix_ms, answer.as_ref().map(|(_, generation)| *generation));
-        if !is_held(now().saturating_duration_since(self.asked)) {
+        if !is_held(now().saturating_duration_since(self.asked), LEASE) {
             // The process was stopped, or the store was away: it is claimed again before it is sent.
             let next = NextClaim::After(STORE_AGAIN);
             return Attempted { outcome: RelayOutcome::Release, body: None, next };

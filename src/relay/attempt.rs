@@ -5,7 +5,6 @@
 //! An order that found no room, or came while an end was being stored that then was not, is refused as overloaded. That says nothing of
 //! the answer, so the order is [repeated](is_repeated).
 
-use crate::job::relay::LEASE;
 use crate::wire::stream::{Generation, StreamFault, StreamOutcome};
 use std::time::Duration;
 
@@ -51,8 +50,8 @@ pub fn is_given_up(question_ms: u64, give_up: Duration, now_ms: u64) -> bool {
 
 /// True while the lease of a claim lasts, this long after the claim was asked for, which is before its lease began. After that another
 /// process may have given the publication up, or be further: nothing is sent (R2).
-pub fn is_held(since_asked: Duration) -> bool {
-    since_asked < LEASE.saturating_sub(CONNECT_RESERVE)
+pub fn is_held(since_asked: Duration, lease: Duration) -> bool {
+    since_asked < lease.saturating_sub(CONNECT_RESERVE)
 }
 
 /// True if an order with this outcome is to be given again.
@@ -138,7 +137,9 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_when_the_lease_may_be_over() {
-        let held: Vec<u64> = (0..60).filter(|seconds| is_held(Duration::from_secs(*seconds))).collect();
+        let lease = Duration::from_secs(30);
+        let held: Vec<u64> =
+            (0..60).filter(|seconds| is_held(Duration::from_secs(*seconds), lease)).collect();
         assert_eq!(held, (0..25).collect::<Vec<_>>());
     }
 

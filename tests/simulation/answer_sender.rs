@@ -263,7 +263,7 @@ impl AnswerSender {
     }
 
     fn request(&mut self, generation: Generation, stage: &mut RelayStage<'_>) {
-        if !is_held(stage.now.at.since(self.asked)) {
+        if !is_held(stage.now.at.since(self.asked), LEASE) {
             return self.settle(RelayOutcome::Release, Some(STORE_AGAIN), stage);
         }
         let claimed = self.claimed();
