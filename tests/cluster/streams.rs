@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const STREAMS: usize = 50;
 /// Bytes of a stream that wait for their commit. Its whole text must fit in one publication, however slow the machine is.
 const AHEAD_MAX: u64 = 2_000;
+/// How long the store is stopped: longer than a look at it, and than the wait for one statement.
+const STOPPED: Duration = Duration::from_secs(12);
 /// The bound on the end of a stream without a producer: the store waits for it, and only then sweeps. The rest is for a busy machine.
 const UNATTENDED: Duration = Duration::from_secs(120);
 
@@ -63,6 +65,10 @@ struct Written {
 }
 
 impl Written {
+    fn new(key: String) -> Written {
+        Written { key, offset: 0, text: String::new(), acknowledged: 0, is_doubtful: false }
+    }
+
     fn begin(&self) -> Value {
         json!({"publish": {"channel": CHANNEL, "key": self.key, "data": {}, "stream": {"for": "ann"}}})
     }
@@ -90,6 +96,31 @@ fn note_error(streams: &mut [Written], error: &Value) {
     stream.is_doubtful = true;
 }
 
+/// Adds a word to each of the streams of a connection that is not too far ahead of the store.
+fn write(bot: &mut Client, streams: &mut [Written], word: usize) {
+    let is_behind = |stream: &&mut Written| stream.text.len() as u64 <= stream.acknowledged + AHEAD_MAX;
+    for stream in streams.iter_mut().filter(is_behind) {
+        let at = stream.text.len() as u64;
+        stream.text.push_str(&format!("wörd {word} of {}; ", stream.key));
+        bot.send_text(&stream.piece(at).to_string());
+    }
+}
+
+/// Takes what the gateway says of the streams of a connection, and sends again what it refused.
+fn hear(bot: &mut Client, streams: &mut [Written]) {
+    while let Some(appended) = bot.next_push_within("appended", Duration::from_millis(1)) {
+        note(streams, &appended);
+    }
+    let mut refused = HashSet::new();
+    while let Some(error) = bot.next_push_within("error", Duration::ZERO) {
+        note_error(streams, &error);
+        refused.insert(error["offset"].as_u64());
+    }
+    for stream in streams.iter().filter(|stream| refused.contains(&Some(stream.offset))) {
+        bot.send_text(&stream.piece(stream.acknowledged).to_string());
+    }
+}
+
 #[test]
 fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
     let rig = Rig::start();
@@ -99,41 +130,21 @@ fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
     let mut reader = reader(&two);
     let mut bot = stream::bot(&one);
     let keys = (0..STREAMS).map(|number| format!("run-{number}"));
-    let mut streams: Vec<Written> = keys
-        .map(|key| Written { key, offset: 0, text: String::new(), acknowledged: 0, is_doubtful: false })
-        .collect();
+    let mut streams: Vec<Written> = keys.map(Written::new).collect();
     for stream in &mut streams {
         stream.offset = bot.ask_again(&stream.begin(), "published")["offset"].as_u64().expect("an offset");
     }
     let mut views: Vec<View> = streams.iter().map(|stream| View::of(stream.offset)).collect();
     let mut word = 0;
-    let mut write = |bot: &mut Client, streams: &mut [Written]| {
-        word += 1;
-        let is_behind = |stream: &&mut Written| stream.text.len() as u64 <= stream.acknowledged + AHEAD_MAX;
-        for stream in streams.iter_mut().filter(is_behind) {
-            let at = stream.text.len() as u64;
-            stream.text.push_str(&format!("wörd {word} of {}; ", stream.key));
-            bot.send_text(&stream.piece(at).to_string());
-        }
-    };
     let written = comes_true(SOON, || {
-        write(&mut bot, &mut streams);
-        while let Some(appended) = bot.next_push_within("appended", Duration::from_millis(1)) {
-            note(&mut streams, &appended);
-        }
-        let mut refused = HashSet::new();
-        while let Some(error) = bot.next_push_within("error", Duration::ZERO) {
-            note_error(&mut streams, &error);
-            refused.insert(error["offset"].as_u64());
-        }
-        for stream in streams.iter().filter(|stream| refused.contains(&Some(stream.offset))) {
-            bot.send_text(&stream.piece(stream.acknowledged).to_string());
-        }
+        word += 1;
+        write(&mut bot, &mut streams, word);
+        hear(&mut bot, &mut streams);
         streams.iter().all(|stream| stream.acknowledged > 200)
     });
     assert!(written, "{LATE}: load");
     // These may or may not be stored.
-    write(&mut bot, &mut streams);
+    write(&mut bot, &mut streams, word + 1);
     let _ended = one.kill9();
     let mut bot = stream::bot(&two);
     for stream in &mut streams {
@@ -294,6 +305,55 @@ fn text_is_whole_when_connections_to_the_store_end_while_it_is_written() {
     assert!(ended, "the end is never stored");
     assert_eq!(view.read_to_end(&mut reader, "completed")["data"]["text"], *text);
     assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+}
+
+#[test]
+fn stopped_store_slows_producers_and_loses_nothing() {
+    let rig = Rig::start();
+    let (one, two) = (start(&rig, "gw-1", &[]), start(&rig, "gw-2", &[]));
+    let (mut readers, mut bots) = ([reader(&two), reader(&one)], [stream::bot(&one), stream::bot(&two)]);
+    let mut written = ["first", "second"].map(|key| [Written::new(key.to_owned())]);
+    for (bot, [stream]) in bots.iter_mut().zip(&mut written) {
+        stream.offset = bot.ask_again(&stream.begin(), "published")["offset"].as_u64().expect("an offset");
+    }
+    let mut word = 0;
+    let mut step = |bots: &mut [Client], written: &mut [[Written; 1]]| {
+        word += 1;
+        for (bot, streams) in bots.iter_mut().zip(written) {
+            write(bot, streams, word);
+            hear(bot, streams);
+        }
+    };
+    let goes = comes_true(SOON, || {
+        step(&mut bots, &mut written);
+        written.iter().all(|[stream]| stream.acknowledged > 200)
+    });
+    assert!(goes, "{LATE}: load");
+    let acknowledged =
+        |written: &[[Written; 1]]| written.iter().map(|[stream]| stream.acknowledged).sum::<u64>();
+    rig.store.sigstop();
+    // Answers to commits before it was stopped may be on their way.
+    hear(&mut bots[0], &mut written[0]);
+    let before = acknowledged(&written);
+    let again = Instant::now() + STOPPED;
+    while Instant::now() < again {
+        step(&mut bots, &mut written);
+    }
+    let meanwhile = acknowledged(&written) - before;
+    rig.store.sigcont();
+    assert!(meanwhile <= 2 * AHEAD_MAX, "{meanwhile} bytes were acknowledged without a store");
+    let goes = comes_true(SOON + SOON, || {
+        bots.iter_mut().zip(&mut written).for_each(|(bot, streams)| hear(bot, streams));
+        written.iter().all(|[stream]| stream.acknowledged == stream.text.len() as u64)
+    });
+    assert!(goes, "{LATE}: the rest is stored");
+    for ((bot, reader), [stream]) in bots.iter_mut().zip(&mut readers).zip(&written) {
+        let end = json!({"channel": CHANNEL, "offset": stream.offset, "at": stream.text.len(), "state": "completed"});
+        bot.ask_again(&json!({"end": end}), "ended");
+        let end = View::of(stream.offset).read_to_end(reader, "completed");
+        assert_eq!(end["data"]["text"], *stream.text);
+        assert_eq!(ends(reader, stream.offset).len(), 1);
+    }
 }
 
 #[test]
