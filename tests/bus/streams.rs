@@ -5,7 +5,7 @@ use crate::bus::rig::{Rig, delivers};
 use crate::support::Gateway;
 use crate::support::stream::{self, CHANNEL, Producer, View};
 use crate::support::wait::{SOON, until};
-use seawall_fault::Mode;
+use seawall_fault::{Mode, Pace};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const TEXT: &str = "aé漢😀\u{0}\"\\\n\u{301}👩\u{200d}🚀 end";
 /// While the bus does not deliver, open streams are read each second. Silence is noticed after 3.5 s. The rest is for a busy machine.
 const BY_LOOKS: Duration = Duration::from_secs(15);
+
+/// The delay of a bus that is late: longer than the silence that is noticed.
+const LATENCY: Duration = Duration::from_secs(5);
 
 fn pair(rig: &Rig) -> (Gateway, Gateway) {
     let start = |name| stream::with_streams(rig.proxied(name)).with_slow_store().start();
@@ -66,10 +69,13 @@ fn text_goes_on_in_steps_while_the_bus_does_not_deliver() {
         rig.proxy.set(mode);
         rig.proxy.cut();
     };
-    let faults: [(&str, &dyn Fn()); 3] = [
+    let late = Pace { bytes_per_s: None, latency: LATENCY };
+    let faults: [(&str, &dyn Fn()); 4] = [
         ("refused", &|| cut(Mode::Refuse)),
         ("stalled", &|| cut(Mode::Stall)),
         ("silent", &|| rig.proxy.set(Mode::Stall)),
+        // The frames that come late are known by then.
+        ("late", &|| rig.proxy.set(Mode::Slow(late))),
     ];
     for (name, fail) in faults {
         let mut producer = Producer::begin(stream::bot(&one), name, json!({}));

@@ -322,6 +322,7 @@ fn cancel_ends_an_answer_once_in_each_state_whatever_its_backend_does_at_each_in
         }
         ended_once(case, &mut askers[0], &backends);
     }
+    rig.every_stream_ends(SOON);
 }
 
 /// Waits until a backend that is alive has the cancel, its own attempt to end the answer or to go on has its reply, and its response is closed.

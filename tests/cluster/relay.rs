@@ -46,6 +46,7 @@ fn questions_at_all_instances_are_delivered_once_in_order_and_answered_everywher
         }
         assert_eq!(backend.kept_order(thread, &questions).len(), QUESTIONS, "nothing is sent twice");
     }
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -73,6 +74,7 @@ fn question_of_an_instance_that_dies_is_sent_again_by_another_with_the_next_gene
     assert_eq!(ended(&mut asker, &mut view(thread, answer), "completed"), "after all");
     until(SOON, "the next question is sent", || backend.requests().iter().any(|it| it["offset"] == next));
     backend.kept_order(thread, &[question, next]);
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -101,6 +103,7 @@ fn question_that_a_drain_interrupts_is_answered_by_another_instance() {
     };
     let [first, .., last] = &requests[..] else { panic!("{requests:?}") };
     assert!(numbers(first) < numbers(last), "a second run has a generation of its own: {requests:?}");
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -127,6 +130,7 @@ fn answer_whose_question_is_not_retained_ends_at_every_instance() {
             "{end}"
         );
     }
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -152,4 +156,5 @@ fn first_piece_that_another_instance_stores_has_waited_since_the_question() {
     // By the clock of the database, in whole milliseconds.
     let bounds = waits.as_secs_f64() - 0.1..most.as_secs_f64() + 0.1;
     assert!(bounds.contains(&waited), "{waited} s, and not in {bounds:?}");
+    rig.every_stream_ends(SOON);
 }

@@ -41,6 +41,13 @@ impl Rig {
         self.setup(name).env("SEAWALL_BUS_URL", &self.redis.url_through(self.proxy.address()))
     }
 
+    /// Waits until no stream is open in the store: none is for longer than its deadline (S4).
+    #[track_caller]
+    pub fn every_stream_ends(&self, within: Duration) {
+        const OPEN: &str = "SELECT count(*) FROM seawall.streams WHERE kept_until IS NULL";
+        until(within, "every stream ends", || self.store.sql(OPEN).trim() == "0");
+    }
+
     /// Gateways that see each other, with one leader.
     pub fn gateways<const N: usize>(&self, names: [&str; N]) -> [Gateway; N] {
         let gateways = names.map(|name| self.setup(name).start());

@@ -171,6 +171,7 @@ fn streams_of_a_killed_gateway_go_on_at_another_without_a_hole_or_a_repeat() {
         // An end replaces pieces that the reader's gateway had to read from the store.
         assert!(stream.text.starts_with(&view.text), "{view:?}");
     }
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -200,6 +201,7 @@ fn stopped_gateway_that_continues_shows_only_what_is_stored() {
         assert_eq!(end["data"]["text"], "before after, and the end");
     }
     assert_eq!(ends(&mut there, after.offset).len(), 1);
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -226,6 +228,7 @@ fn producer_moves_to_another_gateway_while_both_serve() {
         assert_eq!(end["data"]["text"], *text);
     }
     assert_eq!(ends(&mut there, producer.offset).len(), 1);
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -261,6 +264,7 @@ fn cancel_at_one_gateway_reaches_the_producer_at_another() {
     for offset in [polite.offset, deaf.offset] {
         assert_eq!(ends(&mut asker, offset).len(), 1);
     }
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -277,6 +281,7 @@ fn stream_whose_producer_and_gateway_are_gone_is_ended_by_another() {
     let end = view.read_to_end(&mut reader, "interrupted");
     assert_eq!(end["data"]["text"], "the beginning of");
     assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -305,6 +310,7 @@ fn text_is_whole_when_connections_to_the_store_end_while_it_is_written() {
     assert!(ended, "the end is never stored");
     assert_eq!(view.read_to_end(&mut reader, "completed")["data"]["text"], *text);
     assert_eq!(ends(&mut reader, producer.offset).len(), 1);
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -354,6 +360,43 @@ fn stopped_store_slows_producers_and_loses_nothing() {
         assert_eq!(end["data"]["text"], *stream.text);
         assert_eq!(ends(reader, stream.offset).len(), 1);
     }
+    rig.every_stream_ends(SOON);
+}
+
+#[test]
+fn stream_goes_on_after_its_store_got_another_epoch() {
+    let rig = Rig::start();
+    let patient = [("SEAWALL_STREAMS_IDLE_MS", "600000"), ("SEAWALL_STREAMS_ORPHAN_MS", "600000")];
+    let mut one = start(&rig, "gw-1", &patient);
+    let mut before = stream::user(&one, "ann", &["subscribe"]);
+    let epoch = before.subscribe(CHANNEL)["epoch"].clone();
+    let mut producer = Producer::begin(stream::bot(&one), "run", json!({}));
+    producer.append("before ");
+    View::of(producer.offset).read(&mut before, "the first word", |view| view.text == "before ");
+    let replaced =
+        rig.setup("epoch").run_with(&["store", "new-epoch"], &[("SEAWALL_STORE_URL", &rig.store.url())]);
+    assert!(replaced.status.success(), "{replaced:?}");
+    for client in [&mut before, &mut producer.client] {
+        assert_eq!(client.next_push("bye")["code"], 1012);
+    }
+    until(SOON, "it has ended", || !one.is_running());
+    let two = start(&rig, "gw-2", &patient);
+    let mut reader = stream::user(&two, "ann", &["subscribe"]);
+    let known = json!({producer.offset.to_string(): [1, 7]});
+    let place = json!({"epoch": epoch, "offset": producer.offset});
+    let subscribe = json!({"subscribe": {"channel": CHANNEL, "recover": place, "streams": known}});
+    let subscribed = reader.ask(subscribe, "subscribed");
+    assert_eq!((&subscribed["recovered"], &subscribed["because"]), (&json!(false), &json!("epoch_changed")));
+    let whole = reader.next_push("stream");
+    assert_eq!((&whole["at"], &whole["text"]), (&json!(0), &json!("before ")), "it begins with nothing");
+    let mut view = View::of(producer.offset);
+    view.take(&json!({"stream": whole}));
+    let mut after = Producer::begin(stream::bot(&two), "run", json!({}));
+    assert_eq!((after.offset, after.next), (producer.offset, 7), "it goes on where it was");
+    after.append("after");
+    after.end("completed");
+    assert_eq!(view.read_to_end(&mut reader, "completed")["data"]["text"], "before after");
+    rig.every_stream_ends(SOON);
 }
 
 #[test]
@@ -387,4 +430,5 @@ fn commands_over_http_go_on_at_another_gateway_after_the_first_was_killed() {
     body.rest();
     let end = view.read_to_end(&mut reader, "completed");
     assert_eq!((&end["data"]["text"], ends(&mut reader, 1).len()), (&json!("before after"), 1));
+    rig.every_stream_ends(SOON);
 }

@@ -168,6 +168,42 @@ fn one_who_joins_gets_each_open_stream_in_one_frame_before_synced() {
     }
 }
 
+#[test]
+fn one_who_returns_gets_the_rest_of_each_stream_that_it_names() {
+    let gateway = stream::setup().start();
+    let mut producers =
+        ["one", "two", "three"].map(|key| Producer::begin(stream::bot(&gateway), key, json!({})));
+    let mut before = stream::user(&gateway, "ann", &["subscribe"]);
+    let subscribed = before.subscribe(CHANNEL);
+    producers.iter_mut().for_each(|producer| producer.append("wörd "));
+    before.close();
+    producers.iter_mut().for_each(|producer| producer.append("by wörd"));
+    // The third is of another generation than the client says.
+    let known = json!({"1": [1, 6], "3": [2, 6]});
+    let place = json!({"epoch": subscribed["epoch"], "offset": 3});
+    let cursor = json!({"channel": CHANNEL, "epoch": place["epoch"], "offset": 3, "streams": known});
+    let connected =
+        Client::open(&gateway).with_connect(json!({"token": token_of("ann"), "recover": [cursor]}));
+    let mut subscribing = stream::user(&gateway, "ann", &["subscribe"]);
+    let subscribe = json!({"subscribe": {"channel": CHANNEL, "recover": place, "streams": known}});
+    assert_eq!(subscribing.ask(subscribe, "subscribed")["recovered"], true);
+    for mut client in [connected, subscribing] {
+        let shown = [(); 3].map(|()| client.next_push("stream"));
+        let of = |name: &str| shown.each_ref().map(|frame| frame[name].clone());
+        assert_eq!(of("offset"), [1, 2, 3].map(Value::from));
+        assert_eq!(of("at"), [6, 0, 0].map(Value::from));
+        assert_eq!(of("text"), ["by wörd", "wörd by wörd", "wörd by wörd"].map(Value::from));
+        assert_eq!(of("next"), [14, 14, 14].map(Value::from));
+    }
+    let mut lost = stream::user(&gateway, "ann", &["subscribe"]);
+    let subscribe = json!({"channel": CHANNEL, "recover": {"epoch": "other", "offset": 3}, "streams": known});
+    assert_eq!(lost.ask(json!({"subscribe": subscribe}), "subscribed")["recovered"], false);
+    assert_eq!(lost.next_push("stream")["at"], 0, "another log has other streams at these offsets");
+    let many: serde_json::Map<String, Value> = (1..=257).map(|n| (n.to_string(), json!([1, 0]))).collect();
+    let subscribe = json!({"channel": CHANNEL, "recover": place, "streams": many});
+    lost.refused(json!({"subscribe": subscribe}), "too_large");
+}
+
 const CHANNELS: usize = 8;
 const STREAMS: usize = 16;
 
